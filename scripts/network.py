@@ -1,0 +1,106 @@
+"""The network in PyTorch: an over-parameterised form to train, a plain 3x3 form to ship.
+
+The picture is upscaled twice and added up. `base` is one linear 3x3 convolution that carries colour (it starts
+as bilinear interpolation); `body` and `head` predict luma detail alone, one value for each output pixel, which is
+added to blue, green and red alike. Adding the same value to all three changes BT.601 luma by that value and
+leaves both chroma components where they were, so no capacity is spent on colours the eye cannot resolve.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+class CollapsibleConv(nn.Module):
+    """A 3x3 convolution trained as 3x3 to `expand` channels followed by 1x1, plus identity where shapes allow.
+
+    The product is formed in weight space, so a training step costs one plain convolution
+    (collapsible linear blocks: SESR, Bhardwaj et al., MLSys 2022, arXiv:2103.09404).
+    """
+
+    def __init__(self, inputs: int, outputs: int, *, expand: int, gain: float = 1.0, padding: int = 1) -> None:
+        super().__init__()
+        self.wide = nn.Parameter(torch.randn(expand, inputs, 3, 3) * (9 * inputs) ** -0.5)
+        self.narrow = nn.Parameter(torch.randn(outputs, expand) * gain * expand**-0.5)
+        self.bias = nn.Parameter(torch.zeros(outputs))
+        self.residual = inputs == outputs
+        self.padding = padding
+
+    def kernel(self) -> Tensor:
+        """The one 3x3 kernel this block stands for, float32 [outputs, inputs, 3, 3]."""
+        kernel = torch.einsum("om,mihw->oihw", self.narrow, self.wide)
+        if self.residual:
+            kernel = kernel + F.pad(torch.eye(kernel.shape[0])[:, :, None, None].to(kernel), (1, 1, 1, 1))
+        return kernel
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.conv2d(x, self.kernel(), self.bias, padding=self.padding)
+
+    def collapsed(self) -> nn.Conv2d:
+        """The same function as a plain convolution with copied weights."""
+        kernel = self.kernel().detach()
+        conv = nn.Conv2d(kernel.shape[1], kernel.shape[0], 3, padding=self.padding)
+        conv.load_state_dict({"weight": kernel, "bias": self.bias.detach()})
+        return conv
+
+
+class Upscaler(nn.Module):
+    """RGB-like planes in, `scale` times larger planes out; float32 [N, 3, H, W], any range, nothing clamped.
+
+    Channel order does not matter as long as training and use agree; here it is always BGR.
+    """
+
+    def __init__(self, *, scale: int, channels: int, depth: int, expand: int = 64) -> None:
+        super().__init__()
+        self.scale = scale
+        self.base = nn.Conv2d(3, 3 * scale**2, 3)
+        blocks: list[nn.Module] = [CollapsibleConv(3, channels, expand=expand, padding=0), nn.ReLU()]
+        for _ in range(depth):
+            blocks += [CollapsibleConv(channels, channels, expand=expand, gain=0.5), nn.ReLU()]
+        self.body = nn.Sequential(*blocks)
+        self.head: nn.Module = CollapsibleConv(channels, scale**2, expand=expand, gain=0.05)
+        self._start_as_bilinear()
+
+    def _start_as_bilinear(self) -> None:
+        s = self.scale
+        impulse = torch.zeros(9, 1, 3, 3)
+        impulse[torch.arange(9), 0, torch.arange(9) // 3, torch.arange(9) % 3] = 1
+        large = F.interpolate(F.pad(impulse, (1, 1, 1, 1)), scale_factor=s, mode="bilinear", align_corners=False)
+        centre = large[:, 0, 2 * s : 3 * s, 2 * s : 3 * s].reshape(3, 3, s * s)  # response of the middle pixel
+        with torch.no_grad():
+            self.base.weight.zero_()
+            self.base.bias.zero_()  # type: ignore[union-attr]
+            for colour in range(3):
+                self.base.weight[colour * s * s : (colour + 1) * s * s, colour] = centre.permute(2, 0, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = F.pad(x, (1, 1, 1, 1), mode="replicate")
+        detail = F.pixel_shuffle(self.head(self.body(x)), self.scale)
+        return F.pixel_shuffle(self.base(x), self.scale) + detail
+
+    def collapsed(self) -> Upscaler:
+        """A copy made of plain convolutions: what is exported, quantised and timed."""
+        plain = Upscaler(scale=self.scale, channels=3, depth=0, expand=1)
+        plain.base.load_state_dict({k: v.detach().clone() for k, v in self.base.state_dict().items()})
+        plain.base.weight.requires_grad_(True)
+        blocks = [b.collapsed() if isinstance(b, CollapsibleConv) else nn.ReLU() for b in self.body]
+        plain.body = nn.Sequential(*blocks)
+        assert isinstance(self.head, CollapsibleConv)
+        plain.head = self.head.collapsed()
+        return plain
+
+
+class Contract(nn.Module):
+    """The shipped contract around a network: uint8 [1, H, W, 3] BGR in, uint8 [1, sH, sW, 3] BGR out."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, frame: Tensor) -> Tensor:
+        # Cast before Transpose: TensorRT's parser refuses a uint8 input that meets any other node first.
+        x = frame.to(torch.float32).permute(0, 3, 1, 2) / 255
+        y = self.network(x) * 255
+        return y.round().clamp(0, 255).permute(0, 2, 3, 1).to(torch.uint8)
