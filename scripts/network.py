@@ -103,4 +103,5 @@ class Contract(nn.Module):
         # Cast before Transpose: TensorRT's parser refuses a uint8 input that meets any other node first.
         x = frame.to(torch.float32).permute(0, 3, 1, 2) / 255
         y = self.network(x) * 255
-        return y.round().clamp(0, 255).permute(0, 2, 3, 1).to(torch.uint8)
+        sr: Tensor = y.round().clamp(0, 255).permute(0, 2, 3, 1).to(torch.uint8)
+        return sr

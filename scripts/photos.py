@@ -54,7 +54,8 @@ class Photos:
     def batch(self, seed: int, step: int, *, count: int, size: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
         """Low [count, size, size, 3] and high [count, s*size, s*size, 3] crops, uint8 BGR, flipped and turned."""
         random = np.random.default_rng([seed, step])
-        lows, highs = [], []
+        lows: list[NDArray[np.uint8]] = []
+        highs: list[NDArray[np.uint8]] = []
         for index in random.choice(len(self.pairs), count, p=self.share):
             low, high = self.pairs[index]
             y, x = (int(random.integers(0, n - size + 1)) for n in low.shape[:2])

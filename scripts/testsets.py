@@ -32,7 +32,8 @@ def read(path: Path) -> Image:
 
 def luma(image: Image) -> NDArray[np.float64]:
     """BT.601 luma in 16..235, float64 [H, W] (ITU-R BT.601-7, 2.5; MATLAB's rgb2ycbcr), of uint8 BGR."""
-    return image.astype(np.float64) @ np.array([24.966, 128.553, 65.481]) / 255 + 16
+    y: NDArray[np.float64] = image.astype(np.float64) @ np.array([24.966, 128.553, 65.481]) / 255 + 16
+    return y
 
 
 def psnr(image: Image, truth: Image, *, border: int) -> float:

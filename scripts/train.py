@@ -11,7 +11,6 @@ import argparse
 import copy
 import csv
 import math
-import os
 import sys
 import time
 from dataclasses import asdict, dataclass
@@ -82,7 +81,8 @@ class Training:
 
     def __init__(self, recipe: Recipe, photos: Photos, *, device: str, compiled: bool) -> None:
         self.recipe, self.photos, self.device, self.step = recipe, photos, device, 0
-        self.network = recipe.network().to(device, memory_format=torch.channels_last)
+        self.network = recipe.network().to(device)
+        self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.average = copy.deepcopy(self.network)
         self.forward = torch.compile(self.network) if compiled else self.network
         self.optimiser = torch.optim.Adam(self.network.parameters(), betas=(0.9, 0.99))
@@ -116,7 +116,7 @@ class Training:
             "optimiser": self.optimiser.state_dict(),
         }
         torch.save(state, path.with_suffix(".tmp"))
-        os.replace(path.with_suffix(".tmp"), path)
+        path.with_suffix(".tmp").replace(path)
 
     def resume(self, path: Path) -> None:
         state = torch.load(path, map_location=self.device, weights_only=True)
@@ -143,9 +143,10 @@ def validate(network: Upscaler, folder: Path) -> float:
 def train(run: Training, out: Path, tests: list[Path], every: int) -> None:
     """Run to the last step of the recipe, logging and saving every `every` steps."""
     recent, started = [], time.monotonic()
-    with (out / "log.csv").open("a", newline="") as file, tqdm(
-        total=run.recipe.steps, initial=run.step, unit="step", mininterval=5
-    ) as bar:
+    with (
+        (out / "log.csv").open("a", newline="") as file,
+        tqdm(total=run.recipe.steps, initial=run.step, unit="step", mininterval=5) as bar,
+    ):
         log = csv.writer(file)
         while run.step < run.recipe.steps:
             recent.append(run.advance())
@@ -154,7 +155,12 @@ def train(run: Training, out: Path, tests: list[Path], every: int) -> None:
                 run.save(out / "checkpoint.pt")
                 figures = [validate(run.average, test) for test in tests]
                 log.writerow(
-                    [run.step, round(time.monotonic() - started), sum(recent) / len(recent), *(f"{f:.3f}" for f in figures)]
+                    [
+                        run.step,
+                        round(time.monotonic() - started),
+                        sum(recent) / len(recent),
+                        *(f"{f:.3f}" for f in figures),
+                    ]
                 )
                 file.flush()
                 bar.set_postfix({t.name: f"{f:.2f}" for t, f in zip(tests, figures, strict=True)})

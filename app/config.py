@@ -1,0 +1,230 @@
+"""One frozen, validated configuration: what can be set, what it may be, and what is said when it is wrong."""
+
+from __future__ import annotations
+
+import difflib
+import re
+import typing
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, ValidationError, model_validator
+from pydantic.fields import FieldInfo
+
+from engines import NAMES
+from engines.base import UserError
+
+
+class ConfigError(UserError):
+    """Wrong usage: an option or a configuration file says something that cannot be."""
+
+
+def parse_size(value: Any) -> Any:
+    """(640, 360) of "640x360"."""
+    match = re.fullmatch(r"\s*(\d+)\s*[xX]\s*(\d+)\s*", value) if isinstance(value, str) else None
+    if isinstance(value, str) and not match:
+        raise ValueError("a size is written WIDTHxHEIGHT, such as 640x360")
+    return (int(match[1]), int(match[2])) if match else value
+
+
+def parse_camera(value: Any) -> Any:
+    """0 of "0"; a path stays a path."""
+    return int(value) if isinstance(value, str) and value.isdecimal() else value
+
+
+def parse_engine(value: Any) -> Any:
+    """One of the names there are; triton may be an address."""
+    names = ("auto", *NAMES)
+    if isinstance(value, str) and value.partition("://")[0] not in names:
+        near = difflib.get_close_matches(value, names, 1)
+        raise ValueError(f"the engines are {', '.join(names)}" + (f"; did you mean {near[0]}?" if near else ""))
+    return value
+
+
+Size = Annotated[
+    tuple[int, int], BeforeValidator(parse_size), PlainSerializer(lambda size: f"{size[0]}x{size[1]}", return_type=str)
+]
+Camera = Annotated[int | str, BeforeValidator(parse_camera)]
+
+
+def option(default: Any, text: str, *, flag: str | None = None, metavar: str | None = None, **limits: Any) -> Any:
+    """A field with what the command line needs to know of it; `flag` where it is not the field's name."""
+    return Field(default, description=text, json_schema_extra={"flag": flag or "", "metavar": metavar or ""}, **limits)
+
+
+class Section(BaseModel):
+    """Frozen; an unknown key is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=False)
+
+
+class Input(Section):
+    """Where frames come from. Neither a camera nor a source: the first camera there is, else the demo."""
+
+    camera: Camera | None = option(None, "camera: an index or a path such as /dev/v4l/by-id/...", metavar="N|PATH")
+    source: str | None = option(
+        None,
+        "video file, folder or glob of pictures, rtsp://, http://, udp://, csi:N, gst:PIPELINE, demo",
+        metavar="URI",
+    )
+    size: Size | None = option(None, "ask the camera for this size, such as 640x360", metavar="WxH")
+    fps: float | None = option(None, "ask the camera for this rate", metavar="N", gt=0, le=1000)
+    loop: bool = option(False, "begin a file again at its end")
+    pace: Literal["auto", "live", "source", "fast"] = option(
+        "auto",
+        "live: drop what comes too late; source: at the file's own rate, losing nothing; "
+        "fast: as fast as possible, losing nothing; auto: live for cameras, source in a window, else fast",
+    )
+
+    @model_validator(mode="after")
+    def _one_input(self) -> Input:
+        if self.camera is not None and self.source is not None:
+            raise ValueError("give a camera or a source, not both")
+        return self
+
+
+class Engine(Section):
+    """What upscales them."""
+
+    name: Annotated[str, BeforeValidator(parse_engine)] = option(
+        "auto", "auto, tensorrt, openvino, triton or bicubic", flag="engine", metavar="NAME"
+    )
+    model: str = option("fast", "a shipped model (see --list) or an .onnx file", metavar="NAME|FILE")
+    depth: int = option(
+        2, "frames in flight; each more than 2 adds one engine time of latency", ge=1, le=8, metavar="N"
+    )
+    threads: int | None = option(None, "processor threads for the engine; all by default", ge=1, le=1024, metavar="N")
+
+
+class Output(Section):
+    """Where they go."""
+
+    headless: bool = option(False, "open no window")
+    fullscreen: bool = option(False, "start in full screen")
+    view: Literal["upscaled", "compare"] = option("upscaled", "what the window starts with")
+    overlay: bool = option(True, "figures on the picture")
+    snapshot: Path | None = option(None, "write a before/after picture of the beginning", metavar="FILE.png")
+
+
+class Recording(Section):
+    """What is kept."""
+
+    file: Path | None = option(None, "record to an .mp4 or .mkv", flag="record", metavar="FILE")
+    encoder: str = option("libx264", "FFmpeg's name of an H.264 encoder", metavar="NAME")
+    quality: int = option(20, "constant rate factor: 0 is lossless, 51 the worst", ge=0, le=51, metavar="N")
+    overlay: bool = option(False, "record the picture as shown, wipe and figures included", flag="record-overlay")
+    folder: Path = option(Path(), "where key r records to and key s puts its pictures", flag="folder", metavar="DIR")
+
+
+class Run(Section):
+    """How long, and what is told."""
+
+    frames: int | None = option(None, "stop after this many pictures", ge=1, metavar="N")
+    duration: float | None = option(None, "stop this many seconds after the first picture", gt=0, metavar="S")
+    stats: Path | None = option(None, "write the final figures", metavar="FILE.json")
+    verbose: bool = option(False, "tell more, tracebacks included")
+    quiet: bool = option(False, "tell of problems only")
+
+
+class Config(Section):
+    """Everything that can be set."""
+
+    input: Input = Input()
+    engine: Engine = Engine()
+    output: Output = Output()
+    recording: Recording = Recording()
+    run: Run = Run()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _short_engine(cls, data: Any) -> Any:
+        """`engine: bicubic` stands for `engine: {name: bicubic}`."""
+        if isinstance(data, dict) and isinstance(data.get("engine"), str):
+            return data | {"engine": {"name": data["engine"]}}
+        return data
+
+    @model_validator(mode="before")
+    @classmethod
+    def _empty_section(cls, data: Any) -> Any:
+        """`input:` with nothing under it, as YAML reads it, leaves the defaults."""
+        return (
+            {k: {} if v is None and k in cls.model_fields else v for k, v in data.items()}
+            if isinstance(data, dict)
+            else data
+        )
+
+    def as_yaml(self) -> str:
+        """The configuration as a file that from_mapping() reads back to an equal one."""
+        return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False)
+
+
+SECTIONS: dict[str, type[Section]] = {
+    name: field.annotation for name, field in Config.model_fields.items() if isinstance(field.annotation, type)
+}
+
+
+def known_keys() -> list[str]:
+    """All keys as section.name."""
+    return [f"{section}.{name}" for section, kind in SECTIONS.items() for name in kind.model_fields]
+
+
+def flag_of(name: str, field: FieldInfo) -> str:
+    extra = typing.cast("dict[str, str]", field.json_schema_extra)
+    return extra["flag"] or name
+
+
+def from_mapping(data: Any, origin: str) -> Config:
+    """A validated Config. Raises ConfigError naming the key, its value, and what would be right."""
+    try:
+        return Config.model_validate(data)
+    except ValidationError as error:
+        first = error.errors()[0]
+    # What pydantic adds to a location for the members of a union is no part of the key.
+    key = ".".join(str(part) for part in first["loc"][:2])
+    if first["type"] == "extra_forbidden":
+        raise unknown_key(key, origin)
+    text = first["msg"].removeprefix("Value error, ")
+    section, _, name = key.partition(".")
+    if not name:
+        keys = f"{section} has the keys {', '.join(SECTIONS[section].model_fields)}." if section in SECTIONS else ""
+        raise (
+            ConfigError(f"{origin}: {section or 'it'} cannot be {first['input']!r}", text, keys)
+            if first["type"] != "value_error"
+            else ConfigError(f"{origin}: {text}")
+        )
+    field = SECTIONS[section].model_fields[name]
+    raise ConfigError(
+        f"{origin}: {key} cannot be {first['input']!r}",
+        text[0].lower() + text[1:],
+        f"{key} (--{flag_of(name, field)}): {field.description}.",
+    )
+
+
+def unknown_key(key: str, origin: str) -> ConfigError:
+    keys = known_keys() + list(SECTIONS)
+    section = key.partition(".")[0]
+    # A key put at the top by mistake is most likely the one of that name inside a section.
+    inside = [k for k in known_keys() if k.split(".")[1] == key]
+    near = inside or difflib.get_close_matches(key, keys, 1, 0.5)
+    names = SECTIONS[section].model_fields if "." in key and section in SECTIONS else SECTIONS
+    return ConfigError(
+        f"{origin}: there is no key {key}",
+        f"{section if '.' in key else 'the configuration'} has: {', '.join(names)}",
+        f"Did you mean {near[0]}?" if near else "python -m app.run --print-config shows all keys.",
+    )
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """The mapping in a YAML file. Raises ConfigError."""
+    try:
+        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(
+            f"The configuration {path} cannot be read", error.strerror or str(error), "Give the path of a YAML file."
+        ) from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} is not YAML", " ".join(str(error).split()), "configs/default.yaml is.") from None
+    if not isinstance(data, dict | None):
+        raise ConfigError(f"{path} is no configuration", f"it holds {data!r}", "configs/default.yaml has all keys.")
+    return data or {}

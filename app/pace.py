@@ -1,0 +1,28 @@
+"""Pace: when a frame may go on. A file decodes faster than it plays."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+
+from app.frame import Frame
+from app.sources import Source
+
+
+def played(source: Source, stop: threading.Event) -> Iterator[Frame]:
+    """The frames of `source` at the rate of their positions; ends early when `stop` is set.
+
+    captured becomes the moment a frame is let go, as if a camera had just taken it. A player that has fallen
+    behind by more than half a second goes on from where it is instead of rushing after the clock.
+    """
+    start: float | None = None
+    for frame in source:
+        now = time.monotonic()
+        if start is None or now - (start + frame.position) > 0.5:
+            start = now - frame.position
+        if stop.wait(max(0.0, start + frame.position - now)):
+            frame.release()
+            return
+        frame.captured = time.monotonic()
+        yield frame

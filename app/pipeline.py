@@ -1,0 +1,187 @@
+"""Pipeline: the threads between a source and the sinks, their stop, and the first failure.
+
+capture thread: source -> ring. submit thread: engine.reserve(), ring.get(), engine.submit(). The caller's thread:
+engine.collect(), then every sink in turn, because windows and Ctrl-C belong to the main thread.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+from app.frame import Frame, Picture
+from app.pace import played
+from app.ring import Ring
+from app.sinks import Sink
+from app.sources import Source
+from app.stats import Stats
+from engines.base import Engine
+
+log = logging.getLogger(__name__)
+
+POLL = 0.02
+"""Seconds between two looks at the window while no picture comes."""
+
+JOIN = 15.0
+"""Seconds a thread is given to end. No source waits longer than 10 s for its device."""
+
+
+class Tag(NamedTuple):
+    """What travels through the engine with a picture."""
+
+    frame: Frame
+    submitted: float
+
+
+Load = Callable[[tuple[int, int]], Engine[Tag]]
+
+
+class Pipeline:
+    """One run, from the first frame of a source to its end, a stop, a limit or a failure."""
+
+    def __init__(
+        self,
+        source: Source,
+        load: Load,
+        sinks: Sequence[Sink],
+        stats: Stats,
+        *,
+        lossless: bool,
+        paced: bool = False,
+        capacity: int = 2,
+        limit: int | None = None,
+        duration: float | None = None,
+        stopping: threading.Event | None = None,
+    ) -> None:
+        """`load` makes an engine for an input size; it is called again whenever the size changes.
+
+        `lossless`: a full ring blocks the source instead of dropping its oldest frame. `paced`: frames are let go
+        at the rate of their positions. The run ends after `limit` pictures, `duration` seconds after the first, or
+        when somebody sets `stopping`.
+        """
+        self._source, self._load, self._sinks, self.stats = source, load, sinks, stats
+        self._ring: Ring[Frame] = Ring(capacity, lossless=lossless, discard=Frame.release)
+        self._paced, self._limit, self._duration = paced, limit, duration
+        self._stopping = stopping or threading.Event()
+        self._failure: BaseException | None = None
+        self._until: float | None = None
+
+    def stop(self) -> None:
+        """End the run soon, from any thread."""
+        self._stopping.set()
+
+    def run(self) -> None:
+        """Run to the end and close the source. Raises the first exception of any thread; the sinks stay open."""
+        capture = self._started(self._capture, "capture")
+        try:
+            while (first := self._peek()) is not None:
+                with self._load(first.size) as engine:
+                    self._session(engine)
+        finally:
+            self.stop()
+            self._ring.cancel()
+            self._source.close()
+            join(capture)
+        if self._failure is not None:
+            raise self._failure
+
+    def _started(self, work: Callable[[], None], name: str) -> threading.Thread:
+        def guarded() -> None:
+            try:
+                work()
+            except BaseException as error:
+                self._failure = self._failure or error
+
+        thread = threading.Thread(target=guarded, name=name, daemon=True)
+        thread.start()
+        return thread
+
+    def _capture(self) -> None:
+        try:
+            for frame in played(self._source, self._stopping) if self._paced else self._source:
+                frame.ready = time.monotonic()
+                self.stats.captured += 1
+                if self._stopping.is_set() or not self._ring.put(frame):
+                    break
+                self.stats.dropped = self._ring.dropped
+        finally:
+            self._ring.close()  # what was captured before a failure is still shown and recorded
+
+    def _peek(self) -> Frame | None:
+        """The next frame, left in the ring, whose size decides what engine is loaded; None at the end."""
+        while not self._stopping.is_set():
+            try:
+                return self._ring.peek(POLL)
+            except TimeoutError:
+                self._idle()
+        return None
+
+    def _session(self, engine: Engine[Tag]) -> None:
+        """One engine's life: until the end, a stop, or a frame of another size, which is left in the ring."""
+        self.stats.spec = engine.spec
+        log.info("%s", engine.spec)
+        submit = self._started(lambda: self._submit(engine), "submit")
+        try:
+            self._collect(engine)
+        finally:
+            engine.cancel()
+            if self._stopping.is_set() or self._failure:
+                self._ring.cancel()
+            join(submit)
+
+    def _submit(self, engine: Engine[Tag]) -> None:
+        def fits(frame: Frame) -> bool:
+            return frame.size == engine.spec.input
+
+        try:
+            while engine.reserve():
+                frame = self._ring.get(fits)
+                if frame is None:
+                    break
+                engine.submit(frame.image, Tag(frame, time.monotonic()))
+        except BaseException:
+            self.stop()
+            raise
+        finally:
+            engine.finish()
+
+    def _collect(self, engine: Engine[Tag]) -> None:
+        while not self._stopping.is_set():
+            try:
+                done = engine.collect(POLL)
+            except TimeoutError:
+                self._idle()
+                continue
+            if done is None:
+                return
+            image, (frame, submitted), busy = done
+            self._hand_on(Picture(image, frame), submitted, busy)
+            frame.release()
+
+    def _hand_on(self, picture: Picture, submitted: float, busy: float) -> None:
+        spent = {"overlay": 0.0, "sink": 0.0}
+        for sink in self._sinks:
+            begun = time.monotonic()
+            sink.write(picture)
+            spent[sink.stage] += time.monotonic() - begun
+        self.stats.add(picture.frame, submitted=submitted, busy=busy, spent=spent)
+        now = time.monotonic()
+        self._until = self._until or (now + self._duration if self._duration else None)
+        if self.stats.shown == self._limit or (self._until and now >= self._until):
+            self.stop()
+
+    def _idle(self) -> None:
+        for sink in self._sinks:
+            sink.idle()
+        if self._until and time.monotonic() >= self._until:
+            self.stop()
+
+
+def join(thread: threading.Thread) -> None:
+    """Wait for a thread that has been told to end."""
+    thread.join(JOIN)
+    if thread.is_alive():
+        log.warning("the %s thread has not ended within %g s and is left behind", thread.name, JOIN)

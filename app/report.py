@@ -1,0 +1,94 @@
+"""Report: the same figures for three readers: the overlay, the log, and --stats."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import resource
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from app.config import ConfigError
+from app.frame import Picture
+from app.sources import Source
+from app.stats import Stats
+from app.telemetry import Telemetry
+
+log = logging.getLogger(__name__)
+
+PERIOD = 5.0
+"""Seconds between two lines in the log."""
+
+
+class Report:
+    """Reads the figures of a run. As a sink it writes a line to the log now and then."""
+
+    stage = "sink"
+
+    def __init__(self, stats: Stats, source: Source, telemetry: Telemetry) -> None:
+        self._stats, self._source, self._telemetry = stats, source, telemetry
+        self._told = time.monotonic()
+
+    def lines(self) -> list[str]:
+        """For the overlay: what a visitor may trust and an engineer wants to know."""
+        stats, spec, machine = self._stats, self._stats.spec, self._telemetry.latest
+        p50, p99 = stats.latency.percentiles(50, 99)
+        if spec is None:
+            return []
+        told = [
+            f"{stats.fps_now():.1f} fps on screen",
+            f"engine {stats.engine.percentiles(50)[0]:.1f} ms   age {p50:.0f} ms, p99 {p99:.0f} ms",
+            f"{spec.input[0]}x{spec.input[1]} -> {spec.output[0]}x{spec.output[1]}   dropped {stats.dropped}",
+            f"{spec.model} {spec.precision}, {spec.name}, {spec.device}",
+        ]
+        power = f"{machine.power:.1f} W" if machine.power is not None else ""
+        heat = f"{machine.temperature:.0f} C" if machine.temperature is not None else ""
+        return told + ([f"{heat}   {power}".strip()] if heat or power else [])
+
+    def write(self, picture: Picture) -> None:
+        if time.monotonic() - self._told >= PERIOD:
+            self._told = time.monotonic()
+            log.info(
+                "%s", ", ".join([self.lines()[0], *self.lines()[1].split("   "), f"dropped {self._stats.dropped}"])
+            )
+
+    def idle(self) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+    def as_dict(self, recording: dict[str, Any] | None) -> dict[str, Any]:
+        """All figures, as --stats writes them."""
+        figures, machine = self._stats.as_dict(), self._telemetry.latest
+        figures["input"]["fps"] = self._source.fps
+        # ru_maxrss counts kibibytes on Linux, bytes on macOS (getrusage(2) of either).
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+        return figures | {
+            "source": self._source.name,
+            "recording": recording,
+            "peak_memory_mb": round(peak / 2**20, 1),
+            "machine": {"temperature_c": machine.temperature, "power_w": machine.power, "cpu_percent": machine.cpu},
+        }
+
+
+def check_writable(path: Path) -> None:
+    """Raise ConfigError now if `path` cannot be written at the end of a long run."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.is_dir() or not os.access(path.parent, os.W_OK):
+            raise PermissionError(f"{path.parent.absolute()} cannot be written to")
+    except OSError as error:
+        raise ConfigError(
+            f"The figures cannot be written to {path}", str(error), "Give another --stats FILE."
+        ) from None
+
+
+def save(path: Path, figures: dict[str, Any]) -> None:
+    """Write --stats, whole or not at all."""
+    temporary = path.with_name(path.name + ".tmp")
+    temporary.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
+    temporary.replace(path)

@@ -1,0 +1,95 @@
+"""Recording: the recorder that --record starts and the key r starts and stops."""
+
+from __future__ import annotations
+
+import logging
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from app.config import Recording as Settings
+from app.frame import Picture
+from app.sinks import SinkError
+from app.sinks.recorder import Recorder
+from app.view import View
+
+log = logging.getLogger(__name__)
+
+
+class Recording:
+    """At most one Recorder at a time. One that --record asked for may fail the run; one of the key's may not."""
+
+    stage = "sink"
+
+    def __init__(self, settings: Settings, view: View, *, fps: float, lossless: bool) -> None:
+        """Starts at once if settings.file is given. Raises SinkError."""
+        self._settings, self._view, self._fps, self._lossless = settings, view, fps, lossless
+        self._recorder: Recorder | None = None
+        self._facts: dict[str, Any] | None = None
+        self._by_key = False
+        if settings.file is not None:
+            self._start(settings.file)
+
+    def toggle(self) -> None:
+        """What the key r does. A failure becomes a notice on the picture."""
+        try:
+            if self._recorder is not None:
+                facts = self._recorder.facts()
+                self.close()
+                self._view.say(f"recorded {facts['seconds']:.0f} s to {facts['path']}")
+            else:
+                self._by_key = True
+                self._start(self._settings.folder / f"recording-{datetime.now():%Y%m%d-%H%M%S}.mp4")
+                self._view.say("recording")
+        except SinkError as error:
+            self._tell(error)
+
+    @property
+    def running(self) -> bool:
+        return self._recorder is not None
+
+    def facts(self) -> dict[str, Any] | None:
+        """Of the recording that runs, else of the last one; None if there was none."""
+        return self._recorder.facts() if self._recorder is not None else self._facts
+
+    def write(self, picture: Picture) -> None:
+        if self._recorder is not None:
+            try:
+                self._recorder.write(picture)
+            except SinkError as error:
+                self._failed(error)
+
+    def idle(self) -> None:
+        if self._recorder is not None:
+            try:
+                self._recorder.idle()
+            except SinkError as error:
+                self._failed(error)
+
+    def close(self) -> None:
+        if self._recorder is not None:
+            recorder, self._recorder = self._recorder, None
+            try:
+                recorder.close()
+            finally:
+                self._facts = recorder.facts()
+
+    def _start(self, path: Path) -> None:
+        options = self._settings
+        self._recorder = Recorder(
+            path, encoder=options.encoder, quality=options.quality, fps=self._fps, lossless=self._lossless
+        )
+
+    def _failed(self, error: SinkError) -> None:
+        """Let go of a recorder that has failed; only the key's may fail quietly."""
+        assert self._recorder is not None
+        recorder, self._recorder = self._recorder, None
+        self._facts = recorder.facts()
+        recorder.close()
+        if not self._by_key:
+            raise error
+        self._tell(error)
+
+    def _tell(self, error: SinkError) -> None:
+        log.warning("%s", error)
+        self._view.say(error.problem)

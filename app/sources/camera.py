@@ -1,0 +1,224 @@
+"""Camera: a V4L2 device, or a GStreamer pipeline such as a Jetson's CSI camera, through OpenCV."""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import cv2
+import numpy as np
+
+from app.frame import Buffers, Frame
+from app.sources import SourceError
+from app.sources.devices import listing, path_of
+from app.sources.lifetime import Lifetime
+from engines.base import Image
+
+if TYPE_CHECKING:
+    from cv2.typing import MatLike
+
+log = logging.getLogger(__name__)
+
+SINK = "appsink drop=true max-buffers=1 sync=false"
+PATIENCE_MS = 8000
+ELSE_DEMO = "To see the program at work without a camera: --source demo"
+
+
+class Camera:
+    """An open camera that has shown one picture. Live; iteration takes as long as the camera does."""
+
+    live = True
+    paced = True
+
+    def __init__(
+        self, source: str, api: int, *, name: str, size: tuple[int, int] | None = None, fps: float | None = None
+    ) -> None:
+        """`source`: a device file (`api` cv2.CAP_V4L2) or a pipeline (cv2.CAP_GSTREAMER). Raises SourceError.
+
+        Use v4l2(), csi() or gstreamer(). `size` (width, height) and `fps` are wishes: what comes is in the log.
+        """
+        self.name, self._v4l2 = name, api == cv2.CAP_V4L2
+        self._device = Path(source) if self._v4l2 else None
+        self._capture = _open(source, api)
+        self._life = Lifetime(self._capture.release)
+        self._buffers = Buffers()
+        try:
+            if not self._capture.isOpened():
+                raise self._refused(source)
+            if self._v4l2:
+                self._ask(size, fps)
+            self._shape = self._first_picture().shape[:2]
+            self.fps = max(0.0, float(self._capture.get(cv2.CAP_PROP_FPS)))
+            self._report(size, fps)
+        except BaseException:
+            self.close()
+            raise
+
+    @classmethod
+    def v4l2(cls, camera: int | str, *, size: tuple[int, int] | None = None, fps: float | None = None) -> Camera:
+        """The camera with that index, or that path (/dev/video0, /dev/v4l/by-id/...)."""
+        path = path_of(camera)
+        if not path.exists():
+            raise SourceError(f"There is no camera {path}", listing(), f"Choose one that was found. {ELSE_DEMO}")
+        if not os.access(path, os.R_OK | os.W_OK):
+            raise SourceError(
+                f"The camera {path} may not be opened: permission denied",
+                "cameras belong to the group 'video', and this user is not in it",
+                f"sudo usermod -aG video $USER, then log out and in again. {ELSE_DEMO}",
+            )
+        return cls(str(path), cv2.CAP_V4L2, name=f"camera {path}", size=size, fps=fps)
+
+    @classmethod
+    def csi(cls, sensor: int, *, size: tuple[int, int] | None = None, fps: float | None = None) -> Camera:
+        """A Jetson's CSI camera; its ISP scales to `size`, by default 1280x720 at 30 fps."""
+        width, height = size or (1280, 720)
+        rate = Fraction(fps or 30).limit_denominator(1001)
+        pipeline = (
+            f"nvarguscamerasrc sensor-id={sensor}"
+            f" ! video/x-raw(memory:NVMM),width={width},height={height},framerate={rate.numerator}/{rate.denominator}"
+            " ! nvvidconv ! video/x-raw,format=BGRx ! videoconvert ! video/x-raw,format=BGR"
+        )
+        return cls(f"{pipeline} ! {SINK}", cv2.CAP_GSTREAMER, name=f"camera csi:{sensor}", size=size, fps=fps)
+
+    @classmethod
+    def gstreamer(cls, pipeline: str) -> Camera:
+        """Whatever a pipeline gives; converted to BGR and handed over here unless it ends in an appsink itself."""
+        if "appsink" not in pipeline:
+            pipeline = f"{pipeline} ! videoconvert ! video/x-raw,format=BGR ! {SINK}"
+        return cls(pipeline, cv2.CAP_GSTREAMER, name="GStreamer pipeline")
+
+    def __iter__(self) -> Iterator[Frame]:
+        with self._life as ended:
+            index, began, position, last = 0, None, 0.0, time.monotonic()
+            while not ended.is_set():
+                grabbed = self._capture.grab()
+                now = time.monotonic()
+                image = self._retrieve() if grabbed else None
+                if image is None:
+                    if not ended.is_set() and (not grabbed or now - last > PATIENCE_MS / 1000):
+                        raise self._silent(index, now - last)
+                    continue
+                captured = self._taken(now)
+                last, decode = now, time.monotonic() - now
+                began = captured if began is None else began
+                position = max(position, captured - began)
+                yield Frame(image, index, captured, position, decode, on_release=self._buffers.give)
+                index += 1
+
+    def close(self) -> None:
+        self._life.close()
+
+    def _ask(self, size: tuple[int, int] | None, fps: float | None) -> None:
+        """MJPG first: uncompressed pictures fill a USB 2 cable at a few fps, and a driver offers sizes by format."""
+        self._capture.set(cv2.CAP_PROP_FOURCC, int.from_bytes(b"MJPG", "little"))
+        if size is not None:
+            self._capture.set(cv2.CAP_PROP_FRAME_WIDTH, size[0])
+            self._capture.set(cv2.CAP_PROP_FRAME_HEIGHT, size[1])
+        if fps is not None:
+            self._capture.set(cv2.CAP_PROP_FPS, fps)
+        # One to fill while the other is decoded. Of four, the usual number, some would hold older pictures after a
+        # stall; with one alone a USB camera finds none free when a picture begins, and its rate halves.
+        self._capture.set(cv2.CAP_PROP_BUFFERSIZE, 2)
+
+    def _first_picture(self) -> Image:
+        """Some cameras' first picture or two are broken; one that never shows any must be told of at once."""
+        began = time.monotonic()
+        while self._capture.grab():
+            good, image = self._capture.retrieve()
+            if good and image is not None:
+                return _bgr(image)
+            if time.monotonic() - began > PATIENCE_MS / 1000:
+                break
+        raise SourceError(
+            f"The {self.name} opens, but gives no picture",
+            f"waited {time.monotonic() - began:.1f} s; {listing() if self._v4l2 else 'the pipeline is running'}",
+            "Close other programs that use it, plug it into another port (not through a hub), or ask for a smaller"
+            f" --size. {ELSE_DEMO}",
+        )
+
+    def _report(self, size: tuple[int, int] | None, fps: float | None) -> None:
+        """Say what the driver really gives, and louder when that is not what it was asked for."""
+        height, width = self._shape
+        fourcc = int(self._capture.get(cv2.CAP_PROP_FOURCC)) if self._v4l2 else 0
+        kind = fourcc.to_bytes(4, "little").decode("latin-1").strip("\0 ") if 0 < fourcc < 1 << 32 else ""
+        given = f"{width}x{height}{' ' + kind if kind else ''} at {self.fps:g} fps"
+        wished = (size is not None and size != (width, height)) or (fps is not None and abs(self.fps - fps) > 0.5)
+        if wished or kind not in ("", "MJPG"):
+            asked = " ".join(
+                part
+                for part in (f"{size[0]}x{size[1]}" if size else "", "MJPG", f"at {fps:g} fps" if fps else "")
+                if part
+            )
+            log.warning("%s gives %s; it was asked for %s", self.name, given, asked)
+        else:
+            log.info("%s gives %s", self.name, given)
+
+    def _retrieve(self) -> Image | None:
+        """Decode what was grabbed, into a buffer if its size is the last one's. None: a broken picture."""
+        good, image = self._capture.retrieve(self._buffers.take(*self._shape))
+        if not good or image is None:
+            return None
+        picture = _bgr(image)
+        self._shape = picture.shape[:2]
+        return picture
+
+    def _taken(self, now: float) -> float:
+        """The driver's own time of capture if it is one of time.monotonic(), as V4L2's should be; else `now`."""
+        stamp = float(self._capture.get(cv2.CAP_PROP_POS_MSEC)) / 1000 if self._v4l2 else 0.0
+        return stamp if now - 1 <= stamp <= now else now
+
+    def _refused(self, source: str) -> SourceError:
+        if self._v4l2:
+            return SourceError(
+                f"The {self.name} cannot be opened",
+                f"another program may hold it, or it is no capture device; {listing()}",
+                f"Close the other program (fuser {source} shows it), or choose another camera. {ELSE_DEMO}",
+            )
+        return SourceError(
+            f"The {self.name} cannot be started",
+            f"pipeline: {source}",
+            "Try it alone: gst-launch-1.0 with this text, fakesink in place of appsink. A CSI camera also fails while"
+            " another program holds it; sudo systemctl restart nvargus-daemon helps then.",
+        )
+
+    def _silent(self, frames: int, seconds: float) -> SourceError:
+        gone = self._device is not None and not self._device.exists()
+        reason = "; its device file is gone: it was unplugged" if gone else ""
+        return SourceError(
+            f"The {self.name} has stopped giving pictures",
+            f"nothing for {seconds:.1f} s after {frames} frames{reason}",
+            "Check the cable and the port; a hub without its own supply is a frequent cause.",
+        )
+
+
+def _open(source: str, api: int) -> cv2.VideoCapture:
+    """The capture object, which may not have opened. Raises SourceError where OpenCV lacks GStreamer."""
+    if api != cv2.CAP_GSTREAMER:
+        return cv2.VideoCapture(source, api)
+    line = next((line for line in cv2.getBuildInformation().splitlines() if "GStreamer:" in line), "")
+    if "YES" not in line:
+        raise SourceError(
+            "This OpenCV cannot open GStreamer pipelines",
+            f"OpenCV {cv2.__version__} in {Path(cv2.__file__).parent} was built without GStreamer, as pip's always is",
+            "Use JetPack's or Debian's: apt install python3-opencv, and make the virtual environment with"
+            " --system-site-packages and no opencv-python in it.",
+        )
+    major, minor = (int(part) for part in cv2.__version__.split(".")[:2])
+    if (major, minor) < (4, 7):  # knows no time limits, and would refuse a pipeline for being given some
+        return cv2.VideoCapture(source, api)
+    limits = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, PATIENCE_MS, cv2.CAP_PROP_READ_TIMEOUT_MSEC, PATIENCE_MS]
+    return cv2.VideoCapture(source, api, limits)
+
+
+def _bgr(image: MatLike) -> Image:
+    """`image` itself if it is BGR; a copy that is, where a pipeline of the user's gives grey or BGRx."""
+    if image.ndim == 2 or image.shape[2] == 1:
+        image = cv2.cvtColor(image, cv2.COLOR_GRAY2BGR)
+    elif image.shape[2] == 4:
+        image = cv2.cvtColor(image, cv2.COLOR_BGRA2BGR)
+    return np.asarray(image, np.uint8)

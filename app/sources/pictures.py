@@ -1,0 +1,118 @@
+"""Pictures: a folder, a pattern or a single file of still pictures, as a video of one picture after another."""
+
+from __future__ import annotations
+
+import glob
+import itertools
+import logging
+import re
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from app.frame import Frame
+from app.sources import STILLS, SourceError
+from app.sources.lifetime import Lifetime
+from app.sources.missing import missing
+from engines.base import Image
+
+log = logging.getLogger(__name__)
+
+
+def natural(path: Path) -> list[tuple[bool, int, str]]:
+    """A sort key under which 9.png comes before 10.png."""
+    parts = re.findall(r"\d+|\D+", str(path).lower())
+    return [(False, int(part), "") if part.isdecimal() else (True, 0, part) for part in parts]
+
+
+class Pictures:
+    """Still pictures at `fps` pictures a second of their own time; they may differ in size. Never live, never paced."""
+
+    live = False
+    paced = False
+
+    def __init__(self, paths: Sequence[Path], *, name: str, fps: float | None = None, loop: bool = False) -> None:
+        """`paths`: at least one. Raises SourceError when none of them is in a format that OpenCV reads."""
+        self.name, self.fps = name, fps or 1.0
+        self._paths, self._loop = list(paths), loop
+        if not any(_has_reader(path) for path in self._paths):
+            raise self._unreadable()
+        self._life = Lifetime(lambda: None)
+
+    @classmethod
+    def of(cls, path: Path, *, fps: float | None = None, loop: bool = False) -> Pictures:
+        """The pictures in a folder or behind a pattern such as holiday/*.jpg, in natural order, or a single one."""
+        if path.is_file():
+            return cls([path], name=path.name, fps=fps, loop=loop)
+        if not path.exists() and not glob.has_magic(str(path)):
+            raise missing(path)
+        folder, pattern = (path, "*") if path.is_dir() else _split(path)
+        entries = folder.glob(pattern) if folder.is_dir() else []
+        files = sorted((entry for entry in entries if entry.is_file()), key=natural)
+        paths = [file for file in files if file.suffix.lower() in STILLS]
+        if paths:
+            return cls(paths, name=f"pictures in {path}", fps=fps, loop=loop)
+        others = f"other files such as {files[0].name}" if files else "no files"
+        raise SourceError(
+            f"There are no pictures in {path}",
+            f"found {others}, where {', '.join(STILLS)} were looked for in {path.absolute()}",
+            "Name a folder or a pattern that has some, for example 'holiday/*.jpg'.",
+        )
+
+    def __iter__(self) -> Iterator[Frame]:
+        with self._life as ended:
+            index, readable = 0, True
+            while readable:
+                readable = False
+                for path in self._paths:
+                    if ended.is_set():
+                        return
+                    began = time.monotonic()
+                    image = _read(path)
+                    if image is None:
+                        log.warning("%s is not a picture that can be read; skipped", path)
+                        continue
+                    readable, now = True, time.monotonic()
+                    yield Frame(image, index, now, index / self.fps, now - began)
+                    index += 1
+                if not self._loop:
+                    break
+            if not readable:
+                raise self._unreadable()
+
+    def close(self) -> None:
+        self._life.close()
+
+    def _unreadable(self) -> SourceError:
+        count = len(self._paths)
+        return SourceError(
+            f"No picture in {self.name} can be read" if count > 1 else f"{self.name} is not a picture that can be read",
+            f"tried {count} file{'s' if count > 1 else ''}, the first of them {self._paths[0].absolute()}",
+            "Open one in a picture viewer: if that fails too, they are damaged or of another kind than their name.",
+        )
+
+
+def _split(path: Path) -> tuple[Path, str]:
+    """The folder before the first part of `path` that is a pattern, and the rest."""
+    plain = list(itertools.takewhile(lambda part: not glob.has_magic(part), path.parts))
+    return Path(*plain), str(Path(*path.parts[len(plain) :]))
+
+
+def _has_reader(path: Path) -> bool:
+    """Whether the first bytes are those of a kind of picture that OpenCV knows."""
+    try:
+        return bool(cv2.haveImageReader(str(path)))
+    except cv2.error:
+        return False
+
+
+def _read(path: Path) -> Image | None:
+    """The picture as uint8 [H, W, 3] BGR, turned upright as its EXIF data say; None if it cannot be read."""
+    try:
+        image = cv2.imread(str(path), cv2.IMREAD_COLOR)
+    except cv2.error:  # larger than OpenCV's limit on pixels
+        return None
+    return None if image is None else np.ascontiguousarray(image, np.uint8)

@@ -1,0 +1,46 @@
+"""Timeline: makes a position that only ever grows out of the timestamps a file or a stream really has."""
+
+from __future__ import annotations
+
+import math
+
+JITTER = 1.0
+"""Seconds. A step back of up to this is one frame's fault; a longer one is a clock that began anew."""
+
+
+class Timeline:
+    """Positions in seconds from 0, strictly increasing whatever timestamps come."""
+
+    def __init__(self, step: float) -> None:
+        """`step`: seconds between two frames where their timestamps do not tell, more than 0."""
+        self._step = step
+        self._shift: float | None = None
+        self.last: float | None = None
+        """The position given last; None before the first."""
+
+    def at(self, stamp: float | None) -> float:
+        """The position of the next frame, whose own timestamp is `stamp` seconds, or None if it has none."""
+        if stamp is not None and not math.isfinite(stamp):
+            stamp = None
+        if self.last is None:
+            self.last = 0.0
+            self._shift = None if stamp is None else -stamp
+            return self.last
+        following = self.last + self._step
+        if stamp is None:
+            position = following
+        elif self._shift is None:
+            position, self._shift = following, following - stamp
+        else:
+            position = stamp + self._shift
+            if position < self.last - JITTER:
+                self._shift = following - stamp
+            if position <= self.last:
+                position = following
+        # Far from 0 a step can be less than what a float resolves.
+        self.last = position if position > self.last else math.nextafter(self.last, math.inf)
+        return self.last
+
+    def restart(self) -> None:
+        """The source begins anew: its next timestamp, whatever it is, follows one step after the last one."""
+        self._shift = None

@@ -1,0 +1,101 @@
+"""What every engine is made of: the picture, its description, a slot, the protocol, the error."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+Image = NDArray[np.uint8]
+"""uint8 [H, W, 3], BGR, C-contiguous, in host memory."""
+
+T = TypeVar("T")
+
+SMALLEST, LARGEST = (16, 16), (4096, 2160)
+"""Input sizes (width, height) every engine takes, odd ones included."""
+
+
+class UserError(Exception):
+    """Something a user can cause and mend: the problem, the facts, the fix. Shown without a traceback."""
+
+    def __init__(self, problem: str, facts: str = "", fix: str = "") -> None:
+        super().__init__(problem)
+        self.problem, self.facts, self.fix = problem, facts, fix
+
+    def __str__(self) -> str:
+        return "\n  ".join(part for part in (self.problem, self.facts, self.fix) if part)
+
+
+class EngineError(UserError):
+    """An engine cannot be had, refuses a model or a size, or has failed while running."""
+
+
+@dataclass(frozen=True)
+class Spec:
+    """What an engine is, once it is loaded. Sizes are (width, height) in pixels."""
+
+    name: str
+    device: str
+    model: str
+    precision: str
+    scale: int
+    input: tuple[int, int]
+    output: tuple[int, int]
+
+    def __str__(self) -> str:
+        sizes = f"{self.input[0]}x{self.input[1]} -> {self.output[0]}x{self.output[1]}"
+        return f"{self.name}: {self.model} {self.precision}, {sizes}, {self.device}"
+
+
+class Slot(Protocol):
+    """Everything that one frame in flight needs: its own input, output and means of waiting.
+
+    Used by two threads, but never by both at once: launch() by the submitter, the rest by the collector.
+    """
+
+    finished: float
+    """When the last wait() found its work done to be exact, in seconds of time.monotonic()."""
+
+    def launch(self, image: Image) -> None:
+        """Copy `image` in, start the work, return at once. The caller may reuse `image` afterwards."""
+
+    def wait(self, timeout: float) -> Image:
+        """The result, valid until the next launch(). Raises TimeoutError after `timeout` seconds, EngineError."""
+
+    def close(self) -> None:
+        """Free everything. The slot is not in flight any more."""
+
+
+class Engine(Protocol[T]):
+    """First in, first out; one thread submits, one thread collects; `with` frees it.
+
+    Implemented once, by engines.slots.Slots. An image handed to submit() is copied before submit() returns;
+    the view that collect() returns belongs to the caller, who may draw into it, until the next collect().
+    """
+
+    spec: Spec
+
+    def reserve(self) -> bool:
+        """Block until a slot is free. False: cancelled, nothing may be submitted."""
+
+    def submit(self, image: Image, tag: T) -> None:
+        """Start work on `image`, of spec.input's size, in the slot reserved before."""
+
+    def collect(self, timeout: float) -> tuple[Image, T, float] | None:
+        """The next result, its tag, and the seconds the engine worked for it alone; None at the end.
+
+        Raises TimeoutError when nothing was finished within `timeout` seconds; ask again. Raises EngineError
+        when the engine failed or has been silent for longer than its deadline.
+        """
+
+    def finish(self) -> None:
+        """No more input: collect() hands out what is in flight and then None."""
+
+    def cancel(self) -> None:
+        """Unblock both sides at once; what is in flight is lost."""
+
+    def __enter__(self) -> Engine[T]: ...
+
+    def __exit__(self, *_: Any) -> None: ...

@@ -1,0 +1,160 @@
+"""The embedded default: OpenVINO on whatever processor there is."""
+
+from __future__ import annotations
+
+import logging
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import openvino as ov
+from openvino.frontend import FrontEndManager
+from platformdirs import user_cache_path
+
+from engines import catalog
+from engines.base import EngineError, Image, Spec
+from engines.slots import Slots
+
+log = logging.getLogger(__name__)
+
+LARGEST_SCALE = 8
+
+
+class OpenVinoSlot:
+    """One inference request with its own input and output buffer, which OpenVINO reads and writes in place."""
+
+    def __init__(self, compiled: ov.CompiledModel) -> None:
+        inputs, outputs = (np.empty(list(port.shape), np.uint8) for port in (compiled.input(), compiled.output()))
+        self._request = compiled.create_infer_request()
+        self._request.set_input_tensor(ov.Tensor(inputs, shared_memory=True))
+        self._request.set_output_tensor(ov.Tensor(outputs, shared_memory=True))
+        self._input: Image = inputs[0]
+        self._output: Image = outputs[0]
+        # Called by OpenVINO's own thread: a collector that is late must not make the engine look slow.
+        self._request.set_callback(self._stamp, None)
+        self.finished = 0.0
+
+    def _stamp(self, _userdata: Any) -> None:
+        self.finished = time.monotonic()
+
+    def launch(self, image: Image) -> None:
+        np.copyto(self._input, image)
+        self._request.start_async()
+
+    def wait(self, timeout: float) -> Image:
+        try:
+            # wait_for() takes whole milliseconds and releases the GIL.
+            if not self._request.wait_for(int(timeout * 1000)):
+                raise TimeoutError
+        except RuntimeError as error:
+            raise EngineError("OpenVINO failed on a frame", first_line(error), "Try --engine bicubic.") from error
+        return self._output
+
+    def close(self) -> None:
+        pass  # the request goes with its last reference; Slots has waited for it
+
+
+def first_line(error: Exception) -> str:
+    """The part of an OpenVINO message that tells something: it begins with source positions of its own."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    told = [line for line in lines if not line.startswith(("Exception from", "Check '"))]
+    return (told or lines or [type(error).__name__])[-1]
+
+
+def read(path: Path) -> ov.Model:
+    """The model of an .onnx file. Raises EngineError if it is none."""
+    # Core.read_model() would offer a file that is no ONNX model to its readers of other formats, which complain
+    # on stderr, and would run what they make of it.
+    onnx = FrontEndManager().load_by_framework("onnx")
+    try:
+        return onnx.convert(onnx.load(path))
+    except Exception as error:  # the reader's own exceptions share no other base
+        raise EngineError(
+            f"{path} is not an ONNX model", first_line(error), "Give an .onnx file, or a name from --list."
+        ) from error
+
+
+def fit(model: ov.Model, path: Path, size: tuple[int, int]) -> int:
+    """Give `model` its static shape for inputs of `size`; returns its scale. Raises EngineError.
+
+    The contract: one input uint8 [1, H, W, 3], one output uint8 [1, s*H, s*W, 3], s a whole number.
+    """
+
+    def refuse(facts: str) -> EngineError:
+        return EngineError(
+            f"{path} is not an upscaling model this program can run",
+            facts,
+            "It takes one picture, uint8 [1, H, W, 3] BGR, and gives one, uint8 [1, s*H, s*W, 3].",
+        )
+
+    for kind, ports in (("input", model.inputs), ("output", model.outputs)):
+        if len(ports) != 1:
+            raise refuse(f"it has {len(ports)} {kind}s")
+        if ports[0].element_type != ov.Type.u8 or len(ports[0].partial_shape) != 4:
+            raise refuse(f"its {kind} is {ports[0].element_type.to_string()} {ports[0].partial_shape}")
+    width, height = size
+    given, wanted = model.input().partial_shape, ov.PartialShape([1, height, width, 3])
+    # reshape() alone would force another layout or size on a model that was made for one.
+    if not given.compatible(wanted):
+        raise refuse(f"its input is {given}, which cannot be {wanted}")
+    try:
+        model.reshape(wanted)
+    except RuntimeError as error:
+        raise refuse(f"with an input of {wanted} it makes no sense: {first_line(error)}") from None
+    output = model.output().partial_shape
+    if output.is_dynamic or output[0].get_length() != 1 or output[3].get_length() != 3:
+        raise refuse(f"its output is {output}")
+    out_height, out_width = output[1].get_length(), output[2].get_length()
+    scale: int = out_height // height
+    if not 1 <= scale <= LARGEST_SCALE or (out_width, out_height) != (scale * width, scale * height):
+        raise refuse(f"it makes {out_width}x{out_height} of {width}x{height}, which is no whole number of times larger")
+    return scale
+
+
+def compile_model(core: ov.Core, model: ov.Model, threads: int | None) -> ov.CompiledModel:
+    """Compiled for the shortest time a frame, with the compiled blob cached in the user's cache folder.
+
+    The precision of the arithmetic is OpenVINO's choice: bf16 or f16 where the processor has it.
+    """
+    options: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY", "CACHE_DIR": ""}
+    if threads:
+        options["INFERENCE_NUM_THREADS"] = threads
+    try:
+        folder = user_cache_path("livesr", ensure_exists=True) / "openvino"
+        folder.mkdir(exist_ok=True)
+        return core.compile_model(model, "CPU", options | {"CACHE_DIR": str(folder)})
+    except (OSError, RuntimeError) as error:
+        log.warning("going on without the cache of compiled models: %s", error)
+    try:
+        return core.compile_model(model, "CPU", options)
+    except RuntimeError as error:
+        raise EngineError("OpenVINO cannot compile the model", first_line(error), "Try a smaller --size.") from error
+
+
+def precision_of(model: ov.Model, compiled: ov.CompiledModel) -> str:
+    """What the arithmetic is done in, for the overlay: int8 if the file is quantised, else what was compiled."""
+    if any(op.get_type_name() in ("FakeQuantize", "QuantizeLinear") for op in model.get_ops()):
+        return "int8"
+    kind: str = compiled.get_property("INFERENCE_PRECISION_HINT").to_string()
+    return {"f32": "fp32", "f16": "fp16"}.get(kind, kind)
+
+
+def load(model: str, size: tuple[int, int], *, depth: int, threads: int | None) -> Slots[Any]:
+    """An OpenVINO engine for inputs of `size` (width, height); engines.load() documents the rest."""
+    path = catalog.find(model)
+    core = ov.Core()
+    network = read(path)
+    scale = fit(network, path, size)
+    compiled = compile_model(core, network, threads)
+    used = compiled.get_property("INFERENCE_NUM_THREADS")
+    spec = Spec(
+        name="openvino",
+        device=f"{core.get_property('CPU', 'FULL_DEVICE_NAME')}, {used} threads",
+        model=path.stem,
+        precision=precision_of(network, compiled),
+        scale=scale,
+        input=size,
+        output=(size[0] * scale, size[1] * scale),
+    )
+    return Slots(spec, [OpenVinoSlot(compiled) for _ in range(depth)])

@@ -1,0 +1,271 @@
+#!/usr/bin/env python3
+"""Measure the project's figures on this machine: python scripts/bench.py
+
+Everything in one run, on the same input, with the same number of threads; what is compared is measured in turns.
+  engine   the engine looped on one frame
+  eager    the same network in eager PyTorch, fp32, on the same cores (needs the extra `train`)
+  app      the whole app, headless, a file in, nothing recorded, against the bare engine
+  latency  what the app adds to the engine's own time at a live rate of 70 % of what the engine can do
+  memory   what 5,000 frames leave behind
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.metadata
+import importlib.util
+import json
+import os
+import platform
+import statistics
+import sys
+import tempfile
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+import engines
+from engines import catalog
+from engines.base import Image, UserError
+from scripts import timing
+
+PARTS = ("engine", "eager", "app", "latency", "memory")
+SMALL = (160, 90)  # the size for memory: 5,000 frames go through in a minute
+EARLY, LATE = 500, 5000
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One line of the table."""
+
+    name: str
+    value: float
+    unit: str = ""
+    target: float | None = None
+    at_least: bool = True
+
+    @property
+    def met(self) -> bool | None:
+        """None: there is no target."""
+        if self.target is None:
+            return None
+        return self.value >= self.target if self.at_least else self.value <= self.target
+
+    def __str__(self) -> str:
+        sign = "" if self.target is None else f"{'>=' if self.at_least else '<='} {self.target:g} {self.unit}".strip()
+        met = {None: "", True: "yes", False: "NO"}[self.met]
+        return f"{self.name:<46} {sign:<10} {self.value:>9.2f} {self.unit:<4} {met}".rstrip()
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What is measured, and how long."""
+
+    size: tuple[int, int] = (640, 360)
+    threads: int = 1
+    seconds: float = 10.0
+    rounds: int = 5
+    engine: str = "openvino"
+    model: str = "fast"
+    clip: Path | None = None
+    parts: tuple[str, ...] = PARTS
+    folder: Path = field(default=Path(), repr=False)
+
+    @property
+    def app(self) -> list[str]:
+        """The app's options for the same engine."""
+        return ["--engine", self.engine, "--model", self.model, "--threads", str(self.threads)]
+
+
+class Bench:
+    """Measures what `settings` ask for. `figures` are for the table, `details` for whoever doubts them."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.figures: list[Figure] = []
+        self.details: dict[str, Any] = {}
+        self.left_out: list[str] = []
+        self._frame_ms = 0.0
+
+    def run(self) -> None:
+        """Raises UserError of the part that fails; the figures before it stay."""
+        one = self.settings
+        frame = timing.noise(one.size)
+        with engines.load(one.engine, one.model, one.size, threads=one.threads) as engine:
+            self.details["engine"] = asdict(engine.spec)
+            loop = timing.EngineLoop(engine, frame)
+            loop.frames(10)  # warm
+            loop.busy.clear()
+            self._engine_and_eager(loop, frame)
+            if "app" in one.parts:
+                self._app(loop)
+        if "latency" in one.parts:
+            self._latency()
+        if "memory" in one.parts:
+            self._memory()
+
+    def _engine_and_eager(self, loop: timing.EngineLoop, frame: Image) -> None:
+        one, eager = self.settings, None
+        if "eager" in one.parts:
+            if importlib.util.find_spec("torch") and importlib.util.find_spec("onnx"):
+                eager = timing.EagerLoop(catalog.find(one.model), frame, one.threads)
+            else:
+                self.left_out.append("eager: PyTorch or onnx is not installed (pip install -e '.[train]')")
+        share = one.seconds / one.rounds
+        loops = [lambda: loop.seconds(share)] + ([lambda: eager.seconds(share)] if eager else [])
+        times = timing.alternate(loops, one.rounds)
+        self._frame_ms = statistics.median(times[0])
+        self.details["engine_ms"] = {
+            "rounds": times[0],
+            "p50": percentile(loop.busy, 50),
+            "p99": percentile(loop.busy, 99),
+        }
+        self.figures += [
+            Figure("engine, ms a frame", self._frame_ms, "ms"),
+            Figure("engine, frames a second", 1000 / self._frame_ms, "fps"),
+        ]
+        if eager:
+            eager_ms = statistics.median(times[1])
+            self.details["eager_ms"] = {"rounds": times[1], "layout": eager.layout}
+            self.figures += [
+                Figure("PyTorch eager fp32, ms a frame", eager_ms, "ms"),
+                Figure("engine against PyTorch eager", eager_ms / self._frame_ms, "x", 4.0),
+            ]
+
+    def _app(self, loop: timing.EngineLoop) -> None:
+        one, rounds = self.settings, max(1, self.settings.rounds // 2)
+        clip = one.clip.absolute() if one.clip else timing.make_clip(one.folder / "clip.mkv", one.size, 90)
+        frames = max(20, round(one.seconds * 1000 / self._frame_ms))
+        arguments = [*one.app, "--source", str(clip), "--loop", "--frames", str(frames)]
+        bare, app = [], []
+        for _ in range(rounds):
+            bare.append(loop.seconds(one.seconds / 2))
+            app.append(1000 / timing.run_app(arguments, limit=10 * one.seconds).stats["fps_out"])
+        bare.append(loop.seconds(one.seconds / 2))
+        self.details["app_ms"] = {"bare": bare, "app": app, "clip": str(one.clip or "demo")}
+        self.figures += [
+            Figure("app on a file, frames a second", 1000 / statistics.median(app), "fps"),
+            Figure("app against the bare engine", statistics.median(bare) / statistics.median(app), "x", 0.9),
+        ]
+
+    def _latency(self) -> None:
+        one, rate = self.settings, round(700 / self._frame_ms, 1)
+        width, height = one.size
+        live = ["--source", "demo", "--size", f"{width}x{height}", "--fps", str(rate), "--duration", str(one.seconds)]
+        stats = timing.run_app([*one.app, *live], limit=one.seconds).stats
+        added = stats["latency_ms"]["p99"] - stats["engine"]["ms_p99"]
+        self.details["latency"] = {"asked_fps": rate, "stats": stats}
+        self.figures += [
+            Figure(f"capture to shown at {rate:g} fps, p99", stats["latency_ms"]["p99"], "ms"),
+            Figure("added to the engine's own p99", added, "ms", 8.0, at_least=False),
+        ]
+
+    def _memory(self) -> None:
+        one, clip = self.settings, timing.make_clip(self.settings.folder / "small.mkv", SMALL, 90)
+        arguments = [*one.app, "--source", str(clip), "--loop", "--frames", str(LATE)]
+        run = timing.run_app(arguments, limit=600)
+        grown = timing.growth(run, EARLY, LATE)
+        self.details["memory"] = {"stats": run.stats, "seconds_and_bytes": run.memory}
+        self.figures.append(Figure(f"memory after {LATE} frames less after {EARLY}", grown, "MiB", 5.0, at_least=False))
+
+    def as_dict(self) -> dict[str, Any]:
+        """All of it, for --json."""
+        settings = asdict(self.settings) | {"clip": str(self.settings.clip or "demo")}
+        del settings["folder"]
+        return {
+            "machine": machine(),
+            "settings": settings,
+            "figures": [asdict(figure) | {"met": figure.met} for figure in self.figures],
+            "left_out": self.left_out,
+            "details": self.details,
+        }
+
+
+def percentile(values: list[float], which: float) -> float:
+    return round(float(np.percentile(values, which)), 3)
+
+
+def machine() -> dict[str, Any]:
+    """What the figures were measured on."""
+    versions = {}
+    for name in ("openvino", "torch", "numpy", "av", "opencv-python", "opencv-python-headless"):
+        try:
+            versions[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return {
+        "processor": processor(),
+        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "memory_gib": round(psutil.virtual_memory().total / 2**30, 1),
+        "system": platform.platform(),
+        "python": platform.python_version(),
+        "versions": versions,
+    }
+
+
+def processor() -> str:
+    """The processor's name; on Linux the module platform knows it as x86_64 only."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine())
+
+
+def table(result: Bench) -> str:
+    """What is printed at the end."""
+    about, one = machine(), result.settings
+    spec = result.details["engine"]
+    versions = ", ".join(f"{name} {version}" for name, version in about["versions"].items())
+    return "\n".join(
+        [
+            f"{about['processor']}, {about['cores']} cores, {about['memory_gib']} GiB; {about['system']}",
+            f"Python {about['python']}, {versions}",
+            f"{one.size[0]}x{one.size[1]}, {one.threads} threads, {spec['name']}, {spec['model']} {spec['precision']}",
+            "",
+            f"{'':<46} {'target':<10} {'measured':>9}      met",
+            *map(str, result.figures),
+            *(f"left out: {what}" for what in result.left_out),
+        ]
+    )
+
+
+def size(text: str) -> tuple[int, int]:
+    """(640, 360) of 640x360."""
+    width, height = text.lower().split("x")
+    return int(width), int(height)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--size", type=size, default=(640, 360), metavar="WxH", help="input [640x360]")
+    parser.add_argument("--threads", type=int, default=machine()["cores"], help="for engine and PyTorch [all cores]")
+    parser.add_argument("--seconds", type=float, default=10.0, help="for each measurement [10]")
+    parser.add_argument("--engine", default="openvino", help="[openvino]")
+    parser.add_argument("--model", default="fast", help="a name or an .onnx file [fast]")
+    parser.add_argument("--clip", type=Path, help="a film of that size for the app [made from the demo]")
+    parser.add_argument("--only", nargs="+", choices=PARTS, default=PARTS, help="some parts [all]")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write everything that was measured")
+    options = vars(parser.parse_args(arguments))
+    file, parts = options.pop("json"), tuple(options.pop("only"))
+    with tempfile.TemporaryDirectory() as folder:
+        bench = Bench(Settings(**options, parts=parts, folder=Path(folder)))
+        try:
+            bench.run()
+        except UserError as error:
+            print(error, file=sys.stderr)
+            return 2
+        finally:  # a part that fails does not take with it what was measured before
+            if bench.figures:
+                print(table(bench))
+            if file:
+                file.write_text(json.dumps(bench.as_dict(), indent=2) + "\n", encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,213 @@
+#!/usr/bin/env python3
+"""Export a trained network: python scripts/export.py runs/fast-x2/checkpoint.pt engines/models/fast-x2.onnx
+
+The graph is written node by node, not traced, so that it reads well (in Netron, say) and holds nothing twice. It is
+compared with the PyTorch network before it is written; network_from_onnx() goes the other way.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import pickle
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import torch
+from onnx import TensorProto, helper, numpy_helper
+from onnx.reference import ReferenceEvaluator
+from torch import Tensor, nn
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+from engines.base import UserError
+from scripts.network import Contract, Upscaler
+
+OPSET = 17  # the newest that the ONNX parser of TensorRT 10.3 (JetPack 6.1) knows in full
+SAME, EQUAL = 1, 0.999  # an export may differ by this many grey levels, and in all but this share of values not at all
+
+
+class ExportError(UserError):
+    """What was given cannot be exported."""
+
+
+class Graph:
+    """Nodes and constants in the order they run; each node is named after its output."""
+
+    def __init__(self) -> None:
+        self.nodes: list[onnx.NodeProto] = []
+        self.constants: list[onnx.TensorProto] = []
+
+    def add(self, kind: str, name: str, *inputs: str, **attributes: Any) -> str:
+        """Append a node of `kind`; returns its output, called `name` too."""
+        self.nodes.append(helper.make_node(kind, list(inputs), [name], name=name, **attributes))
+        return name
+
+    def constant(self, name: str, value: Any) -> str:
+        self.constants.append(numpy_helper.from_array(np.asarray(value), name))
+        return name
+
+    def conv(self, name: str, source: str, conv: nn.Conv2d, *, weight: float = 1, bias: float = 1, pad: int = 1) -> str:
+        """A 3x3 convolution with its weight and bias multiplied by constants."""
+        assert conv.bias is not None
+        constants = [
+            self.constant(f"{name}.weight", (conv.weight.detach() * weight).numpy()),
+            self.constant(f"{name}.bias", (conv.bias.detach() * bias).numpy()),
+        ]
+        return self.add("Conv", name, source, *constants, kernel_shape=[3, 3], pads=[pad] * 4)
+
+
+def build(network: Upscaler, metadata: dict[str, str]) -> onnx.ModelProto:
+    """The ONNX model of a collapsed network: frame uint8 [1, H, W, 3] BGR to sr uint8 [1, s*H, s*W, 3] BGR.
+
+    Grey levels stay 0..255 throughout: the network's 0..1 is folded into the weights at both ends.
+    """
+    graph, scale = Graph(), network.scale
+    convs = [layer for layer in network.body if isinstance(layer, nn.Conv2d)]
+    assert isinstance(network.head, nn.Conv2d)
+
+    # Cast first and last: TensorRT knows uint8 at the borders of a network only.
+    levels = graph.add("Cast", "levels", "frame", to=TensorProto.FLOAT)
+    planes = graph.add("Transpose", "planes", levels, perm=[0, 3, 1, 2])
+    edges = graph.constant("edges", np.array([0, 0, 1, 1, 0, 0, 1, 1], np.int64))
+    padded = graph.add("Pad", "padded", planes, edges, mode="edge")
+
+    features = padded
+    for index, conv in enumerate(convs):
+        first = index == 0
+        features = graph.conv(f"body_{index}", features, conv, weight=1 / 255 if first else 1, pad=0 if first else 1)
+        features = graph.add("Relu", f"body_{index}_relu", features)
+    detail = graph.conv("head", features, network.head, weight=255, bias=255)
+    base = graph.conv("base", padded, network.base, bias=255, pad=0)
+
+    # Adding and rounding the scale**2 sub-pixels of each colour as channels, before they are put in their places,
+    # lets an engine do it on the way out of the convolution.
+    sharp = graph.add("Add", "sharp", base, graph.add("Concat", "detail", detail, detail, detail, axis=1))
+    limits = [graph.constant("black", np.float32(0)), graph.constant("white", np.float32(255))]
+    whole = graph.add("Clip", "limited", graph.add("Round", "rounded", sharp), *limits)
+    large = graph.add("DepthToSpace", "large", whole, blocksize=scale, mode="CRD")
+    graph.add("Cast", "sr", graph.add("Transpose", "pixels", large, perm=[0, 2, 3, 1]), to=TensorProto.UINT8)
+
+    frame = helper.make_tensor_value_info("frame", TensorProto.UINT8, [1, "H", "W", 3])
+    sr = helper.make_tensor_value_info("sr", TensorProto.UINT8, [1, f"{scale}*H", f"{scale}*W", 3])
+    whole_graph = helper.make_graph(graph.nodes, "upscaler", [frame], [sr], graph.constants)
+    model = helper.make_model(
+        whole_graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=8, producer_name="scripts/export.py"
+    )
+    model.doc_string = f"Enlarges a picture {scale} times. BGR bytes in, BGR bytes out."
+    helper.set_model_props(model, metadata | {"scale": str(scale), "parameters": str(parameters(network))})
+    onnx.checker.check_model(model, full_check=True)
+    return model
+
+
+def parameters(network: nn.Module) -> int:
+    """The number of weights and biases."""
+    return sum(p.numel() for p in network.parameters())
+
+
+def network_from_onnx(path: Path) -> Upscaler:
+    """The plain PyTorch network of a file that build() made; feed it through scripts.network.Contract.
+
+    Raises ExportError if the file is not of that form.
+    """
+    try:
+        model = onnx.load(path)
+        values = {c.name: torch.from_numpy(numpy_helper.to_array(c).copy()) for c in model.graph.initializer}
+        scale = int(next(p.value for p in model.metadata_props if p.key == "scale"))
+        last = max(int(found[1]) for name in values if (found := re.fullmatch(r"body_(\d+)\.weight", name)))
+        channels = len(values["body_0.bias"])
+        network = Upscaler(scale=scale, channels=channels, depth=last, expand=1).collapsed()
+        state = {f"body.{2 * i}.{part}": values[f"body_{i}.{part}"] for i in range(last + 1) for part in PARTS}
+        state |= {f"{layer}.{part}": values[f"{layer}.{part}"] for layer in ("base", "head") for part in PARTS}
+        state["body.0.weight"] *= 255  # what build() folded in comes out again
+        for name in ("base.bias", "head.weight", "head.bias"):
+            state[name] /= 255
+        network.load_state_dict(state)
+    except OSError as error:
+        raise ExportError(f"{path} cannot be read", error.strerror or str(error)) from None
+    except Exception as error:  # a foreign file can fail in any way, in onnx as in the look-ups above
+        raise ExportError(
+            f"{path} holds no network of scripts/network.py", f"{type(error).__name__}: {error}", "Use one of --list."
+        ) from None
+    return network.eval()
+
+
+PARTS = ("weight", "bias")
+
+
+def load(path: Path) -> tuple[Upscaler, dict[str, Any]]:
+    """The collapsed network of a checkpoint of scripts/train.py, and its recipe. Raises ExportError."""
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+        recipe = dict(state["recipe"], step=state["step"])
+        shape = {key: int(recipe[key]) for key in ("scale", "channels", "depth", "expand")}
+        network = Upscaler(**shape)
+        network.load_state_dict(state["average"])
+    except (OSError, EOFError, KeyError, TypeError, RuntimeError, pickle.UnpicklingError) as error:
+        raise ExportError(
+            f"{path} is not a checkpoint of scripts/train.py",
+            f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error) else 'it is empty'}",
+            "Give the checkpoint.pt that it wrote into its --out folder.",
+        ) from None
+    return network.collapsed().eval(), recipe
+
+
+def difference(model: onnx.ModelProto, network: nn.Module) -> tuple[int, float]:
+    """The largest difference in grey levels between model and network, and the share of values that are equal.
+
+    On noise and on flat blocks, of odd size, so that edges and saturation are met. The reference evaluator computes
+    in fp32 whatever processor it runs on.
+    """
+    random, largest, equal = np.random.default_rng(0), 0, []
+    contract, runner = Contract(network).eval(), ReferenceEvaluator(model)
+    noise = random.integers(0, 256, (1, 47, 33, 3), np.uint8)
+    for picture in (noise, noise[:, ::8, ::8].repeat(8, 1).repeat(8, 2), noise // 8 + 112):
+        with torch.inference_mode():
+            wanted: Tensor = contract(torch.from_numpy(picture))
+        given = np.array(runner.run(None, {"frame": picture}))[0]
+        error = np.abs(given.astype(int) - wanted.numpy().astype(int))
+        largest = max(largest, int(error.max()))
+        equal.append(float((error == 0).mean()))
+    return largest, min(equal)
+
+
+def export(checkpoint: Path, file: Path) -> str:
+    """Write `file`; returns a line about it. Raises ExportError, having written nothing."""
+    network, recipe = load(checkpoint)
+    model = build(network, {"recipe": json.dumps(recipe), "trained_by": "scripts/train.py"})
+    largest, equal = difference(model, network)
+    if largest > SAME or equal < EQUAL:
+        raise ExportError(
+            f"{file} is not written: the exported model is not the trained network",
+            f"up to {largest} grey levels apart, {equal:.2%} of values equal",
+        )
+    try:
+        partial = file.with_suffix(".part")
+        partial.write_bytes(model.SerializeToString())
+        partial.replace(file)
+    except OSError as error:
+        raise ExportError(f"{file} cannot be written", error.strerror or str(error), "Give another path.") from None
+    return (
+        f"{file}: {parameters(network):,} parameters, x{network.scale}, {file.stat().st_size / 1024:.0f} KiB, "
+        f"{equal:.3%} of values equal to PyTorch's, the rest within {largest}"
+    )
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("checkpoint", type=Path, help="checkpoint.pt of scripts/train.py")
+    parser.add_argument("file", type=Path, help="NAME-x<scale>.onnx to write")
+    options = parser.parse_args(arguments)
+    try:
+        print(export(options.checkpoint, options.file))
+    except UserError as error:
+        print(error, file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

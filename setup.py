@@ -1,0 +1,54 @@
+"""Packaging. Every dependency states its reason; the base install has wheels for aarch64 and x86-64."""
+
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+BASE = [
+    "numpy>=1.24",  # pictures
+    "openvino>=2024.4",  # the embedded engine: runs the shipped networks on any processor
+    "av>=12",  # FFmpeg's libraries: files and streams in, recordings out
+    "pydantic>=2.5",  # the configuration: types, limits, messages
+    "PyYAML>=6",  # its files
+    "psutil>=5.9",  # load, memory and temperature on any machine
+    "platformdirs>=4",  # where the user's cache folder is
+    "linuxpy>=0.20; sys_platform == 'linux'",  # finds cameras and their modes
+]
+
+EXTRAS = {
+    # Left out of the base: on a Jetson the system's OpenCV, which has GStreamer, must not be shadowed.
+    "opencv": ["opencv-python>=4.8"],  # cameras, the window, drawing
+    "jetson": ["jetson-stats>=4.2"],  # power and temperature of a Jetson
+    "train": [
+        "torch==2.13.0",  # the version the shipped models were trained with
+        "onnx>=1.16",  # writes the models
+        "pillow>=10",  # reads photographs; its bicubic filter is the test sets' own
+        "tqdm>=4.66",  # progress of a long run
+    ],
+    "test": [
+        "pytest>=8",
+        "pytest-timeout>=2.3",  # a test that hangs must fail, not stop the run
+        "hypothesis>=6.100",  # property tests of ring, slots, configuration
+        "onnx>=1.16",  # makes models that break the contract
+        "pillow>=10",
+        "ruff>=0.6",
+        "mypy>=1.11",
+        "types-PyYAML",
+        "types-psutil",
+        "types-tqdm",
+    ],
+}
+
+setup(
+    name="livesr",
+    version="0.1.0",
+    description="Live super-resolution for the edge: a camera's picture in, a sharp one of twice the size out",
+    long_description=Path(__file__).with_name("README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    python_requires=">=3.10,<3.14",
+    packages=find_packages(include=["app", "app.*", "engines", "engines.*"]),
+    package_data={"engines": ["models/*.onnx", "models/*.md"]},
+    install_requires=BASE,
+    extras_require=EXTRAS,
+    entry_points={"console_scripts": ["livesr=app.run:main"]},
+)

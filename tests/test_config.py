@@ -1,0 +1,146 @@
+"""Configuration: defaults, YAML, command line, and what is said when they are wrong."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from app.config import SECTIONS, Config, ConfigError, from_mapping, known_keys, read_yaml
+from app.options import parse, parser
+
+CONFIGS = Path(__file__).parent.parent / "configs"
+
+
+def test_the_shipped_defaults_are_the_codes() -> None:
+    data = yaml.safe_load((CONFIGS / "default.yaml").read_text())
+    assert data == Config().model_dump(mode="json")
+
+
+@pytest.mark.parametrize("name", ["default", "kiosk", "record"])
+def test_shipped_configurations_are_valid(name: str) -> None:
+    path = CONFIGS / f"{name}.yaml"
+    from_mapping(read_yaml(path), str(path))
+
+
+def test_every_key_has_a_flag_and_help() -> None:
+    text = parser().format_help()
+    actions = {action.dest: action for action in parser()._actions}
+    for key in known_keys():
+        assert actions[key].help, key
+        assert actions[key].option_strings[0] in text
+
+
+@pytest.mark.parametrize(
+    "flag",
+    "camera source size fps loop pace engine model list fullscreen headless record view config print-config frames "
+    "duration stats verbose quiet".split(),
+)
+def test_names_that_other_programs_rely_on(flag: str) -> None:
+    assert f"--{flag}" in parser().format_help()
+
+
+sizes = st.tuples(st.integers(1, 9999), st.integers(1, 9999))
+choices: dict[str, st.SearchStrategy[Any]] = {
+    "input.camera": st.one_of(st.integers(0, 64), st.just("/dev/v4l/by-id/usb-camera")),
+    "input.size": sizes,
+    "input.fps": st.floats(0.5, 240),
+    "input.loop": st.booleans(),
+    "input.pace": st.sampled_from(["auto", "live", "source", "fast"]),
+    "engine.name": st.sampled_from(["auto", "bicubic", "openvino", "triton://host:8001/model"]),
+    "engine.depth": st.integers(1, 8),
+    "output.view": st.sampled_from(["upscaled", "compare"]),
+    "recording.file": st.just("out/a.mp4"),
+    "recording.quality": st.integers(0, 51),
+    "run.frames": st.integers(1, 10**9),
+    "run.duration": st.floats(0.1, 1e6),
+}
+
+
+@given(st.fixed_dictionaries({}, optional=choices))
+def test_what_is_printed_reads_back_equal(options: dict[str, Any]) -> None:
+    data: dict[str, Any] = {}
+    for key, value in options.items():
+        section, name = key.split(".")
+        data.setdefault(section, {})[name] = value
+    config = from_mapping(data, "test")
+    assert from_mapping(yaml.safe_load(config.as_yaml()), "test") == config
+
+
+def test_the_command_line_wins(tmp_path: Path) -> None:
+    file = tmp_path / "c.yaml"
+    file.write_text("input: {source: demo, fps: 15, loop: true}\nengine: bicubic\noutput: {headless: true}\n")
+    config, _ = parse(["--config", str(file), "--fps", "25", "--no-headless", "--depth", "3", "--camera", "1"])
+    assert config.input.fps == 25
+    assert config.input.loop
+    assert (config.input.camera, config.input.source) == (1, None)
+    assert (config.engine.name, config.engine.depth) == ("bicubic", 3)
+    assert not config.output.headless
+
+
+def test_values_are_typed() -> None:
+    config, _ = parse("--camera 0 --size 640x360 --fps 30 --frames 5 --duration 1.5 --record a.mkv".split())
+    assert config.input.camera == 0
+    assert config.input.size == (640, 360)
+    assert (config.run.frames, config.run.duration, config.recording.file) == (5, 1.5, Path("a.mkv"))
+    assert parse(["--camera", "/dev/v4l/by-id/x"])[0].input.camera == "/dev/v4l/by-id/x"
+
+
+def test_it_is_frozen() -> None:
+    with pytest.raises(ValueError, match="frozen"):
+        Config().run.frames = 3  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("input: {sorce: demo}", ["input.sorce", "Did you mean input.source?"]),
+        ("inptu: {}", ["inptu", "Did you mean input?"]),
+        ("size: 640x360", ["there is no key size", "Did you mean input.size?"]),
+        ("input: {fps: fast}", ["input.fps", "'fast'", "number"]),
+        ("input: {size: 640}", ["input.size", "640"]),
+        ("input: {size: big}", ["input.size", "WIDTHxHEIGHT"]),
+        ("input: {fps: {a: 1}}", ["input.fps"]),
+        ("input: 3", ["input cannot be 3", "source"]),
+        ("output: {headless: perhaps}", ["output.headless", "perhaps"]),
+        ("output: {view: both}", ["output.view", "compare"]),
+        ("engine: {name: openvno}", ["engine.name", "did you mean openvino?"]),
+        ("engine: {depth: 0}", ["engine.depth", "greater than or equal to 1"]),
+        ("input: {camera: 0, source: demo}", ["a camera or a source, not both"]),
+        ("- a", ["no configuration"]),
+        ("a: [", ["not YAML", "line 1"]),
+    ],
+)
+def test_a_mistake_in_the_file_is_named(tmp_path: Path, text: str, told: list[str]) -> None:
+    file = tmp_path / "c.yaml"
+    file.write_text(text)
+    with pytest.raises(ConfigError) as caught:
+        parse(["--config", str(file)])
+    for part in [str(file), *told]:
+        assert part in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["--sise", "640x360"], ["--sise", "Did you mean --size?"]),
+        (["--size", "640"], ["WIDTHxHEIGHT", "--size"]),
+        (["--fps", "-1"], ["--fps", "greater than 0"]),
+        (["--view", "both"], ["--view", "compare"]),
+        (["--camera", "0", "--source", "demo"], ["a camera or a source, not both"]),
+        (["--config", "missing.yaml"], ["missing.yaml", "No such file"]),
+    ],
+)
+def test_a_mistake_on_the_command_line_is_named(arguments: list[str], told: list[str]) -> None:
+    with pytest.raises(ConfigError) as caught:
+        parse(arguments)
+    for part in told:
+        assert part in str(caught.value)
+
+
+def test_an_empty_section_leaves_the_defaults() -> None:
+    assert from_mapping({name: None for name in SECTIONS}, "test") == Config()

@@ -1,0 +1,108 @@
+"""The network: what its collapsed form computes, how it starts, what it may cost."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from scripts.network import Upscaler
+
+pytestmark = pytest.mark.torch
+
+
+def make(scale: int = 2, channels: int = 5, depth: int = 2) -> Upscaler:
+    """A network whose weights are all in use; PyTorch is imported no earlier than that."""
+    import torch
+
+    from scripts.network import Upscaler
+
+    torch.manual_seed(0)
+    network = Upscaler(scale=scale, channels=channels, depth=depth, expand=8)
+    for parameter in network.parameters():
+        torch.nn.init.normal_(parameter, std=0.2)
+    return network
+
+
+@pytest.mark.parametrize("size", [(17, 16), (16, 33), (5, 3)])
+def test_the_plain_form_is_the_same_function(size: tuple[int, int]) -> None:
+    import torch
+
+    network = make()
+    plain = network.collapsed()
+    x = torch.rand(2, 3, *size)
+    with torch.no_grad():
+        assert torch.allclose(network(x), plain(x), atol=1e-4)
+
+
+def test_the_plain_form_has_plain_convolutions_and_weights_of_its_own() -> None:
+    import torch
+
+    network = make()
+    plain = network.collapsed()
+    kinds = {type(module).__name__ for module in plain.modules() if not list(module.children())}
+    assert kinds == {"Conv2d", "ReLU"}
+    with torch.no_grad():
+        before = plain(torch.ones(1, 3, 4, 4))
+        for parameter in network.parameters():
+            parameter.zero_()
+        assert torch.equal(plain(torch.ones(1, 3, 4, 4)), before)
+
+
+@pytest.mark.parametrize("scale", [2, 3, 4])
+def test_base_starts_as_bilinear_interpolation(scale: int) -> None:
+    import torch
+    import torch.nn.functional as F
+
+    from scripts.network import Upscaler
+
+    network = Upscaler(scale=scale, channels=5, depth=1, expand=8)
+    torch.nn.init.zeros_(network.head.narrow)  # type: ignore[arg-type]
+    x = torch.rand(1, 3, 7, 9)
+    with torch.no_grad():
+        wanted = F.interpolate(x, scale_factor=scale, mode="bilinear", align_corners=False)
+        assert torch.allclose(network(x), wanted, atol=1e-5)
+
+
+def test_body_and_head_change_luma_alone() -> None:
+    import torch
+
+    network = make()
+    x = torch.rand(1, 3, 6, 6)
+    with torch.no_grad():
+        whole = network(x)
+        torch.nn.init.zeros_(network.head.narrow)  # type: ignore[arg-type]
+        torch.nn.init.zeros_(network.head.bias)  # type: ignore[arg-type]
+        detail = whole - network(x)
+    assert detail.abs().max() > 0.01
+    assert torch.allclose(detail[:, 0], detail[:, 1], atol=1e-5) and torch.allclose(
+        detail[:, 0], detail[:, 2], atol=1e-5
+    )
+
+
+def test_the_contract_rounds_and_limits() -> None:
+    import torch
+    from torch import nn
+
+    from scripts.network import Contract
+
+    levels = [0, 1, 100, 254, 255, 7]
+    frame = torch.tensor(levels, dtype=torch.uint8).reshape(1, 1, 2, 3)
+    cases = {1.0: levels, 2.0: [0, 2, 200, 255, 255, 14], -1.0: [0] * 6, 0.504: [0, 1, 50, 128, 129, 4]}
+    for factor, wanted in cases.items():
+        layer = nn.Conv2d(3, 3, 1, bias=False)
+        layer.weight = nn.Parameter(torch.eye(3)[:, :, None, None] * factor)
+        result = Contract(layer)(frame)
+        assert result.dtype == torch.uint8
+        assert result.flatten().tolist() == wanted
+
+
+def test_the_shipped_shape_keeps_to_its_budget() -> None:
+    from pathlib import Path
+
+    from scripts.export import parameters
+    from scripts.train import Recipe
+
+    recipe = Recipe.read(Path(__file__).parent.parent / "configs/train/fast-x2.yaml")
+    assert parameters(recipe.network().collapsed()) <= 15_000

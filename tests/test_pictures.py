@@ -1,0 +1,77 @@
+"""Folders, patterns and single files of still pictures."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import pytest
+from clips import number, numbers, picture, take
+
+from app.sources import SourceError
+from app.sources.pictures import Pictures
+
+
+@pytest.fixture
+def album(tmp_path: Path) -> Path:
+    """Twelve pictures in several formats, numbered without leading zeros, and something else."""
+    folder = tmp_path / "album"
+    folder.mkdir()
+    for i in range(12):
+        kind = ("png", "PNG", "bmp", "tif", "webp", "jpg")[i % 6]
+        cv2.imwrite(str(folder / f"shot {i}.{kind}"), picture(i, (64, 48) if i % 2 else (31, 17)))
+    (folder / "notes.txt").write_text("not a picture")
+    return folder
+
+
+def test_a_folder_in_natural_order(album: Path) -> None:
+    source = Pictures.of(album, fps=4)
+    assert (source.live, source.paced, source.fps) == (False, False, 4)
+    frames = list(source)
+    assert [number(frame.image) for frame in frames] == list(range(12))
+    assert [frame.index for frame in frames] == list(range(12))
+    assert [frame.position for frame in frames] == [i / 4 for i in range(12)]
+    assert [frame.size for frame in frames[:2]] == [(31, 17), (64, 48)]
+
+
+def test_a_pattern_and_a_single_file(album: Path) -> None:
+    assert numbers(Pictures.of(album / "shot 1*")) == [1, 10, 11]
+    assert numbers(Pictures.of(album.parent / "*" / "shot ?.bmp")) == [2, 8]
+    single = Pictures.of(album / "shot 3.tif")
+    assert single.name == "shot 3.tif" and single.fps == 1.0
+    assert numbers(single) == [3]
+
+
+def test_a_loop(album: Path) -> None:
+    frames = take(Pictures.of(album / "shot ?.*", loop=True), 23)
+    assert [number(frame.image) for frame in frames] == [*range(10), *range(10), 0, 1, 2]
+    assert [frame.position for frame in frames] == list(range(23))
+
+
+def test_unreadable_pictures_are_skipped(album: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (album / "shot 4.webp").write_bytes(b"")
+    good = (album / "shot 6.png").read_bytes()
+    (album / "shot 6.png").write_bytes(good[:40])
+    frames = list(Pictures.of(album))
+    assert [number(frame.image) for frame in frames] == [0, 1, 2, 3, 5, 7, 8, 9, 10, 11]
+    assert [frame.index for frame in frames] == list(range(10))
+    assert "shot 4.webp" in caplog.text and "shot 6.png" in caplog.text
+
+
+def test_nothing_to_read_is_an_error(album: Path) -> None:
+    with pytest.raises(SourceError, match="no pictures") as error:
+        Pictures.of(album / "*.txt")
+    assert "notes.txt" in error.value.facts
+    (album / "empty").mkdir()
+    with pytest.raises(SourceError, match="no pictures"):
+        Pictures.of(album / "empty")
+    with pytest.raises(SourceError, match="no file") as error:
+        Pictures.of(album / "shot 3.tiff")
+    assert "shot 3.tif" in error.value.fix
+    (album / "empty/a.png").write_text("text")
+    with pytest.raises(SourceError, match="is not a picture"):
+        Pictures.of(album / "empty/a.png")
+    # A picture's first bytes and nothing behind them: found out only when read, and no endless loop.
+    (album / "empty/a.png").write_bytes((album / "shot 0.png").read_bytes()[:40])
+    with pytest.raises(SourceError, match="not a picture"):
+        list(Pictures.of(album / "empty/a.png", loop=True))

@@ -1,0 +1,231 @@
+"""The pipeline with real engines: order, losses, stops, limits, failures, changes of size."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+
+from app.frame import Buffers, Frame, Picture
+from app.pipeline import Pipeline
+from app.stats import Stats
+from engines import bicubic
+from engines.base import EngineError
+from engines.slots import Slots
+
+SIZE = (32, 24)
+
+
+class Numbered:
+    """Frames whose grey level is their number, at a rate or as fast as they are taken, of one or several sizes."""
+
+    name, live, paced, fps = "numbered", False, True, 0.0
+
+    def __init__(self, count: int, *, period: float = 0.0, sizes: Sequence[tuple[int, int]] = (SIZE,)) -> None:
+        self._count, self._period, self._sizes = count, period, sizes
+        self._closed = threading.Event()
+        self.buffers = Buffers()
+        self.allocated: set[int] = set()
+
+    def __iter__(self) -> Iterator[Frame]:
+        for index in range(self._count):
+            if self._closed.wait(self._period):
+                return
+            width, height = self._sizes[index * len(self._sizes) // self._count]
+            image = self.buffers.take(height, width)
+            self.allocated.add(image.ctypes.data)
+            image.fill(index % 256)
+            yield Frame(image, index, time.monotonic(), index / 30, on_release=self.buffers.give)
+
+    def close(self) -> None:
+        self._closed.set()
+
+
+class Failing(Numbered):
+    def __iter__(self) -> Iterator[Frame]:
+        yield from super().__iter__()
+        raise OSError("the cable is out")
+
+
+class Keep:
+    """Keeps number, size and grey level of what it is given; may take its time or fail."""
+
+    stage = "sink"
+
+    def __init__(self, act: Callable[[Picture], None] = lambda picture: None) -> None:
+        self.seen: list[tuple[int, tuple[int, int], int]] = []
+        self._act = act
+
+    def write(self, picture: Picture) -> None:
+        height, width, _ = picture.image.shape
+        assert picture.image.min() == picture.image.max()
+        self.seen.append((picture.frame.index, (width, height), int(picture.image[0, 0, 0])))
+        self._act(picture)
+
+    def idle(self) -> None: ...
+
+    def close(self) -> None: ...
+
+
+def load(size: tuple[int, int]) -> Slots[Any]:
+    return bicubic.load(size, scale=2, depth=2)
+
+
+def test_a_file_loses_nothing_and_keeps_its_order() -> None:
+    source, keep, stats = Numbered(200), Keep(), Stats()
+    Pipeline(source, load, [keep], stats, lossless=True).run()
+    assert keep.seen == [(i, (64, 48), i) for i in range(200)]
+    assert (stats.captured, stats.dropped, stats.shown) == (200, 0, 200)
+
+
+def test_memory_goes_round() -> None:
+    source = Numbered(300)
+    Pipeline(source, load, [Keep()], Stats(), lossless=True).run()
+    # Ring 2, engine 2, one on show, one being made, one between two hands.
+    assert len(source.allocated) <= 7
+
+
+def test_a_live_source_drops_the_oldest_and_counts_it() -> None:
+    source, stats = Numbered(120, period=0.002), Stats()
+    keep = Keep(lambda _: time.sleep(0.02))
+    Pipeline(source, load, [keep], stats, lossless=False).run()
+    numbers = [index for index, _, _ in keep.seen]
+    assert numbers == sorted(set(numbers))
+    assert numbers[-1] == 119
+    assert stats.dropped > 0
+    assert stats.dropped + stats.shown == stats.captured == 120
+
+
+def test_another_size_loads_another_engine() -> None:
+    source, keep, loaded = Numbered(90, sizes=[(32, 24), (17, 33), (32, 24)]), Keep(), []
+
+    def counted(size: tuple[int, int]) -> Slots[Any]:
+        loaded.append(size)
+        return load(size)
+
+    Pipeline(source, counted, [keep], Stats(), lossless=True).run()
+    assert loaded == [(32, 24), (17, 33), (32, 24)]
+    assert [index for index, _, _ in keep.seen] == list(range(90))
+    assert [size for _, size, _ in keep.seen] == [(64, 48)] * 30 + [(34, 66)] * 30 + [(64, 48)] * 30
+
+
+def test_limits_end_the_run() -> None:
+    keep = Keep()
+    Pipeline(Numbered(10**6), load, [keep], Stats(), lossless=True, limit=17).run()
+    assert len(keep.seen) == 17
+    stats = Stats()
+    Pipeline(Numbered(10**6, period=0.005), load, [Keep()], stats, lossless=False, duration=0.5).run()
+    assert 0.4 < stats.seconds < 10
+
+
+@pytest.mark.parametrize("lossless", [True, False])
+def test_stop_ends_everything(lossless: bool) -> None:
+    before = threading.active_count()
+    keep = Keep()
+    pipeline = Pipeline(Numbered(10**6, period=0.001), load, [keep], Stats(), lossless=lossless)
+    timer = threading.Timer(0.3, pipeline.stop)
+    timer.start()
+    pipeline.run()
+    timer.join()
+    assert keep.seen
+    assert threading.active_count() == before
+
+
+def test_stop_before_the_first_frame() -> None:
+    pipeline = Pipeline(Numbered(5, period=3600), load, [], Stats(), lossless=True)
+    threading.Timer(0.1, pipeline.stop).start()
+    pipeline.run()
+
+
+def test_a_source_without_frames_ends() -> None:
+    Pipeline(Numbered(0), load, [Keep()], Stats(), lossless=True).run()
+
+
+def test_a_failing_source_fails_the_run_after_what_it_gave_was_shown() -> None:
+    keep = Keep()
+    with pytest.raises(OSError, match="cable"):
+        Pipeline(Failing(20), load, [keep], Stats(), lossless=True).run()
+    assert len(keep.seen) == 20
+
+
+def test_a_failing_sink_fails_the_run() -> None:
+    def act(picture: Picture) -> None:
+        if picture.frame.index == 5:
+            raise OSError("the disk is full")
+
+    with pytest.raises(OSError, match="full"):
+        Pipeline(Numbered(10**6), load, [Keep(act)], Stats(), lossless=True).run()
+
+
+@pytest.mark.parametrize("where", ["load", "launch", "wait"])
+def test_a_failing_engine_fails_the_run(where: str) -> None:
+    class Slot(bicubic.BicubicSlot):
+        count = 0
+
+        def launch(self, image: Any) -> None:
+            Slot.count += 1
+            if where == "launch" and Slot.count == 9:
+                raise EngineError("the driver is gone")
+            super().launch(image)
+
+        def wait(self, timeout: float) -> Any:
+            if where == "wait" and Slot.count >= 9:
+                raise EngineError("the driver is gone")
+            return super().wait(timeout)
+
+    def broken(size: tuple[int, int]) -> Slots[Any]:
+        if where == "load":
+            raise EngineError("the driver is gone")
+        return Slots(load(size).spec, [Slot(size, 2), Slot(size, 2)])
+
+    before = threading.active_count()
+    with pytest.raises(EngineError, match="driver"):
+        Pipeline(Numbered(10**6), broken, [Keep()], Stats(), lossless=True).run()
+    assert threading.active_count() == before
+
+
+def test_idle_sinks_are_visited_while_nothing_comes() -> None:
+    class Window(Keep):
+        visits = 0
+
+        def idle(self) -> None:
+            self.visits += 1
+
+    window = Window()
+    Pipeline(Numbered(3, period=0.2), load, [window], Stats(), lossless=False).run()
+    assert window.visits >= 5
+
+
+def test_a_paced_file_takes_its_time() -> None:
+    stats = Stats()
+    Pipeline(Numbered(31), load, [Keep()], stats, lossless=True, paced=True).run()
+    assert stats.shown == 31
+    assert stats.seconds > 0.9  # 30 steps of 1/30 s; slower is the machine's fault, faster would be ours
+
+
+def test_figures_add_up() -> None:
+    stats = Stats()
+    Pipeline(Numbered(50), load, [Keep(lambda _: time.sleep(0.002))], stats, lossless=True).run()
+    figures = stats.as_dict()
+    assert figures["frames_shown"] == 50
+    assert figures["input"] == {"width": 32, "height": 24}
+    assert figures["output"] == {"width": 64, "height": 48}
+    assert figures["engine"]["name"] == "bicubic"
+    assert figures["stages_ms"]["sink"]["p50"] >= 2
+    assert figures["latency_ms"]["p50"] <= figures["latency_ms"]["p95"] <= figures["latency_ms"]["p99"]
+    assert figures["fps_out"] == pytest.approx(49 / figures["seconds"], rel=0.01)
+
+
+def test_samples_keep_the_latest() -> None:
+    from app.stats import Samples
+
+    samples = Samples(100)
+    assert samples.percentiles(50) == [0]
+    for value in range(1000):
+        samples.add(value / 1000)
+    assert samples.percentiles(0, 50, 100) == [900, 949.5, 999]
+    assert np.array(samples.percentiles(50)).shape == (1,)

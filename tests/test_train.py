@@ -1,0 +1,198 @@
+"""Training: what a recipe may say, which photographs are used, that a run is repeatable and can be resumed."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+if TYPE_CHECKING:
+    from scripts.photos import Photos
+    from scripts.train import Recipe, Training
+
+pytestmark = pytest.mark.torch
+
+STEPS = 20
+
+
+def recipe(**changes: float) -> Recipe:
+    """A tiny one: all its parts are in play within 20 steps."""
+    from scripts.train import Recipe
+
+    values = {
+        "seed": 3, "scale": 2, "channels": 4, "depth": 1, "expand": 8, "longest": 96, "batch": 2, "crop": 16,
+        "steps": STEPS, "learning_rate": 0.01, "warmup": 4, "average": 0.9, "colour": 0.25, "finish": 0.6,
+    }  # fmt: skip
+    return Recipe(**(values | changes))  # type: ignore[arg-type]
+
+
+def save(path: Path, seed: int, size: tuple[int, int] = (64, 48)) -> Path:
+    from PIL import Image
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    small = np.random.default_rng(seed).integers(0, 256, (6, 8, 3), np.uint8)
+    Image.fromarray(small).resize(size, Image.Resampling.BICUBIC).save(path)
+    return path
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> None:
+    """Threads that wait for each other at every layer of a tiny network crawl when a core is busy elsewhere."""
+    import torch
+
+    torch.set_num_threads(1)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Three different pictures."""
+    for seed in range(3):
+        save(tmp_path / "photos" / f"{seed}.png", seed)
+    return tmp_path / "photos"
+
+
+def photos_of(*folders: Path, longest: int = 96, smallest: int = 32) -> Photos:
+    from scripts.photos import Photos
+
+    return Photos(folders, scale=2, longest=longest, smallest=smallest)
+
+
+def training(folder: Path, **changes: float) -> Training:
+    from scripts.train import Training
+
+    return Training(recipe(**changes), photos_of(folder), device="cpu", compiled=False)
+
+
+def state(run: Training) -> list[float]:
+    """All weights, current and averaged."""
+    both = (*run.network.parameters(), *run.average.parameters())
+    return [float(value) for p in both for value in p.detach().flatten()]
+
+
+def test_two_runs_are_equal_and_learn_something(folder: Path) -> None:
+    first, second = training(folder), training(folder)
+    losses = [first.advance() for _ in range(STEPS)]
+    assert losses == [second.advance() for _ in range(STEPS)]
+    assert state(first) == state(second)
+    finish = int(0.6 * STEPS)  # where the loss changes its kind
+    assert np.mean(losses[finish - 4 : finish]) < np.mean(losses[:4])
+    assert [training(folder, seed=4).advance()] != losses[:1]
+
+
+def test_a_resumed_run_ends_like_an_uninterrupted_one(folder: Path, tmp_path: Path) -> None:
+    whole, early, late = training(folder), training(folder), training(folder)
+    for _ in range(STEPS):
+        whole.advance()
+    for _ in range(7):
+        early.advance()
+    early.save(tmp_path / "checkpoint.pt")
+    late.resume(tmp_path / "checkpoint.pt")
+    assert late.step == 7
+    for _ in range(STEPS - 7):
+        late.advance()
+    assert state(late) == state(whole)
+
+
+def test_a_checkpoint_of_another_recipe_is_refused(folder: Path, tmp_path: Path) -> None:
+    training(folder).save(tmp_path / "checkpoint.pt")
+    with pytest.raises(SystemExit, match="another recipe"):
+        training(folder, seed=4).resume(tmp_path / "checkpoint.pt")
+
+
+def test_the_command_line_writes_a_checkpoint_and_a_log(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import torch
+    import yaml
+
+    from scripts import train
+
+    out, file = tmp_path / "out", tmp_path / "tiny.yaml"
+    file.write_text(yaml.safe_dump(asdict(recipe())))
+    command = ["train.py", str(file), "--data", str(folder), "--out", str(out), "--every", "8"]
+    monkeypatch.setattr(sys, "argv", command)
+    train.main()
+    assert [line.split(",")[0] for line in (out / "log.csv").read_text().splitlines()] == ["8", "16", "20"]
+    assert torch.load(out / "checkpoint.pt", weights_only=True)["step"] == STEPS
+    train.main()  # nothing is left to do, and nothing is done twice
+    assert len((out / "log.csv").read_text().splitlines()) == 3
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [("sede: 1", "sede"), ("seed: 1", "missing"), ("- 1\n- 2", "is not a recipe"), ("{", "is not a recipe")],
+)
+def test_a_wrong_recipe_is_one_message(tmp_path: Path, text: str, told: str) -> None:
+    from scripts.train import Recipe
+
+    file = tmp_path / "wrong.yaml"
+    file.write_text(text)
+    with pytest.raises(SystemExit, match=told):
+        Recipe.read(file)
+    with pytest.raises(SystemExit, match="is not a recipe"):
+        Recipe.read(tmp_path / "missing.yaml")
+
+
+def test_the_learning_rate_rises_and_falls() -> None:
+    one = recipe()
+    rates = [one.rate(step) for step in range(STEPS)]
+    assert rates[:5] == pytest.approx([0.0025, 0.005, 0.0075, 0.01, 0.01])
+    assert rates[4:] == sorted(rates[4:], reverse=True) and 0 < rates[-1] < 0.001
+
+
+def test_the_loss_is_luma_and_a_share_of_colour() -> None:
+    import torch
+
+    from scripts.train import loss_of
+
+    truth = torch.zeros(1, 3, 2, 2)
+    out = truth.clone()
+    out[:, 1] = 0.5  # green: 128.553 / 255 of luma, a third of all values
+    luma = 0.5 * 128.553 / 255
+    assert float(loss_of(recipe(), 0, out, truth)) == pytest.approx(luma + 0.25 * 0.5 / 3)
+    assert float(loss_of(recipe(), STEPS - 1, out, truth)) == pytest.approx(luma**2 + 0.25 * 0.25 / 3)
+
+
+def test_photographs_are_found_once_and_only_if_large_enough(folder: Path) -> None:
+    from PIL import Image
+
+    with Image.open(folder / "0.png") as same:
+        save(folder / "deep" / "9.jpg", 9)
+        same.resize((96, 72), Image.Resampling.BICUBIC).save(folder / "deep" / "larger copy.png")
+        same.resize((20, 15)).save(folder / "icon.png")
+    (folder / "notes.txt").write_text("no picture")
+    assert len(photos_of(folder, folder / "deep").pairs) == 4
+
+
+def test_pairs_are_what_they_should_be(tmp_path: Path) -> None:
+    from PIL import Image
+
+    save(tmp_path / "one.png", 1, (131, 77))
+    ((low, high),) = photos_of(tmp_path, longest=96).pairs
+    assert high.shape == (56, 96, 3) and low.shape == (28, 48, 3)
+    # The definition of the published test sets, and blue comes first.
+    with Image.open(tmp_path / "one.png") as photo:
+        photo.thumbnail((96, 96), Image.Resampling.BICUBIC)
+        wanted = photo.crop((0, 0, 96, 56)).resize((48, 28), Image.Resampling.BICUBIC)
+    assert np.array_equal(low, np.asarray(wanted)[..., ::-1])
+
+
+def test_a_batch_depends_on_seed_and_step_alone_and_its_halves_match(folder: Path) -> None:
+    photos = photos_of(folder)
+    low, high = photos.batch(1, 5, count=6, size=16)
+    assert low.shape == (6, 16, 16, 3) and high.shape == (6, 32, 32, 3)
+    for again, first in zip(photos.batch(1, 5, count=6, size=16), (low, high), strict=True):
+        assert np.array_equal(again, first)
+    assert not np.array_equal(photos.batch(1, 6, count=6, size=16)[0], low)
+    # Turned and flipped alike: the average of each 2x2 block is close to the low-resolution pixel.
+    blocks = high.reshape(6, 16, 2, 16, 2, 3).mean((2, 4))
+    assert np.abs(blocks - low).mean() < 3
+
+
+def test_a_folder_without_photographs(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="no photographs of at least 32 pixels"):
+        photos_of(tmp_path)
