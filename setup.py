@@ -7,7 +7,7 @@ from setuptools import find_packages, setup
 BASE = [
     "numpy>=1.24",  # pictures
     "openvino>=2024.4",  # the embedded engine: runs the shipped networks on any processor
-    "av>=12",  # FFmpeg's libraries: files and streams in, recordings out
+    "av>=17",  # FFmpeg's libraries: files and streams in, recordings out
     "pydantic>=2.5",  # the configuration: types, limits, messages
     "PyYAML>=6",  # its files
     "psutil>=5.9",  # load, memory and temperature on any machine

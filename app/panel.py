@@ -25,6 +25,7 @@ class Panel:
 
         Text is ASCII, as OpenCV's own fonts are. What follows a tab starts a column.
         """
+        width = max(1, width)
         rows = [line.encode("ascii", "replace").decode().partition("\t") for line in lines]
         pad, cap = max(2, height), max(1, height)
         second, longest = columns(rows, cap)

@@ -37,8 +37,28 @@ def test_every_key_has_a_flag_and_help() -> None:
 
 @pytest.mark.parametrize(
     "flag",
-    "camera source size fps loop pace engine model list fullscreen headless record view config print-config frames "
-    "duration stats verbose quiet".split(),
+    [
+        "camera",
+        "source",
+        "size",
+        "fps",
+        "loop",
+        "pace",
+        "engine",
+        "model",
+        "list",
+        "fullscreen",
+        "headless",
+        "record",
+        "view",
+        "config",
+        "print-config",
+        "frames",
+        "duration",
+        "stats",
+        "verbose",
+        "quiet",
+    ],
 )
 def test_names_that_other_programs_rely_on(flag: str) -> None:
     assert f"--{flag}" in parser().format_help()
@@ -83,7 +103,9 @@ def test_the_command_line_wins(tmp_path: Path) -> None:
 
 
 def test_values_are_typed() -> None:
-    config, _ = parse("--camera 0 --size 640x360 --fps 30 --frames 5 --duration 1.5 --record a.mkv".split())
+    config, _ = parse(
+        ["--camera", "0", "--size", "640x360", "--fps", "30", "--frames", "5", "--duration", "1.5", "--record", "a.mkv"]
+    )
     assert config.input.camera == 0
     assert config.input.size == (640, 360)
     assert (config.run.frames, config.run.duration, config.recording.file) == (5, 1.5, Path("a.mkv"))
@@ -143,4 +165,4 @@ def test_a_mistake_on_the_command_line_is_named(arguments: list[str], told: list
 
 
 def test_an_empty_section_leaves_the_defaults() -> None:
-    assert from_mapping({name: None for name in SECTIONS}, "test") == Config()
+    assert from_mapping(dict.fromkeys(SECTIONS), "test") == Config()

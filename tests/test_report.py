@@ -38,7 +38,16 @@ def made(monkeypatch: pytest.MonkeyPatch) -> Report:
 
 def test_the_overlay_tells_what_was_promised(made: Report) -> None:
     text = "\n".join(made.lines())
-    for part in ("fps", "engine 15.0 ms", "age 40 ms", "640x360 -> 1280x720", "dropped 2", "bicubic u8", "51 C", "7.2 W"):
+    for part in (
+        "fps",
+        "engine 15.0 ms",
+        "age 40 ms",
+        "640x360 -> 1280x720",
+        "dropped 2",
+        "bicubic u8",
+        "51 C",
+        "7.2 W",
+    ):
         assert part in text
     assert text.isascii()
 

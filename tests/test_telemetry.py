@@ -6,7 +6,7 @@ import sys
 import time
 import types
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, ClassVar
 
 import psutil
 import pytest
@@ -26,9 +26,9 @@ class Jtop:
     """What jetson-stats 4 shows of an Orin Nano, cut to what we read (its documentation, "jtop" reference)."""
 
     fault: Exception | None = None
-    temperature = {"cpu": {"temp": 48.5, "online": True}, "cv0": {"temp": -256, "online": False}}
-    power = {"rail": {}, "tot": {"power": 7250, "avg": 7100}}
-    gpu = {"gpu": {"status": {"load": 81.0}}}
+    temperature: ClassVar = {"cpu": {"temp": 48.5, "online": True}, "cv0": {"temp": -256, "online": False}}
+    power: ClassVar = {"rail": {}, "tot": {"power": 7250, "avg": 7100}}
+    gpu: ClassVar = {"gpu": {"status": {"load": 81.0}}}
 
     def __init__(self, interval: float) -> None:
         self.interval = interval

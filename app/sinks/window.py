@@ -105,11 +105,18 @@ class Window:
         """Keys, the close button, and what they have changed."""
         while (code := cv2.pollKey()) != -1:
             self._key(code)
-        if cv2.getWindowProperty(self._title, cv2.WND_PROP_VISIBLE) < 1:
+        if not self._visible():
             self._full = None
             self._actions["quit"]()
         elif self._full != self._view.fullscreen:
             self._cover(self._view.fullscreen)
+
+    def _visible(self) -> bool:
+        """False once its close button has been used."""
+        try:
+            return cv2.getWindowProperty(self._title, cv2.WND_PROP_VISIBLE) >= 1
+        except cv2.error:  # Qt, with its last window gone
+            return False
 
     def _cover(self, full: bool) -> None:
         """The whole screen, or a window again."""

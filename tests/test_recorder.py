@@ -1,0 +1,260 @@
+"""Recordings: real files, read back with a real decoder."""
+
+from __future__ import annotations
+
+import os
+import resource
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+
+from app.config import Recording as Settings
+from app.frame import Frame, Picture
+from app.sinks import SinkError
+from app.sinks.recorder import Recorder
+from app.sinks.recording import Recording
+from app.sources.stream import Stream
+from app.view import View
+from engines.base import Image
+
+ROOT = Path(__file__).parent.parent
+
+
+def scene(index: int, size: tuple[int, int] = (160, 120)) -> Image:
+    """Smooth colours that move, with a hard edge."""
+    x, y = np.meshgrid(np.arange(size[0]), np.arange(size[1]))
+    planes = [128 + 100 * np.sin((x + 3 * index) / 40), 40 + y, np.where(x > 60 + index % 40, 200, 60)]
+    return np.stack(planes, axis=2).clip(0, 255).astype(np.uint8)
+
+
+def record(path: Path, positions: list[float], size: tuple[int, int] = (160, 120), **options: object) -> Recorder:
+    recorder = Recorder(path, lossless=True, **options)  # type: ignore[arg-type]
+    for index, position in enumerate(positions):
+        image = scene(index, size)
+        recorder.write(Picture(image, Frame(image, index, 0, position)))
+        image.fill(0)  # the engine takes its buffer back
+    recorder.close()
+    return recorder
+
+
+def played(path: Path) -> tuple[list[Image], list[float]]:
+    with av.open(str(path)) as container:
+        frames = list(container.decode(video=0))
+    return [f.to_ndarray(format="bgr24") for f in frames], [float(f.pts * f.time_base) for f in frames]
+
+
+def psnr(a: Image, b: Image) -> float:
+    return float(10 * np.log10(255**2 / np.mean((a.astype(float) - b) ** 2)))
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv"])
+def test_every_picture_comes_back(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / "new" / f"a{suffix}"
+    recorder = record(path, [i / 30 for i in range(90)])
+    images, _ = played(path)
+    assert len(images) == recorder.frames == 90
+    for index in (0, 45, 89):
+        assert psnr(images[index], scene(index)) > 30
+    assert recorder.facts() == {
+        "path": str(path),
+        "frames": 90,
+        "seconds": pytest.approx(89 / 30, abs=0.001),
+        "dropped": 0,
+    }
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv"])
+def test_a_variable_rate_plays_at_the_right_speed(tmp_path: Path, suffix: str) -> None:
+    positions = [5.0]
+    for index in range(60):
+        positions.append(positions[-1] + (0.01, 0.033, 0.2, 0.0004)[index % 4])
+    record(tmp_path / f"a{suffix}", positions)
+    _, times = played(tmp_path / f"a{suffix}")
+    assert times == pytest.approx([p - 5 for p in positions], abs=0.0011)
+
+
+def test_times_that_do_not_grow_are_put_in_order(tmp_path: Path) -> None:
+    record(tmp_path / "a.mp4", [0, 0.1, 0.1, 0.05, 0.2])
+    _, times = played(tmp_path / "a.mp4")
+    assert len(times) == 5
+    assert times == sorted(set(times))
+
+
+@pytest.mark.parametrize("colour", [(0, 0, 255), (0, 255, 0), (255, 0, 0), (90, 160, 220), (128, 128, 128)])
+def test_colours_stay(tmp_path: Path, colour: tuple[int, int, int]) -> None:
+    recorder = Recorder(tmp_path / "a.mp4", lossless=True)
+    image = np.full((64, 64, 3), colour, np.uint8)
+    recorder.write(Picture(image, Frame(image, 0, 0, 0)))
+    recorder.close()
+    with av.open(str(tmp_path / "a.mp4")) as container:
+        frame = next(container.decode(video=0))
+        assert int(frame.colorspace) == 1, "BT.709 (ITU-T H.273, matrix coefficients)"
+        back = frame.reformat(format="bgr24", src_colorspace=frame.colorspace).to_ndarray()
+    assert np.abs(back.reshape(-1, 3).mean(0) - colour).max() < 6
+
+
+@pytest.mark.parametrize("size", [(161, 121), (17, 33)])
+def test_odd_sizes_lose_their_last_row(tmp_path: Path, size: tuple[int, int]) -> None:
+    record(tmp_path / "a.mkv", [0, 0.1], size)
+    images, _ = played(tmp_path / "a.mkv")
+    assert images[0].shape == (size[1] - 1, size[0] - 1, 3)
+    assert psnr(images[1], scene(1, size)[: size[1] - 1, : size[0] - 1]) > 25
+
+
+def test_another_size_is_fitted_in(tmp_path: Path) -> None:
+    recorder = Recorder(tmp_path / "a.mp4", lossless=True)
+    for index, (width, height) in enumerate([(160, 120), (60, 120), (320, 240)]):
+        image = np.full((height, width, 3), 200, np.uint8)
+        recorder.write(Picture(image, Frame(image, index, 0, index / 10)))
+    recorder.close()
+    images, _ = played(tmp_path / "a.mp4")
+    assert [image.shape for image in images] == [(120, 160, 3)] * 3
+    assert images[1][:, :40].mean() < 20
+    assert images[1][:, 60:100].mean() > 180
+    assert images[2].mean() > 190
+
+
+def test_a_slow_encoder_drops_and_counts_when_live(tmp_path: Path) -> None:
+    recorder = Recorder(tmp_path / "a.mp4", lossless=False, depth=1)
+    image = np.random.default_rng(0).integers(0, 256, (1080, 1920, 3), np.uint8)
+    for index in range(40):
+        recorder.write(Picture(image, Frame(image, index, 0, index / 1000)))
+    recorder.close()
+    assert recorder.dropped > 0
+    assert recorder.frames + recorder.dropped == 40
+    assert len(played(tmp_path / "a.mp4")[0]) == recorder.frames
+
+
+def test_closing_without_a_picture_is_no_failure(tmp_path: Path) -> None:
+    recorder = Recorder(tmp_path / "a.mp4", lossless=True)
+    recorder.close()
+    recorder.close()
+    assert recorder.facts()["frames"] == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "told"),
+    [
+        ("a.avi", {}, [".avi", ".mp4 or .mkv"]),
+        ("a", {}, [".mp4 or .mkv"]),
+        ("a.mp4", {"encoder": "h264_quantum"}, ["h264_quantum", "libx264"]),
+        ("a.mp4", {"encoder": "aac"}, ["aac", "libx264"]),
+        ("file/a.mp4", {}, ["Cannot record", "folder"]),
+    ],
+)
+def test_what_cannot_be_recorded_is_refused_at_once(
+    tmp_path: Path, name: str, options: dict[str, str], told: list[str]
+) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(SinkError) as caught:
+        Recorder(tmp_path / name, lossless=True, **options)  # type: ignore[arg-type]
+    for part in told:
+        assert part in str(caught.value)
+
+
+FULL = """
+import resource, signal, sys
+import numpy as np
+from pathlib import Path
+from app.frame import Frame, Picture
+from app.sinks import SinkError
+from app.sinks.recorder import Recorder
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (400_000, 400_000))
+recorder = Recorder(Path(sys.argv[1]), lossless=True)
+try:
+    for index in range(10_000):
+        image = np.random.default_rng(index).integers(0, 256, (120, 160, 3), np.uint8)
+        recorder.write(Picture(image, Frame(image, index, 0, index / 30)))
+except SinkError as error:
+    recorder.close()
+    print(error)
+"""
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv"])
+def test_a_full_disk_is_told_and_what_was_kept_plays(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"a{suffix}"
+    done = subprocess.run([sys.executable, "-c", FULL, path], cwd=ROOT, capture_output=True, text=True, timeout=100)
+    assert "has failed" in done.stdout, done.stderr
+    assert "were kept and play" in done.stdout
+    assert path.stat().st_size <= 400_000
+    assert sum(1 for _ in Stream(path)) > 5
+
+
+KILLED = """
+import sys, time
+import numpy as np
+from pathlib import Path
+from app.frame import Frame, Picture
+from app.sinks.recorder import Recorder
+recorder = Recorder(Path(sys.argv[1]), lossless=True)
+begun = time.monotonic()
+while True:
+    position = time.monotonic() - begun
+    image = np.full((120, 160, 3), int(position * 40) % 256, np.uint8)
+    recorder.write(Picture(image, Frame(image, 0, 0, position)))
+    print(position, flush=True)
+    time.sleep(0.02)
+"""
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv"])
+def test_a_kill_costs_at_most_the_last_second(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"a{suffix}"
+    with subprocess.Popen([sys.executable, "-c", KILLED, path], cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        position = 0.0
+        while position < 3:
+            position = float(process.stdout.readline())
+        os.kill(process.pid, signal.SIGKILL)
+        position = float((process.stdout.read().split() or [position])[-1])
+    _, times = played(path)
+    assert times[-1] > position - 1.1
+
+
+def test_the_key_starts_and_stops(tmp_path: Path) -> None:
+    view = View()
+    recording = Recording(Settings(folder=tmp_path), view, fps=30, lossless=True)
+    assert recording.facts() is None
+    recording.toggle()
+    assert view.notice == "recording"
+    image = scene(0)
+    for index in range(10):
+        recording.write(Picture(image, Frame(image, index, 0, index / 30)))
+    recording.toggle()
+    assert "recorded" in view.notice
+    facts = recording.facts()
+    assert facts is not None
+    assert facts["frames"] == 10
+    assert len(played(Path(facts["path"]))[0]) == 10
+    recording.write(Picture(image, Frame(image, 11, 0, 1)))
+    recording.close()
+
+
+def test_a_key_that_cannot_record_says_so_and_the_picture_goes_on(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    view = View()
+    recording = Recording(Settings(folder=tmp_path / "file"), view, fps=30, lossless=True)
+    recording.toggle()
+    assert "Cannot record" in view.notice
+    image = scene(0)
+    recording.write(Picture(image, Frame(image, 0, 0, 0)))
+    recording.close()
+
+
+def test_memory_goes_round(tmp_path: Path) -> None:
+    recorder = Recorder(tmp_path / "a.mp4", lossless=True, depth=2)
+    image = np.zeros((480, 640, 3), np.uint8)
+    before = 0
+    for index in range(200):
+        recorder.write(Picture(image, Frame(image, index, 0, index / 30)))
+        if index == 50:
+            before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    recorder.close()
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 20_000

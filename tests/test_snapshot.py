@@ -1,0 +1,77 @@
+"""Snapshots: before and after, as PNG."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from app.frame import Frame, Picture
+from app.sinks import SinkError
+from app.snapshot import Snapshot
+from app.view import View
+from engines.bicubic import enlarge
+
+
+def picture(level: int = 90, position: float = 0.0) -> Picture:
+    source = np.random.default_rng(0).integers(0, 256, (36, 64, 3), np.uint8)
+    return Picture(np.full((72, 128, 3), level, np.uint8), Frame(source, 0, 0, position))
+
+
+def test_the_key_saves_both_sides(tmp_path: Path) -> None:
+    snapshot, shown = Snapshot(tmp_path / "new", View()), picture()
+    snapshot.write(shown)
+    snapshot.request()
+    snapshot.request()  # twice in one frame is once
+    snapshot.write(shown)
+    shown.image.fill(0)  # the engine takes its buffer back
+    snapshot.write(shown)
+    snapshot.close()
+    (file,) = (tmp_path / "new").iterdir()
+    saved = cv2.imread(str(file))
+    assert saved is not None
+    assert saved.shape == (72, 256, 3)
+    bicubic = enlarge(shown.frame.image, np.empty((72, 128, 3), np.uint8))
+    assert np.array_equal(saved[:40, :120], bicubic[:40, :120])
+    assert (saved[:40, 130:] == 90).all()
+
+
+def test_a_file_gets_the_first_picture_and_then_a_settled_one(tmp_path: Path) -> None:
+    file = tmp_path / "out" / "a.png"
+    snapshot = Snapshot(tmp_path, View(), file=file)
+    for index in range(50):
+        snapshot.write(picture(10 + index, index / 30))
+        if snapshot._busy:
+            snapshot._busy.result(10)
+    snapshot.close()
+    saved = cv2.imread(str(file))
+    assert saved is not None
+    assert (saved[10, 200] == 10 + 30).all()
+    assert [entry.name for entry in file.parent.iterdir()] == ["a.png"]
+
+
+def test_a_short_run_has_its_first_picture(tmp_path: Path) -> None:
+    snapshot = Snapshot(tmp_path, View(), file=tmp_path / "a.png")
+    snapshot.write(picture())
+    snapshot.close()
+    assert (tmp_path / "a.png").stat().st_size > 100
+
+
+def test_a_file_that_cannot_be_written_is_refused_at_once(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(SinkError, match="Cannot write"):
+        Snapshot(tmp_path, View(), file=tmp_path / "file" / "a.png")
+    with pytest.raises(SinkError, match=r"\.png"):
+        Snapshot(tmp_path, View(), file=tmp_path / "a.jpg")
+
+
+def test_a_key_that_cannot_save_says_so(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    view = View()
+    snapshot = Snapshot(tmp_path / "file", view)
+    snapshot.request()
+    snapshot.write(picture())
+    snapshot.close()
+    assert "cannot write" in view.notice

@@ -1,0 +1,41 @@
+"""Timeline: positions that only ever grow."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from app.sources.timeline import JITTER, Timeline
+
+stamps = st.lists(
+    st.none() | st.sampled_from([math.nan, math.inf, -math.inf]) | st.floats(-1e19, 1e19) | st.floats(-9, 9),
+    max_size=50,
+)
+
+
+@settings(deadline=None)
+@given(stamps=stamps, step=st.floats(0.001, 2))
+def test_positions_grow_whatever_the_stamps(stamps: list[float | None], step: float) -> None:
+    timeline = Timeline(step)
+    positions = [timeline.at(stamp) for stamp in stamps]
+    assert positions == sorted(set(positions))
+    assert positions[:1] == [0.0][: len(positions)]
+
+
+@settings(deadline=None)
+@given(gaps=st.lists(st.floats(0.001, 10), max_size=30), start=st.floats(-1e4, 1e4))
+def test_good_stamps_are_kept(gaps: list[float], start: float) -> None:
+    good = np.cumsum([start, *gaps])
+    timeline = Timeline(0.04)
+    assert np.allclose([timeline.at(float(stamp)) for stamp in good], good - start, atol=1e-6)
+
+
+def test_a_clock_that_begins_anew_goes_on() -> None:
+    timeline = Timeline(0.5)
+    seen = [timeline.at(stamp) for stamp in (10.0, 10.5, None, 11.5, 0.0, 0.25, 0.25 - JITTER / 2, 2.0)]
+    assert seen == [0.0, 0.5, 1.0, 1.5, 2.0, 2.25, 2.75, 4.0]
+    timeline.restart()
+    assert timeline.at(10.0) == 4.5

@@ -1,0 +1,233 @@
+"""The window, on a real X server, driven by real keys and a real mouse, with and without a window manager."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+from typing import Any
+
+import av
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from app.sinks import SinkError
+from app.sinks.window import letterbox, open_screen
+
+ROOT = Path(__file__).parent.parent
+LIMIT = 20.0
+
+# Shows a picture of three flat colours until q is pressed or the window is closed; tells its state after each frame.
+CHILD = """
+import json, sys, time
+import numpy as np
+from app.frame import Frame, Picture
+from app.sinks.window import Window
+from app.view import View
+width, height = int(sys.argv[1]), int(sys.argv[2])
+image = np.zeros((height, width, 3), np.uint8)
+image[:, : width // 2] = (0, 0, 255)
+image[:, width // 2 :] = (0, 255, 0)
+view, told, done = View(), [], []
+actions = {"quit": lambda: done.append(1), "record": lambda: told.append("r"), "snapshot": lambda: told.append("s")}
+window = Window("tested window", view, actions)
+before = None
+while not done:
+    window.write(Picture(image, Frame(image, 0, 0, 0)))
+    state = [view.compare, round(view.divider, 2), view.overlay, view.help, view.fullscreen, "".join(told)]
+    if state != before:
+        before = state
+        print(json.dumps(state), flush=True)
+    for _ in range(3):
+        time.sleep(0.01)
+        window.idle()
+window.close()
+print('"closed"', flush=True)
+"""
+
+
+class Shown:
+    """A window in a process of its own."""
+
+    def __init__(self, display: str, size: tuple[int, int]) -> None:
+        self.display = display
+        self.environment = os.environ | {"DISPLAY": display}
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", CHILD, str(size[0]), str(size[1])],
+            cwd=ROOT,
+            env=self.environment,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        self.told()
+        self.id = self.until(lambda: self.do("xdotool", "search", "--name", "tested window").split()[-1:])[0]
+        self.do("xdotool", "windowfocus", "--sync", self.id)
+
+    def told(self) -> Any:
+        """The next state that the process tells."""
+        assert self.process.stdout is not None
+        return json.loads(self.process.stdout.readline())
+
+    def do(self, *command: str) -> str:
+        return subprocess.run(
+            command, env=self.environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, timeout=LIMIT
+        ).stdout
+
+    def key(self, name: str) -> Any:
+        self.do("xdotool", "key", "--clearmodifiers", name)
+        return self.told()
+
+    def geometry(self) -> dict[str, int]:
+        text = self.do("xdotool", "getwindowgeometry", "--shell", self.id)
+        return {k: int(v) for k, v in (line.split("=") for line in text.split()) if k in ("X", "Y", "WIDTH", "HEIGHT")}
+
+    def pixel(self, x: int, y: int) -> tuple[int, int, int]:
+        """Blue, green, red of the screen itself."""
+        with av.open(self.display, format="x11grab", options={"video_size": "1280x800"}) as screen:
+            image = next(screen.decode(video=0)).to_ndarray(format="bgr24")
+        blue, green, red = (int(value) for value in image[y, x])
+        return blue, green, red
+
+    def until(self, seen: Callable[[], Any]) -> Any:
+        end = time.monotonic() + LIMIT
+        while not (value := seen()):
+            assert time.monotonic() < end, "it did not happen"
+            time.sleep(0.05)
+        return value
+
+
+@contextmanager
+def showing(display: str, size: tuple[int, int] = (640, 360)) -> Iterator[Shown]:
+    shown = Shown(display, size)
+    try:
+        yield shown
+    finally:
+        shown.process.kill()
+        shown.process.wait(LIMIT)
+
+
+@contextmanager
+def managed(display: str) -> Iterator[None]:
+    assert shutil.which("openbox"), "openbox is missing: sudo apt install openbox wmctrl"
+    environment = os.environ | {"DISPLAY": display}
+    with subprocess.Popen(["openbox"], env=environment, stderr=subprocess.DEVNULL) as manager:
+        end = time.monotonic() + LIMIT
+        while subprocess.run(["wmctrl", "-m"], env=environment, capture_output=True).returncode:
+            assert time.monotonic() < end, "openbox did not start"
+            time.sleep(0.05)
+        try:
+            yield
+        finally:
+            manager.terminate()
+
+
+def test_keys(display: str) -> None:
+    with showing(display) as shown:
+        off, on = False, True
+        assert shown.key("space") == [on, 0.5, on, off, off, ""]
+        assert shown.key("Right") == [on, 0.52, on, off, off, ""]
+        assert shown.key("Left") == [on, 0.5, on, off, off, ""]
+        assert shown.key("Left") == [on, 0.48, on, off, off, ""]
+        assert shown.key("o") == [on, 0.48, off, off, off, ""]
+        assert shown.key("h") == [on, 0.48, off, on, off, ""]
+        assert shown.key("r") == [on, 0.48, off, on, off, "r"]
+        assert shown.key("s") == [on, 0.48, off, on, off, "rs"]
+        assert shown.key("space") == [off, 0.48, off, on, off, "rs"]
+        assert shown.key("q") == "closed"
+        assert shown.process.wait(LIMIT) == 0
+
+
+def test_escape_quits(display: str) -> None:
+    with showing(display) as shown:
+        assert shown.key("Escape") == "closed"
+
+
+def test_the_mouse_moves_the_divider(display: str) -> None:
+    with showing(display) as shown:
+        shown.key("space")
+        left = shown.geometry()["X"]
+        shown.do("xdotool", "mousemove", str(left + 160), "100")
+        divider = shown.told()[1]
+        while divider != 0.25:
+            divider = shown.told()[1]
+
+
+@pytest.mark.parametrize("manager", [False, True])
+def test_full_screen_covers_the_screen(display: str, manager: bool) -> None:
+    whole = {"X": 0, "Y": 0, "WIDTH": 1280, "HEIGHT": 800}
+    with managed(display) if manager else nullcontext(), showing(display) as shown:
+        shown.key("f")
+        shown.until(lambda: shown.geometry() == whole)
+        # 640x360 in 1280x800: bars of 40 pixels above and below, red left, green right, nothing stretched.
+        shown.until(lambda: shown.pixel(320, 60)[2] > 200)
+        assert shown.pixel(320, 20) == (0, 0, 0)
+        assert shown.pixel(960, 400)[1] > 200
+        assert shown.pixel(320, 780) == (0, 0, 0)
+        shown.key("f")
+        shown.until(lambda: shown.geometry()["WIDTH"] < 1280)
+
+
+def test_a_window_of_another_shape_letterboxes(display: str) -> None:
+    with managed(display), showing(display) as shown:
+        shown.do("xdotool", "windowsize", "--sync", shown.id, "700", "700")
+        shown.until(lambda: (shown.geometry()["WIDTH"], shown.geometry()["HEIGHT"]) == (700, 700))
+        place = shown.geometry()
+        middle, top = place["X"] + 100, place["Y"] + 30
+        shown.until(lambda: shown.pixel(middle, top) == (0, 0, 0))
+        assert shown.pixel(middle, place["Y"] + 350)[2] > 200
+
+
+def test_a_large_picture_opens_in_a_window_that_fits(display: str) -> None:
+    with showing(display, (3840, 2160)) as shown:
+        assert shown.geometry()["WIDTH"] == 1280
+        assert shown.geometry()["HEIGHT"] == 720
+
+
+def test_the_close_button_quits(display: str) -> None:
+    with managed(display), showing(display) as shown:
+        shown.until(lambda: "tested window" in shown.do("wmctrl", "-l"))
+        shown.do("wmctrl", "-c", "tested window")
+        assert shown.told() == "closed"
+        assert shown.process.wait(LIMIT) == 0
+
+
+@pytest.mark.parametrize("value", [None, "", ":987", "nonsense"])
+def test_no_display_is_told(monkeypatch: pytest.MonkeyPatch, value: str | None) -> None:
+    monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
+    monkeypatch.delenv("DISPLAY", raising=False)
+    if value is not None:
+        monkeypatch.setenv("DISPLAY", value)
+    with pytest.raises(SinkError, match="no display") as caught:
+        open_screen()
+    assert "--headless" in str(caught.value)
+
+
+def test_an_opencv_without_windows_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    import cv2
+
+    monkeypatch.setattr(cv2, "currentUIFramework", lambda: "", raising=False)
+    with pytest.raises(SinkError, match="cannot open windows"):
+        open_screen()
+
+
+sizes = st.tuples(st.integers(1, 5000), st.integers(1, 5000))
+
+
+@given(sizes, sizes)
+def test_letterbox_fills_one_way_and_stretches_nothing(picture: tuple[int, int], area: tuple[int, int]) -> None:
+    x, y, width, height = letterbox(picture, area)
+    assert x >= 0
+    assert y >= 0
+    assert x + width <= area[0]
+    assert y + height <= area[1]
+    assert width == area[0] or height == area[1]
+    scale = min(area[0] / picture[0], area[1] / picture[1])
+    assert abs(width - picture[0] * scale) <= 1
+    assert abs(height - picture[1] * scale) <= 1
