@@ -43,7 +43,9 @@ def parse_engine(value: Any) -> Any:
 
 
 Size = Annotated[
-    tuple[int, int], BeforeValidator(parse_size), PlainSerializer(lambda size: f"{size[0]}x{size[1]}", return_type=str)
+    tuple[int, int],
+    BeforeValidator(parse_size),
+    PlainSerializer(lambda size: f"{size[0]}x{size[1]}", return_type=str, when_used="json"),
 ]
 Camera = Annotated[int | str, BeforeValidator(parse_camera)]
 

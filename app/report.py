@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 import logging
 import os
-import resource
-import sys
 import time
 from pathlib import Path
 from typing import Any
+
+import psutil
 
 from app.config import ConfigError
 from app.frame import Picture
@@ -65,14 +65,22 @@ class Report:
         """All figures, as --stats writes them."""
         figures, machine = self._stats.as_dict(), self._telemetry.latest
         figures["input"]["fps"] = self._source.fps
-        # ru_maxrss counts kibibytes on Linux, bytes on macOS (getrusage(2) of either).
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
         return figures | {
             "source": self._source.name,
             "recording": recording,
-            "peak_memory_mb": round(peak / 2**20, 1),
+            "peak_memory_mb": round(peak_memory() / 2**20, 1),
             "machine": {"temperature_c": machine.temperature, "power_w": machine.power, "cpu_percent": machine.cpu},
         }
+
+
+def peak_memory() -> int:
+    """The most bytes this process has had resident."""
+    try:
+        # Not getrusage(): over fork and exec its figure carries the parent's peak along (getrusage(2), proc(5)).
+        status = Path("/proc/self/status").read_text(encoding="ascii")
+        return int(status.partition("VmHWM:")[2].split()[0]) * 1024
+    except (OSError, IndexError):
+        return int(psutil.Process().memory_info().rss)
 
 
 def check_writable(path: Path) -> None:

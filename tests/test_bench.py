@@ -90,14 +90,14 @@ def test_one_run_from_the_command_line(tmp_path: Path, capsys: pytest.CaptureFix
     assert "32x24, 1 threads" in shown and "engine, ms a frame" in shown
 
 
-def test_the_comparison_is_left_out_without_pytorch(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_comparison_is_notes_without_pytorch(monkeypatch: pytest.MonkeyPatch) -> None:
     import importlib.util
 
     there = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "torch" else there(name))
     bench = Bench(Settings(size=TINY, seconds=0.1, rounds=1, parts=("engine", "eager")))
     bench.run()
-    assert len(bench.figures) == 2 and "PyTorch" in bench.left_out[0]
+    assert len(bench.figures) == 2 and "PyTorch" in bench.notes[0]
     assert "left out: eager" in table(bench)
 
 

@@ -14,7 +14,7 @@ import av
 import cv2
 import numpy as np
 from av.error import FFmpegError
-from av.video.reformatter import ColorRange, Colorspace
+from av.video.reformatter import ColorRange, Colorspace, Interpolation, VideoReformatter
 
 from app.frame import Buffers, Picture
 from app.sinks import SinkError
@@ -62,7 +62,7 @@ class Recorder:
         self.path, self.frames, self.dropped = path, 0, 0
         self._encoder, self._quality, self._fps, self._lossless = encoder, quality, fps or 30.0, lossless
         self._queue: queue.Queue[tuple[Image, float] | None] = queue.Queue(depth)
-        self._buffers = Buffers()
+        self._buffers, self._reformatter = Buffers(), VideoReformatter()
         self._failure: BaseException | None = None
         self._first: int | None = None
         self._last = -1
@@ -146,7 +146,13 @@ class Recorder:
         if self._stream is None:
             self._stream = self._open_stream(image)
         frame = av.VideoFrame.from_ndarray(fitted(image, (self._stream.width, self._stream.height)), format="bgr24")
-        frame = frame.reformat(format="yuv420p", dst_colorspace=Colorspace.ITU709, dst_color_range=ColorRange.MPEG)
+        frame = self._reformatter.reformat(
+            frame,
+            format="yuv420p",
+            dst_colorspace=Colorspace.ITU709,
+            dst_color_range=ColorRange.MPEG,
+            interpolation=Interpolation.BILINEAR | Interpolation.ACCURATE_RND,  # else grey gets darker and tinted
+        )
         ticks = round(position / TIME_BASE)
         ticks = ticks if self._first is None else max(ticks, self._last + 1)
         self._first = ticks if self._first is None else self._first

@@ -13,7 +13,7 @@ import numpy as np
 from av.error import FFmpegError
 from av.packet import Packet
 from av.video.frame import VideoFrame
-from av.video.reformatter import VideoReformatter
+from av.video.reformatter import Interpolation, VideoReformatter
 
 from app.frame import Buffers, Frame
 from app.sources import SourceError
@@ -32,6 +32,9 @@ log = logging.getLogger(__name__)
 
 NO_TIMESTAMPS = 0x0080
 """FFmpeg's AVFMT_NOTIMESTAMPS, in a format's flags."""
+EXACT = Interpolation.BILINEAR | Interpolation.ACCURATE_RND
+"""Without the second, FFmpeg's short cut makes grey one level darker and two levels greener."""
+
 USUAL_FPS = 25.0
 """Assumed where neither timestamps nor a rate tell how long a frame lasts."""
 
@@ -128,7 +131,7 @@ class Stream:
 
     def _image(self, picture: VideoFrame) -> tuple[Image, Callable[[Image], None] | None]:
         """`picture` as BGR, and who takes its memory back; None where the image is a view of PyAV's own."""
-        plane = self._reformatter.reformat(picture, format="bgr24", threads=1).planes[0]
+        plane = self._reformatter.reformat(picture, format="bgr24", interpolation=EXACT, threads=1).planes[0]
         height, width, pitch = plane.height, plane.width, plane.line_size
         if pitch == 3 * width:
             return _rows(plane), None
@@ -136,7 +139,7 @@ class Stream:
         if pitch > 0:
             np.copyto(image, _rows(plane))
         else:  # stored bottom up, as uncompressed AVI is: PyAV hands it through as it is, so convert it and back
-            plane = self._reformatter.reformat(picture, format="rgb24", threads=1).planes[0]
+            plane = self._reformatter.reformat(picture, format="rgb24", interpolation=EXACT, threads=1).planes[0]
             np.copyto(image, _rows(plane)[:, :, ::-1])
         return image, self._buffers.give
 

@@ -1,0 +1,293 @@
+"""The program as a user runs it: real files in, real files out, and every mistake answered in words."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import av
+import cv2
+import numpy as np
+import pytest
+
+from tests.clips import encode, number
+
+ROOT = Path(__file__).parent.parent
+LIMIT = 30.0
+
+
+def start(*arguments: object, **environment: str) -> subprocess.Popen[str]:
+    kept = {k: v for k, v in os.environ.items() if k not in ("DISPLAY", "WAYLAND_DISPLAY")}
+    return subprocess.Popen(
+        [sys.executable, "-m", "app.run", *map(str, arguments)],
+        cwd=ROOT,
+        env=kept | environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def run(*arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
+    with start(*arguments, **environment) as process:
+        try:
+            out, err = process.communicate(timeout=LIMIT)
+        finally:
+            process.kill()
+    return subprocess.CompletedProcess(process.args, process.returncode, out, err)
+
+
+def frames(path: Path) -> list[Any]:
+    with av.open(str(path)) as container:
+        return list(container.decode(video=0))
+
+
+def wait_for(path: Path, size: int) -> None:
+    end = time.monotonic() + LIMIT
+    while not path.exists() or path.stat().st_size < size:
+        assert time.monotonic() < end, f"{path} has not come"
+        time.sleep(0.05)
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv"])
+def test_a_film_comes_out_whole(tmp_path: Path, suffix: str) -> None:
+    clip = encode(tmp_path / "clip.mkv", 40, size=(96, 64), ticks=[i * 40 + (i % 3) * 9 for i in range(40)])
+    out, stats = tmp_path / "out" / f"film{suffix}", tmp_path / "out" / "stats.json"
+    done = run("--source", clip, "--headless", "--record", out, "--stats", stats)
+    assert done.returncode == 0, done.stderr
+    recorded, original = frames(out), frames(clip)
+    assert [(f.width, f.height) for f in recorded] == [(192, 128)] * 40
+    for made, given in zip(recorded, original, strict=True):
+        assert float(made.pts * made.time_base) == pytest.approx(float(given.pts * given.time_base), abs=0.002)
+    assert [number(f.to_ndarray(format="bgr24")) for f in recorded] == list(range(40))
+    figures = json.loads(stats.read_text())
+    assert (figures["frames_captured"], figures["frames_dropped"], figures["frames_shown"]) == (40, 0, 40)
+    assert figures["engine"]["name"] == "openvino"
+    assert figures["engine"]["model"] == "fast-x2"
+    assert figures["input"] == {"width": 96, "height": 64, "fps": 25.0}
+    assert figures["output"] == {"width": 192, "height": 128}
+    assert figures["recording"] == {
+        "path": str(out),
+        "frames": 40,
+        "seconds": pytest.approx(1.56, abs=0.02),
+        "dropped": 0,
+    }
+
+
+def test_the_picture_is_sharper_than_bicubic(tmp_path: Path) -> None:
+    """A scene that is known at twice the size, through the whole program."""
+    from app.sources.demo import Demo
+
+    truth = Demo(size=(512, 288), fps=30).picture(0)
+    small = cv2.resize(truth, (256, 144), interpolation=cv2.INTER_AREA)
+    cv2.imwrite(str(tmp_path / "small.png"), small)
+    done = run("--source", tmp_path / "small.png", "--headless", "--snapshot", tmp_path / "both.png")
+    assert done.returncode == 0, done.stderr
+    both = cv2.imread(str(tmp_path / "both.png"))
+    assert both is not None
+    clear = slice(0, 250)  # above the labels
+
+    def error(image: Any) -> float:
+        return float(np.mean((image[clear].astype(float) - truth[clear]) ** 2))
+
+    # The scene has noise and JPEG blocks in it, which no network can foresee.
+    assert error(both[:, 512:]) < 0.93 * error(both[:, :512])
+
+
+def test_the_demo_runs_live(tmp_path: Path) -> None:
+    stats = tmp_path / "stats.json"
+    arguments = ["--source", "demo", "--size", "96x64", "--fps", "20", "--headless", "--duration", "2"]
+    done = run(*arguments, "--stats", stats, "--engine", "bicubic")
+    assert done.returncode == 0, done.stderr
+    figures = json.loads(stats.read_text())
+    assert 5 < figures["frames_shown"] <= 42
+    assert 1.5 < figures["seconds"] < 10
+    assert figures["input"] == {"width": 96, "height": 64, "fps": 20.0}
+    assert figures["recording"] is None
+    assert figures["latency_ms"]["p50"] < 1000
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_it_properly(tmp_path: Path, number: signal.Signals) -> None:
+    out, stats = tmp_path / "a.mp4", tmp_path / "a.json"
+    with start("--source", "demo", "--size", "96x64", "--headless", "--record", out, "--stats", stats) as process:
+        wait_for(out, 20_000)
+        process.send_signal(number)
+        _, err = process.communicate(timeout=LIMIT)
+    assert process.returncode == 0, err
+    assert len(frames(out)) == json.loads(stats.read_text())["recording"]["frames"] > 5
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv"])
+def test_after_a_kill_the_recording_plays(tmp_path: Path, suffix: str) -> None:
+    out = tmp_path / f"a{suffix}"
+    with start("--source", "demo", "--size", "96x64", "--headless", "--record", out) as process:
+        wait_for(out, 20_000)
+        begun = time.monotonic()
+        while time.monotonic() - begun < 2:
+            time.sleep(0.1)
+        process.kill()
+    assert len(frames(out)) > 10
+
+
+def test_limits(tmp_path: Path) -> None:
+    clip = encode(tmp_path / "clip.mkv", 10)
+    stats = tmp_path / "stats.json"
+    done = run("--source", clip, "--loop", "--headless", "--frames", 35, "--stats", stats, "--engine", "bicubic")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(stats.read_text())["frames_shown"] == 35
+
+
+def test_the_configuration_that_is_printed_runs(tmp_path: Path) -> None:
+    clip = encode(tmp_path / "clip.mkv", 5)
+    printed = run("--source", clip, "--headless", "--engine", "bicubic", "--quiet", "--print-config")
+    (tmp_path / "c.yaml").write_text(printed.stdout)
+    done = run("--config", tmp_path / "c.yaml", "--record", tmp_path / "a.mkv")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert len(frames(tmp_path / "a.mkv")) == 5
+
+
+def test_the_list_tells_what_there_is() -> None:
+    done = run("--list")
+    assert done.returncode == 0, done.stderr
+    for part in ("Cameras", "fast", "x2", "openvino", "available, chosen by auto", "tensorrt", "not available"):
+        assert part in done.stdout
+
+
+def test_a_size_that_changes_midway(tmp_path: Path) -> None:
+    for index, size in enumerate([(64, 48), (64, 48), (80, 64), (80, 64), (33, 17)]):
+        cv2.imwrite(str(tmp_path / f"{index}.png"), np.full((size[1], size[0], 3), 100 + index, np.uint8))
+    out, stats = tmp_path / "out.mp4", tmp_path / "stats.json"
+    done = run("--source", tmp_path, "--headless", "--record", out, "--stats", stats, "--fps", 10)
+    assert done.returncode == 0, done.stderr
+    assert [(f.width, f.height) for f in frames(out)] == [(128, 96)] * 5
+    assert json.loads(stats.read_text())["output"] == {"width": 66, "height": 34}
+
+
+def test_a_window_shows_it_and_q_ends_it(tmp_path: Path, display: str) -> None:
+    clip = encode(tmp_path / "clip.mkv", 25)
+    stats = tmp_path / "stats.json"
+    arguments = ["--source", clip, "--loop", "--view", "compare", "--stats", stats, "--record", tmp_path / "a.mkv"]
+    with start(*arguments, DISPLAY=display) as process:
+        wait_for(tmp_path / "a.mkv", 3_000)
+        environment = os.environ | {"DISPLAY": display}
+        assert shutil.which("xdotool")
+        search = ["xdotool", "search", "--sync", "--onlyvisible", "--name", "Live super-resolution"]
+        window = subprocess.run(search, env=environment, capture_output=True, text=True, timeout=LIMIT).stdout.split()[
+            -1
+        ]
+        subprocess.run(["xdotool", "windowfocus", "--sync", window], env=environment, timeout=LIMIT)
+        subprocess.run(["xdotool", "key", "q"], env=environment, capture_output=True, timeout=LIMIT)
+        _, err = process.communicate(timeout=LIMIT)
+    assert process.returncode == 0, err
+    figures = json.loads(stats.read_text())
+    assert figures["recording"]["frames"] == figures["frames_shown"] == len(frames(tmp_path / "a.mkv"))
+    # The wipe is for the screen: what is recorded is the upscaled picture, all of one grey in this clip.
+    assert frames(tmp_path / "a.mkv")[0].to_ndarray(format="gray").std() < 3
+
+
+def make(path: Path, content: bytes) -> Path:
+    path.write_bytes(content)
+    return path
+
+
+MISTAKES: dict[str, tuple[list[str], int, list[str]]] = {
+    "no camera": (["--camera", "63"], 1, ["/dev/video63", "--source demo"]),
+    "missing file": (["--source", "{tmp}/clop.mkv"], 1, ["clop.mkv", "Did you mean clip.mkv"]),
+    "empty file": (["--source", "{tmp}/empty.mp4"], 1, ["empty"]),
+    "text file": (["--source", "{tmp}/text.mp4"], 1, ["not a video"]),
+    "cut file": (["--source", "{tmp}/cut.mp4"], 1, ["cut off"]),
+    "refused stream": (["--source", "http://127.0.0.1:9/"], 1, ["refuses the connection"]),
+    "unknown scheme": (["--source", "htp://host/"], 1, ["Did you mean http://?"]),
+    "gstreamer": (["--source", "gst:videotestsrc"], 1, ["GStreamer"]),
+    "yaml typo": (["--config", "{tmp}/typo.yaml"], 2, ["input.sorce", "Did you mean input.source?"]),
+    "yaml type": (["--config", "{tmp}/type.yaml"], 2, ["input.fps", "'fast'"]),
+    "option typo": (["--sorce", "demo"], 2, ["Did you mean --source?"]),
+    "no such engine": (["--engine", "tensort"], 2, ["did you mean tensorrt?"]),
+    "tensorrt": (["--engine", "tensorrt"], 1, ["tensorrt cannot be used", "not part of this version"]),
+    "triton": (["--engine", "triton"], 1, ["triton cannot be used"]),
+    "no such model": (["--model", "fats"], 1, ["Did you mean fast?"]),
+    "no model file": (["--model", "{tmp}/none.onnx"], 1, ["no model file"]),
+    "not onnx": (["--model", "{tmp}/text.onnx"], 1, ["not an ONNX model"]),
+    "recording to avi": (["--record", "{tmp}/a.avi"], 1, [".mp4 or .mkv"]),
+    "unwritable": (["--record", "{tmp}/text.mp4/a.mp4"], 1, ["Cannot record"]),
+    "unknown encoder": (["--record", "{tmp}/a.mp4", "--encoder", "h265x"], 1, ["h265x", "libx264"]),
+    "stats": (["--stats", "{tmp}/text.mp4/a.json"], 2, ["figures cannot be written"]),
+    "snapshot": (["--snapshot", "{tmp}/a.bmp"], 1, [".png"]),
+    "tiny": (["--source", "{tmp}/1x1.png"], 1, ["1x1", "16x16 to 4096x2160"]),
+    "huge": (["--source", "{tmp}/huge.png"], 1, ["20000x20000", "16x16 to 4096x2160"]),
+}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("mistakes")
+    clip = encode(path / "clip.mkv", 5)
+    whole = encode(path / "whole.mp4", 50)
+    make(path / "empty.mp4", b"")
+    make(path / "text.mp4", b"this is no film\n" * 50)
+    make(path / "text.onnx", b"this is no network\n" * 50)
+    make(path / "cut.mp4", whole.read_bytes()[: whole.stat().st_size // 2])
+    make(path / "typo.yaml", b"input: {sorce: demo}\n")
+    make(path / "type.yaml", b"input: {fps: fast}\n")
+    cv2.imwrite(str(path / "1x1.png"), np.zeros((1, 1, 3), np.uint8))
+    cv2.imwrite(str(path / "huge.png"), np.zeros((20000, 20000), np.uint8))
+    assert clip.exists()
+    return path
+
+
+@pytest.mark.parametrize("name", MISTAKES)
+def test_a_mistake_is_answered_in_words(folder: Path, name: str) -> None:
+    arguments, code, told = MISTAKES[name]
+    arguments = [a.format(tmp=folder) for a in arguments]
+    if not {"--source", "--camera"} & set(arguments):
+        arguments += ["--source", str(folder / "clip.mkv")]
+    done = run(*arguments, "--headless")
+    assert done.returncode == code, done.stderr
+    assert done.stdout == ""
+    assert "Traceback" not in done.stderr
+    for part in told:
+        assert part in done.stderr
+
+
+def test_no_display_suggests_headless(folder: Path) -> None:
+    done = run("--source", folder / "clip.mkv")
+    assert done.returncode == 1
+    assert "--headless" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_verbose_shows_where(folder: Path) -> None:
+    done = run("--source", folder / "none.mkv", "--headless", "--verbose")
+    assert done.returncode == 1
+    assert "Traceback" in done.stderr
+
+
+def test_a_disk_that_fills_ends_the_run_and_keeps_what_there_is(tmp_path: Path) -> None:
+    code = (
+        "import resource, signal, sys; signal.signal(signal.SIGXFSZ, signal.SIG_IGN);"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, 300_000));"
+        "from app.run import main; sys.exit(main(sys.argv[1:]))"
+    )
+    out = tmp_path / "a.mkv"
+    arguments = ["--source", "demo", "--size", "320x180", "--engine", "bicubic", "--headless", "--record", str(out)]
+    done = subprocess.run(
+        [sys.executable, "-c", code, *arguments, "--stats", str(tmp_path / "s.json")],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=LIMIT,
+    )
+    assert done.returncode == 1, done.stderr
+    assert "The recording" in done.stderr
+    assert "Traceback" not in done.stderr
+    figures = json.loads((tmp_path / "s.json").read_text())
+    assert figures["recording"]["frames"] > 0
+    assert frames(out)
