@@ -12,12 +12,12 @@ from typing import Any
 
 import cv2
 import pytest
-from clips import take
-from fake_camera import MJPG, YUYV, Driver, install
 
 from app.sources import SourceError, devices
 from app.sources.camera import Camera
 from app.sources.devices import Device, Mode, cameras
+from tests.clips import take
+from tests.fake_camera import MJPG, YUYV, Driver, install
 
 
 @pytest.fixture

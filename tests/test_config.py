@@ -114,7 +114,7 @@ def test_values_are_typed() -> None:
 
 def test_it_is_frozen() -> None:
     with pytest.raises(ValueError, match="frozen"):
-        Config().run.frames = 3  # type: ignore[misc]
+        Config().run.frames = 3
 
 
 @pytest.mark.parametrize(

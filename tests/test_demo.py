@@ -7,11 +7,11 @@ import time
 import cv2
 import numpy as np
 import pytest
-from clips import take
 
 from app.sources import SourceError
 from app.sources.demo import NOISE, NOISE_TILE, Demo, _noise, _view
 from app.sources.poster import draw
+from tests.clips import take
 
 
 def test_a_frame_depends_on_its_number_and_the_seed_alone() -> None:

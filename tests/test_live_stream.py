@@ -11,11 +11,11 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
-from clips import encode, jpeg, multipart, number, numbers, picture, send, serve
 
 from app.sources import SourceError, container, stream
 from app.sources.container import shown
 from app.sources.stream import Stream
+from tests.clips import encode, jpeg, multipart, number, numbers, picture, send, serve
 
 
 def test_an_http_camera_is_live_and_timed_by_arrival(caplog: pytest.LogCaptureFixture) -> None:

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import cv2
 import pytest
-from clips import encode, numbers, picture
-from fake_camera import install
 
 from app.sources import Source, SourceError, devices, open_source
+from tests.clips import encode, numbers, picture
+from tests.fake_camera import install
 
 
 def named(source: str, *, loop: bool = False, fps: float | None = None) -> Source:

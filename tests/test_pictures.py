@@ -6,10 +6,10 @@ from pathlib import Path
 
 import cv2
 import pytest
-from clips import number, numbers, picture, take
 
 from app.sources import SourceError
 from app.sources.pictures import Pictures
+from tests.clips import number, numbers, picture, take
 
 
 @pytest.fixture

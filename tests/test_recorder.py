@@ -213,7 +213,7 @@ def test_a_kill_costs_at_most_the_last_second(tmp_path: Path, suffix: str) -> No
         while position < 3:
             position = float(process.stdout.readline())
         os.kill(process.pid, signal.SIGKILL)
-        position = float((process.stdout.read().split() or [position])[-1])
+        position = float((process.stdout.read().split() or [str(position)])[-1])
     _, times = played(path)
     assert times[-1] > position - 1.1
 

@@ -9,10 +9,10 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
-from clips import blot, encode, number, numbers, take
 
 from app.sources import SourceError
 from app.sources.stream import Stream
+from tests.clips import blot, encode, number, numbers, take
 
 
 @pytest.mark.parametrize(

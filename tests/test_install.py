@@ -1,0 +1,67 @@
+"""What is installed where."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+
+
+def base() -> list[str]:
+    """The requirements of the install without extras."""
+    return [one for one in importlib.metadata.requires("livesr") or [] if "extra ==" not in one]
+
+
+def test_the_base_install_is_small_and_shadows_no_opencv() -> None:
+    names = {one.split(";")[0].strip(" ()").split(">")[0].split("=")[0].lower() for one in base()}
+    assert names == {"numpy", "openvino", "av", "pydantic", "pyyaml", "psutil", "platformdirs", "linuxpy"}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("python", ["3.10", "3.12"])
+@pytest.mark.parametrize("extra", [[], ["opencv-python"]], ids=["base", "with OpenCV"])
+def test_a_jetson_needs_no_compiler(tmp_path: Path, python: str, extra: list[str]) -> None:
+    """JetPack 6 has Ubuntu 22.04 (glibc 2.35) and Python 3.10, JetPack 7 Ubuntu 24.04 (2.39) and 3.12."""
+    platforms = [f"--platform=manylinux_2_{minor}_aarch64" for minor in range(17, 36)]
+    command = [sys.executable, "-m", "pip", "install", "--dry-run", "--ignore-installed", "--quiet"]
+    options = ["--only-binary=:all:", f"--python-version={python}", "--implementation=cp", f"--target={tmp_path}"]
+    # Markers are read for the machine that asks, which is Linux too.
+    done = subprocess.run(
+        [*command, *options, *platforms, "--platform=manylinux2014_aarch64", *base(), *extra],
+        capture_output=True,
+        text=True,
+        timeout=110,
+    )
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("script", ["run", "test"])
+def test_the_scripts_are_sound_shell(script: str) -> None:
+    done = subprocess.run(["bash", "-n", ROOT / "scripts" / script], capture_output=True, text=True, timeout=10)
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_run_script_says_which_python_it_wants(tmp_path: Path) -> None:
+    """In a copy of the scripts, on a PATH without any Python."""
+    (tmp_path / "bin").mkdir()
+    for tool in ("bash", "dirname", "cat", "cksum", "env"):
+        found = subprocess.run(["which", tool], capture_output=True, text=True, timeout=10).stdout.strip()
+        (tmp_path / "bin" / tool).symlink_to(found)
+    (tmp_path / "scripts").mkdir()
+    for name in ("run", "venv.sh"):
+        (tmp_path / "scripts" / name).write_bytes((ROOT / "scripts" / name).read_bytes())
+    (tmp_path / "setup.py").write_text("")
+    done = subprocess.run(
+        [tmp_path / "bin" / "bash", tmp_path / "scripts" / "run"],
+        env={"PATH": str(tmp_path / "bin")},
+        capture_output=True,
+        text=True,
+        timeout=30,
+    )
+    assert done.returncode == 2
+    assert "No Python 3.10 to 3.13" in done.stderr
