@@ -51,7 +51,6 @@ class Pipeline:
         *,
         lossless: bool,
         paced: bool = False,
-        capacity: int = 2,
         limit: int | None = None,
         duration: float | None = None,
         stopping: threading.Event | None = None,
@@ -63,7 +62,8 @@ class Pipeline:
         when somebody sets `stopping`.
         """
         self._source, self._load, self._sinks, self.stats = source, load, sinks, stats
-        self._ring: Ring[Frame] = Ring(capacity, lossless=lossless, discard=Frame.release)
+        # Live, the newest frame alone: a second one would only have grown older when its turn came.
+        self._ring: Ring[Frame] = Ring(2 if lossless else 1, lossless=lossless, discard=Frame.release)
         self._paced, self._limit, self._duration = paced, limit, duration
         self._stopping = stopping or threading.Event()
         self._failure: BaseException | None = None

@@ -20,6 +20,9 @@ log = logging.getLogger(__name__)
 
 LARGEST_SCALE = 8
 
+WARM_UP = 60.0
+"""Seconds that a slot's first inference may take."""
+
 
 class OpenVinoSlot:
     """One inference request with its own input and output buffer, which OpenVINO reads and writes in place."""
@@ -157,4 +160,9 @@ def load(model: str, size: tuple[int, int], *, depth: int, threads: int | None) 
         input=size,
         output=(size[0] * scale, size[1] * scale),
     )
-    return Slots(spec, [OpenVinoSlot(compiled) for _ in range(depth)])
+    slots = [OpenVinoSlot(compiled) for _ in range(depth)]
+    blank = np.zeros((size[1], size[0], 3), np.uint8)
+    for slot in slots:  # the first inference allocates; no visitor should wait for that
+        slot.launch(blank)
+        slot.wait(WARM_UP)
+    return Slots(spec, slots)
