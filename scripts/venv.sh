@@ -30,15 +30,15 @@ install_opencv() {
     fail "No OpenCV starts on this machine."
 }
 
-# prepare EXTRA: a .venv with the project and its extra, installed anew when setup.py or the extra changes.
+# prepare [EXTRA]: a .venv with the project and its extra, installed anew when setup.py or the extra changes.
 prepare() {
-    local extra=$1 jetson=() pins=() mark
+    local extra=${1:-} jetson=() pins=() mark
     # JetPack's OpenCV (with GStreamer) and TensorRT are system packages and must be seen, not shadowed; its OpenCV
     # was built against NumPy 1.
     if [ -e /etc/nv_tegra_release ]; then
         jetson=(--system-site-packages)
         pins=("numpy<2")
-        extra="$extra,jetson"
+        extra="${extra:+$extra,}jetson"
     fi
     if ! [ -x .venv/bin/python ]; then
         local python
@@ -49,7 +49,7 @@ prepare() {
     mark=$(cat setup.py scripts/venv.sh | cksum)" $extra"
     if [ "$(cat ".venv/installed-${1:-base}" 2>/dev/null)" != "$mark" ]; then
         echo "Installing into .venv; this takes a minute the first time." >&2
-        .venv/bin/python -m pip install --quiet --disable-pip-version-check -e ".[${extra#,}]" "${pins[@]}" ||
+        .venv/bin/python -m pip install --quiet --disable-pip-version-check -e ".${extra:+[$extra]}" "${pins[@]}" ||
             fail "The installation failed; pip's words are above." "  Is the machine online?"
         .venv/bin/python -c 'import cv2' 2>/dev/null || install_opencv "${pins[@]}"
         echo "$mark" >".venv/installed-${1:-base}"
