@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import logging
-from concurrent.futures import Future, ThreadPoolExecutor
+import queue
+import threading
 from datetime import datetime
 from pathlib import Path
 
@@ -22,6 +24,9 @@ log = logging.getLogger(__name__)
 SETTLED = 1.0
 """Seconds after which a webcam has found its exposure."""
 
+GIVE_UP = 20.0
+"""Seconds that writing a picture may take when the run ends; one of 8K takes about two."""
+
 
 class Snapshot:
     """Takes the next picture when asked to; with `file`, the first one, and again the first after a second.
@@ -35,8 +40,8 @@ class Snapshot:
         """Raises SinkError if `file` cannot be written."""
         self._folder, self._view = folder, view
         self._wanted: list[tuple[float, Path]] = []
-        self._worker = ThreadPoolExecutor(1, thread_name_prefix="snapshot")
-        self._busy: Future[None] | None = None
+        self._worker: threading.Thread | None = None
+        self._notices: queue.SimpleQueue[str] = queue.SimpleQueue()  # from the worker; the view is the main thread's
         if file is not None:
             check_png(file)
             self._wanted = [(0.0, file), (SETTLED, file)]
@@ -44,37 +49,46 @@ class Snapshot:
     def request(self) -> None:
         """What the key s does."""
         if not self._wanted:
-            self._wanted.append((0.0, self._folder / f"snapshot-{datetime.now():%Y%m%d-%H%M%S}.png"))
+            self._wanted.append((0.0, self._folder / f"snapshot-{datetime.now():%Y%m%d-%H%M%S-%f}.png"))
 
     def write(self, picture: Picture) -> None:
+        self.idle()
         if not self._wanted or picture.frame.position < self._wanted[0][0]:
             return
-        if self._busy is not None and not self._busy.done():
-            return  # the next picture will do
+        if self._worker is not None and self._worker.is_alive():
+            return  # a later picture will do
         _, path = self._wanted.pop(0)
         # Copied before this returns, drawn and compressed elsewhere: a PNG takes longer than a frame lasts.
-        self._busy = self._worker.submit(self._save, path, picture.frame.image.copy(), picture.image.copy())
+        work = (path, picture.frame.image.copy(), picture.image.copy())
+        self._worker = threading.Thread(target=self._save, args=work, name="snapshot", daemon=True)
+        self._worker.start()
 
     def idle(self) -> None:
-        pass
+        """Show what the worker has to say."""
+        while not self._notices.empty():
+            self._view.say(self._notices.get())
 
     def close(self) -> None:
-        """Finish the picture that is being written: a second at most."""
-        self._worker.shutdown()
+        """Finish the picture that is being written."""
+        if self._worker is not None:
+            self._worker.join(GIVE_UP)
+            if self._worker.is_alive():
+                log.warning("a snapshot has not been written within %g s and is left behind", GIVE_UP)
+        self.idle()
 
     def _save(self, path: Path, before: Image, after: Image) -> None:
         try:
             _, data = cv2.imencode(".png", side_by_side(before, after))
             path.parent.mkdir(parents=True, exist_ok=True)
-            partial = path.with_suffix(".part")
+            partial = path.with_name(path.name + ".part")
             partial.write_bytes(data.tobytes())
             partial.replace(path)
         except (OSError, cv2.error) as error:
             log.warning("the snapshot %s cannot be written: %s", path, error)
-            self._view.say(f"cannot write {path.name}")
+            self._notices.put(f"cannot write {path.name}")
         else:
             log.info("before and after are in %s", path)
-            self._view.say(f"saved {path.name}")
+            self._notices.put(f"saved {path.name}")
 
 
 def side_by_side(before: Image, after: Image) -> Image:
@@ -95,8 +109,11 @@ def check_png(path: Path) -> None:
         raise SinkError(f"Cannot write a snapshot to {path}", "it is not a .png", "Give a name that ends in .png.")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.with_suffix(".part").write_bytes(b"")
-        path.with_suffix(".part").unlink()
+        if path.is_dir():
+            raise IsADirectoryError(errno.EISDIR, "there is a folder of that name")
+        partial = path.with_name(path.name + ".part")
+        partial.write_bytes(b"")
+        partial.unlink()
     except OSError as error:
         raise SinkError(
             f"Cannot write a snapshot to {path}",

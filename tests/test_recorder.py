@@ -7,6 +7,7 @@ import resource
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import av
@@ -130,6 +131,28 @@ def test_a_slow_encoder_drops_and_counts_when_live(tmp_path: Path) -> None:
     assert len(played(tmp_path / "a.mp4")[0]) == recorder.frames
 
 
+def test_a_picture_after_the_end_is_refused(tmp_path: Path) -> None:
+    recorder = record(tmp_path / "a.mp4", [0, 0.1])
+    image = scene(0)
+    with pytest.raises(SinkError, match="has failed"):
+        for index in range(20):  # more than the queue holds
+            recorder.write(Picture(image, Frame(image, index, 0, index)))
+
+
+def test_an_encoder_that_hangs_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("app.sinks.recorder.GIVE_UP", 0.5)
+    asleep = threading.Event()
+    recorder = Recorder(tmp_path / "a.mp4", lossless=True, depth=1)
+    monkeypatch.setattr(recorder, "_encode", lambda *_: asleep.wait(100))  # hardware that does not come back
+    image = scene(0)
+    with pytest.raises(SinkError, match="has failed") as caught:
+        for index in range(3):
+            recorder.write(Picture(image, Frame(image, index, 0, index / 30)))
+    assert "has not taken a picture" in str(caught.value)
+    recorder.close()
+    asleep.set()
+
+
 def test_closing_without_a_picture_is_no_failure(tmp_path: Path) -> None:
     recorder = Recorder(tmp_path / "a.mp4", lossless=True)
     recorder.close()
@@ -144,6 +167,7 @@ def test_closing_without_a_picture_is_no_failure(tmp_path: Path) -> None:
         ("a", {}, [".mp4 or .mkv"]),
         ("a.mp4", {"encoder": "h264_quantum"}, ["h264_quantum", "libx264"]),
         ("a.mp4", {"encoder": "aac"}, ["aac", "libx264"]),
+        ("a.mp4", {"encoder": "mjpeg"}, ["mjpeg", "cannot be used", "--encoder"]),  # it takes no yuv420p
         ("file/a.mp4", {}, ["Cannot record", "folder"]),
     ],
 )
@@ -182,9 +206,12 @@ def test_a_full_disk_is_told_and_what_was_kept_plays(tmp_path: Path, suffix: str
     path = tmp_path / f"a{suffix}"
     done = subprocess.run([sys.executable, "-c", FULL, path], cwd=ROOT, capture_output=True, text=True, timeout=100)
     assert "has failed" in done.stdout, done.stderr
-    assert "were kept and play" in done.stdout
+    assert "were recorded and play" in done.stdout
     assert path.stat().st_size <= 400_000
-    assert sum(1 for _ in Stream(path)) > 5
+    kept = float(done.stdout.partition(" frames, ")[2].partition(" s")[0])
+    positions = [frame.position for frame in Stream(path)]
+    assert kept > 1
+    assert kept - 0.7 < positions[-1] <= kept
 
 
 KILLED = """
@@ -235,6 +262,16 @@ def test_the_key_starts_and_stops(tmp_path: Path) -> None:
     assert len(played(Path(facts["path"]))[0]) == 10
     recording.write(Picture(image, Frame(image, 11, 0, 1)))
     recording.close()
+
+
+def test_the_key_twice_in_a_second_makes_two_files(tmp_path: Path) -> None:
+    recording = Recording(Settings(folder=tmp_path), View(), fps=30, lossless=True)
+    image = scene(0)
+    for _ in range(3):
+        recording.toggle()
+        recording.write(Picture(image, Frame(image, 0, 0, 0)))
+        recording.toggle()
+    assert len([path for path in tmp_path.iterdir() if len(played(path)[0]) == 1]) == 3
 
 
 def test_a_key_that_cannot_record_says_so_and_the_picture_goes_on(tmp_path: Path) -> None:

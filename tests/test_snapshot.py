@@ -43,8 +43,8 @@ def test_a_file_gets_the_first_picture_and_then_a_settled_one(tmp_path: Path) ->
     snapshot = Snapshot(tmp_path, View(), file=file)
     for index in range(50):
         snapshot.write(picture(10 + index, index / 30))
-        if snapshot._busy:
-            snapshot._busy.result(10)
+        if snapshot._worker:
+            snapshot._worker.join(10)
     snapshot.close()
     saved = cv2.imread(str(file))
     assert saved is not None
@@ -63,6 +63,9 @@ def test_a_file_that_cannot_be_written_is_refused_at_once(tmp_path: Path) -> Non
     (tmp_path / "file").write_text("")
     with pytest.raises(SinkError, match="Cannot write"):
         Snapshot(tmp_path, View(), file=tmp_path / "file" / "a.png")
+    (tmp_path / "folder.png").mkdir()
+    with pytest.raises(SinkError, match="Cannot write"):
+        Snapshot(tmp_path, View(), file=tmp_path / "folder.png")
     with pytest.raises(SinkError, match=r"\.png"):
         Snapshot(tmp_path, View(), file=tmp_path / "a.jpg")
 
@@ -75,3 +78,12 @@ def test_a_key_that_cannot_save_says_so(tmp_path: Path) -> None:
     snapshot.write(picture())
     snapshot.close()
     assert "cannot write" in view.notice
+
+
+def test_several_in_a_second_are_several_files(tmp_path: Path) -> None:
+    snapshot = Snapshot(tmp_path, View())
+    for _ in range(3):
+        snapshot.request()
+        snapshot.write(picture())
+        snapshot.close()  # waits for the writing
+    assert len(list(tmp_path.glob("snapshot-*.png"))) == 3

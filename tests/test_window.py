@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +20,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.sinks import SinkError
-from app.sinks.window import letterbox, open_screen
+from app.sinks.window import Window, letterbox, open_screen
+from app.view import View
 
 ROOT = Path(__file__).parent.parent
 LIMIT = 20.0
 
-# Shows a picture of three flat colours until q is pressed or the window is closed; tells its state after each frame.
+# Shows a picture of two flat colours until q is pressed or the window is closed; tells its state after each frame.
 CHILD = """
 import json, sys, time
 import numpy as np
@@ -35,12 +37,14 @@ width, height = int(sys.argv[1]), int(sys.argv[2])
 image = np.zeros((height, width, 3), np.uint8)
 image[:, : width // 2] = (0, 0, 255)
 image[:, width // 2 :] = (0, 255, 0)
+narrow = image[:, width // 4 : -width // 4].copy()
 view, told, done = View(), [], []
 actions = {"quit": lambda: done.append(1), "record": lambda: told.append("r"), "snapshot": lambda: told.append("s")}
 window = Window("tested window", view, actions)
 before = None
 while not done:
-    window.write(Picture(image, Frame(image, 0, 0, 0)))
+    shown = narrow if view.help else image
+    window.write(Picture(shown, Frame(shown, 0, 0, 0)))
     state = [view.compare, round(view.divider, 2), view.overlay, view.help, view.fullscreen, "".join(told)]
     if state != before:
         before = state
@@ -133,7 +137,9 @@ def test_keys(display: str) -> None:
         off, on = False, True
         assert shown.key("space") == [on, 0.5, on, off, off, ""]
         assert shown.key("Right") == [on, 0.52, on, off, off, ""]
-        assert shown.key("Left") == [on, 0.5, on, off, off, ""]
+        assert shown.key("shift+Left") == [on, 0.5, on, off, off, ""]
+        for name in ("Up", "Down", "Home", "Page_Up", "F1"):  # codes whose last byte is that of a letter
+            shown.do("xdotool", "key", name)
         assert shown.key("Left") == [on, 0.48, on, off, off, ""]
         assert shown.key("o") == [on, 0.48, off, off, off, ""]
         assert shown.key("h") == [on, 0.48, off, on, off, ""]
@@ -184,6 +190,16 @@ def test_a_window_of_another_shape_letterboxes(display: str) -> None:
         assert shown.pixel(middle, place["Y"] + 350)[2] > 200
 
 
+def test_a_picture_of_another_shape_leaves_nothing_of_the_last_one(display: str) -> None:
+    with managed(display), showing(display) as shown:
+        shown.key("f")
+        shown.until(lambda: shown.pixel(320, 60)[2] > 200)
+        shown.key("h")  # 320x360 from now on: 711x800 on this screen
+        shown.until(lambda: shown.pixel(320, 20)[2] > 200)
+        assert shown.pixel(100, 400) == shown.pixel(1200, 400) == (0, 0, 0)
+        assert shown.pixel(900, 20)[1] > 200
+
+
 def test_a_large_picture_opens_in_a_window_that_fits(display: str) -> None:
     with showing(display, (3840, 2160)) as shown:
         assert shown.geometry()["WIDTH"] == 1280
@@ -196,6 +212,28 @@ def test_the_close_button_quits(display: str) -> None:
         shown.do("wmctrl", "-c", "tested window")
         assert shown.told() == "closed"
         assert shown.process.wait(LIMIT) == 0
+
+
+CODES = [
+    (65361, 0.48),  # Left of Qt and GTK
+    (0x10FF51, 0.48),  # the same with NumLock, GTK
+    (2424832, 0.48),  # Windows
+    (63235, 0.52),  # Right, macOS
+    (65362, 0.5),  # Up
+]
+
+
+@pytest.mark.parametrize(("code", "divider"), CODES)
+def test_key_codes_of_all_systems(display: str, monkeypatch: pytest.MonkeyPatch, code: int, divider: float) -> None:
+    monkeypatch.setenv("DISPLAY", display)
+    view, told = View(), list[str]()
+    actions = {name: partial(told.append, name) for name in ("quit", "record", "snapshot")}
+    window = Window("", view, actions)
+    window._key(code)
+    assert (view.divider, told) == (pytest.approx(divider), [])
+    window._key(0x100000 | ord("Q"))
+    window._key(0xFF1B)
+    assert told == ["quit", "quit"]
 
 
 @pytest.mark.parametrize("value", [None, "", ":987", "nonsense"])

@@ -6,6 +6,7 @@ import contextlib
 import logging
 import queue
 import threading
+import time
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,7 @@ log = logging.getLogger(__name__)
 
 TIME_BASE = Fraction(1, 90000)
 GIVE_UP = 20.0
-"""Seconds the encoder may take for what is queued when the recording ends."""
+"""Seconds the encoder may take for one picture, and for what is queued when the recording ends."""
 
 # What has been written plays even if the power fails now: nothing waits in a buffer, and no index waits for the end.
 FORMATS: dict[str, dict[str, str]] = {
@@ -87,20 +88,24 @@ class Recorder:
         }
 
     def write(self, picture: Picture) -> None:
-        """Queue a copy. Raises SinkError if the recording has failed; what was written before plays."""
+        """Queue a copy. Raises SinkError if the recording has failed or is closed; what was written before plays."""
         self._check()
         image = self._buffers.take(*picture.image.shape[:2])
         np.copyto(image, picture.image)
-        while True:
+        until = time.monotonic() + GIVE_UP
+        while self._thread.is_alive():
             try:
                 self._queue.put((image, picture.frame.position), timeout=0.2 if self._lossless else 0.0)
                 return
             except queue.Full:
-                self._check()
                 if not self._lossless:
                     self.dropped += 1
                     self._buffers.give(image)
                     return
+            if time.monotonic() > until:
+                raise self._error(f"the encoder has not taken a picture for {GIVE_UP:g} s")
+        self._check()
+        raise self._error("it is closed")
 
     def idle(self) -> None:
         """Tell of a failure even if no picture comes any more."""
@@ -109,9 +114,10 @@ class Recorder:
     def close(self) -> None:
         """Encode what is queued and close the file. Raises SinkError if the recording has failed unnoticed."""
         if self._thread.is_alive():
+            until = time.monotonic() + GIVE_UP
             with contextlib.suppress(queue.Full):
                 self._queue.put(None, timeout=GIVE_UP)
-            self._thread.join(GIVE_UP)
+            self._thread.join(max(0.0, until - time.monotonic()))
             if self._thread.is_alive():
                 log.warning("the encoder has not finished %s within %g s; it plays up to there", self.path, GIVE_UP)
             elif self._failure is None:
@@ -121,11 +127,18 @@ class Recorder:
     def _check(self) -> None:
         if self._failure is not None:
             failure, self._failure = self._failure, None
-            raise SinkError(
-                f"The recording {self.path} has failed",
-                f"{reason(failure)}; {self.frames} frames, {self.seconds:.1f} s, were kept and play",
-                "Make room on the disk, or record somewhere else.",
-            ) from failure
+            raise self._error(reason(failure)) from failure
+
+    def _error(self, why: str) -> SinkError:
+        # A muxer loses what it was about to write: half a second, by FORMATS.
+        kept = f"{self.frames} frames, {self.seconds:.1f} s, were recorded and play but for the last half second"
+        return SinkError(
+            f"The recording {self.path} has failed",
+            f"{why}; {kept}" if self.frames else f"{why}; nothing was recorded",
+            "Make room on the disk, or record somewhere else."
+            if self.frames
+            else f"Choose another encoder than {self._encoder} with --encoder, or record somewhere else.",
+        )
 
     def _work(self) -> None:
         try:
@@ -195,17 +208,28 @@ def fitted(image: Image, size: tuple[int, int]) -> Image:
 
 
 def check_encoder(name: str) -> None:
-    """Raise SinkError, naming what there is, if FFmpeg has no video encoder `name`."""
-    if name in av.codecs_available and usable(name):
-        return
-    raise SinkError(
-        f"There is no encoder {name}",
-        f"this FFmpeg has: {', '.join(e for e in ENCODERS if usable(e)) or 'none for H.264'}",
-        "Choose one of them with --encoder.",
-    )
+    """Raise SinkError, naming what there is, if FFmpeg has no video encoder `name` or it does not start here.
+
+    Only `name` itself is started: on some boards a hardware encoder that is not there hangs whoever tries it.
+    """
+    if not known(name):
+        problem, fact = f"There is no encoder {name}", ""
+    else:
+        context = av.CodecContext.create(name, "w")
+        context.width, context.height, context.pix_fmt = 640, 360, "yuv420p"  # above every hardware's smallest
+        context.time_base, context.framerate = TIME_BASE, Fraction(30)
+        try:
+            context.open()
+            return
+        except (FFmpegError, ValueError) as error:
+            problem, fact = f"The encoder {name} cannot be used on this machine", f"{reason(error)}; "
+    others = [other for other in ENCODERS if other != name and known(other)]
+    fact += f"this FFmpeg also knows: {', '.join(others) or 'none for H.264'}"
+    raise SinkError(problem, fact, "Choose another with --encoder; libx264 needs no hardware.")
 
 
-def usable(name: str) -> bool:
+def known(name: str) -> bool:
+    """Whether this FFmpeg was built with a video encoder `name`; its hardware may be missing all the same."""
     try:
         return av.Codec(name, "w").type == "video"
     except (ValueError, FFmpegError):

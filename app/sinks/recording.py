@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import logging
 from datetime import datetime
 from pathlib import Path
@@ -34,12 +36,12 @@ class Recording:
         """What the key r does. A failure becomes a notice on the picture."""
         try:
             if self._recorder is not None:
-                facts = self._recorder.facts()
-                self.close()
-                self._view.say(f"recorded {facts['seconds']:.0f} s to {facts['path']}")
+                self._finish()
+                if self._facts is not None:
+                    self._view.say(f"recorded {self._facts['seconds']:.0f} s to {self._facts['path']}")
             else:
                 self._by_key = True
-                self._start(self._settings.folder / f"recording-{datetime.now():%Y%m%d-%H%M%S}.mp4")
+                self._start(unused(self._settings.folder / f"recording-{datetime.now():%Y%m%d-%H%M%S}.mp4"))
                 self._view.say("recording")
         except SinkError as error:
             self._tell(error)
@@ -67,6 +69,15 @@ class Recording:
                 self._failed(error)
 
     def close(self) -> None:
+        try:
+            self._finish()
+        except SinkError as error:
+            if not self._by_key:
+                raise
+            self._tell(error)
+
+    def _finish(self) -> None:
+        """Close the recorder, if one runs, and keep its figures. Raises SinkError."""
         if self._recorder is not None:
             recorder, self._recorder = self._recorder, None
             try:
@@ -82,10 +93,8 @@ class Recording:
 
     def _failed(self, error: SinkError) -> None:
         """Let go of a recorder that has failed; only the key's may fail quietly."""
-        assert self._recorder is not None
-        recorder, self._recorder = self._recorder, None
-        self._facts = recorder.facts()
-        recorder.close()
+        with contextlib.suppress(SinkError):  # the first failure is the one to tell
+            self._finish()
         if not self._by_key:
             raise error
         self._tell(error)
@@ -93,3 +102,9 @@ class Recording:
     def _tell(self, error: SinkError) -> None:
         log.warning("%s", error)
         self._view.say(error.problem)
+
+
+def unused(path: Path) -> Path:
+    """`path`, or the first of path-2, path-3 ... that is not there yet: a key can be pressed twice in a second."""
+    names = (path if n == 1 else path.with_stem(f"{path.stem}-{n}") for n in itertools.count(1))
+    return next(name for name in names if not name.exists())

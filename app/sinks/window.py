@@ -24,6 +24,7 @@ STEP = 0.02
 
 # Key codes as Qt and GTK (X11 key symbols), Windows and macOS tell them.
 LEFT, RIGHT = {65361, 2424832, 63234}, {65363, 2555904, 63235}
+ESCAPE = {27, 65307}
 
 
 class Window:
@@ -44,7 +45,6 @@ class Window:
         self._full: bool | None = None  # as it was set; None: not open
         self._keys: dict[str, Callable[[], None]] = {
             "q": actions["quit"],
-            "\x1b": actions["quit"],
             "f": lambda: self._flip("fullscreen"),
             " ": lambda: self._flip("compare"),
             "o": lambda: self._flip("overlay"),
@@ -77,7 +77,8 @@ class Window:
         # FREERATIO: the picture fills the canvas that _fitted() letterboxes, so nothing is stretched. GUI_NORMAL:
         # without Qt's tool bar.
         cv2.namedWindow(self._title, cv2.WINDOW_NORMAL | cv2.WINDOW_FREERATIO | cv2.WINDOW_GUI_NORMAL)
-        shrink = min(1.0, OPENING[0] / width, OPENING[1] / height)
+        room = OPENING if self._screen is None else (self._screen.width, self._screen.height)
+        shrink = min(1.0, min(OPENING[0], room[0]) / width, min(OPENING[1], room[1]) / height)
         self._opening = max(1, round(width * shrink)), max(1, round(height * shrink))
         cv2.resizeWindow(self._title, *self._opening)
         cv2.setMouseCallback(self._title, self._mouse)
@@ -90,6 +91,8 @@ class Window:
             return image
         if self._canvas.shape[:2] != (height, width):
             self._canvas = np.zeros((height, width, 3), np.uint8)
+        elif self._picture != (image.shape[1], image.shape[0]):
+            self._canvas.fill(0)  # the bars lie elsewhere now
         x, y, inner_width, inner_height = letterbox((image.shape[1], image.shape[0]), (width, height))
         inner = self._canvas[y : y + inner_height, x : x + inner_width]
         larger = inner_width > image.shape[1]
@@ -129,9 +132,13 @@ class Window:
             cv2.resizeWindow(self._title, *((self._screen.width, self._screen.height) if full else self._opening))
 
     def _key(self, code: int) -> None:
-        if code in LEFT | RIGHT:
-            self._view.move(self._view.divider + (STEP if code in RIGHT else -STEP))
-        elif action := self._keys.get(chr(code & 0xFF).lower()):
+        # GTK adds Shift, NumLock and the like above the lowest 16 bits, where Windows has its arrows.
+        key = code if code in LEFT | RIGHT else code & 0xFFFF
+        if key in LEFT | RIGHT:
+            self._view.move(self._view.divider + (STEP if key in RIGHT else -STEP))
+        elif key in ESCAPE:
+            self._actions["quit"]()
+        elif action := self._keys.get(chr(key).lower()):  # all 16 bits: the lowest 8 of Up are those of R
             action()
 
     def _flip(self, name: str) -> None:
