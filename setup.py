@@ -18,6 +18,7 @@ BASE = [
 EXTRAS = {
     # Left out of the base: on a Jetson the system's OpenCV, which has GStreamer, must not be shadowed.
     "opencv": ["opencv-python>=4.8"],  # cameras, the window, drawing
+    "triton": ["tritonclient[grpc]>=2.50,<3"],  # frames to a Triton Inference Server
     "jetson": ["jetson-stats>=4.2"],  # power and temperature of a Jetson
     "train": [
         "torch==2.13.0",  # the version the shipped models were trained with
@@ -27,6 +28,7 @@ EXTRAS = {
     ],
     "test": [
         "pytest>=8",
+        "tritonclient[grpc]>=2.50,<3",  # Triton's own schema, and its real server
         "pytest-timeout>=2.3",  # a test that hangs must fail, not stop the run
         "hypothesis>=6.100",  # property tests of ring, slots, configuration
         "onnx>=1.16",  # makes models that break the contract

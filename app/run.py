@@ -11,12 +11,14 @@ import traceback
 from collections.abc import Sequence
 from contextlib import ExitStack, closing
 from types import FrameType
+from typing import Any
 
 from app import report
 from app.config import Config, ConfigError
 from app.listing import listing
 from app.options import parse
 from engines.base import UserError
+from engines.slots import Slots
 
 log = logging.getLogger("livesr")
 
@@ -35,7 +37,6 @@ def run(config: Config, stopping: threading.Event) -> None:
     from app.telemetry import Telemetry
     from app.view import View
     from app.wipe import Wipe
-    from engines import load
 
     wanted, output = config.input, config.output
     stats, view = Stats(), View(compare=output.view == "compare", overlay=output.overlay, fullscreen=output.fullscreen)
@@ -62,9 +63,7 @@ def run(config: Config, stopping: threading.Event) -> None:
         sinks = [opened(sink) for sink in (*order, *window, figures)]
         pipeline = Pipeline(
             source,
-            lambda size: load(
-                config.engine.name, config.engine.model, size, **config.engine.model_dump(include={"depth", "threads"})
-            ),
+            lambda size: engine_for(config, size, again=stats.spec is not None),
             sinks,
             stats,
             lossless=lossless,
@@ -81,6 +80,25 @@ def run(config: Config, stopping: threading.Event) -> None:
             log.info("%d pictures shown in %.1f s, %.1f fps", stats.shown, stats.seconds, stats.fps())
             if config.run.stats:
                 report.save(config.run.stats, figures.as_dict(recording.facts()))
+
+
+def engine_for(config: Config, size: tuple[int, int], *, again: bool) -> Slots[Any]:
+    """The engine asked for. `again`: it has been there before, so that one that is away is waited for."""
+    from engines import load
+    from engines.triton import Options
+
+    own = config.engine
+    return load(
+        own.name,
+        own.model,
+        size,
+        depth=own.depth,
+        threads=own.threads,
+        options=Options(**dict(config.triton)),
+        fallback=own.fallback,
+        patience=own.patience / 1000,
+        strict=own.start == "strict" and not again,
+    )
 
 
 def stop_on_signals(stopping: threading.Event) -> None:

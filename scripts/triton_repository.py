@@ -225,7 +225,7 @@ def save(folder: Path, made: Any) -> Path:
     """Write a configuration; returns the folder of version 1, which Triton wants even if it is empty."""
     from google.protobuf import text_format
 
-    version = folder / made.name / "1"
+    version = folder / str(made.name) / "1"
     version.mkdir(parents=True, exist_ok=True)
     (folder / made.name / "config.pbtxt").write_text(text_format.MessageToString(made), encoding="utf-8")
     return version

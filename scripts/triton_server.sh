@@ -31,7 +31,8 @@ setup() {
     local python packages mark
     [ "$(uname -sm)" = "Linux x86_64" ] || fail "The nvidia-pytriton wheel is for Linux on x86-64 alone."
     python=$(find_python)
-    packages=("openvino==$(version openvino)" numpy opencv-python-headless)
+    # This server's Python backend takes arrays of NumPy 2 for empty ones, and OpenCV wants NumPy 2 from 4.12 on.
+    packages=("openvino==$(version openvino)" "numpy<2" "opencv-python-headless<4.12")
     mark="$python ${packages[*]} $(cksum <scripts/triton_server.sh)"
     [ "$(cat $venv/installed 2>/dev/null)" = "$mark" ] && return
     echo "Installing Triton into $venv; this takes a minute the first time." >&2

@@ -34,9 +34,12 @@ class TritonPythonModel:
     def _decode(self, request: Any) -> Any:
         """JPEG files [N, 1], all of one size, to pictures [N, H, W, 3] BGR."""
         files = pb_utils.get_input_tensor_by_name(request, "frame_jpeg").as_numpy()
-        pictures = [cv2.imdecode(np.frombuffer(one, np.uint8), cv2.IMREAD_COLOR) for one in files.ravel()]
-        if any(picture is None for picture in pictures):
-            raise ValueError("frame_jpeg holds something that is no JPEG picture")
+        pictures = []
+        for file in files.ravel():
+            picture = cv2.imdecode(np.frombuffer(file, np.uint8), cv2.IMREAD_COLOR)
+            if picture is None:
+                raise ValueError("frame_jpeg holds something that is no JPEG picture")
+            pictures.append(picture)
         return pb_utils.Tensor("frame", np.stack(pictures))
 
     def _encode(self, request: Any) -> Any:
