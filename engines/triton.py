@@ -173,14 +173,13 @@ class Connection:
         ]
         tls = {"root_certificates": one.tls_ca, "certificate_chain": one.tls_certificate, "private_key": one.tls_key}
         files = {name: str(path) for name, path in tls.items() if path}
-        try:
-            return self.grpc.InferenceServerClient(
-                self.server, ssl=one.tls or bool(files), channel_args=arguments, **files
-            )
-        except OSError as error:
-            raise EngineError(
-                "A certificate or key cannot be read", f"{error.filename}: {error.strerror}", "See --tls-ca and others."
-            ) from None
+        for file in files.values():  # the client would read them too, and leave half of itself behind if it cannot
+            try:
+                Path(file).read_bytes()
+            except OSError as error:
+                fix = "See --tls-ca, --tls-certificate, --tls-key."
+                raise EngineError("A certificate or key cannot be read", f"{file}: {error.strerror}", fix) from None
+        return self.grpc.InferenceServerClient(self.server, ssl=one.tls or bool(files), channel_args=arguments, **files)
 
     def ask(self, call: Callable[..., Any], *arguments: Any, timeout: float = OWN_TIME, **more: Any) -> Any:
         """A question to the server. Raises EngineError."""

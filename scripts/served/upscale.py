@@ -27,7 +27,20 @@ class Worker:
         model.reshape([1, height, width, 3])
         compiled = core.compile_model(model, "CPU", options)
         self._requests = [compiled.create_infer_request() for _ in range(2)]
-        _, self.height, self.width, _ = compiled.output().shape
+        _, self._height, self._width, _ = compiled.output().shape
+        self._outputs: list[np.ndarray[Any, Any]] = []
+
+    def outputs(self, index: int, count: int) -> np.ndarray[Any, Any]:
+        """Room for the answer to the `index`-th request of a batch, with `count` frames.
+
+        The same each time: the backend has copied an answer before it asks for the next batch, and fresh memory of
+        this size would cost a page fault for each 4 KB.
+        """
+        while len(self._outputs) <= index:
+            self._outputs.append(np.empty((1, self._height, self._width, 3), np.uint8))
+        if self._outputs[index].shape[0] < count:
+            self._outputs[index] = np.empty((count, self._height, self._width, 3), np.uint8)
+        return self._outputs[index][:count]
 
     def run(self, frames: np.ndarray[Any, Any], outputs: np.ndarray[Any, Any]) -> None:
         """`frames` [N, H, W, 3] into `outputs` [N, s*H, s*W, 3], in place, without a copy."""
@@ -66,7 +79,7 @@ class TritonPythonModel:
     def execute(self, requests: list[Any]) -> list[Any]:
         """What the dynamic batcher has put together; each request may itself hold several frames."""
         responses = []
-        for request in requests:
+        for index, request in enumerate(requests):
             frames = pb_utils.get_input_tensor_by_name(request, "frame").as_numpy()
             count, height, width, _ = frames.shape
             try:
@@ -75,7 +88,7 @@ class TritonPythonModel:
                 told = pb_utils.TritonError(f"{width}x{height} cannot be upscaled: {error}")
                 responses.append(pb_utils.InferenceResponse(error=told))
                 continue
-            outputs = np.empty((count, worker.height, worker.width, 3), np.uint8)
+            outputs = worker.outputs(index, count)
             worker.run(frames, outputs)
             responses.append(pb_utils.InferenceResponse([pb_utils.Tensor("sr", outputs)]))
         return responses
