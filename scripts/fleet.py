@@ -1,43 +1,36 @@
-"""Many cameras, one server: simulated cameras in processes of their own, what they see, and the server's death.
+"""Many cameras, one server: what they get, beside a bare engine and a naive program, and through the server's death.
 
-`python scripts/bench.py --fleet N` measures; `--soak MINUTES` kills the server and starts it again meanwhile.
-A camera is the app's own pipeline with frames made beforehand; it may check every picture against what it has to be.
+`python scripts/bench.py --fleet N` runs compare(); with `--survive MINUTES` the server is killed and started again.
 """
 
 from __future__ import annotations
 
-import argparse
 import contextlib
-import http.client
 import json
+import os
 import statistics
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import engines
-from app.frame import Frame, Picture
-from app.pipeline import Pipeline, Tag
-from app.stats import Stats
-from engines import bicubic
-from engines.base import EngineError, Image, Spec, UserError
-from engines.slots import Slots
+from engines.base import UserError
+from engines.triton import Options
+from scripts import timing, triton_repository
+from scripts.triton_server import TritonServer, free_ports, known_regions, shared_names
 
 ROOT = Path(__file__).resolve().parent.parent
-DIFFERENT = 3
-"""Different frames of a camera; each is told from the others', and from all frames of other cameras."""
-SPARSE = 7
-"""Every so many rows and columns of a picture are compared."""
+MODEL = "fast-x2"
 START = 90.0
+"""Seconds for all cameras to show their first picture."""
+KILLS = 5
 
 
 @dataclass(frozen=True)
@@ -59,181 +52,7 @@ class Fleet:
         options = {"engine": self.engine, "size": size, "fps": self.fps, "seconds": self.seconds, "depth": self.depth}
         options |= {"transport": self.transport, "fallback": self.fallback, "number": number}
         told = [part for key, value in options.items() for part in (f"--{key}", str(value))]
-        return [sys.executable, str(Path(__file__)), *told, *(["--check"] if self.check else [])]
-
-
-class Frames:
-    """A live source of `DIFFERENT` frames in turn, at a rate. After the first it waits for a line on stdin."""
-
-    name, live, paced = "simulated camera", True, True
-
-    def __init__(self, images: list[Image], fps: float, seconds: float) -> None:
-        self.fps, self._images, self._seconds = fps, images, seconds
-        self._closed = threading.Event()
-        self.begun = 0.0
-
-    def __iter__(self) -> Iterator[Frame]:
-        yield Frame(self._images[0], 0, time.monotonic(), 0.0)  # so that the engine is loaded before it counts
-        sys.stdin.readline()
-        self.begun = time.monotonic()
-        for index in range(1, int(self._seconds * self.fps) + 1):
-            due = self.begun + index / self.fps
-            if self._closed.wait(max(0.0, due - time.monotonic())):
-                return
-            yield Frame(self._images[index % DIFFERENT], index, time.monotonic(), index / self.fps)
-
-    def close(self) -> None:
-        self._closed.set()
-
-
-class Watch:
-    """A sink that keeps how old each picture is, who made it, and what is wrong with it."""
-
-    stage = "sink"
-
-    def __init__(self, stats: Stats, wanted: list[Image] | None, images: list[Image]) -> None:
-        self._stats, self._wanted, self._images = stats, wanted, images
-        self.ages: list[float] = []
-        self.gaps: list[tuple[float, float]] = []
-        self.makers: list[tuple[float, str]] = []
-        """Moments of time.monotonic() at which another engine began to make the pictures."""
-        self.wrong = self.unordered = 0
-        self._last = (-1, 0.0)
-
-    def write(self, picture: Picture) -> None:
-        frame, now = picture.frame, time.monotonic()
-        name = self._stats.spec.name if self._stats.spec else ""
-        if not self.makers or self.makers[-1][1] != name:
-            self.makers.append((now, name))
-        self.unordered += frame.index <= self._last[0]
-        if self._wanted is not None:
-            self.wrong += not self._right(picture, name)
-        if frame.index == 0:
-            print("ready", flush=True)
-        else:
-            self.ages.append(now - frame.captured)
-            if self._last[0] > 0:
-                self.gaps.append((now, now - self._last[1]))
-        self._last = frame.index, now
-
-    def _right(self, picture: Picture, name: str) -> bool:
-        index = picture.frame.index % DIFFERENT
-        if name == "bicubic":
-            wanted = bicubic.enlarge(self._images[index], np.empty_like(picture.image))[::SPARSE, ::SPARSE]
-        else:
-            assert self._wanted is not None
-            wanted = self._wanted[index]
-        return bool((picture.image[::SPARSE, ::SPARSE] == wanted).all())
-
-    def idle(self) -> None:
-        pass
-
-    def close(self) -> None:
-        pass
-
-
-class HttpSlot:
-    """A frame at a program that upscales what is posted to it: what Triton is compared with."""
-
-    def __init__(self, server: str, spec: Spec, pool: ThreadPoolExecutor) -> None:
-        self._server, self._shape, self._pool = server, (spec.output[1], spec.output[0], 3), pool
-        self.input: Image = np.empty((spec.input[1], spec.input[0], 3), np.uint8)
-        self._job: Future[Image] | None = None
-        self.finished = 0.0
-
-    def launch(self, image: Image) -> None:
-        np.copyto(self.input, image)
-        self._job = self._pool.submit(self._post)
-
-    def _post(self) -> Image:
-        connection = http.client.HTTPConnection(self._server, timeout=60)
-        try:
-            connection.request("POST", f"/{self.input.shape[1]}x{self.input.shape[0]}", self.input.tobytes())
-            body = bytearray(connection.getresponse().read())
-        except (OSError, http.client.HTTPException) as error:
-            raise EngineError(f"{self._server} has failed", str(error)) from None
-        finally:
-            connection.close()
-        self.finished = time.monotonic()
-        return np.frombuffer(body, np.uint8).reshape(self._shape)
-
-    def wait(self, timeout: float) -> Image:
-        assert self._job is not None
-        done = threading.Event()
-        self._job.add_done_callback(lambda _: done.set())
-        if not done.wait(timeout):
-            raise TimeoutError
-        return self._job.result()
-
-    def close(self) -> None:
-        pass
-
-
-def load(engine: str, size: tuple[int, int], depth: int, transport: str, fallback: str) -> Slots[Tag]:
-    """Any engine of the program, or http://HOST:PORT."""
-    if engine.startswith("http://"):
-        spec = Spec("http", engine, "fast-x2", "fp32", 2, size, (2 * size[0], 2 * size[1]))
-        pool = ThreadPoolExecutor(depth)
-        return Slots(spec, [HttpSlot(engine[7:], spec, pool) for _ in range(depth)], close=pool.shutdown)
-    from engines.triton import Options
-
-    names = [] if fallback == "none" else fallback.split(",")
-    return engines.load(engine, "fast", size, depth=depth, options=Options(transport=transport), fallback=names)
-
-
-def pictures(number: int, size: tuple[int, int]) -> list[Image]:
-    """The frames of camera `number`: noise, of another seed for each."""
-    width, height = size
-    return [
-        np.random.default_rng([number, each]).integers(0, 256, (height, width, 3), np.uint8)
-        for each in range(DIFFERENT)
-    ]
-
-
-def expected(images: list[Image]) -> list[Image]:
-    """What the shipped network makes of them, on this machine's own engine; every SPARSEth row and column."""
-    size = (images[0].shape[1], images[0].shape[0])
-    results = []
-    with engines.load("openvino", "fast", size, threads=1) as engine:
-        for image in images:
-            engine.reserve()
-            engine.submit(image, None)
-            done = engine.collect(60)
-            assert done is not None
-            results.append(done[0][::SPARSE, ::SPARSE].copy())
-    return results
-
-
-def camera(options: argparse.Namespace) -> dict[str, Any]:
-    """One camera's life, in a process of its own; its figures."""
-    from scripts.bench import size
-
-    frame = size(options.size)
-    images = pictures(options.number, frame)
-    stats = Stats()
-    watch = Watch(stats, expected(images) if options.check else None, images)
-    source = Frames(images, options.fps, options.seconds)
-    Pipeline(
-        source,
-        lambda size: load(options.engine, size, options.depth, options.transport, options.fallback),
-        [watch],
-        stats,
-        lossless=False,
-    ).run()
-    p50, p99 = np.percentile(watch.ages, [50, 99]) * 1000 if watch.ages else (0.0, 0.0)
-    return {
-        "shown": len(watch.ages),
-        "dropped": stats.dropped,
-        "fallback": stats.fallback,
-        "fps": len(watch.ages) / options.seconds,
-        "p50": float(p50),
-        "p99": float(p99),
-        "wrong": watch.wrong,
-        "unordered": watch.unordered,
-        "makers": watch.makers,
-        "gaps": sorted(watch.gaps, key=lambda gap: -gap[1])[:20],
-        "begun": source.begun,
-    }
+        return [sys.executable, str(ROOT / "scripts" / "camera.py"), *told, *(["--check"] if self.check else [])]
 
 
 class FleetError(UserError):
@@ -328,22 +147,136 @@ def gather(processes: list[subprocess.Popen[str]], fleet: Fleet) -> Result:
     return result
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description="One simulated camera; scripts/bench.py --fleet starts them.")
-    parser.add_argument("--engine", required=True)
-    parser.add_argument("--size", default="640x360")
-    for name, kind in {"fps": float, "seconds": float, "depth": int, "number": int}.items():
-        parser.add_argument(f"--{name}", type=kind, required=True)
-    parser.add_argument("--transport", default="auto")
-    parser.add_argument("--fallback", default="none")
-    parser.add_argument("--check", action="store_true")
-    try:
-        print(json.dumps(camera(parser.parse_args())), flush=True)
-    except UserError as error:
-        print(f"Error: {error}", file=sys.stderr)
-        return 1
-    return 0
+@contextlib.contextmanager
+def naive(port: int) -> Iterator[str]:
+    """The naive program, ready; its address."""
+    command = [sys.executable, str(ROOT / "scripts" / "naive_server.py"), "--port", str(port)]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None
+            if process.stdout.readline().strip() != "ready":
+                raise FleetError("The naive program has not started", "its own words are above", "pip install torch")
+            yield f"http://127.0.0.1:{port}"
+        finally:
+            process.kill()
 
 
-if __name__ == "__main__":
-    sys.exit(main())
+@contextlib.contextmanager
+def served(size: tuple[int, int], instances: int = 2) -> Iterator[TritonServer]:
+    """A real Triton with the shipped model, as scripts/triton_repository.py writes it."""
+    with tempfile.TemporaryDirectory() as folder:
+        models = Path(folder, "models")
+        plan = triton_repository.Plan(size=size, instances=instances)
+        triton_repository.write(models, triton_repository.chosen([MODEL]), plan)
+        with TritonServer(models) as server:
+            yield server
+
+
+@dataclass
+class Comparison:
+    """Lines of the table: name, value, unit, target or None, whether at least it."""
+
+    lines: list[tuple[str, float, str, float | None, bool]] = field(default_factory=list)
+    fleets: dict[str, Result] = field(default_factory=dict)
+
+
+def engine_against_triton(server: TritonServer, size: tuple[int, int], rounds: int, seconds: float) -> Comparison:
+    """Throughput and latency of one camera's engine: bare, and through Triton by shared memory and raw."""
+    frame, result = timing.noise(size), Comparison()
+    with contextlib.ExitStack() as stack:
+        ways = {"bare": stack.enter_context(engines.load("openvino", "fast", size))}
+        for way in ("shm", "raw"):
+            address = f"triton://{server.address}/{MODEL}"
+            ways[way] = stack.enter_context(engines.load(address, "fast", size, options=Options(transport=way)))
+        loops = {name: timing.EngineLoop(engine, frame) for name, engine in ways.items()}
+        alone = timing.alternate([partial(one.alone, 25) for one in loops.values()], rounds)
+        full = timing.alternate([partial(one.seconds, seconds) for one in loops.values()], rounds)
+    bare_alone, bare_full = alone[0], full[0]
+    result.lines.append(("bare engine, frames a second", 1000 / statistics.median(bare_full), "fps", None, True))
+    for name, own_alone, own_full in zip(loops, alone, full, strict=True):
+        if name != "bare":
+            ratio = statistics.median(bare / own for bare, own in zip(bare_full, own_full, strict=True))
+            added = statistics.median(own - bare for bare, own in zip(bare_alone, own_alone, strict=True))
+            way = {"shm": "shared memory", "raw": "raw over loopback"}[name]
+            target = name == "shm"
+            result.lines += [
+                (f"Triton, {way}, against the bare engine", ratio, "x", 0.85 if target else None, True),
+                (f"Triton, {way}, latency added", added, "ms", 4.0 if target else None, False),
+            ]
+    return result
+
+
+def compare(cameras: int, size: tuple[int, int], seconds: float, rounds: int = 3) -> Comparison:
+    """Everything that --fleet prints. Raises UserError."""
+    with served(size) as server:
+        result = engine_against_triton(server, size, 2 * rounds, seconds / 5)
+        one = Fleet(cameras, f"triton://{server.address}/{MODEL}", size, seconds=seconds)
+        ratios = []
+        for turn in range(rounds):
+            fast = drive(one)
+            with naive(free_ports(1)[0]) as address:
+                slow = drive(replace(one, engine=address))
+            ratios.append(fast.total("fps") / slow.total("fps"))
+            if turn == 0:
+                result.fleets = {"Triton, shared memory": fast, "naive PyTorch over HTTP": slow}
+        result.fleets["Triton, raw over loopback"] = drive(replace(one, transport="raw"))
+    total = result.fleets["Triton, shared memory"].total("fps")
+    result.lines += [
+        (f"{cameras} cameras through Triton, in total", total, "fps", None, True),
+        (f"{cameras} cameras, Triton against naive PyTorch", statistics.median(ratios), "x", 6.0, True),
+        (f"{cameras} cameras, fairness (Jain)", result.fleets["Triton, shared memory"].fairness, "", None, True),
+    ]
+    return result
+
+
+def survive(cameras: int, minutes: float, *, size: tuple[int, int] = (320, 180), fps: float = 10.0) -> dict[str, Any]:
+    """The server killed and started again KILLS times while cameras run and check every picture. Raises UserError."""
+    seconds = 60 * minutes
+    with served(size) as server:
+        fleet = Fleet(cameras, f"triton://{server.address}/{MODEL}", size, fps, seconds, fallback="bicubic", check=True)
+        kills: list[tuple[float, float]] = []
+        with started(fleet) as processes:
+            for process in processes:
+                assert process.stdin is not None
+                process.stdin.write("go\n")
+                process.stdin.flush()
+            begun = time.monotonic()
+            for number in range(KILLS):
+                time.sleep(max(0.0, begun + (number + 0.6) * seconds / (KILLS + 1) - time.monotonic()))
+                killed = time.monotonic()
+                server.kill()
+                time.sleep(3.0)
+                server.start()
+                kills.append((killed, time.monotonic()))
+            result = gather(processes, fleet)
+        left = sorted(shared_names() | known_regions(server))
+    gaps = [gap for camera in result.cameras for moment, gap in camera["gaps"] if near(moment, kills)]
+    return {
+        "cameras": cameras,
+        "seconds": seconds,
+        "kills": len(kills),
+        "shown": int(result.total("shown")),
+        "dropped": int(result.total("dropped")),
+        "fallback": int(result.total("fallback")),
+        "wrong": int(result.total("wrong")),
+        "unordered": int(result.total("unordered")),
+        "recovery_s": [round(max(recovery(camera, ready) for camera in result.cameras), 3) for _, ready in kills],
+        "longest_gap_ms": round(1000 * max(gaps, default=0.0)),
+        "regions_left": left,
+        "fairness": round(result.fairness, 4),
+        "load": os.getloadavg(),
+    }
+
+
+def near(moment: float, kills: list[tuple[float, float]]) -> bool:
+    """Whether a moment lies between a kill and some time after the return."""
+    return any(killed <= moment <= ready + 5 for killed, ready in kills)
+
+
+def recovery(camera: dict[str, Any], ready: float) -> float:
+    """Seconds from the server being ready to the first picture it made for this camera; infinite if it never did."""
+    makers = camera["makers"]
+    for (moment, name), following in zip(makers, [*makers[1:], (float("inf"), "")], strict=True):
+        if name == "triton" and following[0] > ready:
+            return float(max(0.0, moment - ready))
+    return float("inf")

@@ -214,8 +214,13 @@ def test_without_a_server_at_the_start(repository: Path) -> None:
     with pytest.raises(EngineError, match="There is no Triton server"), load(one, fallback=["bicubic"]):
         pass
     with load(one, fallback=["bicubic"], strict=False) as engine:
-        through(engine, [picture(0)])
-        assert engine.spec.name == "bicubic" and "connection refused" in engine.spec.state
+
+        def refused() -> bool:
+            through(engine, [picture(0)])
+            assert engine.spec.name == "bicubic"
+            return "connection refused" in engine.spec.state
+
+        until(refused)
         try:
             one.start()
 
