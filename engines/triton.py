@@ -195,6 +195,8 @@ class Connection:
             case "UNAVAILABLE" if re.search("timeout expired|maximum queue size", facts):
                 fix = "Serve fewer cameras, a faster model, or more instances; see docs/scale.md."
                 return EngineError(f"The Triton server {self.server} is overloaded", facts, fix)
+            case "UNAVAILABLE" if "restricted" in facts:
+                return EngineError(f"The Triton server {self.server} refuses us", facts, "See --token-file.")
             case "UNAVAILABLE" if "model" in facts:
                 fix = "It may be loading; look at the server's log."
                 return EngineError(f"The model {self.model} is not ready on {self.server}", facts, fix)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import http.client
 import json
+import select
 import sys
 import threading
 import time
@@ -45,7 +46,9 @@ class Frames:
 
     def __iter__(self) -> Iterator[Frame]:
         yield Frame(self._images[0], 0, time.monotonic(), 0.0)  # so that the engine is loaded before it counts
-        sys.stdin.readline()
+        while not select.select([sys.stdin], [], [], 0.2)[0]:
+            if self._closed.is_set():
+                return
         self.begun = time.monotonic()
         for index in range(1, int(self._seconds * self.fps) + 1):
             due = self.begun + index / self.fps

@@ -31,6 +31,8 @@ MODEL = "fast-x2"
 START = 90.0
 """Seconds for all cameras to show their first picture."""
 KILLS = 5
+DOWN = 3.0
+"""Seconds that the server stays away each time."""
 
 
 @dataclass(frozen=True)
@@ -245,7 +247,7 @@ def survive(cameras: int, minutes: float, *, size: tuple[int, int] = (320, 180),
                 time.sleep(max(0.0, begun + (number + 0.6) * seconds / (KILLS + 1) - time.monotonic()))
                 killed = time.monotonic()
                 server.kill()
-                time.sleep(3.0)
+                time.sleep(DOWN)
                 server.start()
                 kills.append((killed, time.monotonic()))
             result = gather(processes, fleet)

@@ -220,7 +220,8 @@ def write_model(folder: Path, model: catalog.Model, plan: Plan) -> None:
     elif plan.flavour == "openvino":
         import openvino as ov
 
-        ov.save_model(ov.convert_model(batched), version / "model.xml", compress_to_fp16=False)
+        read = ov.Core().read_model(batched.SerializeToString())
+        ov.save_model(read, version / "model.xml", compress_to_fp16=False)
     else:
         onnx.save(batched, (version if plan.flavour == "onnxruntime" else folder / name) / "model.onnx")
     if plan.jpeg:

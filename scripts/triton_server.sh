@@ -58,9 +58,20 @@ home() {
         "'$venv'", *sys.version_info[:2]))')"
 }
 
+# A server that was killed leaves its backends' shared memory behind, of which nobody has any of it mapped any more.
+sweep() {
+    local region
+    for region in /dev/shm/triton_python_backend_shm_region_*; do
+        if [ -e "$region" ] && ! grep -qsF "$region" /proc/[0-9]*/maps; then
+            rm -f "$region"
+        fi
+    done
+}
+
 run() {
     local repository=$1
     shift
+    sweep
     [ -x $venv/bin/python ] || fail "There is no server yet: scripts/triton_server.sh setup"
     # The backend finds its Python by PATH. Options given later win over earlier ones.
     exec env PATH="$PWD/$venv/bin:$PATH" VIRTUAL_ENV="$PWD/$venv" "$(home)/bin/tritonserver" \

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -18,6 +19,7 @@ import pytest
 import engines
 from engines import regions
 from engines.base import EngineError, Image
+from engines.bicubic import enlarge
 from engines.slots import Slots
 from engines.triton import Options
 from scripts import triton_repository
@@ -37,7 +39,7 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def server(repository: Path) -> Iterator[TritonServer]:
-    with TritonServer(repository) as one:
+    with TritonServer(repository, "--model-control-mode=explicit", "--load-model=*") as one:
         yield one
 
 
@@ -260,6 +262,106 @@ def test_two_servers_share_the_load_and_a_dead_one_is_left_out(server: TritonSer
 
         until(shared_again)
         assert engine.spec.name == "triton"
+
+
+def test_a_model_reloaded_and_unloaded_under_load(server: TritonServer) -> None:
+    from tritonclient import grpc
+
+    pictures = [picture(seed) for seed in range(6)]
+    wanted = local(pictures)
+    made: list[str] = []
+
+    def frames() -> str:
+        for number, one in enumerate(through(engine, pictures)):
+            right = (one == wanted[number]).all()
+            bicubic = (one == enlarge(pictures[number], np.empty_like(one))).all()
+            assert right or bicubic
+        made.append(engine.spec.name)
+        return made[-1]
+
+    with load(server, fallback=["bicubic"]) as engine, grpc.InferenceServerClient(server.address) as client:
+        frames()
+        reload = threading.Thread(target=client.load_model, args=(MODEL,))
+        reload.start()
+        while reload.is_alive():
+            frames()
+        reload.join()
+        until(lambda: frames() == "triton")
+        try:
+            client.unload_model(MODEL)
+            until(lambda: frames() == "bicubic")
+            until(lambda: "is away" in engine.spec.state)
+        finally:
+            client.load_model(MODEL)
+        until(lambda: frames() == "triton")
+
+
+@pytest.fixture(scope="module")
+def guarded(
+    repository: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[TritonServer, dict[str, Any]]]:
+    """A server that wants certificates and a token, with models that are not as they should be; and the options."""
+    folder = tmp_path_factory.mktemp("guarded")
+    models = folder / "models"
+    shutil.copytree(repository, models)
+    for name in ("fixed-x2", "broken-x2"):
+        shutil.copytree(models / MODEL, models / name)
+        config = models / name / "config.pbtxt"
+        text = config.read_text().replace(f'name: "{MODEL}"', f'name: "{name}"')
+        config.write_text(
+            text.replace("dims: -1\n  dims: -1", "dims: 48\n  dims: 64", 1) if name == "fixed-x2" else text
+        )
+    (models / "broken-x2" / "1" / "model.py").write_text("raise RuntimeError('no such luck')\n")
+    for who in ("server", "camera"):
+        subprocess.run(
+            [
+                *("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", f"/CN={who}"),
+                *("-addext", "subjectAltName=IP:127.0.0.1,DNS:localhost"),
+                *("-keyout", folder / f"{who}.key", "-out", folder / f"{who}.pem"),
+            ],
+            check=True,
+            capture_output=True,
+            timeout=30,
+        )
+    (folder / "token").write_text("secret\n")
+    tls = ["--grpc-use-ssl-mutual=true", f"--grpc-server-cert={folder}/server.pem"]
+    tls += [f"--grpc-server-key={folder}/server.key", f"--grpc-root-cert={folder}/camera.pem"]
+    rest = ["--grpc-restricted-protocol=inference:livesr=secret", "--exit-on-error=false", "--strict-readiness=false"]
+    options = {
+        "tls_ca": folder / "server.pem",
+        "tls_certificate": folder / "camera.pem",
+        "tls_key": folder / "camera.key",
+        "token_file": folder / "token",
+        "token_header": "triton-grpc-protocol-livesr",
+    }
+    with TritonServer(models, *tls, *rest) as one:
+        yield one, options
+
+
+def test_certificates_and_a_token(guarded: tuple[TritonServer, dict[str, Any]], tmp_path: Path) -> None:
+    server, options = guarded
+    pictures = [picture(seed) for seed in range(3)]
+    with load(server, **options) as engine:
+        assert all((a == b).all() for a, b in zip(through(engine, pictures), local(pictures), strict=True))
+    address = f"triton://{server.address}/{MODEL}"
+    assert "There is no Triton server" in refused(address).problem  # without TLS
+    alone = {key: options[key] for key in ("tls_ca", "token_file", "token_header")}
+    assert server.address in refused(address, **alone).problem  # without a certificate of its own
+    assert server.address in refused(address, **options | {"tls_ca": options["tls_certificate"]}).problem
+    (tmp_path / "token").write_text("guess")
+    wrong = refused(address, **options | {"token_file": tmp_path / "token"})
+    assert "refuse" in wrong.problem
+
+
+def test_models_that_are_not_as_they_should_be(guarded: tuple[TritonServer, dict[str, Any]]) -> None:
+    server, options = guarded
+    fixed = f"triton://{server.address}/fixed-x2"
+    told = refused(fixed, (80, 60), **options)
+    assert "takes pictures of 64x48 only" in told.problem and "--size 64x48" in told.fix
+    with engines.load(fixed, "fast", SIZE, options=Options(**options)) as engine:
+        through(engine, [picture(0)])
+    broken = refused(f"triton://{server.address}/broken-x2", **options)
+    assert "is not ready" in broken.problem and "no such luck" in broken.facts
 
 
 CLIENT = """
