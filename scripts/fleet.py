@@ -164,7 +164,7 @@ def naive(port: int) -> Iterator[str]:
 
 
 @contextlib.contextmanager
-def served(size: tuple[int, int], instances: int = 2) -> Iterator[TritonServer]:
+def served(size: tuple[int, int], instances: int = 0) -> Iterator[TritonServer]:
     """A real Triton with the shipped model, as scripts/triton_repository.py writes it."""
     with tempfile.TemporaryDirectory() as folder:
         models = Path(folder, "models")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -362,6 +363,61 @@ def test_models_that_are_not_as_they_should_be(guarded: tuple[TritonServer, dict
         through(engine, [picture(0)])
     broken = refused(f"triton://{server.address}/broken-x2", **options)
     assert "is not ready" in broken.problem and "no such luck" in broken.facts
+
+
+def test_the_app_needs_one_option(server: TritonServer, tmp_path: Path) -> None:
+    stats = tmp_path / "stats.json"
+    command = [sys.executable, "-m", "app.run", "--source", "demo", "--size", "64x48", "--headless", "--frames", "25"]
+    command += ["--stats", str(stats), "--engine", f"triton://{server.address}/{MODEL}", "--patience", "5000"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    figures = json.loads(stats.read_text())
+    assert (figures["frames_shown"], figures["frames_fallback"]) == (25, 0)
+    assert figures["engine"]["name"] == "triton" and figures["engine"]["device"].endswith("shared memory")
+    wrong = subprocess.run([*command, "--engine", "triton://127.0.0.1:1/m"], cwd=ROOT, capture_output=True, text=True)
+    assert wrong.returncode == 1 and "There is no Triton server at 127.0.0.1:1" in wrong.stderr
+
+
+class Gpu:
+    """tritonclient.utils.cuda_shared_memory on a GPU whose memory is this machine's own, so that the server sees it."""
+
+    def create_shared_memory_region(self, name: str, size: int, device: int) -> Any:
+        region = regions.Region(size)
+        return region, region.part(0, (size,))
+
+    def get_raw_handle(self, handle: Any) -> str:
+        key: str = handle[0].key
+        return key
+
+    def set_shared_memory_region(self, handle: Any, arrays: list[Any]) -> None:
+        handle[1][:] = arrays[0].ravel()
+
+    def get_contents_as_numpy(self, handle: Any, kind: Any, shape: tuple[int, ...]) -> Any:
+        return handle[1].copy().reshape(shape)
+
+    def destroy_shared_memory_region(self, handle: Any) -> None:
+        handle[0].forget()
+
+
+def test_memory_of_a_gpu(server: TritonServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(EngineError, match="There is no CUDA shared memory"):
+        load(server, transport="cuda")  # as it is, without one
+    from tritonclient import grpc
+
+    client = grpc.InferenceServerClient
+
+    def register(self: Any, name: str, key: str, device: int, size: int, **more: Any) -> None:
+        self.register_system_shared_memory(name, key, size, **more)
+
+    monkeypatch.setitem(sys.modules, "tritonclient.utils.cuda_shared_memory", Gpu())
+    monkeypatch.setattr("tritonclient.utils.cuda_shared_memory", Gpu(), raising=False)
+    monkeypatch.setattr(client, "register_cuda_shared_memory", register)
+    monkeypatch.setattr(client, "unregister_cuda_shared_memory", client.unregister_system_shared_memory)
+    pictures = [picture(seed) for seed in range(4)]
+    with load(server, transport="cuda") as engine:
+        assert engine.spec.device.endswith("CUDA shared memory") and len(known_regions(server)) == 4
+        assert all((a == b).all() for a, b in zip(through(engine, pictures), local(pictures), strict=True))
+    assert not known_regions(server)
 
 
 CLIENT = """
