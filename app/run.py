@@ -85,7 +85,7 @@ def run(config: Config, stopping: threading.Event) -> None:
 def engine_for(config: Config, size: tuple[int, int], *, again: bool) -> Slots[Any]:
     """The engine asked for. `again`: it has been there before, so that one that is away is waited for."""
     from engines import load
-    from engines.triton import Options
+    from engines.connection import Options
 
     own = config.engine
     return load(

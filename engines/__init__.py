@@ -14,7 +14,7 @@ from engines.base import LARGEST, SMALLEST, EngineError
 from engines.slots import Slots
 
 if TYPE_CHECKING:
-    from engines.triton import Options
+    from engines.connection import Options
 
 LOCAL = 2.0
 """Seconds of patience with an engine of this machine that stands in for a server."""
@@ -81,10 +81,10 @@ def load(
 
             return openvino.load(model, size, depth=depth, threads=threads)
         case "triton":
-            from engines import standby, triton
+            from engines import connection, standby, triton
 
-            address = triton.parse(name)
-            own = options or triton.Options()
+            address = connection.parse(name)
+            own = options or connection.Options()
             if not fallback:
                 return triton.load(name, size, depth=depth, options=own, patience=None)
             # A local engine may be slow, and is not less wanted for it; one that hangs is given up all the same.

@@ -149,7 +149,7 @@ def load(engine: str, size: tuple[int, int], depth: int, transport: str, fallbac
         spec = Spec("http", engine, "fast-x2", "fp32", 2, size, (2 * size[0], 2 * size[1]))
         pool = ThreadPoolExecutor(depth)
         return Slots(spec, [HttpSlot(engine[7:], spec, pool) for _ in range(depth)], close=pool.shutdown)
-    from engines.triton import Options
+    from engines.connection import Options
 
     names = [] if fallback == "none" else fallback.split(",")
     return engines.load(engine, "fast", size, depth=depth, options=Options(transport=transport), fallback=names)

@@ -22,7 +22,7 @@ from typing import Any
 
 import engines
 from engines.base import UserError
-from engines.triton import Options
+from engines.connection import Options
 from scripts import timing, triton_repository
 from scripts.triton_server import TritonServer, free_ports, known_regions, shared_names
 

@@ -31,7 +31,7 @@ import engines
 from app.sources import open_source
 from engines import bicubic
 from engines.base import Image, UserError
-from engines.triton import Options
+from engines.connection import Options
 from scripts.bench import machine, size
 from scripts.timing import noise
 

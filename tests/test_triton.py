@@ -21,8 +21,8 @@ import engines
 from engines import regions
 from engines.base import EngineError, Image
 from engines.bicubic import enlarge
+from engines.connection import Options
 from engines.slots import Slots
-from engines.triton import Options
 from scripts import triton_repository
 from scripts.triton_server import ROOT, TritonServer, known_regions, shared_names, until
 

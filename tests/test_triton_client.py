@@ -11,23 +11,22 @@ import numpy as np
 import pytest
 
 import engines
-from engines import bicubic, triton
+from engines import bicubic
 from engines.balance import balanced
 from engines.base import EngineError, Image
+from engines.connection import is_here, parse
 from engines.slots import Slots
 
 SIZE = (16, 16)
 
 
 def test_addresses() -> None:
-    one = triton.parse("triton://host:8101/fast-x2")
+    one = parse("triton://host:8101/fast-x2")
     assert (one.servers, one.model, one.version, one.scale) == (("host:8101",), "fast-x2", "", 2)
-    two = triton.parse("triton://a,b:9000/quality-x4-int8/3")
+    two = parse("triton://a,b:9000/quality-x4-int8/3")
     assert two.servers == ("a:8001", "b:9000") and (two.version, two.scale) == ("3", 4)
     assert str(two) == "triton://a:8001,b:9000/quality-x4-int8/3"
-    assert (
-        triton.parse("triton://[::1]:8001/m").servers == ("[::1]:8001",) and triton.parse("triton://h/m").scale is None
-    )
+    assert parse("triton://[::1]:8001/m").servers == ("[::1]:8001",) and parse("triton://h/m").scale is None
 
 
 @pytest.mark.parametrize(
@@ -41,9 +40,9 @@ def test_what_is_no_address(text: str) -> None:
 
 
 def test_which_hosts_are_this_one() -> None:
-    assert triton.is_here("127.0.0.1:8001") and triton.is_here("localhost:8001") and triton.is_here("[::1]:8001")
-    assert not triton.is_here("192.0.2.1:8001")  # RFC 5737: nobody's
-    assert not triton.is_here("no-such-host.invalid:8001")
+    assert is_here("127.0.0.1:8001") and is_here("localhost:8001") and is_here("[::1]:8001")
+    assert not is_here("192.0.2.1:8001")  # RFC 5737: nobody's
+    assert not is_here("no-such-host.invalid:8001")
 
 
 def test_auto_is_never_a_server() -> None:
