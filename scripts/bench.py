@@ -246,9 +246,11 @@ def table(result: Bench) -> str:
     )
 
 
-def fleet(cameras: int, size: tuple[int, int], seconds: float, minutes: float | None, file: Path | None) -> int:
-    """What --fleet does."""
-    from scripts.fleet import compare, survive
+def fleet(
+    cameras: int, size: tuple[int, int], seconds: float, engine: str, minutes: float | None, file: Path | None
+) -> int:
+    """What --fleet does: with --engine triton://... at that server, else at one of its own, beside what it rivals."""
+    from scripts.fleet import Fleet, compare, drive, survive
 
     about = machine()
     print(f"{about['processor']}, {about['cores']} cores; {size[0]}x{size[1]}, {cameras} cameras")
@@ -256,6 +258,10 @@ def fleet(cameras: int, size: tuple[int, int], seconds: float, minutes: float | 
         if minutes:
             details: dict[str, Any] = survive(cameras, minutes)
             print(json.dumps(details, indent=2))
+        elif engine.startswith("triton://"):
+            only = drive(Fleet(cameras, engine, size, seconds=seconds))
+            print(only.table())
+            details = {"fleets": {engine: asdict(only)}}
         else:
             result = compare(cameras, size, seconds)
             for name, one in result.fleets.items():
@@ -293,7 +299,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = vars(parser.parse_args(arguments))
     cameras, minutes = options.pop("fleet"), options.pop("survive")
     if cameras:
-        return fleet(cameras, options["size"], options["seconds"], minutes, options["json"])
+        return fleet(cameras, options["size"], options["seconds"], options["engine"], minutes, options["json"])
     file, parts = options.pop("json"), tuple(options.pop("only"))
     with tempfile.TemporaryDirectory() as folder:
         bench = Bench(Settings(**options, parts=parts, folder=Path(folder)))

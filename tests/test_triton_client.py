@@ -5,10 +5,14 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from typing import Any
 
+import grpc
 import numpy as np
 import pytest
+from tritonclient.grpc import service_pb2, service_pb2_grpc
 
 import engines
 from engines import bicubic
@@ -47,6 +51,61 @@ def test_which_hosts_are_this_one() -> None:
 
 def test_auto_is_never_a_server() -> None:
     assert engines.choose("auto") != "triton"
+
+
+def test_the_next_engine_stands_in_for_a_server_that_is_away() -> None:
+    with engines.load("triton://127.0.0.1:1/fast-x2", "fast", SIZE, fallback=["openvino"], strict=False) as engine:
+        until = time.monotonic() + 20
+        while engine.spec.name != "openvino":
+            assert time.monotonic() < until
+            run(engine, 1, checked=False)
+        assert engine.spec.state == "triton://127.0.0.1:1/fast-x2 is away: connection refused; trying again"
+
+
+class Other(service_pb2_grpc.GRPCInferenceServiceServicer):  # type: ignore[misc]
+    """What may answer at that port, in Triton's own protocol, and is not what it should be."""
+
+    def __init__(self, version: str = "2.51.0", kind: str = "UINT8", answer: tuple[int, ...] = (1, 32, 32, 3)) -> None:
+        self._version, self._kind, self._answer = version, kind, answer
+
+    def ServerMetadata(self, request: Any, context: Any) -> Any:
+        return service_pb2.ServerMetadataResponse(name="other", version=self._version)
+
+    def ModelReady(self, request: Any, context: Any) -> Any:
+        return service_pb2.ModelReadyResponse(ready=True)
+
+    def ModelMetadata(self, request: Any, context: Any) -> Any:
+        told = service_pb2.ModelMetadataResponse(name=request.name)
+        told.inputs.add(name="frame", datatype=self._kind, shape=[-1, -1, -1, 3])
+        told.outputs.add(name="sr", datatype="UINT8", shape=[-1, -1, -1, 3])
+        return told
+
+    def ModelInfer(self, request: Any, context: Any) -> Any:
+        told = service_pb2.ModelInferResponse(raw_output_contents=[bytes(int(np.prod(self._answer)))])
+        told.outputs.add(name="sr", datatype="UINT8", shape=self._answer)
+        return told
+
+
+@pytest.mark.parametrize(
+    ("other", "problem", "facts"),
+    [
+        (Other(version="3.0.0"), "is of another version", "it is other 3.0.0"),
+        (Other(kind="FP32"), "is not an upscaling model", "its input is FP32"),
+        (Other(answer=(1, 24, 24, 3)), "is not an upscaling model", "of 16x16 it makes [1, 24, 24, 3]"),
+        (Other(answer=(1, 32, 32, 1)), "is not an upscaling model", "[1, 32, 32, 1]"),
+    ],
+)
+def test_servers_that_are_not_what_they_should_be(other: Other, problem: str, facts: str) -> None:
+    server = grpc.server(ThreadPoolExecutor(2))
+    service_pb2_grpc.add_GRPCInferenceServiceServicer_to_server(other, server)
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    try:
+        with pytest.raises(EngineError) as told:
+            engines.load(f"triton://127.0.0.1:{port}/fast-x2", "fast", SIZE)
+    finally:
+        server.stop(0).wait(5)
+    assert problem in told.value.problem and facts in told.value.facts and told.value.fix
 
 
 class Station:
@@ -90,7 +149,7 @@ def shared(*stations: Station) -> Iterator[Slots[int]]:
         yield engine
 
 
-def run(engine: Slots[int], count: int) -> None:
+def run(engine: Slots[int], count: int, *, checked: bool = True) -> None:
     """`count` frames, each of which has to come out as itself."""
 
     def submit() -> None:
@@ -102,7 +161,8 @@ def run(engine: Slots[int], count: int) -> None:
     submitter.start()
     for number in range(count):
         done = engine.collect(10)
-        assert done is not None and done[1] == number and (done[0] == number % 250).all()
+        assert done is not None and done[1] == number
+        assert not checked or (done[0] == number % 250).all()
     submitter.join(10)
 
 
