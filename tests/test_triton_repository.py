@@ -134,6 +134,7 @@ def test_deployments_serve_that_repository() -> None:
     """The compose file and the manifest are what their readers take, and agree about ports and probes."""
     compose = yaml.safe_load((ROOT / "configs" / "triton" / "compose.yaml").read_text())
     service = compose["services"]["triton"]
+    assert (ROOT / "configs" / "triton" / service["build"]["context"] / "Dockerfile").is_file()
     assert service["ipc"] == "host" and "8001:8001" in "".join(service["ports"])
     manifests = list(yaml.safe_load_all((ROOT / "configs" / "triton" / "kubernetes.yaml").read_text()))
     kinds = {manifest["kind"]: manifest for manifest in manifests}
