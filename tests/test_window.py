@@ -230,7 +230,8 @@ def test_key_codes_of_all_systems(display: str, monkeypatch: pytest.MonkeyPatch,
     actions = {name: partial(told.append, name) for name in ("quit", "record", "snapshot")}
     window = Window("", view, actions)
     window._key(code)
-    assert (view.divider, told) == (pytest.approx(divider), [])
+    assert view.divider == pytest.approx(divider)
+    assert not told
     window._key(0x100000 | ord("Q"))
     window._key(0xFF1B)
     assert told == ["quit", "quit"]
