@@ -261,12 +261,14 @@ def table(result: Bench) -> str:
     )
 
 
-def fleet(
-    cameras: int, size: tuple[int, int], seconds: float, engine: str, minutes: float | None, file: Path | None
-) -> int:
+def fleet(cameras: int, minutes: float | None, options: dict[str, Any]) -> int:
     """What --fleet does: with --engine triton://... at that server, else at one of its own, beside what it rivals."""
+    from openvino import Core
+
+    from engines import openvino
     from scripts.fleet import Fleet, compare, drive, survive
 
+    size, seconds, engine, file = (options[key] for key in ("size", "seconds", "engine", "json"))
     about = machine()
     print(f"{about['processor']}, {about['cores']} cores; {size[0]}x{size[1]}, {cameras} cameras")
     try:
@@ -278,7 +280,9 @@ def fleet(
             print(only.table())
             details = {"fleets": {engine: asdict(only)}}
         else:
-            result = compare(cameras, size, seconds)
+            own = catalog.find(options["model"], openvino.precisions(Core())).stem  # as the local engine chooses
+            print(own)
+            result = compare(cameras, own, size, seconds)
             for name, one in result.fleets.items():
                 print(f"\n{name}\n{one.table()}")
             figures = [Figure(*line) for line in result.lines]
@@ -314,7 +318,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = vars(parser.parse_args(arguments))
     cameras, minutes = options.pop("fleet"), options.pop("survive")
     if cameras:
-        return fleet(cameras, options["size"], options["seconds"], options["engine"], minutes, options["json"])
+        return fleet(cameras, minutes, options)
     file, parts = options.pop("json"), tuple(options.pop("only"))
     with tempfile.TemporaryDirectory() as folder:
         bench = Bench(Settings(**options, parts=parts, folder=Path(folder)))

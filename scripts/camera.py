@@ -24,7 +24,7 @@ import engines
 from app.frame import Frame, Picture
 from app.pipeline import Pipeline, Tag
 from app.stats import Stats
-from engines import bicubic
+from engines import bicubic, catalog
 from engines.base import EngineError, Image, Spec, UserError
 from engines.slots import Slots
 
@@ -164,15 +164,16 @@ def pictures(number: int, size: tuple[int, int]) -> list[Image]:
     ]
 
 
-def expected(images: list[Image]) -> list[Image]:
-    """What the shipped network makes of them, on this machine's own engine; every SPARSEth row and column."""
+def expected(images: list[Image], engine: str) -> list[Image]:
+    """What the model that `engine` names makes of them, on this machine's own engine; every SPARSEth row and column."""
     size = (images[0].shape[1], images[0].shape[0])
     results = []
-    with engines.load("openvino", "fast", size, threads=1) as engine:
+    file = catalog.FOLDER / f"{engine.rpartition('/')[2]}.onnx"
+    with engines.load("openvino", str(file), size, threads=1) as local:
         for image in images:
-            engine.reserve()
-            engine.submit(image, None)
-            done = engine.collect(60)
+            local.reserve()
+            local.submit(image, None)
+            done = local.collect(60)
             assert done is not None
             results.append(done[0][::SPARSE, ::SPARSE].copy())
     return results
@@ -185,7 +186,7 @@ def camera(options: argparse.Namespace) -> dict[str, Any]:
     frame = size(options.size)
     images = pictures(options.number, frame)
     stats = Stats()
-    watch = Watch(stats, expected(images) if options.check else None, images)
+    watch = Watch(stats, expected(images, options.engine) if options.check else None, images)
     source = Frames(images, options.fps, options.seconds)
     Pipeline(
         source,

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import engines
+from engines import catalog
 from engines.base import UserError
 from engines.connection import Options
 from scripts import timing, triton_repository
@@ -165,12 +166,12 @@ def naive(port: int) -> Iterator[str]:
 
 
 @contextlib.contextmanager
-def served(size: tuple[int, int], instances: int = 0) -> Iterator[TritonServer]:
-    """A real Triton with the shipped model, as scripts/triton_repository.py writes it."""
+def served(size: tuple[int, int], model: str = MODEL) -> Iterator[TritonServer]:
+    """A real Triton with a shipped model, as scripts/triton_repository.py writes it."""
     with tempfile.TemporaryDirectory() as folder:
         models = Path(folder, "models")
-        plan = triton_repository.Plan(size=size, instances=instances)
-        triton_repository.write(models, triton_repository.chosen([MODEL]), plan)
+        chosen = [one for one in catalog.shipped() if one.path.stem == model]
+        triton_repository.write(models, chosen, triton_repository.Plan(size=size))
         with TritonServer(models) as server:
             yield server
 
@@ -183,13 +184,15 @@ class Comparison:
     fleets: dict[str, Result] = field(default_factory=dict)
 
 
-def engine_against_triton(server: TritonServer, size: tuple[int, int], rounds: int, seconds: float) -> Comparison:
+def engine_against_triton(
+    server: TritonServer, model: str, size: tuple[int, int], rounds: int, seconds: float
+) -> Comparison:
     """Throughput and latency of one camera's engine: bare, and through Triton by shared memory and raw."""
     frame, result = timing.noise(size), Comparison()
     with contextlib.ExitStack() as stack:
-        ways = {"bare": stack.enter_context(engines.load("openvino", "fast", size))}
+        ways = {"bare": stack.enter_context(engines.load("openvino", str(catalog.FOLDER / f"{model}.onnx"), size))}
         for way in ("shm", "raw"):
-            address = f"triton://{server.address}/{MODEL}"
+            address = f"triton://{server.address}/{model}"
             ways[way] = stack.enter_context(engines.load(address, "fast", size, options=Options(transport=way)))
         loops = {name: timing.EngineLoop(engine, frame) for name, engine in ways.items()}
         alone = timing.alternate([partial(one.alone, 25) for one in loops.values()], rounds)
@@ -209,11 +212,11 @@ def engine_against_triton(server: TritonServer, size: tuple[int, int], rounds: i
     return result
 
 
-def compare(cameras: int, size: tuple[int, int], seconds: float, rounds: int = 3) -> Comparison:
-    """Everything that --fleet prints. Raises UserError."""
-    with served(size) as server:
-        result = engine_against_triton(server, size, 2 * rounds, seconds / 5)
-        one = Fleet(cameras, f"triton://{server.address}/{MODEL}", size, seconds=seconds)
+def compare(cameras: int, model: str, size: tuple[int, int], seconds: float, rounds: int = 3) -> Comparison:
+    """Everything that --fleet prints, of a shipped model. Raises UserError."""
+    with served(size, model) as server:
+        result = engine_against_triton(server, model, size, 2 * rounds, seconds / 5)
+        one = Fleet(cameras, f"triton://{server.address}/{model}", size, seconds=seconds)
         ratios, comparable = [], bool(importlib.util.find_spec("torch"))
         for _ in range(rounds):
             result.fleets["Triton, shared memory"] = fast = drive(one)

@@ -93,7 +93,7 @@ def collect(engine: Slots[int]) -> tuple[Image, int]:
 
 def local(pictures: list[Image]) -> list[Image]:
     size = (pictures[0].shape[1], pictures[0].shape[0])
-    with engines.load("openvino", "fast", size) as engine:
+    with engines.load("openvino", "fast-x2-fp32", size) as engine:
         return through(engine, pictures)
 
 
