@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import ipaddress
 import logging
 import re
@@ -78,13 +77,6 @@ def parse(text: str) -> Address:
         )
     ported = [server if re.search(r":\d+$", server) else f"{server}:{PORT}" for server in servers]
     return Address(tuple(ported), match[2], match[3] or "")
-
-
-def unavailable() -> str | None:
-    """Why there is no client here; None if there is one."""
-    if importlib.util.find_spec("tritonclient") and importlib.util.find_spec("grpc"):
-        return None
-    return "the package tritonclient[grpc] is not installed (pip install -e '.[triton]')"
 
 
 def is_here(server: str) -> bool:

@@ -20,7 +20,7 @@ import numpy as np
 from engines import regions
 from engines.balance import balanced
 from engines.base import EngineError, Image, Spec
-from engines.connection import Address, Connection, Options, is_here, parse, unavailable
+from engines.connection import Address, Connection, Options, is_here, parse
 from engines.slots import Slots
 
 log = logging.getLogger(__name__)
@@ -266,8 +266,6 @@ def connect(
     server: str, address: Address, size: tuple[int, int], *, depth: int, options: Options, deadline: float
 ) -> Slots[Any]:
     """An engine over one server of `address`, for inputs of `size` (width, height). Raises EngineError."""
-    if why := unavailable():
-        raise EngineError("The engine triton cannot be used", why, "Install it, or use --engine auto.")
     connection = Connection(server, address, size, options)
     try:
         slots, way = make_slots(connection, depth, deadline)

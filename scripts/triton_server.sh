@@ -40,8 +40,9 @@ setup() {
     "$python" -m venv $venv
     # Without the wheel's own requirements: its client and proxy are not used, only the server inside.
     $venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps nvidia-pytriton==0.7.0
-    $venv/bin/python -m pip install --quiet --disable-pip-version-check "${packages[@]}" 2>/dev/null ||
-        fail "The installation failed: ${packages[*]}" "  Is the machine online?"
+    # pip complains about those requirements even where it succeeds.
+    $venv/bin/python -m pip install --quiet --disable-pip-version-check "${packages[@]}" 2>$venv/pip.log ||
+        fail "$(cat $venv/pip.log)" "The installation failed: ${packages[*]}" "  Is the machine online?"
     cp "$(home)/python_backend_stubs/$($venv/bin/python -c 'import sys; print("%d.%d" % sys.version_info[:2])')/"* \
         "$(home)/backends/python/"
     echo "$mark" >$venv/installed
