@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from scripts import fleet
-from scripts.camera import load, pictures
+from scripts.camera import SPARSE, expected, load, pictures
 from scripts.fleet import Fleet, FleetError, Result, drive, recovery
 from scripts.triton_server import free_ports
 
@@ -55,23 +55,21 @@ def test_recovery_is_from_ready_to_the_first_picture_of_the_server() -> None:
 @pytest.mark.torch
 def test_what_triton_is_compared_with_makes_the_same_picture() -> None:
     frame = pictures(0, (64, 48))[0]
-    made = []
-    with fleet.naive(free_ports(1)[0]) as address:
-        for name in (address, "openvino"):
-            with load(name, (64, 48), 2, "auto", "none") as engine:
-                engine.reserve()
-                engine.submit(frame, None)  # type: ignore[arg-type]
-                done = engine.collect(30)
-                assert done is not None
-                made.append(done[0].astype(int))
-    assert np.abs(made[0] - made[1]).mean() < 1  # bf16 against fp32
+    with fleet.naive(free_ports(1)[0]) as address, load(address, (64, 48), 2, "auto", "none") as engine:
+        engine.reserve()
+        engine.submit(frame, None)  # type: ignore[arg-type]
+        done = engine.collect(30)
+        assert done is not None
+        made = done[0].copy()
+    (wanted,) = expected([frame], "triton://anywhere/fast-x2")
+    assert np.abs(made[::SPARSE, ::SPARSE].astype(int) - wanted).mean() < 1  # bf16 against fp32
 
 
 @pytest.mark.triton
 def test_the_servers_death_is_survived(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fleet, "KILLS", 1)
     monkeypatch.setattr(fleet, "DOWN", 0.3)
-    told = fleet.survive(2, 0.15, size=(64, 48))
+    told = fleet.survive(2, 0.12, size=(64, 48))
     assert told["kills"] == 1 and told["fallback"] > 0
     assert (told["wrong"], told["unordered"], told["regions_left"]) == (0, 0, [])
     assert max(told["recovery_s"]) < 30
