@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -16,7 +17,8 @@ from engines.base import UserError
 
 ROOT = Path(__file__).parent.parent
 SCRIPT = ROOT / "scripts" / "triton_server.sh"
-HOME = ROOT / ".venv-triton"
+ORPHAN = ["setpriv", "--pdeathsig", "TERM"] if shutil.which("setpriv") else []
+"""So that the server ends with the program that started it, however that ends."""
 
 
 class ServerError(UserError):
@@ -50,7 +52,7 @@ class TritonServer:
         ports = [f"--{name}-port={getattr(self, name)}" for name in ("grpc", "http", "metrics")]
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
-                [str(SCRIPT), "run", str(self._repository), *ports, *self._options],
+                [*ORPHAN, str(SCRIPT), "run", str(self._repository), *ports, *self._options],
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
