@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from engines.base import EngineError
+from engines.base import ModelError
 
 FOLDER = Path(__file__).parent / "models"
 
@@ -35,11 +35,14 @@ def shipped() -> list[Model]:
     return models
 
 
-def find(name: str) -> Path:
-    """The file of a model given as NAME, NAME-xS or a path. Raises EngineError naming what there is."""
+def find(name: str, *, prefer: str = "fp32") -> Path:
+    """The file of a model given as NAME, NAME-xS[-PRECISION] or a path. Raises ModelError naming what there is.
+
+    A NAME without more leaves the precision open: the file of the one preferred, else fp32.
+    """
     if name.endswith(".onnx") or "/" in name:
         if not Path(name).is_file():
-            raise EngineError(
+            raise ModelError(
                 f"There is no model file {name}",
                 f"looked in {Path(name).absolute().parent}",
                 "Give the path of an .onnx file, or a name from --list.",
@@ -47,11 +50,14 @@ def find(name: str) -> Path:
         return Path(name)
     models = shipped()
     for model in models:
-        if name in (model.name, model.path.stem):
+        if name == model.path.stem:
             return model.path
+    named = [m for m in models if m.name == name]
+    if named:
+        return min(named, key=lambda m: (m.scale, m.precision != prefer, m.precision != "fp32")).path
     names = sorted({m.name for m in models})
     near = difflib.get_close_matches(name, names, 1)
-    raise EngineError(
+    raise ModelError(
         f"There is no model called {name}",
         f"shipped are: {', '.join(names)}",
         f"Did you mean {near[0]}?" if near else "Give one of these, or the path of an .onnx file.",
