@@ -38,6 +38,9 @@ log = logging.getLogger(__name__)
 MODULES = ("tensorrt", "tensorrt_rtx")
 """Under what names the API comes, in the order they are tried."""
 
+PRECISIONS = ("fp16", "fp32", "int8")
+"""Which file of a model to take where its name leaves it open: tensor cores want fp16, and int8 costs quality."""
+
 WARM_UP = 60.0
 """Seconds that a slot's first inference may take; TensorRT-RTX compiles its kernels then."""
 SHARE, LEAST, MOST = 0.5, 64 << 20, 2 << 30
@@ -140,6 +143,11 @@ def monitor(progress: Progress) -> trt.IProgressMonitor:
     return Monitor()
 
 
+def dimensions(shape: trt.Dims) -> tuple[int, ...]:
+    """TensorRT's own kind of tuple as a plain one."""
+    return tuple(shape[axis] for axis in range(len(shape)))
+
+
 def parse(builder: trt.Builder, path: Path, size: tuple[int, int], *, typed: bool) -> trt.INetworkDefinition:
     """The network of an .onnx file for inputs of `size`. Raises EngineError, ModelError if it breaks the contract."""
     flag = getattr(trt.NetworkDefinitionCreationFlag, "STRONGLY_TYPED", None)  # from some version on they all are
@@ -155,14 +163,17 @@ def parse(builder: trt.Builder, path: Path, size: tuple[int, int], *, typed: boo
     width, height = size
     wanted = (1, height, width, 3)
     for kind, tensor in (("input", frame), ("output", sr)):
-        if tensor.dtype != trt.uint8 or len(tensor.shape) != 4:
-            raise refused(path, f"its {kind} is {tensor.dtype} {list(tensor.shape)}")
-    if any(given not in (-1, want) for given, want in zip(frame.shape, wanted, strict=True)):
-        raise refused(path, f"its input is {list(frame.shape)}, which cannot be {list(wanted)}")
-    frame.shape = wanted
-    if len(sr.shape) != 4 or sr.shape[0] != 1 or sr.shape[3] != 3:
-        raise refused(path, f"its output is {list(sr.shape)}")
-    scale_between(path, size, (sr.shape[2], sr.shape[1]))
+        shape = dimensions(tensor.shape)
+        if tensor.dtype != trt.uint8 or len(shape) != 4:
+            raise refused(path, f"its {kind} is {tensor.dtype} {shape}")
+    given = dimensions(frame.shape)
+    if any(has not in (-1, want) for has, want in zip(given, wanted, strict=True)):
+        raise refused(path, f"its input is {given}, which cannot be {wanted}")
+    frame.shape = trt.Dims(list(wanted))
+    result = dimensions(sr.shape)
+    if len(result) != 4 or result[0] != 1 or result[3] != 3:
+        raise refused(path, f"its output is {result}")
+    scale_between(path, size, (result[2], result[1]))
     return network
 
 
@@ -239,7 +250,7 @@ def use_dla(builder: trt.Builder, config: trt.IBuilderConfig, core: int) -> None
     config.set_flag(trt.BuilderFlag.GPU_FALLBACK)
 
 
-def target(config: trt.IBuilderConfig, capabilities: Sequence[str]) -> None:
+def target(config: Any, capabilities: Sequence[str]) -> None:
     """Build for GPUs that need not be here. Raises EngineError."""
     known = getattr(trt, "ComputeCapability", None)
     if known is None or not hasattr(config, "set_compute_capability"):
@@ -304,7 +315,7 @@ class Inference:
         ask = getattr(self._context, "is_stream_capturable", None)  # TensorRT-RTX
         return ask is None or bool(ask(stream))
 
-    def profile(self, profiler: trt.IProfiler | None) -> None:
+    def profile(self, profiler: Any) -> None:
         """Report the time of every layer to `profiler` from now on; None: no more."""
         assert self._context is not None
         self._context.profiler = profiler
@@ -340,10 +351,10 @@ def log_layers(inference: Inference, slot: CudaSlot, blank: Image) -> None:
 
 def tensors(engine: trt.ICudaEngine) -> list[tuple[str, tuple[int, ...]]]:
     """Name and shape of the input and of the output."""
-    found = {}
+    found: dict[trt.TensorIOMode, tuple[str, tuple[int, ...]]] = {}
     for index in range(engine.num_io_tensors):
         name = engine.get_tensor_name(index)
-        found[engine.get_tensor_mode(name)] = name, tuple(engine.get_tensor_shape(name))
+        found[engine.get_tensor_mode(name)] = name, dimensions(engine.get_tensor_shape(name))
     return [found[trt.TensorIOMode.INPUT], found[trt.TensorIOMode.OUTPUT]]
 
 
@@ -385,7 +396,7 @@ def load(
     """A TensorRT engine for inputs of `size` (width, height); engines.load() documents the rest. Raises EngineError."""
     gpu = device()
     bind_sdk()
-    path = catalog.find(model, prefer="fp16")
+    path = catalog.find(model, PRECISIONS)
     mapped = gpu.integrated and gpu.maps if memory == "auto" else memory == "mapped"
     progress, plans = progress or Progress(), Plans()
     key = key_for(path, size, gpu_name(gpu.name, gpu.capability), dla=dla)
