@@ -101,13 +101,13 @@ def load(
         "bicubic": bicubic_engine,
     }
     names = candidates(name, without)
-    for kind, following in zip(names, [*names[1:], None], strict=True):
+    for kind in names:
         try:
             return loaders[kind]()
         except ModelError:
             raise
         except EngineError as error:
-            if following is None or (progress is not None and progress.cancelled):
+            if kind == names[-1] or (progress is not None and progress.cancelled):
                 raise
-            log.warning("going on with %s, because %s fails: %s", following, kind, " ".join(str(error).split()))
+            log.warning("the engine %s fails, trying the next: %s", kind, " ".join(str(error).split()))
     raise EngineError("No engine is left", f"failed or not available: {', '.join(NAMES)}", "--list says why.")

@@ -13,7 +13,7 @@ from engines.base import EngineError, Image
 
 LOST = (
     "illegal",
-    "launch failed",
+    "launch fail",
     "lost",
     "uncorrectable",
     "assert",

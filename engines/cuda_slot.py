@@ -95,13 +95,15 @@ class CudaSlot:
         return image
 
     def record_graph(self) -> bool:
-        """Record what launch() does into a graph, after at least one launch; False if it cannot be, which is told."""
+        """Record what launch() does into a graph; False if it cannot be recorded, which is told.
+
+        To be called after one launch at least, with the context current.
+        """
         handle = self._stream.handle
         try:
-            with self._device:
-                if not self._work.capturable(handle):
-                    raise CudaError("TensorRT says so")
-                self._graph = Graph(handle, lambda: self._enqueue(marks=False))
+            if not self._work.capturable(handle):
+                raise CudaError("TensorRT says so")
+            self._graph = Graph(handle, lambda: self._enqueue(marks=False))
         except (self._driver.Error, CudaError, EngineError) as error:
             log.info("no CUDA graph, every frame is launched piece by piece: %s", error)
         return self._graph is not None

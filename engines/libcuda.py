@@ -87,16 +87,17 @@ class Graph:
         graph, self._run = ctypes.c_void_p(), ctypes.c_void_p()
         call(self._driver, "cuStreamBeginCapture_v2", ctypes.c_void_p(stream), CAPTURE_THREAD_LOCAL)
         try:
-            work()
-        finally:
-            # A capture that went wrong ends with an error of its own; the first failure is the one to tell.
-            code = self._driver.cuStreamEndCapture(ctypes.c_void_p(stream), ctypes.byref(graph))
-        if code or not graph.value:
-            raise CudaError("the operations cannot be recorded")
-        try:
+            try:
+                work()
+            finally:
+                # A capture that went wrong ends with an error of its own; the first failure is the one to tell.
+                code = self._driver.cuStreamEndCapture(ctypes.c_void_p(stream), ctypes.byref(graph))
+            if code or not graph.value:
+                raise CudaError("the operations cannot be recorded")
             call(self._driver, "cuGraphInstantiateWithFlags", ctypes.byref(self._run), graph, ctypes.c_ulonglong(0))
         finally:
-            self._driver.cuGraphDestroy(graph)
+            if graph.value:
+                self._driver.cuGraphDestroy(graph)
 
     def launch(self, stream: int) -> None:
         """Put the whole into a stream. Raises CudaError."""
