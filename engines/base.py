@@ -49,9 +49,14 @@ class Spec:
     input: tuple[int, int]
     output: tuple[int, int]
 
+    @property
+    def network(self) -> str:
+        """Model and precision, for people: "fast-x2 int8"."""
+        return f"{self.model.removesuffix(f'-{self.precision}')} {self.precision}"
+
     def __str__(self) -> str:
         sizes = f"{self.input[0]}x{self.input[1]} -> {self.output[0]}x{self.output[1]}"
-        return f"{self.name}: {self.model} {self.precision}, {sizes}, {self.device}"
+        return f"{self.name}: {self.network}, {sizes}, {self.device}"
 
 
 class Slot(Protocol):
