@@ -272,21 +272,33 @@ def target(config: Any, capabilities: Sequence[str]) -> None:
 
 def key_for(path: Path, size: tuple[int, int], gpu: str, *, dla: int | None) -> Key:
     """What the plan of a model depends on."""
-    name = trt.__name__.removesuffix("_bindings")
     return Key(
         model=path.stem,
         checksum=digest(path.read_bytes()),
         size=f"{size[0]}x{size[1]}",
-        sdk=f"{name} {trt.__version__}",
+        sdk=sdk_name(),
         gpu=gpu,
         options="" if dla is None else f"dla {dla}",
     )
+
+
+def sdk_name() -> str:
+    """How a key names the library that builds. Raises EngineError."""
+    bind_sdk()
+    return f"{trt.__name__} {trt.__version__}"
 
 
 def gpu_name(name: str, capability: str) -> str:
     """How a key names a GPU: a plan of TensorRT-RTX fits every GPU of its compute capability."""
     portable = hasattr(trt, "ComputeCapability")
     return f"compute capability {capability}" if portable else f"{name}, compute capability {capability}"
+
+
+def build_ahead(path: Path, size: tuple[int, int], capability: str, plans: Plans) -> tuple[Path, Plan]:
+    """Build for GPUs of a compute capability that need not be here and keep the plan. Raises EngineError."""
+    bind_sdk()
+    plan = build(path, size, Progress(), capabilities=[capability])
+    return plans.put(key_for(path, size, gpu_name("", capability), dla=None), plan), plan
 
 
 class Inference:
