@@ -219,12 +219,14 @@ def build(
         use_dla(builder, config, dla)
     if capabilities:
         target(config, capabilities)
-    cache = config.create_timing_cache(plans.read(timing) if plans and timing else b"")
-    if cache is not None:  # None: it was damaged, or of another version
-        config.set_timing_cache(cache, ignore_mismatch=False)
+    timed = plans if timing and not portable() else None  # TensorRT-RTX times nothing while it builds
+    if timed:
+        cache = config.create_timing_cache(timed.read(timing))
+        if cache is not None:  # None: it was damaged, or of another version
+            config.set_timing_cache(cache, ignore_mismatch=False)
     body = builder.build_serialized_network(network, config)
-    if plans and timing and (cache := config.get_timing_cache()) is not None:
-        plans.write(timing, bytes(cache.serialize()))
+    if timed and (cache := config.get_timing_cache()) is not None:
+        timed.write(timing, bytes(cache.serialize()))
     if progress.cancelled:
         raise stopped()
     if body is None:
@@ -288,16 +290,22 @@ def sdk_name() -> str:
     return f"{trt.__name__} {trt.__version__}"
 
 
+def portable() -> bool:
+    """Whether plans fit every GPU of their compute capability, as TensorRT-RTX's do: it compiles them where they run."""
+    return hasattr(trt, "ComputeCapability")
+
+
 def gpu_name(name: str, capability: str) -> str:
-    """How a key names a GPU: a plan of TensorRT-RTX fits every GPU of its compute capability."""
-    portable = hasattr(trt, "ComputeCapability")
-    return f"compute capability {capability}" if portable else f"{name}, compute capability {capability}"
+    """How a key names a GPU."""
+    return f"compute capability {capability}" if portable() else f"{name}, compute capability {capability}"
 
 
-def build_ahead(path: Path, size: tuple[int, int], capability: str, plans: Plans) -> tuple[Path, Plan]:
+def build_ahead(
+    path: Path, size: tuple[int, int], capability: str, plans: Plans, progress: Progress
+) -> tuple[Path, Plan]:
     """Build for GPUs of a compute capability that need not be here and keep the plan. Raises EngineError."""
     bind_sdk()
-    plan = build(path, size, Progress(), capabilities=[capability])
+    plan = build(path, size, progress, capabilities=[capability])
     return plans.put(key_for(path, size, gpu_name("", capability), dla=None), plan), plan
 
 

@@ -13,10 +13,13 @@ A build takes minutes on a Jetson and is kept in the user's cache folder, where 
 from __future__ import annotations
 
 import argparse
+import concurrent.futures
+import itertools
 import logging
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
@@ -24,8 +27,11 @@ import engines
 from engines import catalog, libcuda, tensorrt
 from engines.base import EngineError, UserError
 from engines.plans import Key, Plans, digest
+from engines.progress import Progress
 
 SIZES = ("640x360", "1280x720", "1920x1080")
+POLL = 0.2
+"""Seconds between two looks at whether Ctrl-C was pressed."""
 
 
 def size_of(text: str) -> tuple[int, int]:
@@ -68,18 +74,32 @@ def usable() -> Callable[[Key], bool]:
     return keep
 
 
-def build_all(plans: Plans, models: list[str], sizes: list[tuple[int, int]], ahead: list[str], dla: int | None) -> None:
-    """Build, and say what was built. Raises EngineError."""
-    for model in models:
-        for size in sizes:
-            if not ahead:
-                # Loaded and run once, so that it is known to work and not only to exist.
-                with engines.load("tensorrt", model, size, depth=1, dla=dla) as engine:
-                    print(engine.spec, flush=True)
-            for capability in ahead:
-                path, plan = tensorrt.build_ahead(catalog.find(model, tensorrt.PRECISIONS), size, capability, plans)
-                shape = f"{size[0]}x{size[1]}"
-                print(f"{model} {plan.precision} at {shape} for compute capability {capability}: {path}", flush=True)
+def build_one(model: str, size: tuple[int, int], dla: int | None, progress: Progress) -> str:
+    """Build for the GPU here; returns a line about it. Raises EngineError."""
+    # Loaded and run once, so that it is known to work and not only to exist.
+    with engines.load("tensorrt", model, size, depth=1, dla=dla, progress=progress) as engine:
+        return str(engine.spec)
+
+
+def build_ahead(model: str, size: tuple[int, int], capability: str, plans: Plans, progress: Progress) -> str:
+    """Build for a GPU that need not be here; returns a line about it. Raises EngineError."""
+    file = catalog.find(model, tensorrt.PRECISIONS)
+    path, plan = tensorrt.build_ahead(file, size, capability, plans, progress)
+    return f"{file.stem} {plan.precision} at {size[0]}x{size[1]} for compute capability {capability}: {path}"
+
+
+def interruptible(work: Callable[[Progress], str]) -> str:
+    """What `work` returns. It runs in a thread of its own, because Ctrl-C does not reach one that is in TensorRT."""
+    progress = Progress()
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        job = pool.submit(work, progress)
+        while True:
+            try:
+                return job.result(POLL)
+            except concurrent.futures.TimeoutError:  # the builtin one only since Python 3.11
+                continue
+            except KeyboardInterrupt:
+                progress.cancel()
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -102,12 +122,12 @@ def main(arguments: list[str] | None = None) -> int:
             print(*(f"deleted {path.name}" for path in gone), f"{len(plans.entries())} kept", sep="\n")
         else:
             sizes = options.size or [size_of(text) for text in SIZES]
-            build_all(plans, options.model or ["fast"], sizes, options.ahead or [], options.dla)
+            for model, size in itertools.product(options.model or ["fast"], sizes):
+                works = [partial(build_ahead, model, size, cc, plans) for cc in options.ahead or ()]
+                for work in works or [partial(build_one, model, size, options.dla)]:
+                    print(interruptible(work), flush=True)
     except UserError as error:
         print(f"Error: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("stopped", file=sys.stderr)
         return 1
     return 0
 

@@ -100,13 +100,13 @@ class Memory:
         del machine.memories[self.address]
 
 
-class Pages(np.ndarray):  # type: ignore[type-arg]
+class Pages(np.ndarray):
     """What pagelocked_empty() returns: an array whose base is its allocation."""
 
     memory: Memory
 
     @property
-    def base(self) -> Any:  # type: ignore[override]
+    def base(self) -> Any:
         return self.memory
 
 

@@ -23,15 +23,11 @@ from engines import openvino
 from tests.lazy_cuda import Bytes, Machine, Operation
 
 
-class Enum(enum.IntEnum):
-    """pybind's enums convert to int and have __members__, as these have."""
-
-
-class Severity(Enum):
+class Severity(enum.IntEnum):
     INTERNAL_ERROR, ERROR, WARNING, INFO, VERBOSE = range(5)
 
 
-class Mode(Enum):
+class Mode(enum.IntEnum):
     NONE, INPUT, OUTPUT = range(3)
 
 
@@ -201,13 +197,13 @@ class TensorRt(ModuleType):
 
     __version__ = "10.3.0"
     ILogger = IProgressMonitor = IProfiler = Base
-    NetworkDefinitionCreationFlag = Enum("NetworkDefinitionCreationFlag", ["STRONGLY_TYPED"])
-    BuilderFlag = Enum("BuilderFlag", ["FP16", "GPU_FALLBACK"])
-    MemoryPoolType = Enum("MemoryPoolType", ["WORKSPACE"])
-    ProfilingVerbosity = Enum("ProfilingVerbosity", ["DETAILED"])
-    DeviceType = Enum("DeviceType", ["GPU", "DLA"])
-    LayerType = Enum("LayerType", ["QUANTIZE"])
-    ExecutionContextAllocationStrategy = Enum("ExecutionContextAllocationStrategy", ["USER_MANAGED"])
+    NetworkDefinitionCreationFlag = enum.IntEnum("NetworkDefinitionCreationFlag", ["STRONGLY_TYPED"])
+    BuilderFlag = enum.IntEnum("BuilderFlag", ["FP16", "GPU_FALLBACK"])
+    MemoryPoolType = enum.IntEnum("MemoryPoolType", ["WORKSPACE"])
+    ProfilingVerbosity = enum.IntEnum("ProfilingVerbosity", ["DETAILED"])
+    DeviceType = enum.IntEnum("DeviceType", ["GPU", "DLA"])
+    LayerType = enum.IntEnum("LayerType", ["QUANTIZE"])
+    ExecutionContextAllocationStrategy = enum.IntEnum("ExecutionContextAllocationStrategy", ["USER_MANAGED"])
     TensorIOMode = Mode
     uint8, float16 = "uint8", "half"
     Dims = Dims
