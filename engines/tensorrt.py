@@ -291,7 +291,7 @@ def sdk_name() -> str:
 
 
 def portable() -> bool:
-    """Whether plans fit every GPU of their compute capability, as TensorRT-RTX's do: it compiles them where they run."""
+    """Whether plans fit every GPU of their compute capability: TensorRT-RTX compiles kernels where they run."""
     return hasattr(trt, "ComputeCapability")
 
 

@@ -195,7 +195,7 @@ def loaded(**options: Any) -> Slots[Any]:
 
 @pytest.mark.parametrize("memory", ["copy", "mapped"])
 def test_the_whole_engine_against_the_processor(engine_cache: None, memory: str) -> None:
-    frame = cv2.resize(picture(1)[:90, :160], SIZE, interpolation=cv2.INTER_CUBIC)
+    frame: Image = np.asarray(cv2.resize(picture(1)[:90, :160], SIZE, interpolation=cv2.INTER_CUBIC), np.uint8)
     with engines.load("openvino", "fast-x2-fp32", SIZE, depth=1) as reference:
         reference.reserve()
         reference.submit(frame, None)

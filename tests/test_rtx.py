@@ -40,6 +40,7 @@ def sdk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     forget()
     yield
     forget()
+    sys.modules.pop("tensorrt_rtx", None)  # what it wraps stays loaded
 
 
 @pytest.fixture(scope="module")
@@ -93,7 +94,7 @@ def test_a_model_that_breaks_the_contract(tmp_path: Path) -> None:
 def test_what_is_no_model(tmp_path: Path) -> None:
     for content in (b"", b"no model at all", catalog.find("fast-x2-fp32").read_bytes()[:20000]):
         (tmp_path / "some.onnx").write_bytes(content)
-        with pytest.raises(EngineError, match="TensorRT cannot read|not an upscaling model"):
+        with pytest.raises(EngineError, match=r"TensorRT cannot read|not an upscaling model"):
             tensorrt.build(tmp_path / "some.onnx", SIZE, Progress(), capabilities=["8.6"])
 
 

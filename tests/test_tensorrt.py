@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import random
+import signal
 import sys
 import threading
 import time
@@ -19,6 +21,7 @@ from engines import catalog, cuda_slot, libcuda, tensorrt
 from engines.base import EngineError, ModelError
 from engines.plans import Plans
 from engines.progress import Progress
+from tests.clips import encode
 from tests.lazy_cuda import Library, Machine, forget, install
 from tests.schedules import SIZE, check_clean, pictures
 
@@ -269,6 +272,49 @@ def test_an_sdk_that_does_not_start(monkeypatch: pytest.MonkeyPatch, machine: Ma
     with pytest.raises(EngineError, match="tensorrt cannot be imported") as told:
         engines.load("tensorrt", "fast", SIZE)
     assert "libnvinfer.so.10" in told.value.facts
+
+
+@pytest.fixture
+def signals() -> Iterator[None]:
+    """Signal handlers and the log are put back as they were."""
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    kept = [signal.getsignal(number) for number in numbers]
+    level = logging.getLogger().level
+    yield
+    for number, handler in zip(numbers, kept, strict=True):
+        signal.signal(number, handler)
+    logging.getLogger().setLevel(level)
+
+
+def app(tmp_path: Path, *arguments: str) -> tuple[int, dict[str, Any]]:
+    """The whole program on a film of 16x16, in this process; its exit status and figures."""
+    from app.run import main
+
+    clip, stats = encode(tmp_path / "clip.mkv", 20, size=SIZE), tmp_path / "stats.json"
+    code = main(["--source", str(clip), "--headless", "--stats", str(stats), *arguments])
+    return code, json.loads(stats.read_text()) if stats.exists() else {}
+
+
+def test_the_program_with_it(machine: Machine, tmp_path: Path, signals: None) -> None:
+    code, figures = app(tmp_path, "--engine", "tensorrt", "--memory", "mapped", "--depth", "3", "--profile")
+    assert code == 0
+    assert figures["engine"]["name"] == "tensorrt" and "mapped" in figures["engine"]["device"]
+    assert figures["frames_shown"] == 20
+    assert {"copy in", "inference", "copy out", "decode"} <= set(figures["stages_ms"])
+    check_clean(machine)
+
+
+@pytest.mark.parametrize(("name", "expected"), [("auto", 0), ("tensorrt", 1)])
+def test_the_program_when_the_gpu_is_lost_midway(
+    machine: Machine, tmp_path: Path, signals: None, caplog: pytest.LogCaptureFixture, name: str, expected: int
+) -> None:
+    machine.refuse = 9
+    code, figures = app(tmp_path, "--engine", name)
+    assert code == expected
+    if expected == 0:
+        assert figures["frames_shown"] == 20 and figures["engine"]["name"] == "openvino"
+        assert "the engine tensorrt has failed, going on with another" in caplog.text
+    check_clean(machine)
 
 
 def test_contexts_belong_to_threads(machine: Machine) -> None:
