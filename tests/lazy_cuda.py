@@ -92,7 +92,7 @@ class Memory:
         machine = self._machine
         machine.need_context("free")
         assert not self.freed, "freed twice"
-        for stream in machine.streams:
+        for stream in [] if machine.broken else machine.streams:  # a lost device does nothing any more
             for one in stream.queue:
                 if self in one.reads or self in one.writes:
                     machine.faults.append(f"memory was freed while {one.name} was in flight")
@@ -185,6 +185,8 @@ class Machine:
         """Number of the allocation that finds no memory."""
         self.broken = ""
         """What every call answers from now on."""
+        self.lost_after = 0
+        """Number of graph launches after which the device is lost."""
         self.refuse = 0
         """Number of the inference that TensorRT refuses."""
         self.inferences = self.graph_launches = self.engines = self.builds = 0
@@ -373,6 +375,9 @@ class Library:
         self._machine.need_context("cuGraphLaunch")
         assert run.value
         self._machine.graph_launches += 1
+        if self._machine.graph_launches == self._machine.lost_after:
+            self._machine.broken = "an illegal memory access was encountered"
+            return self.FAILED
         for operation in self._machine.graphs[run.value]:
             self._stream(stream).put(operation)
         return self.OK

@@ -159,7 +159,9 @@ class ExecutionContext:
         return True
 
     def __del__(self) -> None:
-        if any(one.owner is self for stream in self._machine.streams for one in stream.queue):
+        if not self._machine.broken and any(
+            one.owner is self for stream in self._machine.streams for one in stream.queue
+        ):
             self._machine.faults.append("an execution context was deleted while it was running")
 
 

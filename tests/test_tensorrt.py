@@ -308,7 +308,7 @@ def test_the_program_with_it(machine: Machine, tmp_path: Path, signals: None) ->
 def test_the_program_when_the_gpu_is_lost_midway(
     machine: Machine, tmp_path: Path, signals: None, caplog: pytest.LogCaptureFixture, name: str, expected: int
 ) -> None:
-    machine.refuse = 9
+    machine.lost_after = 9
     code, figures = app(tmp_path, "--engine", name)
     assert code == expected
     if expected == 0:
