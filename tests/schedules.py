@@ -13,7 +13,7 @@ from engines.base import EngineError, Image
 from tests.lazy_cuda import Choose, Machine, install
 from tests.lazy_tensorrt import compiled
 
-SIZE = (16, 16)
+MODEL, SIZE = "fast-x2-fp32", (16, 16)
 FRAMES = 7
 
 
@@ -26,7 +26,7 @@ def chosen(content: bytes) -> Choose:
 @functools.cache
 def pictures() -> list[tuple[Image, Image]]:
     """Frames, and what the network makes of each."""
-    run, _ = compiled(str(catalog.find("fast")), SIZE)
+    run, _ = compiled(str(catalog.find(MODEL)), SIZE)
     frames = [np.random.default_rng(i).integers(0, 256, (SIZE[1], SIZE[0], 3), np.uint8) for i in range(FRAMES)]
     return [(frame, run(frame.tobytes()).reshape(2 * SIZE[1], 2 * SIZE[0], 3)) for frame in frames]
 
@@ -37,7 +37,7 @@ def drive(patch: Any, choose: Choose) -> Machine:
     install(patch, machine)
     patch.setattr(cuda_slot, "SAMPLE", (1, 2, 32)[choose(3)])
     depth, leave_after = 1 + choose(3), (FRAMES, FRAMES, 3, 0)[choose(4)]
-    with tensorrt.load("fast", SIZE, depth=depth, profile=choose(8) == 0) as engine:
+    with tensorrt.load(MODEL, SIZE, depth=depth, profile=choose(8) == 0) as engine:
         if choose(4) == 0:
             machine.refuse = machine.inferences + 1 + choose(4)
         try:

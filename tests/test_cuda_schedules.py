@@ -19,7 +19,7 @@ from engines import cuda_slot, slots, tensorrt
 from engines.base import EngineError
 from tests import schedules
 from tests.lazy_cuda import Machine, install
-from tests.schedules import SIZE, check_clean, chosen, drive, pictures
+from tests.schedules import MODEL, SIZE, check_clean, chosen, drive, pictures
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -41,7 +41,7 @@ def test_any_schedule_gives_the_same_pictures_in_order(content: bytes) -> None:
 def test_a_submitter_and_a_collector(monkeypatch: pytest.MonkeyPatch, integrated: bool) -> None:
     machine = Machine(random.Random(5).randrange, integrated=integrated)
     install(monkeypatch, machine)
-    with tensorrt.load("fast", SIZE, depth=2) as engine:
+    with tensorrt.load(MODEL, SIZE, depth=2) as engine:
 
         def submit() -> None:
             for number in range(200):
@@ -190,7 +190,7 @@ def test_a_view_that_is_not_lent_is_caught(monkeypatch: pytest.MonkeyPatch) -> N
     def hold(patch: Any, choose: Any) -> None:
         machine = Machine(choose)
         install(patch, machine)
-        with tensorrt.load("fast", SIZE, depth=1) as engine:
+        with tensorrt.load(MODEL, SIZE, depth=1) as engine:
             for number in (0, 1):
                 engine.reserve()
                 engine.submit(pictures()[number][0], number)

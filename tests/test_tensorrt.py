@@ -23,7 +23,7 @@ from engines.plans import Plans
 from engines.progress import Progress
 from tests.clips import encode
 from tests.lazy_cuda import Library, Machine, forget, install
-from tests.schedules import SIZE, check_clean, pictures
+from tests.schedules import MODEL, SIZE, check_clean, pictures
 
 
 @pytest.fixture(autouse=True)
@@ -49,7 +49,7 @@ def one_frame(engine: Any) -> None:
 
 
 def test_what_is_told_of_it(machine: Machine) -> None:
-    with engines.load("tensorrt", "fast", SIZE, depth=2) as engine:
+    with engines.load("tensorrt", MODEL, SIZE, depth=2) as engine:
         spec = engine.spec
         assert (spec.name, spec.model, spec.scale, spec.output) == ("tensorrt", "fast-x2", 2, (32, 32))
         assert spec.device == "Lazy, copied memory" and spec.precision == "fp32"
@@ -66,7 +66,7 @@ def test_what_is_told_of_it(machine: Machine) -> None:
 def test_the_kind_of_memory(monkeypatch: pytest.MonkeyPatch, memory: str, integrated: bool, mapped: bool) -> None:
     machine = Machine(random.Random(3).randrange, integrated=integrated)
     install(monkeypatch, machine)
-    with engines.load("tensorrt", "fast", SIZE, memory=memory) as engine:
+    with engines.load("tensorrt", MODEL, SIZE, memory=memory) as engine:
         on_device = [one for one in machine.memories.values() if not one.host]
         assert len(on_device) == (2 if mapped else 6)  # scratch; and input and output, of two slots
         assert ("mapped" in engine.spec.device) == mapped
@@ -75,7 +75,7 @@ def test_the_kind_of_memory(monkeypatch: pytest.MonkeyPatch, memory: str, integr
 
 
 def test_nothing_is_made_per_frame(machine: Machine) -> None:
-    with engines.load("tensorrt", "fast", SIZE, depth=2) as engine:
+    with engines.load("tensorrt", MODEL, SIZE, depth=2) as engine:
         before = machine.allocations, machine.events, len(machine.streams)
         for _ in range(100):
             one_frame(engine)
@@ -86,14 +86,14 @@ def test_nothing_is_made_per_frame(machine: Machine) -> None:
 def test_graphs_are_not_needed(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     machine = Machine(random.Random(3).randrange, capturable=False)
     install(monkeypatch, machine)
-    with caplog.at_level(logging.INFO), engines.load("tensorrt", "fast", SIZE, depth=3) as engine:
+    with caplog.at_level(logging.INFO), engines.load("tensorrt", MODEL, SIZE, depth=3) as engine:
         one_frame(engine)
     assert caplog.text.count("no CUDA graph") == 1
     check_clean(machine)
 
 
 def test_a_late_collector_does_not_make_the_engine_look_slow(machine: Machine) -> None:
-    with engines.load("tensorrt", "fast", SIZE, depth=1) as engine:
+    with engines.load("tensorrt", MODEL, SIZE, depth=1) as engine:
         engine.reserve()
         engine.submit(pictures()[0][0], None)
         time.sleep(0.3)
@@ -103,14 +103,14 @@ def test_a_late_collector_does_not_make_the_engine_look_slow(machine: Machine) -
 
 def test_plans_and_timings_are_kept(machine: Machine, cache: Path) -> None:
     for _ in range(2):
-        with engines.load("tensorrt", "fast", SIZE):
+        with engines.load("tensorrt", MODEL, SIZE):
             pass
     assert machine.builds == 1
     (plan,) = Plans().entries()
     assert plan.key.gpu == "Lazy, compute capability 8.7" and plan.key.sdk == "tensorrt 10.3.0"
     assert [path.read_bytes() for path in cache.rglob("timing-*.cache")] == [b"timed"]
     plan.path.write_bytes(plan.path.read_bytes()[:-2])
-    with engines.load("tensorrt", "fast", SIZE) as engine:
+    with engines.load("tensorrt", MODEL, SIZE) as engine:
         one_frame(engine)
     assert machine.builds == 2
 
@@ -119,21 +119,21 @@ def test_a_build_can_be_stopped(machine: Machine) -> None:
     progress = Progress()
     sys.modules["tensorrt"].during_build = progress.cancel  # type: ignore[attr-defined]
     with pytest.raises(EngineError, match="was stopped"):
-        engines.load("auto", "fast", SIZE, progress=progress)
+        engines.load("auto", MODEL, SIZE, progress=progress)
     check_clean(machine)
 
 
 def test_dla(machine: Machine) -> None:
-    with engines.load("tensorrt", "fast", SIZE, dla=1) as engine:
+    with engines.load("tensorrt", MODEL, SIZE, dla=1) as engine:
         assert "DLA 1" in engine.spec.device
     assert Plans().entries()[0].key.options == "dla 1"
     with pytest.raises(EngineError, match="There is no DLA core 2") as told:
-        engines.load("tensorrt", "fast", SIZE, dla=2)
+        engines.load("tensorrt", MODEL, SIZE, dla=2)
     assert "finds 2" in told.value.facts
 
 
 def test_a_layer_profile_goes_to_the_log(machine: Machine, caplog: pytest.LogCaptureFixture) -> None:
-    with caplog.at_level(logging.INFO), engines.load("tensorrt", "fast", SIZE, profile=True) as engine:
+    with caplog.at_level(logging.INFO), engines.load("tensorrt", MODEL, SIZE, profile=True) as engine:
         one_frame(engine)
     assert "1.000 ms 100.0 %  convolution" in caplog.text
 
@@ -144,7 +144,7 @@ def test_out_of_memory_at_any_allocation(monkeypatch: pytest.MonkeyPatch, number
     machine.fail_allocation = number
     install(monkeypatch, machine)
     with pytest.raises(EngineError, match="cannot be set up for 16x16, 2 frames in flight") as told:
-        engines.load("tensorrt", "fast", SIZE)
+        engines.load("tensorrt", MODEL, SIZE)
     assert "Lazy: cuMem" in told.value.facts and "out of memory" in told.value.facts and "--size" in told.value.fix
     assert machine.allocations == number
     del told
@@ -162,7 +162,7 @@ FAILURES = {
 
 @pytest.mark.parametrize("text", FAILURES)
 def test_a_device_that_fails_while_running(machine: Machine, text: str) -> None:
-    with pytest.raises(EngineError) as told, engines.load("tensorrt", "fast", SIZE) as engine:
+    with pytest.raises(EngineError) as told, engines.load("tensorrt", MODEL, SIZE) as engine:
         one_frame(engine)
         engine.reserve()
         machine.broken = text
@@ -173,7 +173,7 @@ def test_a_device_that_fails_while_running(machine: Machine, text: str) -> None:
 
 
 def test_a_device_that_fails_between_launch_and_wait(machine: Machine) -> None:
-    with pytest.raises(EngineError, match="failed on a frame"), engines.load("tensorrt", "fast", SIZE) as engine:
+    with pytest.raises(EngineError, match="failed on a frame"), engines.load("tensorrt", MODEL, SIZE) as engine:
         engine.reserve()
         engine.submit(pictures()[0][0], None)
         machine.broken = "cuEventQuery failed: device lost"
@@ -185,7 +185,7 @@ def test_a_device_that_hangs_is_left_alone(
     machine: Machine, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(cuda_slot, "CLOSE", 0.1)
-    engine = engines.load("tensorrt", "fast", SIZE)
+    engine = engines.load("tensorrt", MODEL, SIZE)
     engine._deadline = 0.2
     engine.reserve()
     machine.choose = lambda count: 0  # nothing moves any more
@@ -217,7 +217,7 @@ def test_why_it_cannot_be_used(machine: Machine, monkeypatch: pytest.MonkeyPatch
     told = engines.unavailable("tensorrt")
     assert told == "the NVIDIA driver is too old: it knows CUDA up to 12.6, tensorrt-cu13 11.4.0 needs 13.0"
     with pytest.raises(EngineError, match="tensorrt cannot be used"):
-        engines.load("tensorrt", "fast", SIZE)
+        engines.load("tensorrt", MODEL, SIZE)
     monkeypatch.setattr(libcuda, "library", library(machine))
     machine.broken = "no CUDA-capable device is detected"
     assert "driver does not work: cuInit failed: no CUDA-capable device" in str(engines.unavailable("tensorrt"))
@@ -241,16 +241,16 @@ def test_auto_takes_it_and_goes_on_without_it(
     machine: Machine, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     assert engines.candidates("auto")[:2] == ["tensorrt", "openvino"]
-    with engines.load("auto", "fast", SIZE) as engine:
+    with engines.load("auto", MODEL, SIZE) as engine:
         assert engine.spec.name == "tensorrt"
     machine.fail_allocation = machine.allocations + 3
-    with engines.load("auto", "fast", SIZE) as engine:
+    with engines.load("auto", MODEL, SIZE) as engine:
         assert engine.spec.name == "openvino"
     assert "the engine tensorrt fails, trying the next" in caplog.text and "out of memory" in caplog.text
-    with engines.load("auto", "fast", SIZE, without={"tensorrt"}) as engine:
+    with engines.load("auto", MODEL, SIZE, without={"tensorrt"}) as engine:
         assert engine.spec.name == "openvino"
     with pytest.raises(EngineError, match="No engine is left"):
-        engines.load("tensorrt", "fast", SIZE, without={"tensorrt"})
+        engines.load("tensorrt", MODEL, SIZE, without={"tensorrt"})
 
 
 def test_a_bad_model_is_nobody_elses_task(machine: Machine, tmp_path: Path) -> None:
@@ -270,7 +270,7 @@ def test_an_sdk_that_does_not_start(monkeypatch: pytest.MonkeyPatch, machine: Ma
     monkeypatch.delitem(sys.modules, "tensorrt")
     monkeypatch.syspath_prepend(str(tmp_path))
     with pytest.raises(EngineError, match="tensorrt cannot be imported") as told:
-        engines.load("tensorrt", "fast", SIZE)
+        engines.load("tensorrt", MODEL, SIZE)
     assert "libnvinfer.so.10" in told.value.facts
 
 
@@ -336,7 +336,7 @@ def test_contexts_belong_to_threads(machine: Machine) -> None:
         thread.join(30)
         assert not failed, failed
 
-    in_thread(lambda: made.append(engines.load("tensorrt", "fast", SIZE)))
+    in_thread(lambda: made.append(engines.load("tensorrt", MODEL, SIZE)))
     engine = made[0]
     in_thread(lambda: (engine.reserve(), engine.submit(pictures()[1][0], 1)))
     in_thread(lambda: made.append(engine.collect(5)[0].copy()))
