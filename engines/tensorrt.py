@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from engines import catalog, libcuda
-from engines.base import EngineError, Image, Spec
+from engines.base import EngineError, Spec
 from engines.contract import refused, scale_between
 from engines.cuda import Buffer, Device
 from engines.cuda_slot import CudaSlot
@@ -312,8 +312,13 @@ def build_ahead(
 class Inference:
     """An execution context with its scratch memory, for one slot's buffers."""
 
-    def __init__(self, gpu: Device, engine: trt.ICudaEngine, addresses: dict[str, int]) -> None:
-        """`addresses`: where each tensor lies on the device. Raises EngineError, pycuda's errors."""
+    def __init__(
+        self, gpu: Device, engine: trt.ICudaEngine, addresses: dict[str, int], profiler: trt.IProfiler | None
+    ) -> None:
+        """`addresses`: where each tensor lies on the device; `profiler` is told the time of every layer.
+
+        Raises EngineError, pycuda's errors.
+        """
         context = engine.create_execution_context(trt.ExecutionContextAllocationStrategy.USER_MANAGED)
         if context is None:
             raise EngineError("TensorRT cannot prepare an inference", last_error(), "Try a smaller --size.")
@@ -325,6 +330,8 @@ class Inference:
         context.set_device_memory(int(self._scratch), size)
         for name, address in addresses.items():
             context.set_tensor_address(name, address)
+        if profiler is not None:
+            context.profiler = profiler
 
     def enqueue(self, stream: int) -> None:
         assert self._context is not None  # closed slots are not launched
@@ -335,19 +342,17 @@ class Inference:
         ask = getattr(self._context, "is_stream_capturable", None)  # TensorRT-RTX
         return ask is None or bool(ask(stream))
 
-    def profile(self, profiler: Any) -> None:
-        """Report the time of every layer to `profiler` from now on; None: no more."""
-        assert self._context is not None
-        self._context.profiler = profiler
-
     def close(self) -> None:
         self._context = None
         with contextlib.suppress(self._error):
             self._scratch.free()
 
 
-def log_layers(inference: Inference, slot: CudaSlot, blank: Image) -> None:
-    """The layer profile: the mean time of each layer, slowest first."""
+def log_layers(gpu: Device, engine: trt.ICudaEngine, *, mapped: bool) -> None:
+    """The layer profile: the mean time of each layer, slowest first. The context is current.
+
+    In a slot of its own, because a profiler cannot be taken from a context again, and slows it down.
+    """
 
     class Profiler(trt.IProfiler):
         def __init__(self) -> None:
@@ -358,11 +363,15 @@ def log_layers(inference: Inference, slot: CudaSlot, blank: Image) -> None:
             self.spent[layer_name] = self.spent.get(layer_name, 0.0) + ms
 
     profiler = Profiler()
-    inference.profile(profiler)
-    for _ in range(PROFILED):
-        slot.launch(blank)
-        slot.wait(WARM_UP)
-    inference.profile(None)
+    slot = make_slot(gpu, engine, mapped=mapped, profiler=profiler)
+    profiler.spent.clear()  # the first inference warms up
+    try:
+        blank = np.zeros_like(slot.input)
+        for _ in range(PROFILED):
+            slot.launch(blank)
+            slot.wait(WARM_UP)
+    finally:
+        slot.close()
     whole = sum(profiler.spent.values()) or 1.0
     log.info("layers, mean of %d inferences, %.3f ms in all:", PROFILED, whole / PROFILED)
     for name, ms in sorted(profiler.spent.items(), key=lambda item: -item[1]):
@@ -378,7 +387,7 @@ def tensors(engine: trt.ICudaEngine) -> list[tuple[str, tuple[int, ...]]]:
     return [found[trt.TensorIOMode.INPUT], found[trt.TensorIOMode.OUTPUT]]
 
 
-def make_slot(gpu: Device, engine: trt.ICudaEngine, *, mapped: bool, profile: bool) -> CudaSlot:
+def make_slot(gpu: Device, engine: trt.ICudaEngine, *, mapped: bool, profiler: trt.IProfiler | None = None) -> CudaSlot:
     """A slot that has run once. The context is current. Raises EngineError, pycuda's errors, holding nothing."""
     with ExitStack() as undo:
         names, shapes = zip(*tensors(engine), strict=True)
@@ -389,16 +398,14 @@ def make_slot(gpu: Device, engine: trt.ICudaEngine, *, mapped: bool, profile: bo
             return made
 
         source, result = buffer(shapes[0]), buffer(shapes[1])
-        inference = Inference(gpu, engine, dict(zip(names, (source.address, result.address), strict=True)))
+        addresses = dict(zip(names, (source.address, result.address), strict=True))
+        inference = Inference(gpu, engine, addresses, profiler)
         undo.callback(inference.close)
         slot = CudaSlot(gpu, source, result, inference, mapped=mapped)
         undo.pop_all()
         undo.callback(slot.close)
-        blank = np.zeros_like(source.host[0])
-        slot.launch(blank)
+        slot.launch(np.zeros_like(slot.input))
         slot.wait(WARM_UP)
-        if profile:
-            log_layers(inference, slot, blank)
         undo.pop_all()
     return slot
 
@@ -432,9 +439,11 @@ def load(
             if dla is not None:
                 runtime.DLA_core = dla
             engine, plan = plans.get(key, built, runtime.deserialize_cuda_engine, progress)
+            if profile:
+                log_layers(gpu, engine, mapped=mapped)
             slots = []
-            for index in range(depth):
-                slot = make_slot(gpu, engine, mapped=mapped, profile=profile and index == 0)
+            for _ in range(depth):
+                slot = make_slot(gpu, engine, mapped=mapped)
                 undo.callback(slot.close)
                 slots.append(slot)
             all(slot.record_graph() for slot in slots)  # what the first cannot, the others need not try

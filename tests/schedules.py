@@ -38,8 +38,8 @@ def drive(patch: Any, choose: Choose) -> Machine:
     patch.setattr(cuda_slot, "SAMPLE", (1, 2, 32)[choose(3)])
     depth, leave_after = 1 + choose(3), (FRAMES, FRAMES, 3, 0)[choose(4)]
     with tensorrt.load(MODEL, SIZE, depth=depth, profile=choose(8) == 0) as engine:
-        if choose(4) == 0:
-            machine.refuse = machine.inferences + 1 + choose(4)
+        if choose(3) == 0:
+            machine.refuse = machine.inferences + 1 + choose(2)
         try:
             collected = frames_through(engine, depth, leave_after, choose)
         except EngineError as error:

@@ -157,7 +157,7 @@ def removals() -> list[Any]:
     return found
 
 
-def is_caught(run: Callable[[Any, Any], Any], most: int = 400) -> bool:
+def is_caught(run: Callable[[Any, Any], Any], most: int = 800) -> bool:
     """Whether one of `most` schedules shows that something is wrong."""
     for seed in range(most):
         with pytest.MonkeyPatch.context() as patch:
