@@ -431,7 +431,9 @@ def load(
 
     def built() -> Plan:
         workspace = int(min(MOST, max(LEAST, gpu.free() * SHARE)))
-        return build(path, size, progress, dla=dla, workspace=workspace, plans=plans, timing=timing)
+        # Told which GPU it is for, TensorRT-RTX takes the oldest it knows too, and says so of one that it does not.
+        here = [gpu.capability] if portable() else []
+        return build(path, size, progress, dla=dla, capabilities=here, workspace=workspace, plans=plans, timing=timing)
 
     try:
         with gpu, ExitStack() as undo:

@@ -111,7 +111,7 @@ class Config:
             return lambda content: bytearray(content)
         if name == "get_timing_cache":
             return lambda: type("Cache", (), {"serialize": lambda self: b"timed"})()
-        if name in ("set_memory_pool_limit", "set_flag", "set_timing_cache"):
+        if name in ("set_memory_pool_limit", "set_flag", "set_timing_cache", "set_compute_capability"):
             return lambda *_, **__: True
         raise AttributeError(name)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 import json
 import logging
 import random
@@ -120,6 +121,21 @@ def test_a_build_can_be_stopped(machine: Machine) -> None:
     sys.modules["tensorrt"].during_build = progress.cancel  # type: ignore[attr-defined]
     with pytest.raises(EngineError, match="was stopped"):
         engines.load("auto", MODEL, SIZE, progress=progress)
+    check_clean(machine)
+
+
+def test_tensorrt_rtx_builds_for_the_gpu_here(machine: Machine, cache: Path) -> None:
+    older = enum.IntEnum("older", ["SM86", "SM120"])
+    newer = enum.IntEnum("newer", ["SM86", "SM87"])
+    vars(sys.modules["tensorrt"])["ComputeCapability"] = older
+    with pytest.raises(EngineError, match=r"cannot build for 8\.7") as told:
+        engines.load("tensorrt", MODEL, SIZE)
+    assert told.value.facts == "it can for 8.6, 12.0"
+    vars(sys.modules["tensorrt"])["ComputeCapability"] = newer
+    with engines.load("tensorrt", MODEL, SIZE) as engine:
+        one_frame(engine)
+    assert Plans().entries()[0].key.gpu == "compute capability 8.7"
+    assert not list(cache.rglob("timing-*")), "it times nothing"
     check_clean(machine)
 
 
