@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 
@@ -22,6 +23,7 @@ from engines import catalog, cuda_slot, libcuda, tensorrt
 from engines.base import EngineError, ModelError
 from engines.plans import Plans
 from engines.progress import Progress
+from scripts import build_engine
 from tests.clips import encode
 from tests.lazy_cuda import Library, Machine, forget, install
 from tests.schedules import MODEL, SIZE, check_clean, pictures
@@ -317,6 +319,33 @@ def test_the_program_with_it(machine: Machine, tmp_path: Path, signals: None) ->
     assert figures["engine"]["name"] == "tensorrt" and "mapped" in figures["engine"]["device"]
     assert figures["frames_shown"] == 20
     assert {"copy in", "inference", "copy out", "decode"} <= set(figures["stages_ms"])
+    check_clean(machine)
+
+
+def test_a_size_that_changes_loads_another_engine(machine: Machine, tmp_path: Path, signals: None) -> None:
+    from app.run import main
+
+    (tmp_path / "pictures").mkdir()
+    for index, size in enumerate([SIZE, SIZE, (18, 17), (18, 17), SIZE]):
+        cv2.imwrite(str(tmp_path / "pictures" / f"{index}.png"), np.zeros((size[1], size[0], 3), np.uint8))
+    stats = tmp_path / "stats.json"
+    source = ["--source", str(tmp_path / "pictures"), "--headless", "--stats", str(stats)]
+    assert main([*source, "--engine", "tensorrt"]) == 0
+    assert json.loads(stats.read_text())["frames_shown"] == 5
+    assert machine.builds == 2  # the first size's plan was kept
+    check_clean(machine)
+
+
+def test_the_script_builds_for_the_gpu_here(machine: Machine, capsys: pytest.CaptureFixture[str]) -> None:
+    assert build_engine.main(["--model", MODEL, "--size", "16x16", "--size", "32x16"]) == 0
+    told = capsys.readouterr().out
+    assert "16x16 -> 32x32, Lazy" in told and "32x16 -> 64x32, Lazy" in told
+    assert build_engine.main(["--list"]) == 0
+    assert capsys.readouterr().out.count("tensorrt 10.3.0, Lazy, compute capability 8.7") == 2
+    changed = Plans().entries()[0].path
+    changed.write_bytes(changed.read_bytes().replace(b"tensorrt 10.3.0", b"tensorrt 10.0.0"))
+    assert build_engine.main(["--prune"]) == 0
+    assert "1 kept" in capsys.readouterr().out
     check_clean(machine)
 
 
