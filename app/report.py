@@ -44,6 +44,9 @@ class Report:
             f"{spec.input[0]}x{spec.input[1]} -> {spec.output[0]}x{spec.output[1]}   dropped {stats.dropped}",
             f"{spec.network}, {spec.name}, {spec.device}",
         ]
+        if stats.inside:
+            inside = (f"{name} {samples.percentiles(50)[0]:.2f} ms" for name, samples in stats.inside.items())
+            told.insert(2, "   ".join(inside))
         power = f"{machine.power:.1f} W" if machine.power is not None else ""
         heat = f"{machine.temperature:.0f} C" if machine.temperature is not None else ""
         return told + ([f"{heat}   {power}".strip()] if heat or power else [])

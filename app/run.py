@@ -24,6 +24,7 @@ log = logging.getLogger("livesr")
 def run(config: Config, stopping: threading.Event) -> None:
     """One run, from the first frame to the last. Everything that was opened is closed, whatever happens."""
     # Here and not at the top: --help, --list and wrong usage need no OpenCV and no FFmpeg.
+    from app.loading import Loading
     from app.overlay import Overlay
     from app.pipeline import Pipeline
     from app.sinks import Sink
@@ -60,10 +61,17 @@ def run(config: Config, stopping: threading.Event) -> None:
         window: list[Sink] = [] if output.headless else [Window("Live super-resolution", view, actions)]
         order: list[Sink] = [snapshot, *shown, recording] if config.recording.overlay else [snapshot, recording, *shown]
         sinks = [opened(sink) for sink in (*order, *window, figures)]
+        loading = Loading(view, [*shown[1:], *window], auto=config.engine.name == "auto")
         pipeline = Pipeline(
             source,
             lambda size: load(
-                config.engine.name, config.engine.model, size, **config.engine.model_dump(include={"depth", "threads"})
+                config.engine.name,
+                config.engine.model,
+                size,
+                **config.engine.model_dump(exclude={"name", "model"}),
+                scale=stats.spec.scale if stats.spec else 2,
+                without=loading.failed,
+                progress=loading.progress,
             ),
             sinks,
             stats,
@@ -72,6 +80,7 @@ def run(config: Config, stopping: threading.Event) -> None:
             limit=config.run.frames,
             duration=config.run.duration,
             stopping=stopping,
+            loading=loading,
         )
         log.info("from %s", source.name)
         try:
