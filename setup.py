@@ -11,6 +11,7 @@ BASE = [
     "pydantic>=2.5",  # the configuration: types, limits, messages
     "PyYAML>=6",  # its files
     "psutil>=5.9",  # load, memory and temperature on any machine
+    "filelock>=3.12",  # two processes that start at once build an engine once
     "platformdirs>=4",  # where the user's cache folder is
     "linuxpy>=0.20; sys_platform == 'linux'",  # finds cameras and their modes
 ]
@@ -20,6 +21,10 @@ EXTRAS = {
     "opencv": ["opencv-python>=4.8"],  # cameras, the window, drawing
     "triton": ["tritonclient[grpc]>=2.50,<3"],  # frames to a Triton Inference Server
     "jetson": ["jetson-stats>=4.2"],  # power and temperature of a Jetson
+    # TensorRT itself is never among them: JetPack brings its own, which must not be shadowed.
+    "tensorrt": ["pycuda>=2022.2"],  # page-locked memory, streams and events; built against the CUDA that is there
+    "rtx": ["tensorrt-rtx-cu13>=1.4; platform_machine == 'x86_64'"],  # TensorRT for a PC with an RTX card, CUDA 13
+    "nvtx": ["nvtx>=0.2.10"],  # named ranges in Nsight Systems
     "train": [
         "torch==2.13.0",  # the version the shipped models were trained with
         "onnx>=1.16",  # writes the models

@@ -107,6 +107,13 @@ class Engine(Section):
         2, "frames in flight; each more than 2 adds one engine time of latency", ge=1, le=8, metavar="N"
     )
     threads: int | None = option(None, "processor threads for the engine; all by default", ge=1, le=1024, metavar="N")
+    memory: Literal["auto", "copy", "mapped"] = option(
+        "auto",
+        "TensorRT: copy frames to the GPU, or let it read them where they are; auto: mapped where GPU and processor "
+        "share memory, as on a Jetson",
+    )
+    dla: int | None = option(None, "TensorRT: run on this DLA core where the board has one", ge=0, le=7, metavar="N")
+    profile: bool = option(False, "TensorRT: write the time of every layer to the log at the start")
 
     fallback: Annotated[tuple[str, ...], BeforeValidator(parse_names)] = option(
         ("bicubic",),

@@ -23,7 +23,7 @@ def listing() -> Iterator[str]:
         size = model.path.stat().st_size
         yield f"  {model.name:<12} x{model.scale}  {model.precision}  {size / 1024:.0f} KiB  {model.path.name}"
     yield "Engines"
-    chosen = engines.choose("auto")
+    chosen = engines.candidates("auto")[0]
     for name in engines.NAMES:
         why = engines.unavailable(name)
         state = f"not available: {why}" if why else "available, chosen by auto" if name == chosen else "available"

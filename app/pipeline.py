@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
@@ -18,7 +19,7 @@ from app.ring import Ring
 from app.sinks import Sink
 from app.sources import Source
 from app.stats import Stats
-from engines.base import Engine
+from engines.base import Engine, EngineError
 
 log = logging.getLogger(__name__)
 
@@ -39,6 +40,20 @@ class Tag(NamedTuple):
 Load = Callable[[tuple[int, int]], Engine[Tag]]
 
 
+class Loading:
+    """What goes on beside the loading of an engine, which may take minutes. Does nothing; see app.loading."""
+
+    def show(self, frame: Frame | None) -> None:
+        """Called in the main thread every POLL seconds while an engine is being loaded, with the newest frame."""
+
+    def cancel(self) -> None:
+        """The engine is not wanted any more; the load should fail soon."""
+
+    def replace(self, failed: str) -> bool:
+        """An engine has failed while running. True: the next load gives another one."""
+        return False
+
+
 class Pipeline:
     """One run, from the first frame of a source to its end, a stop, a limit or a failure."""
 
@@ -54,8 +69,10 @@ class Pipeline:
         limit: int | None = None,
         duration: float | None = None,
         stopping: threading.Event | None = None,
+        loading: Loading | None = None,
     ) -> None:
-        """`load` makes an engine for an input size; it is called again whenever the size changes.
+        """`load` makes an engine for an input size, in a thread of its own; it is called again whenever the size
+        changes, and when an engine has failed and `loading` knows another.
 
         `lossless`: a full ring blocks the source instead of dropping its oldest frame. `paced`: frames are let go
         at the rate of their positions. The run ends after `limit` pictures, `duration` seconds after the first, or
@@ -68,6 +85,10 @@ class Pipeline:
         self._stopping = stopping or threading.Event()
         self._failure: BaseException | None = None
         self._until: float | None = None
+        self._loading = loading or Loading()
+        self._flying: deque[Frame] = deque()  # submitted and not collected
+        self._again: deque[Frame] = deque()  # what an engine had in it when it failed
+        self._broken: EngineError | None = None  # what the submit thread has met
 
     def stop(self) -> None:
         """End the run soon, from any thread."""
@@ -77,9 +98,16 @@ class Pipeline:
         """Run to the end and close the source. Raises the first exception of any thread; the sinks stay open."""
         capture = self._started(self._capture, "capture")
         try:
-            while (first := self._peek()) is not None:
-                with self._load(first.size) as engine:
-                    self._session(engine)
+            while (first := self._peek()) is not None and (made := self._loaded(first.size)) is not None:
+                try:
+                    with made as engine:
+                        self._session(engine)
+                except EngineError as error:
+                    self._again.extend(self._flying)
+                    self._flying.clear()
+                    if self._stopping.is_set() or not self._loading.replace(made.spec.name):
+                        raise
+                    log.warning("the engine %s has failed, going on with another: %s", made.spec.name, one_line(error))
         finally:
             self.stop()
             self._ring.cancel()
@@ -112,12 +140,48 @@ class Pipeline:
 
     def _peek(self) -> Frame | None:
         """The next frame, left in the ring, whose size decides what engine is loaded; None at the end."""
+        if self._again:
+            return self._again[0]
         while not self._stopping.is_set():
             try:
                 return self._ring.peek(POLL)
             except TimeoutError:
                 self._idle()
         return None
+
+    def _loaded(self, size: tuple[int, int]) -> Engine[Tag] | None:
+        """An engine for `size`; None if the run was stopped meanwhile. The window stays alive."""
+        made: list[Engine[Tag]] = []
+        failed: list[BaseException] = []
+
+        def work() -> None:
+            try:
+                made.append(self._load(size))
+            except BaseException as error:
+                failed.append(error)
+
+        thread = threading.Thread(target=work, name="load", daemon=True)
+        thread.start()
+        while thread.is_alive() and not self._stopping.is_set():
+            thread.join(POLL)
+            self._idle()
+            self._loading.show(self._newest())
+        if self._stopping.is_set():
+            self._loading.cancel()
+            join(thread)
+            for engine in made:
+                with engine:
+                    pass
+            return None
+        if failed:
+            raise failed[0]
+        return made[0]
+
+    def _newest(self) -> Frame | None:
+        try:
+            return self._ring.peek(0)
+        except TimeoutError:
+            return None
 
     def _session(self, engine: Engine[Tag]) -> None:
         """One engine's life: until the end, a stop, or a frame of another size, which is left in the ring."""
@@ -131,6 +195,9 @@ class Pipeline:
             if self._stopping.is_set() or self._failure:
                 self._ring.cancel()
             join(submit)
+        if self._broken is not None:
+            error, self._broken = self._broken, None
+            raise error
 
     def _submit(self, engine: Engine[Tag]) -> None:
         def fits(frame: Frame) -> bool:
@@ -138,10 +205,14 @@ class Pipeline:
 
         try:
             while engine.reserve():
-                frame = self._ring.get(fits)
+                frame = self._again.popleft() if self._again else self._ring.get(fits)
                 if frame is None:
                     break
+                self._flying.append(frame)
                 engine.submit(frame.image, Tag(frame, time.monotonic()))
+        except EngineError as error:
+            self._broken = error
+            engine.cancel()
         except BaseException:
             self.stop()
             raise
@@ -159,6 +230,8 @@ class Pipeline:
                 return
             image, (frame, submitted), busy = done
             self.stats.spec = engine.spec  # of the engine that made this one: another may have stood in
+            self._flying.popleft()
+            self.stats.stage(engine.stages)
             self._hand_on(Picture(image, frame), submitted, busy)
             frame.release()
 
@@ -179,6 +252,10 @@ class Pipeline:
             sink.idle()
         if self._until and time.monotonic() >= self._until:
             self.stop()
+
+
+def one_line(error: Exception) -> str:
+    return " ".join(str(error).split())
 
 
 def join(thread: threading.Thread) -> None:

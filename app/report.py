@@ -48,6 +48,9 @@ class Report:
             f"{spec.input[0]}x{spec.input[1]} -> {spec.output[0]}x{spec.output[1]}   dropped {stats.dropped}",
             f"{spec.network}, {spec.name}, {spec.device}",
         ]
+        if stats.inside:
+            inside = (f"{name} {samples.percentiles(50)[0]:.2f} ms" for name, samples in stats.inside.items())
+            told.insert(2, "   ".join(inside))
         if spec.state:
             told += textwrap.wrap(f"{spec.name} ({spec.state})", WRAP)  # one long line would make all the others small
         power = f"{machine.power:.1f} W" if machine.power is not None else ""

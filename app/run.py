@@ -11,14 +11,12 @@ import traceback
 from collections.abc import Sequence
 from contextlib import ExitStack, closing
 from types import FrameType
-from typing import Any
 
 from app import report
 from app.config import Config, ConfigError
 from app.listing import listing
 from app.options import parse
 from engines.base import UserError
-from engines.slots import Slots
 
 log = logging.getLogger("livesr")
 
@@ -26,6 +24,7 @@ log = logging.getLogger("livesr")
 def run(config: Config, stopping: threading.Event) -> None:
     """One run, from the first frame to the last. Everything that was opened is closed, whatever happens."""
     # Here and not at the top: --help, --list and wrong usage need no OpenCV and no FFmpeg.
+    from app.loading import Loading
     from app.overlay import Overlay
     from app.pipeline import Pipeline
     from app.sinks import Sink
@@ -37,6 +36,8 @@ def run(config: Config, stopping: threading.Event) -> None:
     from app.telemetry import Telemetry
     from app.view import View
     from app.wipe import Wipe
+    from engines import load
+    from engines.connection import Options
 
     wanted, output = config.input, config.output
     stats, view = Stats(), View(compare=output.view == "compare", overlay=output.overlay, fullscreen=output.fullscreen)
@@ -61,9 +62,22 @@ def run(config: Config, stopping: threading.Event) -> None:
         window: list[Sink] = [] if output.headless else [Window("Live super-resolution", view, actions)]
         order: list[Sink] = [snapshot, *shown, recording] if config.recording.overlay else [snapshot, recording, *shown]
         sinks = [opened(sink) for sink in (*order, *window, figures)]
+        loading = Loading(view, [*shown[1:], *window], auto=config.engine.name == "auto")
         pipeline = Pipeline(
             source,
-            lambda size: engine_for(config, size, again=stats.spec is not None),
+            lambda size: load(
+                config.engine.name,
+                config.engine.model,
+                size,
+                **config.engine.model_dump(include={"depth", "threads", "memory", "dla", "profile", "fallback"}),
+                scale=stats.spec.scale if stats.spec else 2,
+                without=loading.failed,
+                progress=loading.progress,
+                options=Options(**dict(config.triton)),
+                patience=config.engine.patience / 1000,
+                # A server that has been there before is waited for.
+                strict=config.engine.start == "strict" and stats.spec is None,
+            ),
             sinks,
             stats,
             lossless=lossless,
@@ -71,6 +85,7 @@ def run(config: Config, stopping: threading.Event) -> None:
             limit=config.run.frames,
             duration=config.run.duration,
             stopping=stopping,
+            loading=loading,
         )
         log.info("from %s", source.name)
         try:
@@ -80,25 +95,6 @@ def run(config: Config, stopping: threading.Event) -> None:
             log.info("%d pictures shown in %.1f s, %.1f fps", stats.shown, stats.seconds, stats.fps())
             if config.run.stats:
                 report.save(config.run.stats, figures.as_dict(recording.facts()))
-
-
-def engine_for(config: Config, size: tuple[int, int], *, again: bool) -> Slots[Any]:
-    """The engine asked for. `again`: it has been there before, so that one that is away is waited for."""
-    from engines import load
-    from engines.connection import Options
-
-    own = config.engine
-    return load(
-        own.name,
-        own.model,
-        size,
-        depth=own.depth,
-        threads=own.threads,
-        options=Options(**dict(config.triton)),
-        fallback=own.fallback,
-        patience=own.patience / 1000,
-        strict=own.start == "strict" and not again,
-    )
 
 
 def stop_on_signals(stopping: threading.Event) -> None:

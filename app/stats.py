@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -47,6 +48,8 @@ class Stats:
         self.engine = Samples()
         """Time the engine worked for one frame alone: queueing behind another frame is not in it."""
         self.stages = {stage: Samples() for stage in STAGES}
+        self.inside: dict[str, Samples] = {}
+        """Stages inside the engine, by the names it gives them."""
         self._recent: deque[float] = deque(maxlen=240)
         self._first = self._last = 0.0
 
@@ -67,6 +70,11 @@ class Stats:
         times = {"decode": frame.decode, "queue": submitted - frame.ready, "engine": busy} | spent
         for stage, seconds in times.items():
             self.stages[stage].add(seconds)
+
+    def stage(self, seconds: Mapping[str, float]) -> None:
+        """Count what an engine tells of its own stages."""
+        for name, spent in seconds.items():
+            self.inside.setdefault(name, Samples()).add(spent)
 
     @property
     def seconds(self) -> float:
@@ -101,6 +109,6 @@ class Stats:
             **size,
             "stages_ms": {
                 stage: dict(zip(("p50", "p99"), samples.percentiles(50, 99), strict=True))
-                for stage, samples in self.stages.items()
+                for stage, samples in (self.stages | self.inside).items()
             },
         }

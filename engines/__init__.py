@@ -6,27 +6,34 @@ load() picks an engine and imports only that one's packages.
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Sequence
+import logging
+from collections.abc import Callable, Collection, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from engines.base import LARGEST, SMALLEST, EngineError
+from engines.base import LARGEST, SMALLEST, EngineError, ModelError
+from engines.progress import Progress
 from engines.slots import Slots
 
 if TYPE_CHECKING:
     from engines.connection import Options
 
+log = logging.getLogger(__name__)
+
 LOCAL = 2.0
 """Seconds of patience with an engine of this machine that stands in for a server."""
 
 NAMES = ("tensorrt", "openvino", "triton", "bicubic")
+"""All engines, in the order in which `auto` tries them."""
 
 
 def unavailable(name: str) -> str | None:
     """Why engine `name` cannot be used here; None if it can. Imports nothing heavy."""
     match name:
         case "tensorrt":
-            return "not part of this version yet"
+            from engines import tensorrt
+
+            return tensorrt.unavailable()
         case "triton":
             there = importlib.util.find_spec("tritonclient") and importlib.util.find_spec("grpc")
             return None if there else "tritonclient is not installed (pip install -e '.[triton]')"
@@ -38,15 +45,19 @@ def unavailable(name: str) -> str | None:
             return "there is no such engine"
 
 
-def choose(name: str) -> str:
-    """The engine that `name` stands for: `auto` is the first of this machine's own. Raises EngineError."""
+def candidates(name: str, without: Collection[str] = ()) -> list[str]:
+    """The engines that `name` stands for, best first: for `auto` all of this machine's that are available and not in
+    `without`.
+
+    Raises EngineError if an engine asked for by its name is not available.
+    """
     if name == "auto":
-        return next(n for n in NAMES if n != "triton" and not unavailable(n))
+        return [n for n in NAMES if n != "triton" and n not in without and not unavailable(n)]
     kind = name.partition("://")[0]
     if why := unavailable(kind):
         usable = ", ".join(n for n in NAMES if not unavailable(n))
         raise EngineError(f"The engine {kind} cannot be used", why, f"Engines that work here: auto, {usable}.")
-    return kind
+    return [] if kind in without else [kind]
 
 
 def load(
@@ -56,7 +67,12 @@ def load(
     *,
     depth: int = 2,
     threads: int | None = None,
+    memory: str = "auto",
+    dla: int | None = None,
+    profile: bool = False,
     scale: int = 2,
+    without: Collection[str] = (),
+    progress: Progress | None = None,
     options: Options | None = None,
     fallback: Sequence[str] = (),
     patience: float = 0.25,
@@ -64,45 +80,70 @@ def load(
 ) -> Slots[Any]:
     """An engine ready for inputs of `size` (width, height); the caller closes it, best by `with`.
 
-    `model` is a name or a path (engines.catalog.find); `threads` of the CPU, None for all; `scale` is for the
-    bicubic engine, which has no model. `options` are for triton://HOST:PORT/MODEL, and so is the rest: with a
-    `fallback` the picture goes on when the server does not answer within `patience` seconds, by the engines named
-    there and bicubic; unless `strict`, also when there is no server at the start. Raises EngineError.
+    `name` is one of NAMES, or auto: the first that can be had, leaving out those in `without`. `model` is a name or a
+    path (engines.catalog.find); `depth`: frames in flight; `threads` of the CPU, None for all; `memory`, `dla` and
+    `profile` are for TensorRT (app.config says what they mean); `scale` is for the bicubic engine, which has no
+    model; `progress` is told of a load that takes long, and can end it. `options` are for triton://HOST:PORT/MODEL,
+    and so is the rest: with a `fallback` the picture goes on when the server does not answer within `patience`
+    seconds, by the engines named there and bicubic; unless `strict`, also when there is no server at the start.
+    Raises EngineError, ModelError.
     """
     if not (SMALLEST[0] <= size[0] <= LARGEST[0] and SMALLEST[1] <= size[1] <= LARGEST[1]):
-        raise EngineError(
+        raise ModelError(
             f"A picture of {size[0]}x{size[1]} cannot be upscaled",
             f"sizes from {SMALLEST[0]}x{SMALLEST[1]} to {LARGEST[0]}x{LARGEST[1]} can",
             "Ask the camera for another size with --size, or scale the file first.",
         )
-    match choose(name):
-        case "openvino":
-            from engines import openvino
 
-            return openvino.load(model, size, depth=depth, threads=threads)
-        case "triton":
-            from engines import connection, standby, triton
+    def triton_engine() -> Slots[Any]:
+        from engines import connection, standby, triton
 
-            address = connection.parse(name)
-            own = options or connection.Options()
-            if not fallback:
-                return triton.load(name, size, depth=depth, options=own, patience=None)
-            # A local engine may be slow, and is not less wanted for it; one that hangs is given up all the same.
-            choices = [
-                standby.Choice(
-                    str(address),
-                    lambda: triton.load(name, size, depth=depth, options=own, patience=patience),
-                    patience,
-                ),
-                *(
-                    standby.Choice(other, partial(load, other, model, size, depth=depth, threads=threads), LOCAL)
-                    for other in fallback
-                    if other != "bicubic"  # it is what Standby itself goes on with
-                ),
-            ]
-            known = None if strict else address.scale
-            return standby.Standby(choices, size, scale=known, depth=depth)
-        case _:
-            from engines import bicubic
+        address, own = connection.parse(name), options or connection.Options()
+        if not fallback:
+            return triton.load(name, size, depth=depth, options=own, patience=None)
+        server = partial(triton.load, name, size, depth=depth, options=own, patience=patience)
+        # An engine of this machine may be slow, and is not less wanted for it; one that hangs is given up all the same.
+        more: dict[str, Any] = {"depth": depth, "threads": threads, "memory": memory, "dla": dla}
+        others = [
+            standby.Choice(other, partial(load, other, model, size, **more), LOCAL)
+            for other in fallback
+            if other != "bicubic"  # it is what Standby itself goes on with
+        ]
+        known = None if strict else address.scale
+        return standby.Standby(
+            [standby.Choice(str(address), server, patience), *others], size, scale=known, depth=depth
+        )
 
-            return bicubic.load(size, scale=scale, depth=depth)
+    def tensorrt_engine() -> Slots[Any]:
+        from engines import tensorrt
+
+        own: dict[str, Any] = {"memory": memory, "dla": dla, "profile": profile, "progress": progress}
+        return tensorrt.load(model, size, depth=depth, **own)
+
+    def openvino_engine() -> Slots[Any]:
+        from engines import openvino
+
+        return openvino.load(model, size, depth=depth, threads=threads)
+
+    def bicubic_engine() -> Slots[Any]:
+        from engines import bicubic
+
+        return bicubic.load(size, scale=scale, depth=depth)
+
+    loaders: dict[str, Callable[[], Slots[Any]]] = {
+        "tensorrt": tensorrt_engine,
+        "openvino": openvino_engine,
+        "triton": triton_engine,
+        "bicubic": bicubic_engine,
+    }
+    names = candidates(name, without)
+    for kind in names:
+        try:
+            return loaders[kind]()
+        except ModelError:
+            raise
+        except EngineError as error:
+            if kind == names[-1] or (progress is not None and progress.cancelled):
+                raise
+            log.warning("the engine %s fails, trying the next: %s", kind, " ".join(str(error).split()))
+    raise EngineError("No engine is left", f"failed or not available: {', '.join(NAMES)}", "--list says why.")

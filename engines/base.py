@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
@@ -30,6 +31,10 @@ class UserError(Exception):
 
 class EngineError(UserError):
     """An engine cannot be had, refuses a model or a size, or has failed while running."""
+
+
+class ModelError(EngineError):
+    """The model or the size asked for is at fault, so that no other engine would do better."""
 
 
 @dataclass(frozen=True)
@@ -86,6 +91,10 @@ class Engine(Protocol[T]):
 
     spec: Spec
     """What made the picture collected last; before the first, what will."""
+
+    @property
+    def stages(self) -> Mapping[str, float]:
+        """Seconds that the engine's own stages took for a frame collected of late, by name; empty if it knows none."""
 
     def reserve(self) -> bool:
         """Block until a slot is free. False: cancelled, nothing may be submitted."""

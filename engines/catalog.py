@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from engines.base import EngineError
+from engines.base import ModelError
 
 FOLDER = Path(__file__).parent / "models"
 
@@ -45,11 +45,11 @@ def find(name: str, precisions: Sequence[str] = ("fp32",)) -> Path:
     """The file of a model given as NAME, NAME-xS, NAME-xS-PRECISION or a path.
 
     Where the name leaves it open, the smallest scale, then the first of `precisions`, which an engine gives in the
-    order of its liking, wins. Raises EngineError naming what there is.
+    order of its liking, wins. Raises ModelError naming what there is.
     """
     if name.endswith(".onnx") or "/" in name:
         if not Path(name).is_file():
-            raise EngineError(
+            raise ModelError(
                 f"There is no model file {name}",
                 f"looked in {Path(name).absolute().parent}",
                 "Give the path of an .onnx file, or a name from --list.",
@@ -65,7 +65,7 @@ def find(name: str, precisions: Sequence[str] = ("fp32",)) -> Path:
         return min(fitting, key=rank).path
     names = sorted({m.name for m in models})
     near = difflib.get_close_matches(name, [known for m in models for known in m.names], 1)
-    raise EngineError(
+    raise ModelError(
         f"There is no model called {name}",
         f"shipped are: {', '.join(names)}",
         f"Did you mean {near[0]}?" if near else "Give one of these, or the path of an .onnx file.",

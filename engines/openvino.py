@@ -13,12 +13,11 @@ from openvino.frontend import FrontEndManager
 from platformdirs import user_cache_path
 
 from engines import catalog
-from engines.base import EngineError, Image, Spec
+from engines.base import EngineError, Image, ModelError, Spec
+from engines.contract import refused, scale_between
 from engines.slots import Slots
 
 log = logging.getLogger(__name__)
-
-LARGEST_SCALE = 8
 
 WARM_UP = 60.0
 """Seconds that a slot's first inference may take."""
@@ -73,46 +72,31 @@ def read(path: Path) -> ov.Model:
     try:
         return onnx.convert(onnx.load(path))
     except Exception as error:  # the reader's own exceptions share no other base
-        raise EngineError(
+        raise ModelError(
             f"{path} is not an ONNX model", first_line(error), "Give an .onnx file, or a name from --list."
         ) from error
 
 
 def fit(model: ov.Model, path: Path, size: tuple[int, int]) -> int:
-    """Give `model` its static shape for inputs of `size`; returns its scale. Raises EngineError.
-
-    The contract: one input uint8 [1, H, W, 3], one output uint8 [1, s*H, s*W, 3], s a whole number.
-    """
-
-    def refuse(facts: str) -> EngineError:
-        return EngineError(
-            f"{path} is not an upscaling model this program can run",
-            facts,
-            "It takes one picture, uint8 [1, H, W, 3] BGR, and gives one, uint8 [1, s*H, s*W, 3].",
-        )
-
+    """Give `model` its static shape for inputs of `size`; returns its scale. Raises ModelError (engines.contract)."""
     for kind, ports in (("input", model.inputs), ("output", model.outputs)):
         if len(ports) != 1:
-            raise refuse(f"it has {len(ports)} {kind}s")
+            raise refused(path, f"it has {len(ports)} {kind}s")
         if ports[0].element_type != ov.Type.u8 or len(ports[0].partial_shape) != 4:
-            raise refuse(f"its {kind} is {ports[0].element_type.to_string()} {ports[0].partial_shape}")
+            raise refused(path, f"its {kind} is {ports[0].element_type.to_string()} {ports[0].partial_shape}")
     width, height = size
     given, wanted = model.input().partial_shape, ov.PartialShape([1, height, width, 3])
     # reshape() alone would force another layout or size on a model that was made for one.
     if not given.compatible(wanted):
-        raise refuse(f"its input is {given}, which cannot be {wanted}")
+        raise refused(path, f"its input is {given}, which cannot be {wanted}")
     try:
         model.reshape(wanted)
     except RuntimeError as error:
-        raise refuse(f"with an input of {wanted} it makes no sense: {first_line(error)}") from None
+        raise refused(path, f"with an input of {wanted} it makes no sense: {first_line(error)}") from None
     output = model.output().partial_shape
     if output.is_dynamic or output[0].get_length() != 1 or output[3].get_length() != 3:
-        raise refuse(f"its output is {output}")
-    out_height, out_width = output[1].get_length(), output[2].get_length()
-    scale: int = out_height // height
-    if not 1 <= scale <= LARGEST_SCALE or (out_width, out_height) != (scale * width, scale * height):
-        raise refuse(f"it makes {out_width}x{out_height} of {width}x{height}, which is no whole number of times larger")
-    return scale
+        raise refused(path, f"its output is {output}")
+    return scale_between(path, size, (output[2].get_length(), output[1].get_length()))
 
 
 def compile_model(core: ov.Core, model: ov.Model, threads: int | None) -> ov.CompiledModel:

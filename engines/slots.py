@@ -6,7 +6,7 @@ import contextlib
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Generic
 
 from engines.base import EngineError, Image, Slot, Spec, T
@@ -33,6 +33,12 @@ class Slots(Generic[T]):
         self._change = threading.Condition()
         self._finished = self._cancelled = self._launching = False
         self._last_done = 0.0
+
+    @property
+    def stages(self) -> Mapping[str, float]:
+        """What the slot collected last tells of its own stages, if it tells anything. For the collector's thread."""
+        stages: Mapping[str, float] = getattr(self._lent, "stages", {})
+        return stages
 
     def reserve(self) -> bool:
         with self._change:

@@ -30,6 +30,14 @@ install_opencv() {
     fail "No OpenCV starts on this machine."
 }
 
+# On a Jetson only. Compiled here, against JetPack's CUDA; without it the program runs, on OpenVINO.
+install_pycuda() {
+    PATH="/usr/local/cuda/bin:$PATH" .venv/bin/python -m pip install --quiet --disable-pip-version-check \
+        -e .[tensorrt] "$@" && return
+    echo "pycuda could not be built, so TensorRT is not used: sudo apt install nvidia-jetpack python3-dev g++," \
+        "then rm .venv/installed-* and start again." >&2
+}
+
 # prepare [EXTRA]: a .venv with the project and its extra, installed anew when setup.py or the extra changes.
 prepare() {
     local extra=${1:-} jetson=() pins=() mark
@@ -52,6 +60,7 @@ prepare() {
         .venv/bin/python -m pip install --quiet --disable-pip-version-check -e ".${extra:+[$extra]}" "${pins[@]}" ||
             fail "The installation failed; pip's words are above." "  Is the machine online?"
         .venv/bin/python -c 'import cv2' 2>/dev/null || install_opencv "${pins[@]}"
+        if [ ${#jetson[@]} -gt 0 ]; then install_pycuda "${pins[@]}"; fi
         echo "$mark" >".venv/installed-${1:-base}"
     fi
 }

@@ -19,9 +19,10 @@ MODULES = sorted(
 
 WITHOUT = """
 import importlib, sys
+absent = {"tensorrt", "tensorrt_rtx", "pycuda", "nvtx", "tritonclient", "jtop", "torch", "onnx"}
 class Absent:
     def find_spec(self, name, path=None, target=None):
-        if name.split(".")[0] in {"tensorrt", "tensorrt_rtx", "pycuda", "tritonclient", "jtop", "torch", "onnx"}:
+        if name.split(".")[0] in absent:
             raise ModuleNotFoundError(name)
 sys.meta_path.insert(0, Absent())
 for name in sys.argv[1:]:
@@ -59,3 +60,13 @@ def test_imports_run_one_way(name: str) -> None:
     if name in ("app.frame", "app.ring", "app.stats", "app.pipeline"):
         concrete = {m for m in imported(path) if m.startswith(("app.sources.", "app.sinks.", "engines.open", "cv2"))}
         assert not concrete
+
+
+@pytest.mark.parametrize("name", [*MODULES, *(f"scripts.{path.stem}" for path in (ROOT / "scripts").glob("*.py"))])
+def test_one_file_imports_tensorrt_and_pycuda(name: str) -> None:
+    path = ROOT / Path(*name.split("."))
+    path = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+    sdks = {"tensorrt", "tensorrt_rtx", "tensorrt_bindings", "pycuda"}
+    used = {module for module in imported(path) if module.split(".")[0] in sdks}
+    used |= {word for word in ("import_module(", "__import__(") if word in path.read_text()}
+    assert name == "engines.tensorrt" or not used

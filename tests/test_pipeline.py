@@ -11,9 +11,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+import app.loading
 from app.frame import Buffers, Frame, Picture
-from app.pipeline import Pipeline
+from app.pipeline import Loading, Pipeline
 from app.stats import Stats
+from app.view import View
 from engines import bicubic
 from engines.base import EngineError
 from engines.slots import Slots
@@ -188,6 +190,132 @@ def test_a_failing_engine_fails_the_run(where: str) -> None:
     with pytest.raises(EngineError, match="driver"):
         Pipeline(Numbered(10**6), broken, [Keep()], Stats(), lossless=True).run()
     assert threading.active_count() == before
+
+
+class Spare(Loading):
+    """Lets `count` failed engines be replaced, and keeps what it was shown."""
+
+    def __init__(self, count: int = 0) -> None:
+        self.count, self.failed, self.shown, self.cancelled = count, list[str](), 0, threading.Event()
+
+    def show(self, frame: Frame | None) -> None:
+        self.shown += frame is not None
+
+    def cancel(self) -> None:
+        self.cancelled.set()
+
+    def replace(self, failed: str) -> bool:
+        self.failed.append(failed)
+        return len(self.failed) <= self.count
+
+
+@pytest.mark.parametrize("where", ["launch", "wait"])
+def test_a_failed_engine_is_replaced_and_its_frames_are_not_lost(where: str) -> None:
+    class Slot(bicubic.BicubicSlot):
+        launched = waited = 0
+
+        def launch(self, image: Any) -> None:
+            Slot.launched += 1
+            if where == "launch" and Slot.launched % 20 == 9:
+                raise EngineError("the driver is gone")
+            super().launch(image)
+
+        def wait(self, timeout: float) -> Any:
+            Slot.waited += 1
+            if where == "wait" and Slot.waited % 20 == 9:
+                raise EngineError("the driver is gone")
+            return super().wait(timeout)
+
+    def made(size: tuple[int, int]) -> Slots[Any]:
+        return Slots(load(size).spec, [Slot(size, 2), Slot(size, 2)])
+
+    keep, spare, before = Keep(), Spare(3), threading.active_count()
+    Pipeline(Numbered(60), made, [keep], Stats(), lossless=True, loading=spare).run()
+    assert keep.seen == [(i, (64, 48), i) for i in range(60)]
+    assert 1 < len(spare.failed) <= 3 and set(spare.failed) == {"bicubic"}
+    assert threading.active_count() == before
+    with pytest.raises(EngineError, match="driver"):
+        Pipeline(Numbered(10**6), made, [keep], Stats(), lossless=True, loading=Spare(1)).run()
+
+
+def test_while_an_engine_is_built_the_window_lives_and_a_stop_ends_it() -> None:
+    class Window(Keep):
+        visits = 0
+
+        def idle(self) -> None:
+            self.visits += 1
+
+    window, spare, before = Window(), Spare(), threading.active_count()
+
+    def slow(size: tuple[int, int]) -> Slots[Any]:
+        assert spare.cancelled.wait(20)
+        raise EngineError("Loading the engine was stopped")
+
+    pipeline = Pipeline(Numbered(10, period=0.01), slow, [window], Stats(), lossless=False, loading=spare)
+    threading.Timer(0.4, pipeline.stop).start()
+    pipeline.run()
+    assert spare.cancelled.is_set() and window.visits >= 5 and spare.shown >= 5 and not window.seen
+    assert threading.active_count() == before
+
+
+def test_an_engine_that_comes_after_the_stop_is_closed() -> None:
+    spare, closed = Spare(), threading.Event()
+
+    def late(size: tuple[int, int]) -> Slots[Any]:
+        assert spare.cancelled.wait(20)
+        return Slots(load(size).spec, [], close=closed.set)
+
+    pipeline = Pipeline(Numbered(10), late, [], Stats(), lossless=True, loading=spare)
+    threading.Timer(0.1, pipeline.stop).start()
+    pipeline.run()
+    assert closed.is_set()
+
+
+def test_what_is_shown_while_an_engine_is_built() -> None:
+    shown = list[tuple[tuple[int, int], str]]()
+    view = View()
+
+    class Window(Keep):
+        def write(self, picture: Picture) -> None:
+            shown.append(((picture.image.shape[1], picture.image.shape[0]), view.notice))
+
+    window = Window()
+    loading = app.loading.Loading(view, [window], auto=True)
+
+    def slow(size: tuple[int, int]) -> Slots[Any]:
+        if shown:
+            return load(size)
+        with loading.progress.work("building the engine for fast-x2 at 32x24", last=94.0):
+            loading.progress.stage("Timing tactics 2/3")
+            until = time.monotonic() + 20
+            while not shown and time.monotonic() < until:
+                time.sleep(0.01)
+        return load(size)
+
+    keep = Keep()
+    Pipeline(Numbered(5), slow, [keep], Stats(), lossless=True, loading=loading).run()
+    assert shown[0] == (
+        (64, 48),
+        "building the engine for fast-x2 at 32x24: Timing tactics 2/3, 0 s (last time 94 s)",
+    )
+    assert len(keep.seen) == 5  # what keeps pictures got only upscaled ones
+    loading.cancel()
+    assert loading.progress.cancelled
+    assert loading.replace("tensorrt") and loading.failed == {"tensorrt"}
+    assert not app.loading.Loading(view, [], auto=False).replace("tensorrt")
+
+
+def test_stages_inside_the_engine_are_counted() -> None:
+    class Slot(bicubic.BicubicSlot):
+        stages = {"copy in": 0.001, "inference": 0.004}  # noqa: RUF012 (read only)
+
+    def made(size: tuple[int, int]) -> Slots[Any]:
+        return Slots(load(size).spec, [Slot(size, 2), Slot(size, 2)])
+
+    stats = Stats()
+    Pipeline(Numbered(10), made, [Keep()], stats, lossless=True).run()
+    assert stats.as_dict()["stages_ms"]["inference"] == {"p50": 4.0, "p99": 4.0}
+    assert "decode" in stats.as_dict()["stages_ms"]
 
 
 def test_idle_sinks_are_visited_while_nothing_comes() -> None:

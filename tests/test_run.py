@@ -28,7 +28,7 @@ def start(*arguments: object, **environment: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, "-m", "app.run", *map(str, arguments)],
         cwd=ROOT,
-        env=kept | environment,
+        env=kept | {"CUDA_VISIBLE_DEVICES": ""} | environment,  # the same everywhere
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -211,7 +211,7 @@ MISTAKES: dict[str, tuple[list[str], int, list[str]]] = {
     "yaml type": (["--config", "{tmp}/type.yaml"], 2, ["input.fps", "'fast'"]),
     "option typo": (["--sorce", "demo"], 2, ["Did you mean --source?"]),
     "no such engine": (["--engine", "tensort"], 2, ["did you mean tensorrt?"]),
-    "tensorrt": (["--engine", "tensorrt"], 1, ["tensorrt cannot be used", "not part of this version"]),
+    "tensorrt": (["--engine", "tensorrt"], 1, ["tensorrt cannot be used", "Engines that work here"]),
     "triton": (
         ["--engine", "triton"],
         1,

@@ -1,0 +1,48 @@
+"""Loading: what is seen while an engine is being built, and which engines have failed."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+import numpy as np
+
+from app import pipeline
+from app.frame import Frame, Picture
+from app.sinks import Sink
+from app.view import View
+from engines.bicubic import enlarge
+from engines.progress import Progress
+
+PERIOD = 0.1
+"""Seconds between two pictures while there is no engine."""
+
+
+class Loading(pipeline.Loading):
+    """Shows the source's own picture, enlarged by interpolation, with what the engine's builder says."""
+
+    def __init__(self, view: View, sinks: Sequence[Sink], *, auto: bool) -> None:
+        """`sinks`: those that show and do not keep, none without a window; `auto`: there are engines to go on with."""
+        self.progress = Progress()
+        self.failed: set[str] = set()
+        self._view, self._sinks, self._auto = view, sinks, auto
+        self._due = 0.0
+
+    def show(self, frame: Frame | None) -> None:
+        told = str(self.progress)
+        if not told or frame is None or time.monotonic() < self._due:
+            return
+        self._due = time.monotonic() + PERIOD
+        self._view.say(told)
+        # A live source may fill the frame anew while it is read: a torn picture for a tenth of a second.
+        width, height = frame.size
+        picture = Picture(enlarge(frame.image, np.empty((2 * height, 2 * width, 3), np.uint8)), frame)
+        for sink in self._sinks:
+            sink.write(picture)
+
+    def cancel(self) -> None:
+        self.progress.cancel()
+
+    def replace(self, failed: str) -> bool:
+        self.failed.add(failed)
+        return self._auto

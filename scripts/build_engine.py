@@ -1,0 +1,136 @@
+#!/usr/bin/env python3
+"""Build TensorRT engines before they are needed, list and prune them.
+
+  python scripts/build_engine.py                           the default model at the usual sizes, for the GPU here
+  python scripts/build_engine.py --model fast --size 640x360 --size 1280x720
+  python scripts/build_engine.py --ahead 8.6 --ahead 12.0  with TensorRT-RTX, for GPUs that need not be here
+  python scripts/build_engine.py --list                    what is kept
+  python scripts/build_engine.py --prune                   delete what cannot be used here any more
+
+A build takes minutes on a Jetson and is kept in the user's cache folder, where the program looks for it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import concurrent.futures
+import itertools
+import logging
+import sys
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+import engines
+from engines import catalog, libcuda, tensorrt
+from engines.base import EngineError, UserError
+from engines.plans import Key, Plans, digest
+from engines.progress import Progress
+
+SIZES = ("640x360", "1280x720", "1920x1080")
+POLL = 0.2
+"""Seconds between two looks at whether Ctrl-C was pressed."""
+
+
+def size_of(text: str) -> tuple[int, int]:
+    """(640, 360) of "640x360"."""
+    width, _, height = text.lower().partition("x")
+    if not (width.isdecimal() and height.isdecimal()):
+        raise argparse.ArgumentTypeError(f"a size is written WIDTHxHEIGHT, not {text}")
+    return int(width), int(height)
+
+
+def listing(plans: Plans) -> list[str]:
+    """A line for every plan."""
+    lines = []
+    for entry in plans.entries():
+        key = entry.key
+        built = time.strftime("%Y-%m-%d %H:%M", time.localtime(entry.built))
+        what = f"{key.model:<18} {key.size:<10} {key.sdk}, {key.gpu}{', ' + key.options if key.options else ''}"
+        lines.append(
+            f"{what}\n  {entry.bytes / 2**20:.1f} MiB, built {built} in {entry.seconds:.0f} s, {entry.path.name}"
+        )
+    return lines or [f"No plans in {plans.folder}."]
+
+
+def usable() -> Callable[[Key], bool]:
+    """Whether a plan can be used here: by its model, and by TensorRT and GPU as far as they are here."""
+    sums = {model.path.stem: digest(model.path.read_bytes()) for model in catalog.shipped()}
+    sdk = gpu = None
+    try:
+        sdk = tensorrt.sdk_name()
+        if libcuda.missing() is None:
+            device = tensorrt.device()
+            gpu = tensorrt.gpu_name(device.name, device.capability)
+    except EngineError as error:
+        print(f"TensorRT and GPU are not compared: {error.problem}", file=sys.stderr)
+
+    def keep(key: Key) -> bool:
+        same = sums.get(key.model, key.checksum) == key.checksum  # a model of the user's own is not known here
+        return same and sdk in (None, key.sdk) and gpu in (None, key.gpu)
+
+    return keep
+
+
+def build_one(model: str, size: tuple[int, int], dla: int | None, progress: Progress) -> str:
+    """Build for the GPU here; returns a line about it. Raises EngineError."""
+    # Loaded and run once, so that it is known to work and not only to exist.
+    with engines.load("tensorrt", model, size, depth=1, dla=dla, progress=progress) as engine:
+        return str(engine.spec)
+
+
+def build_ahead(model: str, size: tuple[int, int], capability: str, plans: Plans, progress: Progress) -> str:
+    """Build for a GPU that need not be here; returns a line about it. Raises EngineError."""
+    file = catalog.find(model, tensorrt.PRECISIONS)
+    path, plan = tensorrt.build_ahead(file, size, capability, plans, progress)
+    return f"{file.stem} {plan.precision} at {size[0]}x{size[1]} for compute capability {capability}: {path}"
+
+
+def interruptible(work: Callable[[Progress], str]) -> str:
+    """What `work` returns. It runs in a thread of its own, because Ctrl-C does not reach one that is in TensorRT."""
+    progress = Progress()
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        job = pool.submit(work, progress)
+        while True:
+            try:
+                return job.result(POLL)
+            except concurrent.futures.TimeoutError:  # the builtin one only since Python 3.11
+                continue
+            except KeyboardInterrupt:
+                progress.cancel()
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", action="append", help="a name or an .onnx file; again for more [fast]")
+    parser.add_argument("--size", action="append", type=size_of, metavar="WxH", help=f"input; again for more {SIZES}")
+    parser.add_argument("--ahead", action="append", metavar="CC", help="compute capability to build for, such as 8.6")
+    parser.add_argument("--dla", type=int, metavar="N", help="build for this DLA core of the board")
+    parser.add_argument("--list", action="store_true", help="show what is kept, and end")
+    parser.add_argument("--prune", action="store_true", help="delete what cannot be used here, and end")
+    parser.add_argument("--folder", type=Path, metavar="DIR", help="where --ahead, --list and --prune look [the cache]")
+    options = parser.parse_args(arguments)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S", stream=sys.stderr)
+    plans = Plans(options.folder)
+    try:
+        if options.list:
+            print(*listing(plans), sep="\n")
+        elif options.prune:
+            gone = plans.prune(usable())
+            print(*(f"deleted {path.name}" for path in gone), f"{len(plans.entries())} kept", sep="\n")
+        else:
+            sizes = options.size or [size_of(text) for text in SIZES]
+            for model, size in itertools.product(options.model or ["fast"], sizes):
+                works = [partial(build_ahead, model, size, cc, plans) for cc in options.ahead or ()]
+                for work in works or [partial(build_one, model, size, options.dla)]:
+                    print(interruptible(work), flush=True)
+    except UserError as error:
+        print(f"Error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,161 @@
+#!/usr/bin/env python3
+"""What each Jetson should reach with each shipped model, predicted: python scripts/roofline.py [--write FILE.md]
+
+The roofline model (Williams, Waterman, Patterson, CACM 52(4), 2009), one convolution after the other:
+    time = sum over convolutions of max(operations / peak rate, bytes / bandwidth)
+A convolution reads its input once and writes its output once, with channels filled up to what a tensor core takes
+(16, of int8 32); everything between two convolutions is fused into them; the frame is read and the result written
+once more. Nothing is measured here: launch times, clocks that fall, memory shared with camera and screen make it
+slower, caches that hold a whole layer make it faster.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import onnx
+from onnx import TensorProto
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+from engines import catalog
+
+SIZES = {"360p": (640, 360), "720p": (1280, 720), "1080p": (1920, 1080)}
+BEGIN, END = "<!-- scripts/roofline.py begins -->", "<!-- scripts/roofline.py ends -->"
+
+
+@dataclass(frozen=True)
+class Board:
+    """Published figures: dense tensor rate in 10^12 operations a second, memory in 10^9 bytes a second."""
+
+    name: str
+    fp16: float
+    bandwidth: float
+    source: str
+
+    def peak(self, precision: str) -> float:
+        """Operations a second. int8 is twice fp16; fp32 runs as TF32, at half of it."""
+        return self.fp16 * 1e12 * {"int8": 2.0, "fp16": 1.0, "fp32": 0.5}[precision]
+
+
+BOARDS = [
+    Board(
+        "Orin Nano Super 8 GB",
+        17,
+        102,
+        "17 TFLOPS dense fp16, 102 GB/s: NVIDIA, Jetson Orin Nano Developer Kit Gets a Super Boost (2024)",
+    ),
+    Board(
+        "Orin NX 16 GB",
+        19.2,
+        102.4,
+        "8 multiprocessors at 1.173 GHz in MAXN_SUPER, 2,048 fp16 operations a clock each (77 of the published 157 "
+        "sparse int8 TOPS; 80 are the DLAs'), 102.4 GB/s: NVIDIA, Jetson Orin NX Series data sheet",
+    ),
+    Board(
+        "AGX Orin 64 GB",
+        42.5,
+        204.8,
+        "170 sparse int8 TOPS of the GPU, a quarter of it dense fp16, 204.8 GB/s: NVIDIA, Jetson AGX Orin Series "
+        "Technical Brief 1.2",
+    ),
+    Board(
+        "AGX Thor (T5000)",
+        258.75,
+        273,
+        "2,070 sparse fp4 TFLOPS, an eighth of it dense fp16, 273 GB/s: NVIDIA, Jetson Thor Series Modules data sheet",
+    ),
+]
+
+
+@dataclass(frozen=True)
+class Convolution:
+    """What one convolution costs for each pixel of the input frame."""
+
+    operations: float
+    inputs: int
+    outputs: int
+
+
+def filled(channels: int, precision: str) -> int:
+    """Channels as they lie in memory."""
+    step = 32 if precision == "int8" else 16
+    return -(-channels // step) * step
+
+
+def convolutions(path: Path, precision: str) -> list[Convolution]:
+    """The convolutions of a shipped model; all run at the input's resolution."""
+    model = onnx.load(path)
+    shapes = {one.name: tuple(one.dims) for one in model.graph.initializer}
+    by_output = {node.output[0]: node for node in model.graph.node}
+    found = []
+    for node in model.graph.node:
+        if node.op_type == "Conv":
+            weight = node.input[1]
+            while weight not in shapes:  # behind its quantisation
+                weight = by_output[weight].input[0]
+            outputs, inputs, height, width = shapes[weight]
+            inputs, outputs = filled(inputs, precision), filled(outputs, precision)
+            found.append(Convolution(2.0 * height * width * inputs * outputs, inputs, outputs))
+    return found
+
+
+def precision_of(path: Path) -> str:
+    """int8, fp16 or fp32, read off the graph."""
+    nodes = onnx.load(path).graph.node
+    if any(node.op_type == "QuantizeLinear" for node in nodes):
+        return "int8"
+    casts = [a.i for node in nodes if node.op_type == "Cast" for a in node.attribute if a.name == "to"]
+    return "fp16" if TensorProto.FLOAT16 in casts else "fp32"
+
+
+def seconds(board: Board, path: Path, scale: int, size: tuple[int, int]) -> tuple[float, bool]:
+    """Time of one frame, and whether memory is what limits it."""
+    precision, pixels = precision_of(path), size[0] * size[1]
+    item = {"int8": 1, "fp16": 2, "fp32": 4}[precision]
+    computing = moving = whole = 0.0
+    for one in convolutions(path, precision):
+        compute = pixels * one.operations / board.peak(precision)
+        move = pixels * item * (one.inputs + one.outputs) / (board.bandwidth * 1e9)
+        whole += max(compute, move)
+        computing, moving = computing + compute, moving + move
+    frames = 3 * pixels * (1 + scale**2) / (board.bandwidth * 1e9)
+    return whole + frames, moving + frames > computing
+
+
+def table() -> str:
+    """The table in Markdown, its sources below."""
+    lines = ["| board | model | precision | " + " | ".join(f"{name}, ms (fps)" for name in SIZES) + " | limit | |"]
+    lines += ["|---|---|---|" + "---:|" * len(SIZES) + "---|---|"]
+    for board in BOARDS:
+        for model in catalog.shipped():
+            cells, bound = [], False
+            for size in SIZES.values():
+                time, bound = seconds(board, model.path, model.scale, size)
+                cells.append(f"{time * 1000:.2f} ({1 / time:.0f})")
+            limit = "memory" if bound else "arithmetic"
+            row = [board.name, f"{model.name}-x{model.scale}", precision_of(model.path), *cells, limit, "*predicted*"]
+            lines.append("| " + " | ".join(row) + " |")
+    return "\n".join([*lines, "", *(f"- {board.name}: {board.source}." for board in BOARDS)]) + "\n"
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--write", type=Path, metavar="FILE.md", help="put the table between the marks in this file")
+    options = parser.parse_args(arguments)
+    if options.write is None:
+        print(table(), end="")
+        return 0
+    text = options.write.read_text(encoding="utf-8")
+    if BEGIN not in text or END not in text:
+        print(f"Error: {options.write} has no marks {BEGIN} and {END}", file=sys.stderr)
+        return 1
+    before, after = text.split(BEGIN)[0], text.split(END)[1]
+    options.write.write_text(f"{before}{BEGIN}\n{table()}{END}{after}", encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
