@@ -20,6 +20,7 @@ import statistics
 import sys
 import time
 from collections import deque
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -220,26 +221,26 @@ def table(model: Model, picture: tuple[int, int], scale: int, link: float) -> st
     return "\n".join(lines)
 
 
-def check(counts: list[int], fps: list[float], picture: tuple[int, int], seconds: float) -> str:
+def check(counts: list[int], fps: list[float], picture: tuple[int, int], seconds: float) -> Iterator[str]:
     """Simulated and measured, for fleets of so many cameras at these rates against a real server on this machine."""
     from scripts.fleet import MODEL, Fleet, drive, served
 
-    lines = [f"{'cameras':>8}{'fps':>6} |{'total fps':>16} |{'p50 ms':>16} |{'p99 ms':>16} |{'dropped':>18}"]
-    lines.append(f"{'':>14} |" + " |".join([f"{'sim':>8}{'real':>8}"] * 3) + f" |{'sim':>9}{'real':>9}")
     with served(picture) as server:
         address = f"triton://{server.address}/{MODEL}"
         fixed, each = service(address, picture, "fast")
+        yield f"service measured: {fixed * 1000:.2f} + {each * 1000:.2f} n ms"
+        yield f"{'cameras':>8}{'fps':>6} |{'total fps':>16} |{'p50 ms':>16} |{'p99 ms':>16} |{'dropped':>18}"
+        yield f"{'':>14} |" + " |".join([f"{'sim':>8}{'real':>8}"] * 3) + f" |{'sim':>9}{'real':>9}"
         for count, rate in itertools.product(counts, fps):
             real = drive(Fleet(count, address, picture, rate, seconds))
             model = Model(count, rate, fixed, each, batch=1, gather=0.0)
             guess = simulate(model)
             p50, p99 = (statistics.median(camera[key] for camera in real.cameras) for key in ("p50", "p99"))
             lost = real.total("dropped") / (count * rate * seconds)
-            lines.append(
+            yield (
                 f"{count:>8}{rate:>6g} |{guess.fps:>8.1f}{real.total('fps'):>8.1f} |{guess.p50:>8.1f}{p50:>8.1f} |"
                 f"{guess.p99:>8.1f}{p99:>8.1f} |{guess.dropped:>9.1%}{lost:>9.1%}"
             )
-    return "\n".join([f"service measured: {fixed * 1000:.2f} + {each * 1000:.2f} n ms", *lines])
 
 
 def numbers(text: str) -> list[float]:
@@ -267,7 +268,8 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         if options.check:
             rates = [options.fps / 3, options.fps]
-            print(check([int(count) for count in options.check], rates, options.size, options.seconds))
+            for line in check([int(count) for count in options.check], rates, options.size, options.seconds):
+                print(line, flush=True)
             return 0
         if options.service:
             fixed, each = (value / 1000 for value in options.service)
