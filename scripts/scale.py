@@ -155,7 +155,7 @@ def capacity(model: Model) -> int:
 
 def service(address: str | None, picture: tuple[int, int], model: str) -> tuple[float, float]:
     """Seconds a batch and a frame cost, by the time that bursts of frames take. Raises UserError."""
-    depth = BURSTS[-1]
+    depth = BURSTS[-1] + 1  # the last view is lent until the next collect()
     engine = engines.load(address or "auto", model, picture, depth=depth, options=Options())
     frame, points = noise(picture), []
     with engine:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from scripts.scale import Model, capacity, main, simulate, wires
+from scripts.scale import Model, capacity, main, service, simulate, wires
 
 
 def test_one_camera_waits_for_nobody() -> None:
@@ -67,3 +68,9 @@ def test_the_table(capsys: pytest.CaptureFixture[str]) -> None:
     assert "Not even one" in capsys.readouterr().out
     assert main(["--measure", "triton://127.0.0.1:1/fast-x2"]) == 2
     assert "There is no Triton server" in capsys.readouterr().err
+
+
+def test_an_engine_is_timed_by_bursts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    fixed, each = service("bicubic", (64, 48), "fast")
+    assert 0 <= fixed < 1 and -0.1 < each < 1
