@@ -19,6 +19,7 @@ BASE = [
 EXTRAS = {
     # Left out of the base: on a Jetson the system's OpenCV, which has GStreamer, must not be shadowed.
     "opencv": ["opencv-python>=4.8"],  # cameras, the window, drawing
+    "triton": ["tritonclient[grpc]>=2.50,<3"],  # frames to a Triton Inference Server
     "jetson": ["jetson-stats>=4.2"],  # power and temperature of a Jetson
     # TensorRT itself is never among them: JetPack brings its own, which must not be shadowed.
     "tensorrt": ["pycuda>=2022.2"],  # page-locked memory, streams and events; built against the CUDA that is there
@@ -32,6 +33,7 @@ EXTRAS = {
     ],
     "test": [
         "pytest>=8",
+        "tritonclient[grpc]>=2.50,<3",  # Triton's own schema, and its real server
         "pytest-timeout>=2.3",  # a test that hangs must fail, not stop the run
         "hypothesis>=6.100",  # property tests of ring, slots, configuration
         "onnx>=1.16",  # makes models that break the contract

@@ -42,6 +42,16 @@ def parse_engine(value: Any) -> Any:
     return value
 
 
+def parse_names(value: Any) -> Any:
+    """Engines as a list, of "openvino,bicubic"; of "none" an empty one."""
+    if isinstance(value, str):
+        value = [] if value == "none" else [name.strip() for name in value.split(",")]
+    own = [name for name in NAMES if name != "triton"]
+    if isinstance(value, (list, tuple)) and (wrong := [name for name in value if name not in own]):
+        raise ValueError(f"{wrong[0]!r} is not one of {', '.join(own)}; none for no fallback")
+    return value
+
+
 Size = Annotated[
     tuple[int, int],
     BeforeValidator(parse_size),
@@ -105,6 +115,57 @@ class Engine(Section):
     dla: int | None = option(None, "TensorRT: run on this DLA core where the board has one", ge=0, le=7, metavar="N")
     profile: bool = option(False, "TensorRT: write the time of every layer to the log at the start")
 
+    fallback: Annotated[tuple[str, ...], BeforeValidator(parse_names)] = option(
+        ("bicubic",),
+        "what goes on when a server is late or away: engines of this machine, such as openvino,bicubic; none: the run "
+        "fails",
+        metavar="NAMES",
+    )
+    patience: float = option(
+        250.0, "milliseconds a server may take for a frame before the fallback makes it", ge=10, le=60000, metavar="MS"
+    )
+    start: Literal["strict", "standby"] = option(
+        "strict",
+        "strict: a server that is away at the start ends the program; standby: the picture begins with the fallback",
+        flag="engine-start",
+    )
+
+
+class Triton(Section):
+    """How to talk to --engine triton://HOST:PORT/MODEL."""
+
+    transport: Literal["auto", "shm", "cuda", "raw", "jpeg"] = option(
+        "auto",
+        "how pictures travel: shm, cuda: memory shared with a server on this machine; raw; jpeg: encoded, lossy; "
+        "auto: shm on this machine, else jpeg where it is served, else raw",
+    )
+    quality: int = option(90, "of JPEG files sent, 1 to 100", flag="jpeg-quality", ge=1, le=100, metavar="N")
+    tls: bool = option(False, "encrypt, and check the server's certificate")
+    tls_ca: Path | None = option(
+        None, "who signs the server's certificate, if not the system's", flag="tls-ca", metavar="FILE.pem"
+    )
+    tls_certificate: Path | None = option(
+        None, "this camera's own certificate, for mutual TLS", flag="tls-certificate", metavar="FILE.pem"
+    )
+    tls_key: Path | None = option(None, "and its key", flag="tls-key", metavar="FILE.pem")
+    token_file: Path | None = option(
+        None, "a file with a token that is sent with every request", flag="token-file", metavar="FILE"
+    )
+    token_header: str = option(
+        "authorization",
+        "the header it is sent in; in this one as Bearer TOKEN",
+        flag="token-header",
+        metavar="NAME",
+        pattern="^[a-z0-9_.-]+$",
+    )
+    timeout: float = option(2.0, "seconds to wait for a connection", flag="connect-timeout", gt=0, le=60, metavar="S")
+
+    @model_validator(mode="after")
+    def _both(self) -> Triton:
+        if (self.tls_certificate is None) != (self.tls_key is None):
+            raise ValueError("mutual TLS needs both tls_certificate and tls_key")
+        return self
+
 
 class Output(Section):
     """Where they go."""
@@ -141,6 +202,7 @@ class Config(Section):
 
     input: Input = Input()
     engine: Engine = Engine()
+    triton: Triton = Triton()
     output: Output = Output()
     recording: Recording = Recording()
     run: Run = Run()

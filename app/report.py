@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import textwrap
 import time
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,9 @@ log = logging.getLogger(__name__)
 
 PERIOD = 5.0
 """Seconds between two lines in the log."""
+
+WRAP = 60
+"""Letters a line, for what has no length of its own."""
 
 
 class Report:
@@ -47,6 +51,8 @@ class Report:
         if stats.inside:
             inside = (f"{name} {samples.percentiles(50)[0]:.2f} ms" for name, samples in stats.inside.items())
             told.insert(2, "   ".join(inside))
+        if spec.state:
+            told += textwrap.wrap(f"{spec.name} ({spec.state})", WRAP)  # one long line would make all the others small
         power = f"{machine.power:.1f} W" if machine.power is not None else ""
         heat = f"{machine.temperature:.0f} C" if machine.temperature is not None else ""
         return told + ([f"{heat}   {power}".strip()] if heat or power else [])

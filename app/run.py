@@ -37,6 +37,7 @@ def run(config: Config, stopping: threading.Event) -> None:
     from app.view import View
     from app.wipe import Wipe
     from engines import load
+    from engines.connection import Options
 
     wanted, output = config.input, config.output
     stats, view = Stats(), View(compare=output.view == "compare", overlay=output.overlay, fullscreen=output.fullscreen)
@@ -68,10 +69,14 @@ def run(config: Config, stopping: threading.Event) -> None:
                 config.engine.name,
                 config.engine.model,
                 size,
-                **config.engine.model_dump(exclude={"name", "model"}),
+                **config.engine.model_dump(include={"depth", "threads", "memory", "dla", "profile", "fallback"}),
                 scale=stats.spec.scale if stats.spec else 2,
                 without=loading.failed,
                 progress=loading.progress,
+                options=Options(**dict(config.triton)),
+                patience=config.engine.patience / 1000,
+                # A server that has been there before is waited for.
+                strict=config.engine.start == "strict" and stats.spec is None,
             ),
             sinks,
             stats,

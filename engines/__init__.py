@@ -7,14 +7,21 @@ from __future__ import annotations
 
 import importlib.util
 import logging
-from collections.abc import Callable, Collection
-from typing import Any
+from collections.abc import Callable, Collection, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 from engines.base import LARGEST, SMALLEST, EngineError, ModelError
 from engines.progress import Progress
 from engines.slots import Slots
 
+if TYPE_CHECKING:
+    from engines.connection import Options
+
 log = logging.getLogger(__name__)
+
+LOCAL = 2.0
+"""Seconds of patience with an engine of this machine that stands in for a server."""
 
 NAMES = ("tensorrt", "openvino", "triton", "bicubic")
 """All engines, in the order in which `auto` tries them."""
@@ -28,7 +35,8 @@ def unavailable(name: str) -> str | None:
 
             return tensorrt.unavailable()
         case "triton":
-            return "not part of this version yet"
+            there = importlib.util.find_spec("tritonclient") and importlib.util.find_spec("grpc")
+            return None if there else "tritonclient is not installed (pip install -e '.[triton]')"
         case "openvino":
             return None if importlib.util.find_spec("openvino") else "the package openvino is not installed"
         case "bicubic":
@@ -38,12 +46,13 @@ def unavailable(name: str) -> str | None:
 
 
 def candidates(name: str, without: Collection[str] = ()) -> list[str]:
-    """The engines that `name` stands for, best first: for `auto` all that are available and not in `without`.
+    """The engines that `name` stands for, best first: for `auto` all of this machine's that are available and not in
+    `without`.
 
     Raises EngineError if an engine asked for by its name is not available.
     """
     if name == "auto":
-        return [n for n in NAMES if n not in without and not unavailable(n)]
+        return [n for n in NAMES if n != "triton" and n not in without and not unavailable(n)]
     kind = name.partition("://")[0]
     if why := unavailable(kind):
         usable = ", ".join(n for n in NAMES if not unavailable(n))
@@ -64,13 +73,20 @@ def load(
     scale: int = 2,
     without: Collection[str] = (),
     progress: Progress | None = None,
+    options: Options | None = None,
+    fallback: Sequence[str] = (),
+    patience: float = 0.25,
+    strict: bool = True,
 ) -> Slots[Any]:
     """An engine ready for inputs of `size` (width, height); the caller closes it, best by `with`.
 
     `name` is one of NAMES, or auto: the first that can be had, leaving out those in `without`. `model` is a name or a
     path (engines.catalog.find); `depth`: frames in flight; `threads` of the CPU, None for all; `memory`, `dla` and
     `profile` are for TensorRT (app.config says what they mean); `scale` is for the bicubic engine, which has no
-    model; `progress` is told of a load that takes long, and can end it. Raises EngineError, ModelError.
+    model; `progress` is told of a load that takes long, and can end it. `options` are for triton://HOST:PORT/MODEL,
+    and so is the rest: with a `fallback` the picture goes on when the server does not answer within `patience`
+    seconds, by the engines named there and bicubic; unless `strict`, also when there is no server at the start.
+    Raises EngineError, ModelError.
     """
     if not (SMALLEST[0] <= size[0] <= LARGEST[0] and SMALLEST[1] <= size[1] <= LARGEST[1]):
         raise ModelError(
@@ -79,11 +95,30 @@ def load(
             "Ask the camera for another size with --size, or scale the file first.",
         )
 
+    def triton_engine() -> Slots[Any]:
+        from engines import connection, standby, triton
+
+        address, own = connection.parse(name), options or connection.Options()
+        if not fallback:
+            return triton.load(name, size, depth=depth, options=own, patience=None)
+        server = partial(triton.load, name, size, depth=depth, options=own, patience=patience)
+        # An engine of this machine may be slow, and is not less wanted for it; one that hangs is given up all the same.
+        more: dict[str, Any] = {"depth": depth, "threads": threads, "memory": memory, "dla": dla}
+        others = [
+            standby.Choice(other, partial(load, other, model, size, **more), LOCAL)
+            for other in fallback
+            if other != "bicubic"  # it is what Standby itself goes on with
+        ]
+        known = None if strict else address.scale
+        return standby.Standby(
+            [standby.Choice(str(address), server, patience), *others], size, scale=known, depth=depth
+        )
+
     def tensorrt_engine() -> Slots[Any]:
         from engines import tensorrt
 
-        options: dict[str, Any] = {"memory": memory, "dla": dla, "profile": profile, "progress": progress}
-        return tensorrt.load(model, size, depth=depth, **options)
+        own: dict[str, Any] = {"memory": memory, "dla": dla, "profile": profile, "progress": progress}
+        return tensorrt.load(model, size, depth=depth, **own)
 
     def openvino_engine() -> Slots[Any]:
         from engines import openvino
@@ -98,6 +133,7 @@ def load(
     loaders: dict[str, Callable[[], Slots[Any]]] = {
         "tensorrt": tensorrt_engine,
         "openvino": openvino_engine,
+        "triton": triton_engine,
         "bicubic": bicubic_engine,
     }
     names = candidates(name, without)

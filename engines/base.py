@@ -48,6 +48,8 @@ class Spec:
     scale: int
     input: tuple[int, int]
     output: tuple[int, int]
+    state: str = ""
+    """Why this engine stands in for the one that was asked for; empty when it is that one."""
 
     @property
     def network(self) -> str:
@@ -65,6 +67,8 @@ class Slot(Protocol):
     Used by two threads, but never by both at once: launch() by the submitter, the rest by the collector.
     """
 
+    input: Image
+    """What launch() has copied, unchanged until the next launch(): another engine may have to go on from it."""
     finished: float
     """When the last wait() found its work done to be exact, in seconds of time.monotonic()."""
 
@@ -86,6 +90,7 @@ class Engine(Protocol[T]):
     """
 
     spec: Spec
+    """What made the picture collected last; before the first, what will."""
 
     @property
     def stages(self) -> Mapping[str, float]:

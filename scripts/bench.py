@@ -7,6 +7,7 @@ Everything in one run, on the same input, with the same number of threads; what 
   app      the whole app, headless, a file in, nothing recorded, against the bare engine
   latency  what the app adds to the engine's own time at a live rate of 70 % of what the engine can do
   memory   what 5,000 frames leave behind
+With --fleet N instead: N cameras through a real Triton Inference Server on this machine (scripts/fleet.py).
 """
 
 from __future__ import annotations
@@ -260,6 +261,42 @@ def table(result: Bench) -> str:
     )
 
 
+def fleet(cameras: int, minutes: float | None, options: dict[str, Any]) -> int:
+    """What --fleet does: with --engine triton://... at that server, else at one of its own, beside what it rivals."""
+    from openvino import Core
+
+    from engines import openvino
+    from scripts.fleet import Fleet, compare, drive, survive
+
+    size, seconds, engine, file = (options[key] for key in ("size", "seconds", "engine", "json"))
+    about = machine()
+    print(f"{about['processor']}, {about['cores']} cores; {size[0]}x{size[1]}, {cameras} cameras")
+    try:
+        if minutes:
+            details: dict[str, Any] = survive(cameras, minutes)
+            print(json.dumps(details, indent=2))
+        elif engine.startswith("triton://"):
+            only = drive(Fleet(cameras, engine, size, seconds=seconds))
+            print(only.table())
+            details = {"fleets": {engine: asdict(only)}}
+        else:
+            own = catalog.find(options["model"], openvino.precisions(Core())).stem  # as the local engine chooses
+            print(own)
+            result = compare(cameras, own, size, seconds)
+            for name, one in result.fleets.items():
+                print(f"\n{name}\n{one.table()}")
+            figures = [Figure(*line) for line in result.lines]
+            print(f"\n{'':<46} {'target':<10} {'measured':>9}      met", *figures, sep="\n")
+            details = {"figures": [asdict(one) for one in figures]}
+            details["fleets"] = {name: asdict(one) for name, one in result.fleets.items()}
+    except UserError as error:
+        print(error, file=sys.stderr)
+        return 2
+    if file:
+        file.write_text(json.dumps({"machine": about} | details, indent=2) + "\n", encoding="utf-8")
+    return 0
+
+
 def size(text: str) -> tuple[int, int]:
     """(640, 360) of 640x360."""
     width, height = text.lower().split("x")
@@ -276,7 +313,12 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--clip", type=Path, help="a film of that size for the app [made from the demo]")
     parser.add_argument("--only", nargs="+", choices=PARTS, default=PARTS, help="some parts [all]")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write everything that was measured")
+    parser.add_argument("--fleet", type=int, metavar="N", help="N simulated cameras through a real Triton instead")
+    parser.add_argument("--survive", type=float, metavar="MINUTES", help="with --fleet: the server is killed meanwhile")
     options = vars(parser.parse_args(arguments))
+    cameras, minutes = options.pop("fleet"), options.pop("survive")
+    if cameras:
+        return fleet(cameras, minutes, options)
     file, parts = options.pop("json"), tuple(options.pop("only"))
     with tempfile.TemporaryDirectory() as folder:
         bench = Bench(Settings(**options, parts=parts, folder=Path(folder)))

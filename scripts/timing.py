@@ -71,6 +71,17 @@ class EngineLoop:
             submitter.join(60)
         return (times[-1] - times[0]) / (count - 1) * 1000
 
+    def alone(self, count: int) -> float:
+        """Milliseconds from submit() to the result, with one frame in flight at a time; the median of `count`."""
+        times = []
+        for _ in range(count):
+            self._engine.reserve()
+            begun = time.perf_counter()
+            self._engine.submit(self._frame, None)
+            self._engine.collect(timeout=60)
+            times.append(time.perf_counter() - begun)
+        return statistics.median(times) * 1000
+
     def seconds(self, seconds: float) -> float:
         """As many frames as take about `seconds`; returns milliseconds a frame."""
         return self.frames(max(5, round(seconds * 1000 / self.frames(3))))

@@ -109,6 +109,10 @@ def test_values_are_typed() -> None:
     assert config.input.camera == 0
     assert config.input.size == (640, 360)
     assert (config.run.frames, config.run.duration, config.recording.file) == (5, 1.5, Path("a.mkv"))
+    config, _ = parse(["--fallback", "openvino, bicubic", "--patience", "100", "--token-file", "token", "--tls"])
+    assert config.engine.fallback == ("openvino", "bicubic") and config.engine.patience == 100
+    assert config.triton.token_file == Path("token") and config.triton.tls
+    assert parse(["--fallback", "none"])[0].engine.fallback == ()
     assert parse(["--camera", "/dev/v4l/by-id/x"])[0].input.camera == "/dev/v4l/by-id/x"
 
 
@@ -131,6 +135,9 @@ def test_it_is_frozen() -> None:
         ("output: {headless: perhaps}", ["output.headless", "perhaps"]),
         ("output: {view: both}", ["output.view", "compare"]),
         ("engine: {name: openvno}", ["engine.name", "did you mean openvino?"]),
+        ("engine: {fallback: [openvino, bicubc]}", ["engine.fallback", "'bicubc'", "openvino"]),
+        ("triton: {tls_key: a.pem}", ["mutual TLS needs both"]),
+        ("triton: {transport: png}", ["triton.transport", "jpeg"]),
         ("engine: {depth: 0}", ["engine.depth", "greater than or equal to 1"]),
         ("input: {camera: 0, source: demo}", ["a camera or a source, not both"]),
         ("- a", ["no configuration"]),

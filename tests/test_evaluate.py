@@ -119,7 +119,7 @@ def test_what_cannot_be_measured(folder: Path, tmp_path: Path, capsys: pytest.Ca
     (tmp_path / "empty").mkdir()
     assert "There is no test set in" in told(tmp_path / "empty")
     assert "There is no model called fats" in told(folder, "--model", "fats")
-    assert "cannot be used" in told(folder, "--engine", "triton")
+    assert "no address of a Triton server" in told(folder, "--engine", "triton")
     assert "no-folder" in told(folder, "--json", tmp_path / "no-folder/figures.json")
     (folder / "Mini/x2/img_001_SRF_2_HR.png").unlink()
     assert "img_001_SRF_2_HR.png is missing" in told(folder)

@@ -212,7 +212,11 @@ MISTAKES: dict[str, tuple[list[str], int, list[str]]] = {
     "option typo": (["--sorce", "demo"], 2, ["Did you mean --source?"]),
     "no such engine": (["--engine", "tensort"], 2, ["did you mean tensorrt?"]),
     "tensorrt": (["--engine", "tensorrt"], 1, ["tensorrt cannot be used", "Engines that work here"]),
-    "triton": (["--engine", "triton"], 1, ["triton cannot be used"]),
+    "triton": (
+        ["--engine", "triton"],
+        1,
+        ["triton is no address of a Triton server", "triton://127.0.0.1:8001/fast-x2"],
+    ),
     "no such model": (["--model", "fats"], 1, ["Did you mean fast?"]),
     "no model file": (["--model", "{tmp}/none.onnx"], 1, ["no model file"]),
     "not onnx": (["--model", "{tmp}/text.onnx"], 1, ["not an ONNX model"]),

@@ -1,0 +1,171 @@
+"""Balance: several equal engines behind one; each frame goes to the one with the fewest in flight."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from typing import Any
+
+from engines.base import EngineError, Image
+from engines.slots import Slots
+
+log = logging.getLogger(__name__)
+
+AGAIN = 1.0
+"""Seconds between two attempts at an engine that is away."""
+
+
+class Member:
+    """One of the engines; `engine` is None while it is away."""
+
+    def __init__(self, name: str, load: Callable[[], Slots[Any]]) -> None:
+        self.name, self.load = name, load
+        self.engine: Slots[Any] | None = None
+        self.flying = self.launched = 0
+        self.error: EngineError | None = None
+
+
+class Team:
+    """Who is there. A thread looks for those who are not."""
+
+    def __init__(self, members: Mapping[str, Callable[[], Slots[Any]]]) -> None:
+        """Raises EngineError, the first member's, when none can be had."""
+        self._members = [Member(name, load) for name, load in members.items()]
+        self._guard = threading.Condition()
+        self._ending = False
+        with ThreadPoolExecutor(len(self._members)) as pool:
+            list(pool.map(self._try, self._members))
+        self.first = next((member.engine for member in self._members if member.engine), None)
+        if self.first is None:
+            assert self._members[0].error is not None
+            raise self._members[0].error
+        self._thread = threading.Thread(target=self._look, name="balance", daemon=True)
+        self._thread.start()
+
+    def _try(self, member: Member) -> None:
+        try:
+            engine = member.load()
+        except EngineError as error:
+            if member.error is None:
+                log.warning("%s is left out: %s", member.name, error.facts or error.problem)
+            member.error = error
+            return
+        with self._guard:
+            if not self._ending:
+                member.engine, member.flying = engine, 0
+                if member.error is not None:
+                    log.warning("%s is here again", member.name)
+                member.error = None
+                return
+        engine.free()
+
+    def _look(self) -> None:
+        while True:
+            with self._guard:
+                if self._guard.wait_for(lambda: self._ending, AGAIN):
+                    return
+            for member in self._members:
+                if member.engine is None:
+                    self._try(member)
+
+    def pick(self) -> tuple[Member, Slots[Any]]:
+        """The member with the fewest frames in flight, and of these the one that had the fewest. Raises EngineError."""
+        with self._guard:
+            there = [member for member in self._members if member.engine is not None]
+            if not there:
+                raise next(member.error for member in self._members if member.error is not None)
+            member = min(there, key=lambda one: (one.flying, one.launched))
+            member.flying += 1
+            member.launched += 1
+            assert member.engine is not None
+            return member, member.engine
+
+    def back(self, member: Member, engine: Slots[Any]) -> None:
+        """A frame that pick() was asked for has left the engine."""
+        with self._guard:
+            if member.engine is engine:
+                member.flying -= 1
+
+    def lose(self, member: Member, engine: Slots[Any], error: EngineError) -> None:
+        """Leave a member out until it is found again."""
+        with self._guard:
+            if member.engine is not engine:
+                return
+            member.engine, member.error = None, error
+        log.warning("%s is left out: %s", member.name, error.facts or error.problem)
+        threading.Thread(target=engine.free, name="balance disposal", daemon=True).start()
+
+    def end(self) -> None:
+        with self._guard:
+            self._ending = True
+            self._guard.notify_all()
+            engines = [member.engine for member in self._members if member.engine]
+            for member in self._members:
+                member.engine = None
+        for engine in engines:
+            engine.free()
+        self._thread.join(AGAIN)
+
+
+class BalancedSlot:
+    """One frame at whichever engine it was given to; one that fails or is late passes it on to another."""
+
+    def __init__(self, team: Team, index: int, late: float) -> None:
+        self._team, self._index, self._late = team, index, late
+        self._at: tuple[Member, Slots[Any]] | None = None
+        self._until = 0.0
+        assert team.first is not None
+        self.input = team.first.slots[index].input
+        self.finished = 0.0
+
+    def launch(self, image: Image) -> None:
+        while True:
+            member, engine = self._team.pick()
+            try:
+                engine.slots[self._index].launch(image)
+            except EngineError as error:
+                self._team.lose(member, engine, error)
+                continue
+            self._at, self._until = (member, engine), time.monotonic() + self._late
+            self.input = engine.slots[self._index].input
+            return
+
+    def wait(self, timeout: float) -> Image:
+        until = time.monotonic() + timeout
+        while True:
+            assert self._at is not None
+            member, engine = self._at
+            slot, now = engine.slots[self._index], time.monotonic()
+            try:
+                image = slot.wait(max(0.0, min(until, self._until) - now))
+            except TimeoutError:
+                if time.monotonic() < self._until:
+                    raise
+                late = f"no answer within {self._late * 1000:.0f} ms"
+                self._team.lose(member, engine, EngineError(f"{member.name} is late", late))
+                self.launch(self.input)
+            except EngineError as error:
+                self._team.lose(member, engine, error)
+                self.launch(self.input)
+            else:
+                self._team.back(member, engine)
+                self.finished = slot.finished
+                return image
+
+    def close(self) -> None:
+        pass  # the engines' own slots are closed with them
+
+
+def balanced(members: Mapping[str, Callable[[], Slots[Any]]], depth: int, *, late: float) -> Slots[Any]:
+    """An engine over those of `members` that can be had. Raises EngineError when none can.
+
+    A frame that is not done within `late` seconds goes to another member.
+    """
+    team = Team(members)
+    assert team.first is not None
+    spec = replace(team.first.spec, device=", ".join(members))
+    return Slots(spec, [BalancedSlot(team, index, late) for index in range(depth)], close=team.end)

@@ -1,0 +1,310 @@
+"""Triton Inference Server, on this host or across a network: frames in flight at one server, or at several.
+
+Pictures travel in system shared memory (the server on this host), in CUDA shared memory (the same with a discrete
+GPU), raw, or as JPEG files that the served model NAME-jpeg decodes and encodes on the server.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import re
+import threading
+import time
+from functools import partial
+from typing import Any
+
+import cv2
+import numpy as np
+
+from engines import regions
+from engines.balance import balanced
+from engines.base import EngineError, Image, Spec
+from engines.connection import Address, Connection, Options, is_here, parse
+from engines.slots import Slots
+
+log = logging.getLogger(__name__)
+
+PAGE = 4096
+
+
+class Call:
+    """One request on its way. Late answers to a request nobody waits for any more end here."""
+
+    def __init__(self) -> None:
+        self.done = threading.Event()
+        self.result: Any = None
+        self.error: Any = None
+        self.finished = 0.0
+
+    def finish(self, result: Any, error: Any) -> None:
+        """Called by gRPC's thread."""
+        self.result, self.error, self.finished = result, error, time.monotonic()
+        self.done.set()
+
+
+class TritonSlot:
+    """One frame at one server. What differs between the ways to carry pictures is left to _send() and _receive()."""
+
+    model_suffix = ""
+
+    def __init__(self, connection: Connection, deadline: float) -> None:
+        self._connection, self._deadline = connection, deadline
+        (width, height), (out_width, out_height) = connection.input, connection.output
+        self._shape, self._out_shape = (height, width, 3), (out_height, out_width, 3)
+        self.input: Image = np.empty(self._shape, np.uint8)
+        self._output: Image = np.empty(self._out_shape, np.uint8)
+        self._call, self._context = Call(), None
+        self.finished = 0.0
+
+    def launch(self, image: Image) -> None:
+        np.copyto(self.input, image)
+        self._call = call = Call()
+        one = self._connection
+        inputs, outputs = self._send()
+        try:
+            self._context = one.client.async_infer(
+                one.model + self.model_suffix,
+                inputs,
+                call.finish,
+                model_version=one.version,
+                outputs=outputs,
+                timeout=int(self._deadline * 1e6),  # the server drops it rather than computing it for nobody
+                client_timeout=self._deadline,
+                headers=one.headers,
+            )
+        except one.grpc._utils.InferenceServerException as error:
+            raise one.error(error) from None
+
+    def wait(self, timeout: float) -> Image:
+        call = self._call
+        if not call.done.wait(timeout):
+            raise TimeoutError
+        if call.error is not None:
+            raise self._connection.error(call.error)
+        self.finished = call.finished
+        return self._receive(call.result)
+
+    def _send(self) -> tuple[list[Any], list[Any]]:
+        """Input and output tensors of a request for what is in `input`."""
+        tensor = self._connection.grpc.InferInput("frame", [1, *self._shape], "UINT8")
+        tensor.set_data_from_numpy(self.input[None])
+        return [tensor], [self._connection.grpc.InferRequestedOutput("sr")]
+
+    def _receive(self, result: Any) -> Image:
+        """The picture in an answer."""
+        picture = result.as_numpy("sr")
+        if picture is None or picture.shape != (1, *self._out_shape):
+            raise self._connection.refusal(f"it gave {None if picture is None else picture.shape}")
+        np.copyto(self._output, picture[0])  # gRPC's memory is read-only; sinks draw into what they are lent
+        return self._output
+
+    def close(self) -> None:
+        if not self._call.done.is_set() and self._context is not None:
+            self._context.cancel()
+
+
+class JpegSlot(TritonSlot):
+    """JPEG there and back: 720p answers at 30 a second are 660 Mbit/s raw and some 40 as JPEG."""
+
+    model_suffix = "-jpeg"
+
+    def _send(self) -> tuple[list[Any], list[Any]]:
+        quality = [cv2.IMWRITE_JPEG_QUALITY, self._connection.options.quality]
+        file = cv2.imencode(".jpg", self.input, quality)[1].tobytes()
+        tensor = self._connection.grpc.InferInput("frame_jpeg", [1, 1], "BYTES")
+        tensor.set_data_from_numpy(np.array([[file]], np.object_))
+        return [tensor], [self._connection.grpc.InferRequestedOutput("sr_jpeg")]
+
+    def _receive(self, result: Any) -> Image:
+        file = result.as_numpy("sr_jpeg").ravel()[0]
+        picture = cv2.imdecode(np.frombuffer(file, np.uint8), cv2.IMREAD_COLOR)
+        if picture is None or picture.shape != self._out_shape:
+            raise self._connection.refusal("its JPEG answer is damaged or of another size")
+        np.copyto(self._output, picture)
+        return self._output
+
+
+class SharedSlot(TritonSlot):
+    """The server on this host reads and writes this slot's own part of a region; nothing travels."""
+
+    def __init__(self, connection: Connection, deadline: float, region: regions.Region, start: int) -> None:
+        super().__init__(connection, deadline)
+        taken, _ = strides(connection)
+        self.input = region.part(start, self._shape)
+        self._output = region.part(start + taken, self._out_shape)
+        tensor = connection.grpc.InferInput("frame", [1, *self._shape], "UINT8")
+        tensor.set_shared_memory(region.name, self.input.nbytes, start)
+        answer = connection.grpc.InferRequestedOutput("sr")
+        answer.set_shared_memory(region.name, self._output.nbytes, start + taken)
+        self._tensors = [tensor], [answer]
+
+    def _send(self) -> tuple[list[Any], list[Any]]:
+        return self._tensors
+
+    def _receive(self, result: Any) -> Image:
+        return self._output
+
+
+class CudaSlot(TritonSlot):
+    """The server on this host reads and writes memory of its GPU, to and from which this slot copies.
+
+    A Jetson's Triton has no CUDA shared memory; there SharedSlot is as good, as CPU and GPU share their memory anyway.
+    """
+
+    def __init__(self, connection: Connection, deadline: float, cuda: Any, device: int = 0) -> None:
+        super().__init__(connection, deadline)
+        self._cuda, client = cuda, connection.client
+        tensor = connection.grpc.InferInput("frame", [1, *self._shape], "UINT8")
+        answer = connection.grpc.InferRequestedOutput("sr")
+        self._handles = []
+        for port, size in ((tensor, self.input.nbytes), (answer, self._output.nbytes)):
+            name = regions.new_name()
+            connection.also_on_close(partial(regions.forget, name))
+            handle = cuda.create_shared_memory_region(name, size, device)
+            connection.also_on_close(partial(cuda.destroy_shared_memory_region, handle))
+            connection.ask(client.register_cuda_shared_memory, name, cuda.get_raw_handle(handle), device, size)
+            connection.also_on_close(partial(connection.ask, client.unregister_cuda_shared_memory, name, timeout=1.0))
+            port.set_shared_memory(name, size)
+            self._handles.append(handle)
+        self._tensors = [tensor], [answer]
+
+    def _send(self) -> tuple[list[Any], list[Any]]:
+        self._cuda.set_shared_memory_region(self._handles[0], [self.input])
+        return self._tensors
+
+    def _receive(self, result: Any) -> Image:
+        np.copyto(self._output, self._cuda.get_contents_as_numpy(self._handles[1], np.uint8, self._out_shape))
+        return self._output
+
+
+def strides(connection: Connection) -> tuple[int, int]:
+    """Bytes that an input and an output take in a region: whole pages."""
+    sizes = (width * height * 3 for width, height in (connection.input, connection.output))
+    taken, given = (-(-size // PAGE) * PAGE for size in sizes)
+    return taken, given
+
+
+def clean(connection: Connection) -> None:
+    """Make the server forget regions of processes that have died, and of this one's connections that broke."""
+    client = connection.client
+    for status, forget in (
+        (client.get_system_shared_memory_status, client.unregister_system_shared_memory),
+        (client.get_cuda_shared_memory_status, client.unregister_cuda_shared_memory),
+    ):
+        with contextlib.suppress(EngineError):
+            for name in filter(regions.abandoned, connection.ask(status).regions):
+                with contextlib.suppress(EngineError):  # an older request may still be writing to it
+                    connection.ask(forget, name)
+                    log.info("%s has forgotten %s, left by a program that died", connection.server, name)
+    regions.clean()
+
+
+def shared_slots(connection: Connection, depth: int, deadline: float) -> list[TritonSlot]:
+    """Slots in one region that the server maps. Raises EngineError, OSError."""
+    clean(connection)
+    stride = sum(strides(connection))
+    region = regions.Region(stride * depth)
+    connection.also_on_close(region.forget)
+    client = connection.client
+    connection.ask(client.register_system_shared_memory, region.name, region.key, region.size)
+    connection.also_on_close(partial(connection.ask, client.unregister_system_shared_memory, region.name, timeout=1.0))
+    region.hide()
+    return [SharedSlot(connection, deadline, region, stride * index) for index in range(depth)]
+
+
+def cuda_slots(connection: Connection, depth: int, deadline: float) -> list[TritonSlot]:
+    """Slots in GPU memory. Raises EngineError."""
+    try:
+        from tritonclient.utils import cuda_shared_memory as cuda
+
+        clean(connection)
+        return [CudaSlot(connection, deadline, cuda) for _ in range(depth)]
+    except EngineError:
+        raise
+    except Exception as error:  # no driver, no package, no discrete GPU: each has an exception of its own
+        raise EngineError(
+            f"There is no CUDA shared memory with {connection.server}",
+            " ".join(str(error).split())[:200] or type(error).__name__,
+            "It needs a discrete NVIDIA GPU and pip install cuda-python; --transport shm needs neither.",
+        ) from None
+
+
+def make_slots(connection: Connection, depth: int, deadline: float) -> tuple[list[TritonSlot], str]:
+    """Slots that carry pictures as asked for, and the name of the way. Raises EngineError."""
+    wanted, here = connection.options.transport, is_here(connection.server)
+    if wanted in ("shm", "cuda") and not here:
+        raise EngineError(
+            f"There is no shared memory with {connection.server}",
+            "it is another machine",
+            "Use --transport raw, jpeg or auto.",
+        )
+    if wanted == "cuda":
+        return cuda_slots(connection, depth, deadline), "CUDA shared memory"
+    if wanted == "shm" or (wanted == "auto" and here and regions.available()):
+        try:
+            return list(shared_slots(connection, depth, deadline)), "shared memory"
+        except (EngineError, OSError) as error:
+            facts = error.facts if isinstance(error, EngineError) else str(error)
+            if wanted == "shm":
+                fix = "A container needs --ipc=host and the same user; --transport raw needs neither."
+                raise EngineError(f"There is no shared memory with {connection.server}", facts, fix) from None
+            log.info("%s: going on without shared memory: %s", connection.server, facts)
+    jpeg = connection.model + JpegSlot.model_suffix
+    if wanted == "jpeg" or (wanted == "auto" and not here and connection.serves(jpeg)):
+        if not connection.serves(jpeg):
+            raise EngineError(
+                f"There is no model {jpeg} on {connection.server}",
+                "it is what decodes and encodes JPEG there",
+                "scripts/triton_repository.py writes it; --transport raw does without.",
+            )
+        return [JpegSlot(connection, deadline) for _ in range(depth)], "JPEG"
+    return [TritonSlot(connection, deadline) for _ in range(depth)], "raw"
+
+
+def connect(
+    server: str, address: Address, size: tuple[int, int], *, depth: int, options: Options, deadline: float
+) -> Slots[Any]:
+    """An engine over one server of `address`, for inputs of `size` (width, height). Raises EngineError."""
+    connection = Connection(server, address, size, options)
+    try:
+        slots, way = make_slots(connection, depth, deadline)
+        blank = np.zeros((size[1], size[0], 3), np.uint8)
+        for slot in slots:  # so that what does not work is told now, and the first frame finds all buffers in place
+            slot.launch(blank)
+            slot.wait(deadline)
+    except BaseException as error:
+        connection.close()
+        if isinstance(error, TimeoutError):
+            facts = f"a blank frame took more than {deadline:g} s"
+            raise EngineError(f"The Triton server {server} is too slow", facts, "Look at its load.") from None
+        raise
+    precision = re.search(r"-(fp16|int8)$", address.model)
+    spec = Spec(
+        name="triton",
+        device=f"{server}, {way}",
+        model=address.model,
+        precision=precision[1] if precision else "fp32",
+        scale=connection.scale,
+        input=size,
+        output=connection.output,
+    )
+    return Slots(spec, slots, deadline=deadline, close=connection.close)
+
+
+def load(text: str, size: tuple[int, int], *, depth: int, options: Options, patience: float | None) -> Slots[Any]:
+    """An engine at triton://HOST:PORT[,...]/MODEL. Raises EngineError.
+
+    `patience`: seconds after which nobody waits for a frame any more; None: somebody always does.
+    """
+    address = parse(text)
+    # The server drops what it has not begun by then; with frames queueing behind one another that is not yet late.
+    deadline = 4 * patience if patience else 30.0
+
+    def one(server: str) -> Slots[Any]:
+        return connect(server, address, size, depth=depth, options=options, deadline=deadline)
+
+    if len(address.servers) == 1:
+        return one(address.servers[0])
+    members = {server: lambda server=server: one(server) for server in address.servers}
+    return balanced(members, depth, late=patience / 2 if patience else deadline / 4)

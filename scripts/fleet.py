@@ -1,0 +1,289 @@
+"""Many cameras, one server: what they get, beside a bare engine and a naive program, and through the server's death.
+
+`python scripts/bench.py --fleet N` runs compare(); with `--survive MINUTES` the server is killed and started again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import engines
+from engines import catalog
+from engines.base import UserError
+from engines.connection import Options
+from scripts import timing, triton_repository
+from scripts.triton_server import TritonServer, free_ports, known_regions, shared_names
+
+ROOT = Path(__file__).resolve().parent.parent
+MODEL = "fast-x2"
+START = 90.0
+"""Seconds for all cameras to show their first picture."""
+KILLS = 5
+DOWN = 3.0
+"""Seconds that the server stays away each time."""
+
+
+@dataclass(frozen=True)
+class Fleet:
+    """What is driven. `fps` is of each camera."""
+
+    cameras: int
+    engine: str
+    size: tuple[int, int] = (640, 360)
+    fps: float = 30.0
+    seconds: float = 10.0
+    depth: int = 2
+    transport: str = "auto"
+    fallback: str = "none"
+    check: bool = False
+
+    def command(self, number: int) -> list[str]:
+        size = f"{self.size[0]}x{self.size[1]}"
+        options = {"engine": self.engine, "size": size, "fps": self.fps, "seconds": self.seconds, "depth": self.depth}
+        options |= {"transport": self.transport, "fallback": self.fallback, "number": number}
+        told = [part for key, value in options.items() for part in (f"--{key}", str(value))]
+        return [sys.executable, str(ROOT / "scripts" / "camera.py"), *told, *(["--check"] if self.check else [])]
+
+
+class FleetError(UserError):
+    """A camera has failed."""
+
+
+@dataclass
+class Result:
+    """What N cameras saw."""
+
+    cameras: list[dict[str, Any]] = field(default_factory=list)
+
+    def total(self, key: str) -> float:
+        return float(sum(camera[key] for camera in self.cameras))
+
+    @property
+    def fairness(self) -> float:
+        """Jain's index of frames a second: 1 when all cameras get the same, 1/N when one gets everything.
+
+        R. Jain, D. Chiu, W. Hawe: A Quantitative Measure of Fairness, DEC TR-301, 1984.
+        """
+        rates = [camera["fps"] for camera in self.cameras]
+        return sum(rates) ** 2 / (len(rates) * sum(rate**2 for rate in rates)) if any(rates) else 0.0
+
+    def table(self) -> str:
+        rows = [f"{'camera':<8}{'fps':>8}{'p50 ms':>9}{'p99 ms':>9}{'dropped':>9}{'fallback':>10}"]
+        rows += [
+            f"{number:<8}{one['fps']:>8.2f}{one['p50']:>9.1f}{one['p99']:>9.1f}{one['dropped']:>9}{one['fallback']:>10}"
+            for number, one in enumerate(self.cameras)
+        ]
+        p50, p99 = (statistics.median(one[key] for one in self.cameras) for key in ("p50", "p99"))
+        rows.append(
+            f"{'all':<8}{self.total('fps'):>8.2f}{p50:>9.1f}{p99:>9.1f}"
+            f"{self.total('dropped'):>9.0f}{self.total('fallback'):>10.0f}   fairness {self.fairness:.3f}"
+        )
+        return "\n".join(rows)
+
+
+@contextlib.contextmanager
+def started(fleet: Fleet) -> Iterator[list[subprocess.Popen[str]]]:
+    """Processes of all cameras, each having shown its first picture, waiting for the start. All gone afterwards."""
+    processes = [
+        subprocess.Popen(
+            fleet.command(number), cwd=ROOT, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=None
+        )
+        for number in range(fleet.cameras)
+    ]
+
+    def give_up() -> None:
+        for process in processes:
+            process.kill()
+
+    watchdog = threading.Timer(START, give_up)
+    watchdog.start()
+    try:
+        for number, process in enumerate(processes):
+            assert process.stdout is not None
+            if process.stdout.readline().strip() != "ready":
+                command = " ".join(fleet.command(number))
+                raise FleetError(f"Camera {number} has not started", "its own words are above", f"By hand: {command}")
+        watchdog.cancel()
+        yield processes
+    finally:
+        watchdog.cancel()
+        for process in processes:
+            process.kill()
+            process.communicate()
+
+
+def drive(fleet: Fleet) -> Result:
+    """Run all cameras at once. Raises FleetError."""
+    with started(fleet) as processes:
+        for process in processes:
+            assert process.stdin is not None
+            process.stdin.write("go\n")
+            process.stdin.flush()
+        return gather(processes, fleet)
+
+
+def gather(processes: list[subprocess.Popen[str]], fleet: Fleet) -> Result:
+    """What started cameras report at their end."""
+    result = Result()
+    until = time.monotonic() + fleet.seconds + START
+    for number, process in enumerate(processes):
+        try:
+            told, _ = process.communicate(timeout=max(1.0, until - time.monotonic()))
+            result.cameras.append(json.loads(told.splitlines()[-1]))
+        except (subprocess.TimeoutExpired, IndexError, ValueError):
+            raise FleetError(
+                f"Camera {number} has failed", f"its exit status is {process.poll()}", "Its own words are above."
+            ) from None
+    return result
+
+
+@contextlib.contextmanager
+def naive(port: int) -> Iterator[str]:
+    """The naive program, ready; its address."""
+    command = [sys.executable, str(ROOT / "scripts" / "naive_server.py"), "--port", str(port)]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None
+            if process.stdout.readline().strip() != "ready":
+                raise FleetError("The naive program has not started", "its own words are above", "pip install torch")
+            yield f"http://127.0.0.1:{port}"
+        finally:
+            process.kill()
+
+
+@contextlib.contextmanager
+def served(size: tuple[int, int], model: str = MODEL) -> Iterator[TritonServer]:
+    """A real Triton with a shipped model, as scripts/triton_repository.py writes it."""
+    with tempfile.TemporaryDirectory() as folder:
+        models = Path(folder, "models")
+        chosen = [one for one in catalog.shipped() if one.path.stem == model]
+        triton_repository.write(models, chosen, triton_repository.Plan(size=size))
+        with TritonServer(models) as server:
+            yield server
+
+
+@dataclass
+class Comparison:
+    """Lines of the table: name, value, unit, target or None, whether at least it."""
+
+    lines: list[tuple[str, float, str, float | None, bool]] = field(default_factory=list)
+    fleets: dict[str, Result] = field(default_factory=dict)
+
+
+def engine_against_triton(
+    server: TritonServer, model: str, size: tuple[int, int], rounds: int, seconds: float
+) -> Comparison:
+    """Throughput and latency of one camera's engine: bare, and through Triton by shared memory and raw."""
+    frame, result = timing.noise(size), Comparison()
+    with contextlib.ExitStack() as stack:
+        ways = {"bare": stack.enter_context(engines.load("openvino", str(catalog.FOLDER / f"{model}.onnx"), size))}
+        for way in ("shm", "raw"):
+            address = f"triton://{server.address}/{model}"
+            ways[way] = stack.enter_context(engines.load(address, "fast", size, options=Options(transport=way)))
+        loops = {name: timing.EngineLoop(engine, frame) for name, engine in ways.items()}
+        alone = timing.alternate([partial(one.alone, 25) for one in loops.values()], rounds)
+        full = timing.alternate([partial(one.seconds, seconds) for one in loops.values()], rounds)
+    bare_alone, bare_full = alone[0], full[0]
+    result.lines.append(("bare engine, frames a second", 1000 / statistics.median(bare_full), "fps", None, True))
+    for name, own_alone, own_full in zip(loops, alone, full, strict=True):
+        if name != "bare":
+            ratio = statistics.median(bare / own for bare, own in zip(bare_full, own_full, strict=True))
+            added = statistics.median(own - bare for bare, own in zip(bare_alone, own_alone, strict=True))
+            way = {"shm": "shared memory", "raw": "raw over loopback"}[name]
+            target = name == "shm"
+            result.lines += [
+                (f"Triton, {way}, against the bare engine", ratio, "x", 0.85 if target else None, True),
+                (f"Triton, {way}, latency added", added, "ms", 4.0 if target else None, False),
+            ]
+    return result
+
+
+def compare(cameras: int, model: str, size: tuple[int, int], seconds: float, rounds: int = 3) -> Comparison:
+    """Everything that --fleet prints, of a shipped model. Raises UserError."""
+    with served(size, model) as server:
+        result = engine_against_triton(server, model, size, 2 * rounds, seconds / 5)
+        one = Fleet(cameras, f"triton://{server.address}/{model}", size, seconds=seconds)
+        ratios, comparable = [], bool(importlib.util.find_spec("torch"))
+        for _ in range(rounds):
+            result.fleets["Triton, shared memory"] = fast = drive(one)
+            if comparable:
+                with naive(free_ports(1)[0]) as address:
+                    result.fleets["naive PyTorch over HTTP"] = slow = drive(replace(one, engine=address))
+                ratios.append(fast.total("fps") / slow.total("fps"))
+        result.fleets["Triton, raw over loopback"] = drive(replace(one, transport="raw"))
+    total = result.fleets["Triton, shared memory"].total("fps")
+    result.lines += [
+        (f"{cameras} cameras through Triton, in total", total, "fps", None, True),
+        (f"{cameras} cameras, fairness (Jain)", result.fleets["Triton, shared memory"].fairness, "", None, True),
+    ]
+    if ratios:
+        ratio = statistics.median(ratios)
+        result.lines.append((f"{cameras} cameras, Triton against naive PyTorch", ratio, "x", 6.0, True))
+    return result
+
+
+def survive(cameras: int, minutes: float, *, size: tuple[int, int] = (320, 180), fps: float = 10.0) -> dict[str, Any]:
+    """The server killed and started again KILLS times while cameras run and check every picture. Raises UserError."""
+    seconds = 60 * minutes
+    with served(size) as server:
+        fleet = Fleet(cameras, f"triton://{server.address}/{MODEL}", size, fps, seconds, fallback="bicubic", check=True)
+        kills: list[tuple[float, float]] = []
+        with started(fleet) as processes:
+            for process in processes:
+                assert process.stdin is not None
+                process.stdin.write("go\n")
+                process.stdin.flush()
+            begun = time.monotonic()
+            for number in range(KILLS):
+                time.sleep(max(0.0, begun + (number + 0.6) * seconds / (KILLS + 1) - time.monotonic()))
+                killed = time.monotonic()
+                server.kill()
+                time.sleep(DOWN)
+                server.start()
+                kills.append((killed, time.monotonic()))
+            result = gather(processes, fleet)
+        left = sorted(shared_names() | known_regions(server))
+    gaps = [gap for camera in result.cameras for moment, gap in camera["gaps"] if near(moment, kills)]
+    return {
+        "cameras": cameras,
+        "seconds": seconds,
+        "kills": len(kills),
+        "shown": int(result.total("shown")),
+        "dropped": int(result.total("dropped")),
+        "fallback": int(result.total("fallback")),
+        "wrong": int(result.total("wrong")),
+        "unordered": int(result.total("unordered")),
+        "recovery_s": [round(max(recovery(camera, ready) for camera in result.cameras), 3) for _, ready in kills],
+        "longest_gap_ms": round(1000 * max(gaps, default=0.0)),
+        "regions_left": left,
+        "fairness": round(result.fairness, 4),
+        "load": os.getloadavg(),
+    }
+
+
+def near(moment: float, kills: list[tuple[float, float]]) -> bool:
+    """Whether a moment lies between a kill and some time after the return."""
+    return any(killed <= moment <= ready + 5 for killed, ready in kills)
+
+
+def recovery(camera: dict[str, Any], ready: float) -> float:
+    """Seconds from the server being ready to the first picture it made for this camera; infinite if it never did."""
+    makers = camera["makers"]
+    for (moment, name), following in zip(makers, [*makers[1:], (float("inf"), "")], strict=True):
+        if name == "triton" and following[0] > ready:
+            return float(max(0.0, moment - ready))
+    return float("inf")

@@ -1,0 +1,287 @@
+#!/usr/bin/env python3
+"""How many cameras one server holds, and how many servers many cameras need: python scripts/scale.py
+
+A queueing simulation of one server: live cameras of the app (the newest frame alone waits, two are in flight), Triton's
+dynamic batcher, and a device that takes a + b * n milliseconds for a batch of n. Where a and b come from:
+  --measure triton://HOST:8001/MODEL    timed on that server, by bursts of frames
+  --service A,B                         given
+  neither                               timed on this machine's own engine
+--check N,N,... drives so many simulated cameras against a real server (scripts/fleet.py) and prints both.
+"""
+
+from __future__ import annotations
+
+import argparse
+import heapq
+import itertools
+import math
+import random
+import statistics
+import sys
+import time
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+import engines
+from app.sources import open_source
+from engines import bicubic
+from engines.base import Image, UserError
+from engines.connection import Options
+from scripts.bench import machine, size
+from scripts.timing import noise
+
+COUNTS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10000)
+BURSTS = (1, 2, 4, 8)
+
+
+@dataclass(frozen=True)
+class Model:
+    """A server and its cameras. Times in seconds."""
+
+    cameras: int
+    fps: float = 30.0
+    fixed: float = 0.0
+    """Of each batch."""
+    each: float = 0.02
+    """Of each frame in it."""
+    batch: int = 8
+    gather: float = 0.0033
+    """How long the batcher waits for company."""
+    depth: int = 2
+    deadline: float = 0.25
+    """When the camera goes on by itself."""
+    jitter: float = 0.002
+    """Of a camera's clock, one standard deviation."""
+    way: float = 0.0
+    """Of a frame and its answer through the network."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What the simulated cameras saw; ages in milliseconds, shares of all captured frames."""
+
+    fps: float
+    p50: float
+    p99: float
+    dropped: float
+    late: float
+
+
+def simulate(model: Model, seconds: float = 20.0, seed: int = 0) -> Outcome:
+    """One server for `seconds`; the first tenth is not counted."""
+    chance = random.Random(seed)
+    events: list[tuple[float, int, str, int]] = []
+    number = itertools.count()
+
+    def at(moment: float, what: str, which: int) -> None:
+        heapq.heappush(events, (moment, next(number), what, which))
+
+    phases = [chance.random() / model.fps for _ in range(model.cameras)]
+    frames = [0] * model.cameras
+    flying = [0] * model.cameras
+    newest: list[float | None] = [None] * model.cameras
+    queue: deque[tuple[float, float, int]] = deque()  # when it came, when it was captured, whose
+    working: list[tuple[float, float, int]] = []
+    captured = dropped = late = 0
+    ages: list[float] = []
+    begin = seconds / 10
+    for camera, phase in enumerate(phases):
+        at(phase, "capture", camera)
+
+    def start(now: float) -> None:
+        if working or not queue:
+            return
+        ripe = queue[0][0] + model.gather
+        if len(queue) < model.batch and now < ripe - 1e-9:
+            at(ripe, "look", 0)
+            return
+        working.extend(queue.popleft() for _ in range(min(model.batch, len(queue))))
+        at(now + model.fixed + model.each * len(working), "done", 0)
+
+    while events:
+        now, _, what, which = heapq.heappop(events)
+        if now > seconds:
+            break
+        if what == "capture":
+            frames[which] += 1
+            due = phases[which] + frames[which] / model.fps + chance.gauss(0, model.jitter)
+            at(max(now, due), "capture", which)
+            captured += now >= begin
+            if flying[which] < model.depth:
+                flying[which] += 1
+                queue.append((now, now, which))
+            else:
+                dropped += newest[which] is not None and now >= begin
+                newest[which] = now
+        elif what == "done":
+            for _, taken, camera in working:
+                if now >= begin:
+                    ages.append(now - taken + model.way)
+                    late += now - taken + model.way > model.deadline
+                waiting, newest[camera] = newest[camera], None
+                if waiting is None:
+                    flying[camera] -= 1
+                else:
+                    queue.append((now, waiting, camera))
+            working.clear()
+        start(now)
+    p50, p99 = np.percentile(ages, [50, 99]) * 1000 if ages else (math.inf, math.inf)
+    captured = max(1, captured)
+    return Outcome(len(ages) / (seconds - begin), float(p50), float(p99), dropped / captured, late / captured)
+
+
+def holds(model: Model) -> bool:
+    """Whether less than one frame in a thousand is late or dropped."""
+    outcome = simulate(model, 12.0)
+    return outcome.late + outcome.dropped < 0.001
+
+
+def capacity(model: Model) -> int:
+    """The most cameras that `model`'s server holds."""
+    low, high = 0, 1
+    while holds(replace(model, cameras=high)):
+        low, high = high, 2 * high
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if holds(replace(model, cameras=middle)) else (low, middle)
+    return low
+
+
+def service(address: str | None, picture: tuple[int, int], model: str) -> tuple[float, float]:
+    """Seconds a batch and a frame cost, by the time that bursts of frames take. Raises UserError."""
+    depth = BURSTS[-1] + 1  # the last view is lent until the next collect()
+    engine = engines.load(address or "auto", model, picture, depth=depth, options=Options())
+    frame, points = noise(picture), []
+    with engine:
+        for count in BURSTS * 6:
+            begun = time.perf_counter()
+            for _ in range(count):
+                engine.reserve()
+                engine.submit(frame, None)
+            for _ in range(count):
+                engine.collect(60)
+            points.append((count, time.perf_counter() - begun))
+    took = [statistics.median(seconds for n, seconds in points[len(BURSTS) :] if n == count) for count in BURSTS]
+    each, fixed = np.polyfit(np.array(BURSTS), np.array(took), 1)
+    return max(0.0, float(fixed)), float(each)
+
+
+@dataclass(frozen=True)
+class Wire:
+    """Bits that a frame and its answer are."""
+
+    up: float
+    down: float
+
+
+def wires(picture: tuple[int, int], scale: int, quality: int = 90) -> dict[str, Wire]:
+    """Raw, and as JPEG of the demo's scene."""
+    source = open_source(camera=None, source="demo", size=picture, fps=240.0, loop=False)
+    frame: Image = next(iter(source)).image.copy()
+    source.close()
+    height, width, _ = frame.shape
+    large = bicubic.enlarge(frame, np.empty((scale * height, scale * width, 3), np.uint8))
+
+    def file(image: Image) -> float:
+        return 8.0 * len(cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, quality])[1])
+
+    return {"raw": Wire(8.0 * frame.nbytes, 8.0 * large.nbytes), "jpeg": Wire(file(frame), file(large))}
+
+
+def table(model: Model, picture: tuple[int, int], scale: int, link: float) -> str:
+    """Servers and network for 1 to 10,000 cameras; `link` is a server's network in bits a second."""
+    most = capacity(model)
+    ways = wires(picture, scale)
+    raw, jpeg = (wire.down * model.fps for wire in (ways["raw"], ways["jpeg"]))
+    lines = [
+        f"one server: {model.fixed * 1000:.1f} + {model.each * 1000:.2f} n ms a batch of n (up to {model.batch}); "
+        f"it holds {most} cameras at {model.fps:g} fps",
+        f"a camera's answers: {raw / 1e6:.0f} Mbit/s raw, {jpeg / 1e6:.0f} Mbit/s JPEG; "
+        f"its frames: {ways['raw'].up * model.fps / 1e6:.0f} and {ways['jpeg'].up * model.fps / 1e6:.0f}",
+    ]
+    if most == 0:
+        return "\n".join([*lines, "Not even one: take a smaller size, a lower rate or a faster model."])
+    head = f"{'cameras':>8}{'servers':>9}{'each holds':>12}{'p50 ms':>8}{'p99 ms':>8}{'late':>8}{'dropped':>9}"
+    lines.append(head + f"{'raw Gbit/s':>12}{'JPEG Gbit/s':>13}")
+    for count in COUNTS:
+        # The network of a server is a limit as its device is; JPEG is what a network carries (transport: auto).
+        own = max(1, min(most, int(link / jpeg)))
+        servers = math.ceil(count / own)
+        outcome = simulate(replace(model, cameras=math.ceil(count / servers)))
+        lines.append(
+            f"{count:>8}{servers:>9}{math.ceil(count / servers):>12}{outcome.p50:>8.1f}{outcome.p99:>8.1f}"
+            f"{outcome.late:>8.2%}{outcome.dropped:>9.2%}{count * raw / 1e9:>12.2f}{count * jpeg / 1e9:>13.2f}"
+        )
+    return "\n".join(lines)
+
+
+def check(counts: list[int], fps: list[float], picture: tuple[int, int], seconds: float) -> Iterator[str]:
+    """Simulated and measured, for fleets of so many cameras at these rates against a real server on this machine."""
+    from scripts.fleet import MODEL, Fleet, drive, served
+
+    with served(picture) as server:
+        address = f"triton://{server.address}/{MODEL}"
+        fixed, each = service(address, picture, "fast")
+        yield f"service measured: {fixed * 1000:.2f} + {each * 1000:.2f} n ms"
+        yield f"{'cameras':>8}{'fps':>6} |{'total fps':>16} |{'p50 ms':>16} |{'p99 ms':>16} |{'dropped':>18}"
+        yield f"{'':>14} |" + " |".join([f"{'sim':>8}{'real':>8}"] * 3) + f" |{'sim':>9}{'real':>9}"
+        for count, rate in itertools.product(counts, fps):
+            real = drive(Fleet(count, address, picture, rate, seconds))
+            model = Model(count, rate, fixed, each, batch=1, gather=0.0)
+            guess = simulate(model)
+            p50, p99 = (statistics.median(camera[key] for camera in real.cameras) for key in ("p50", "p99"))
+            lost = real.total("dropped") / (count * rate * seconds)
+            yield (
+                f"{count:>8}{rate:>6g} |{guess.fps:>8.1f}{real.total('fps'):>8.1f} |{guess.p50:>8.1f}{p50:>8.1f} |"
+                f"{guess.p99:>8.1f}{p99:>8.1f} |{guess.dropped:>9.1%}{lost:>9.1%}"
+            )
+
+
+def numbers(text: str) -> list[float]:
+    return [float(part) for part in text.split(",")]
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    source = parser.add_mutually_exclusive_group()
+    source.add_argument("--measure", metavar="triton://...", help="a server whose service time is measured")
+    source.add_argument(
+        "--service", type=numbers, metavar="A,B", help="milliseconds of a batch and of each frame in it"
+    )
+    parser.add_argument("--model", default="fast", help="of this machine's own engine [fast]")
+    parser.add_argument("--scale", type=int, default=2, help="of the model [2]")
+    parser.add_argument("--size", type=size, default=(640, 360), metavar="WxH", help="[640x360]")
+    parser.add_argument("--fps", type=float, default=30.0, help="of a camera [30]")
+    parser.add_argument("--batch", type=int, default=8, help="largest batch [8]")
+    parser.add_argument("--link", type=float, default=10.0, help="a server's network, Gbit/s [10]")
+    parser.add_argument("--check", type=numbers, metavar="N,N", help="compare with real fleets of so many cameras")
+    parser.add_argument("--seconds", type=float, default=8.0, help="of each real fleet [8]")
+    options = parser.parse_args(arguments)
+    about = machine()
+    print(f"{about['processor']}, {about['cores']} cores; {options.size[0]}x{options.size[1]}")
+    try:
+        if options.check:
+            rates = [options.fps / 3, options.fps]
+            for line in check([int(count) for count in options.check], rates, options.size, options.seconds):
+                print(line, flush=True)
+            return 0
+        if options.service:
+            fixed, each = (value / 1000 for value in options.service)
+        else:
+            fixed, each = service(options.measure, options.size, options.model)
+    except UserError as error:
+        print(error, file=sys.stderr)
+        return 2
+    model = Model(1, options.fps, fixed, each, batch=options.batch, gather=0.1 / options.fps)
+    print(table(model, options.size, options.scale, options.link * 1e9))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

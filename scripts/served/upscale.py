@@ -1,0 +1,94 @@
+"""Runs inside Triton's Python backend: an .onnx file of the contract through OpenVINO, for servers without a GPU.
+
+scripts/triton_repository.py copies it into a model repository as VERSION/model.py, beside model.onnx. Parameters of the
+model (config.pbtxt): `threads` of the processor for one instance, 0 for all.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import OrderedDict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import openvino as ov
+import triton_python_backend_utils as pb_utils
+
+SIZES = 8
+"""Input sizes kept compiled; one more costs the compilation of the size unused for longest, about half a second."""
+
+
+class Worker:
+    """The network compiled for one input size, with two requests: one computes while the other is written out."""
+
+    def __init__(self, core: ov.Core, path: Path, height: int, width: int, options: dict[str, Any]) -> None:
+        model = core.read_model(path)
+        model.reshape([1, height, width, 3])
+        compiled = core.compile_model(model, "CPU", options)
+        self._requests = [compiled.create_infer_request() for _ in range(2)]
+        _, self._height, self._width, _ = compiled.output().shape
+        self._outputs: list[np.ndarray[Any, Any]] = []
+
+    def outputs(self, index: int, count: int) -> np.ndarray[Any, Any]:
+        """Room for the answer to the `index`-th request of a batch, with `count` frames.
+
+        The same each time: the backend has copied an answer before it asks for the next batch, and fresh memory of
+        this size would cost a page fault for each 4 KB.
+        """
+        while len(self._outputs) <= index:
+            self._outputs.append(np.empty((1, self._height, self._width, 3), np.uint8))
+        if self._outputs[index].shape[0] < count:
+            self._outputs[index] = np.empty((count, self._height, self._width, 3), np.uint8)
+        return self._outputs[index][:count]
+
+    def run(self, frames: np.ndarray[Any, Any], outputs: np.ndarray[Any, Any]) -> None:
+        """`frames` [N, H, W, 3] into `outputs` [N, s*H, s*W, 3], in place, without a copy."""
+        for index, (frame, output) in enumerate(zip(frames, outputs, strict=True)):
+            request = self._requests[index % 2]
+            request.wait()
+            request.set_input_tensor(ov.Tensor(frame[None], shared_memory=True))
+            request.set_output_tensor(ov.Tensor(output[None], shared_memory=True))
+            request.start_async()
+        for request in self._requests:
+            request.wait()
+
+
+class TritonPythonModel:
+    """Triton's name for it, and its three calls."""
+
+    def initialize(self, args: dict[str, str]) -> None:
+        parameters = json.loads(args["model_config"])["parameters"]
+        threads = int(parameters["threads"]["string_value"])
+        # The same as engines/openvino.py asks for, so that frames are the same to the bit.
+        self._options: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY"}
+        if threads:
+            self._options["INFERENCE_NUM_THREADS"] = threads
+        self._path = Path(args["model_repository"], args["model_version"], "model.onnx")
+        self._core = ov.Core()
+        self._workers: OrderedDict[tuple[int, int], Worker] = OrderedDict()
+
+    def _worker(self, height: int, width: int) -> Worker:
+        if (height, width) not in self._workers:
+            self._workers[height, width] = Worker(self._core, self._path, height, width, self._options)
+            if len(self._workers) > SIZES:
+                self._workers.popitem(last=False)
+        self._workers.move_to_end((height, width))
+        return self._workers[height, width]
+
+    def execute(self, requests: list[Any]) -> list[Any]:
+        """What the dynamic batcher has put together; each request may itself hold several frames."""
+        responses = []
+        for index, request in enumerate(requests):
+            frames = pb_utils.get_input_tensor_by_name(request, "frame").as_numpy()
+            count, height, width, _ = frames.shape
+            try:
+                worker = self._worker(height, width)
+            except RuntimeError as error:
+                told = pb_utils.TritonError(f"{width}x{height} cannot be upscaled: {error}")
+                responses.append(pb_utils.InferenceResponse(error=told))
+                continue
+            outputs = worker.outputs(index, count)
+            worker.run(frames, outputs)
+            responses.append(pb_utils.InferenceResponse([pb_utils.Tensor("sr", outputs)]))
+        return responses

@@ -1,0 +1,76 @@
+"""The queueing simulation against what is known without it, and the network's arithmetic."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from scripts.scale import Model, capacity, main, service, simulate, wires
+
+
+def test_one_camera_waits_for_nobody() -> None:
+    outcome = simulate(Model(1, 30, fixed=0.001, each=0.01, gather=0.0))
+    assert outcome.p50 == pytest.approx(11, abs=0.1) and outcome.p99 == pytest.approx(11, abs=0.1)
+    assert outcome.fps == pytest.approx(30, rel=0.03) and outcome.dropped == outcome.late == 0
+    assert simulate(Model(1, 30, fixed=0.001, each=0.01, gather=0.004)).p50 == pytest.approx(15, abs=0.1)
+
+
+def test_a_device_that_is_too_slow_gives_what_it_can() -> None:
+    outcome = simulate(Model(8, 30, each=0.02, batch=1, gather=0.0))
+    assert outcome.fps == pytest.approx(50, rel=0.03)
+    assert outcome.dropped == pytest.approx(1 - 50 / 240, abs=0.03)
+    assert outcome.p50 > 250 and outcome.late > 0  # two frames of each of eight cameras are in the queue
+    batched = simulate(Model(8, 30, fixed=0.018, each=0.002, batch=8, gather=0.0))
+    assert batched.fps > 3 * outcome.fps
+
+
+@settings(max_examples=20, deadline=None)
+@given(
+    cameras=st.integers(1, 12),
+    fps=st.sampled_from([5.0, 25.0, 60.0]),
+    each=st.floats(0.0005, 0.05),
+    batch=st.integers(1, 8),
+    depth=st.integers(1, 3),
+)
+def test_nothing_is_made_from_nothing(cameras: int, fps: float, each: float, batch: int, depth: int) -> None:
+    model = Model(cameras, fps, 0.001, each, batch, depth=depth)
+    outcome = simulate(model, 4.0)
+    assert outcome.fps <= cameras * fps * 1.1 + 1
+    assert outcome.fps <= 1.05 / (each + 0.001 / batch) + 1
+    assert 0 <= outcome.dropped <= 1 and 0 <= outcome.late <= 1
+    assert outcome.p99 >= outcome.p50 >= 1000 * (each + 0.001) - 0.01
+
+
+def test_capacity() -> None:
+    model = Model(1, 30, each=0.004, batch=1, gather=0.0)
+    most = capacity(model)
+    assert 6 <= most <= math.floor(1 / 0.004 / 30)
+    assert capacity(replace(model, each=0.05)) == 0
+    assert capacity(replace(model, each=0.002)) >= 2 * most - 1
+
+
+def test_the_network() -> None:
+    ways = wires((64, 48), 2)
+    assert ways["raw"].up == 64 * 48 * 3 * 8 and ways["raw"].down == 4 * ways["raw"].up
+    assert 0 < ways["jpeg"].down < ways["raw"].down
+
+
+def test_the_table(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--service", "1,0.8", "--size", "64x48"]) == 0
+    told = capsys.readouterr().out.splitlines()
+    assert "1.0 + 0.80 n ms" in told[1] and told[-1].split()[0] == "10000"
+    assert main(["--service", "0,90", "--size", "64x48"]) == 0
+    assert "Not even one" in capsys.readouterr().out
+    assert main(["--measure", "triton://127.0.0.1:1/fast-x2"]) == 2
+    assert "There is no Triton server" in capsys.readouterr().err
+
+
+def test_an_engine_is_timed_by_bursts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    fixed, each = service("bicubic", (64, 48), "fast")
+    assert 0 <= fixed < 1 and -0.1 < each < 1
