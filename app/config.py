@@ -113,10 +113,37 @@ class Recording(Section):
     """What is kept."""
 
     file: Path | None = option(None, "record to an .mp4 or .mkv", flag="record", metavar="FILE")
-    encoder: str = option("libx264", "FFmpeg's name of an H.264 encoder", metavar="NAME")
+    encoder: str = option(
+        "auto", "FFmpeg's name of an H.264 encoder, or auto: the board's own where it has one", metavar="NAME"
+    )
     quality: int = option(20, "constant rate factor: 0 is lossless, 51 the worst", ge=0, le=51, metavar="N")
     overlay: bool = option(False, "record the picture as shown, wipe and figures included", flag="record-overlay")
-    folder: Path = option(Path(), "where key r records to and key s puts its pictures", flag="folder", metavar="DIR")
+    folder: Path = option(
+        Path(), "where segments and key r record to and key s puts its pictures", flag="folder", metavar="DIR"
+    )
+    segment: float | None = option(
+        None, "record from the start, into a new file every so many seconds", ge=1, metavar="S"
+    )
+    segment_mb: float | None = option(
+        None, "the same, into a new file every so many megabytes", flag="segment-mb", gt=0, metavar="MB"
+    )
+    quota_gb: float | None = option(
+        None, "delete the oldest segments beyond so many gigabytes", flag="quota-gb", gt=0, metavar="GB"
+    )
+    reserve_mb: float = option(
+        200, "segments stop while less than so many megabytes are free", flag="reserve-mb", ge=0, metavar="MB"
+    )
+
+    @property
+    def segmented(self) -> bool:
+        """Whether segments are asked for."""
+        return self.segment is not None or self.segment_mb is not None
+
+    @model_validator(mode="after")
+    def _quota_of_segments(self) -> Recording:
+        if self.quota_gb is not None and not self.segmented:
+            raise ValueError("a quota is for segments: set segment (seconds) or segment_mb as well")
+        return self
 
 
 class Run(Section):
