@@ -42,11 +42,17 @@ def parse_engine(value: Any) -> Any:
     return value
 
 
+def parse_names(value: Any) -> Any:
+    """("ko", "en") of "ko,en", as the command line has it."""
+    return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+
 Size = Annotated[
     tuple[int, int],
     BeforeValidator(parse_size),
     PlainSerializer(lambda size: f"{size[0]}x{size[1]}", return_type=str, when_used="json"),
 ]
+Names = Annotated[tuple[str, ...], BeforeValidator(parse_names)]
 Camera = Annotated[int | str, BeforeValidator(parse_camera)]
 
 
@@ -146,6 +152,34 @@ class Recording(Section):
         return self
 
 
+class Kiosk(Section):
+    """An exhibition, where nobody technical is."""
+
+    lasting: bool = option(False, "wait for a camera or stream that goes away instead of ending")
+    attract: str = option("demo", "what is shown while it is away for long: demo or a film", metavar="FILE")
+    attract_after: float = option(20.0, "seconds after which that begins", flag="attract-after", ge=0, metavar="S")
+    frozen_after: float = option(
+        2.0, "seconds without a new picture after which a source counts as away", flag="frozen-after", gt=0, metavar="S"
+    )
+    sweep: float | None = option(
+        None, "move the wipe by itself, there and back in so many seconds; a hand stops it for a while", gt=1, metavar="S"
+    )
+    zoom: bool = option(False, "magnify the most detailed part of the picture, before beside after")
+    languages: Names = option((), "caption in these languages, such as ko,en", metavar="NAMES")
+    texts: Path | None = option(None, "folder of LANGUAGE.yaml files that replace the shipped texts", metavar="DIR")
+    font: Path | None = option(None, "font of the caption; by default one with Latin and Hangul", metavar="FILE")
+    lock_keys: bool = option(False, "the keyboard does nothing; SIGTERM ends the program", flag="lock-keys")
+
+
+class Telemetry(Section):
+    """What the machine says of itself, and when that is a warning."""
+
+    warn_temperature: float | None = option(
+        90.0, "warn above so many degrees Celsius", flag="warn-temperature", metavar="C"
+    )
+    warn_power: float | None = option(None, "warn above so many watts", flag="warn-power", gt=0, metavar="W")
+
+
 class Run(Section):
     """How long, and what is told."""
 
@@ -163,6 +197,8 @@ class Config(Section):
     engine: Engine = Engine()
     output: Output = Output()
     recording: Recording = Recording()
+    kiosk: Kiosk = Kiosk()
+    telemetry: Telemetry = Telemetry()
     run: Run = Run()
 
     @model_validator(mode="before")
