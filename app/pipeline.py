@@ -158,6 +158,7 @@ class Pipeline:
             if done is None:
                 return
             image, (frame, submitted), busy = done
+            self.stats.spec = engine.spec  # of the engine that made this one: another may have stood in
             self._hand_on(Picture(image, frame), submitted, busy)
             frame.release()
 

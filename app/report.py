@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import textwrap
 import time
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,9 @@ log = logging.getLogger(__name__)
 
 PERIOD = 5.0
 """Seconds between two lines in the log."""
+
+WRAP = 60
+"""Letters a line, for what has no length of its own."""
 
 
 class Report:
@@ -44,6 +48,8 @@ class Report:
             f"{spec.input[0]}x{spec.input[1]} -> {spec.output[0]}x{spec.output[1]}   dropped {stats.dropped}",
             f"{spec.model} {spec.precision}, {spec.name}, {spec.device}",
         ]
+        if spec.state:
+            told += textwrap.wrap(f"{spec.name} ({spec.state})", WRAP)  # one long line would make all the others small
         power = f"{machine.power:.1f} W" if machine.power is not None else ""
         heat = f"{machine.temperature:.0f} C" if machine.temperature is not None else ""
         return told + ([f"{heat}   {power}".strip()] if heat or power else [])

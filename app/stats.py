@@ -40,7 +40,8 @@ class Stats:
     def __init__(self) -> None:
         self.spec: Spec | None = None
         """What the engine in use is; None before the first frame."""
-        self.captured = self.dropped = self.shown = 0
+        self.captured = self.dropped = self.shown = self.fallback = 0
+        """`fallback`: shown pictures that another engine made than the one asked for."""
         self.latency = Samples()
         """Capture to shown: the age of a picture when it was handed to the last sink."""
         self.engine = Samples()
@@ -57,6 +58,7 @@ class Stats:
         """
         now = time.monotonic()
         self.shown += 1
+        self.fallback += bool(self.spec and self.spec.state)
         self._first = self._first or now
         self._last = now
         self._recent.append(now)
@@ -91,6 +93,7 @@ class Stats:
             "frames_captured": self.captured,
             "frames_dropped": self.dropped,
             "frames_shown": self.shown,
+            "frames_fallback": self.fallback,
             "fps_out": round(self.fps(), 3),
             "seconds": round(self.seconds, 3),
             "engine": {**facts, "ms_p50": engine50, "ms_p99": engine99},

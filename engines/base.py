@@ -43,6 +43,8 @@ class Spec:
     scale: int
     input: tuple[int, int]
     output: tuple[int, int]
+    state: str = ""
+    """Why this engine stands in for the one that was asked for; empty when it is that one."""
 
     def __str__(self) -> str:
         sizes = f"{self.input[0]}x{self.input[1]} -> {self.output[0]}x{self.output[1]}"
@@ -55,6 +57,8 @@ class Slot(Protocol):
     Used by two threads, but never by both at once: launch() by the submitter, the rest by the collector.
     """
 
+    input: Image
+    """What launch() has copied, unchanged until the next launch(): another engine may have to go on from it."""
     finished: float
     """When the last wait() found its work done to be exact, in seconds of time.monotonic()."""
 
@@ -76,6 +80,7 @@ class Engine(Protocol[T]):
     """
 
     spec: Spec
+    """What made the picture collected last; before the first, what will."""
 
     def reserve(self) -> bool:
         """Block until a slot is free. False: cancelled, nothing may be submitted."""

@@ -22,15 +22,15 @@ class BicubicSlot:
 
     def __init__(self, size: tuple[int, int], scale: int) -> None:
         width, height = size
-        self._input: Image = np.empty((height, width, 3), np.uint8)
+        self.input: Image = np.empty((height, width, 3), np.uint8)
         self._output: Image = np.empty((height * scale, width * scale, 3), np.uint8)
         self.finished = 0.0
 
     def launch(self, image: Image) -> None:
-        np.copyto(self._input, image)
+        np.copyto(self.input, image)
 
     def wait(self, timeout: float) -> Image:
-        enlarge(self._input, self._output)
+        enlarge(self.input, self._output)
         self.finished = time.monotonic()
         return self._output
 

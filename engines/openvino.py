@@ -32,7 +32,7 @@ class OpenVinoSlot:
         self._request = compiled.create_infer_request()
         self._request.set_input_tensor(ov.Tensor(inputs, shared_memory=True))
         self._request.set_output_tensor(ov.Tensor(outputs, shared_memory=True))
-        self._input: Image = inputs[0]
+        self.input: Image = inputs[0]
         self._output: Image = outputs[0]
         # Called by OpenVINO's own thread: a collector that is late must not make the engine look slow.
         self._request.set_callback(self._stamp, None)
@@ -42,7 +42,7 @@ class OpenVinoSlot:
         self.finished = time.monotonic()
 
     def launch(self, image: Image) -> None:
-        np.copyto(self._input, image)
+        np.copyto(self.input, image)
         self._request.start_async()
 
     def wait(self, timeout: float) -> Image:

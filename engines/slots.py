@@ -24,8 +24,10 @@ class Slots(Generic[T]):
     ) -> None:
         """`deadline`: seconds after which a silent engine counts as hung; `close` runs after all slots' close()."""
         self.spec = spec
-        self._slots, self._deadline, self._close = list(slots), deadline, close
-        self._free: deque[Slot] = deque(self._slots)
+        self.slots = list(slots)
+        """For engines.standby, which puts slots behind slots of its own."""
+        self._deadline, self._close = deadline, close
+        self._free: deque[Slot] = deque(self.slots)
         self._flying: deque[tuple[Slot, T, float]] = deque()
         self._lent: Slot | None = None
         self._change = threading.Condition()
@@ -114,6 +116,10 @@ class Slots(Generic[T]):
             with contextlib.suppress(TimeoutError, EngineError):
                 slot.wait(self._deadline)
         self._flying.clear()
-        for slot in self._slots:
+        self.free()
+
+    def free(self) -> None:
+        """Close every slot, then what they share. No slot is in flight."""
+        for slot in self.slots:
             slot.close()
         self._close()

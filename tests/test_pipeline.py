@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from app.stats import Stats
 from engines import bicubic
 from engines.base import EngineError
 from engines.slots import Slots
+from engines.standby import Choice, Standby
 
 SIZE = (32, 24)
 
@@ -218,6 +220,30 @@ def test_figures_add_up() -> None:
     assert figures["stages_ms"]["sink"]["p50"] >= 2
     assert figures["latency_ms"]["p50"] <= figures["latency_ms"]["p95"] <= figures["latency_ms"]["p99"]
     assert figures["fps_out"] == pytest.approx(49 / figures["seconds"], rel=0.01)
+
+
+def test_pictures_of_another_engine_are_counted() -> None:
+    class Broken(bicubic.BicubicSlot):
+        count = 0
+
+        def wait(self, timeout: float) -> Any:
+            Broken.count += 1
+            if Broken.count > 10:
+                raise EngineError("The server is away", "connection refused")
+            return super().wait(timeout)
+
+    def remote() -> Slots[Any]:
+        if Broken.count:
+            raise EngineError("The server is away", "connection refused")
+        return Slots(replace(load(SIZE).spec, name="remote"), [Broken(SIZE, 2), Broken(SIZE, 2)])
+
+    keep, stats = Keep(), Stats()
+    standby = Standby[Any]([Choice("remote", remote)], SIZE, scale=None, depth=2)
+    Pipeline(Numbered(50), lambda size: standby, [keep], stats, lossless=True).run()
+    assert keep.seen == [(i, (64, 48), i) for i in range(50)]
+    assert stats.fallback == stats.as_dict()["frames_fallback"] == 40
+    engine = stats.as_dict()["engine"]
+    assert engine["name"] == "bicubic" and engine["state"] == "remote is away: connection refused; trying again"
 
 
 def test_samples_keep_the_latest() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import time
 from pathlib import Path
@@ -52,6 +53,15 @@ def test_the_overlay_tells_what_was_promised(made: Report) -> None:
     assert text.isascii()
 
 
+def test_the_overlay_tells_what_stands_in(made: Report) -> None:
+    spec = made._stats.spec
+    assert spec is not None
+    made._stats.spec = dataclasses.replace(spec, state="triton://host:8001/fast-x2 is away: connection refused")
+    told = made.lines()
+    assert "bicubic (triton://host:8001/fast-x2 is away: connection refused)" in " ".join(told)
+    assert max(map(len, told)) <= 60
+
+
 def test_the_file_has_the_keys_that_others_read(made: Report, tmp_path: Path) -> None:
     path = tmp_path / "stats.json"
     report.save(path, made.as_dict({"path": "a.mp4", "frames": 10, "seconds": 0.3, "dropped": 0}))
@@ -60,7 +70,7 @@ def test_the_file_has_the_keys_that_others_read(made: Report, tmp_path: Path) ->
     assert figures["frames_dropped"] == 2
     assert figures["frames_shown"] == 10
     assert {"fps_out", "seconds"} < set(figures)
-    assert {"name", "device", "model", "precision", "scale", "ms_p50", "ms_p99"} == set(figures["engine"])
+    assert {"name", "device", "model", "precision", "scale", "state", "ms_p50", "ms_p99"} == set(figures["engine"])
     assert {"p50", "p95", "p99"} == set(figures["latency_ms"])
     assert figures["input"] == {"width": 640, "height": 360, "fps": 30.0}
     assert figures["output"] == {"width": 1280, "height": 720}

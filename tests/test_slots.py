@@ -25,19 +25,19 @@ class PoolSlot:
 
     def __init__(self, pool: concurrent.futures.Executor, work: Work) -> None:
         self._pool, self._work = pool, work
-        self._input: Image = np.zeros((SIZE[1], SIZE[0], 3), np.uint8)
-        self._output: Image = np.zeros_like(self._input)
+        self.input: Image = np.zeros((SIZE[1], SIZE[0], 3), np.uint8)
+        self._output: Image = np.zeros_like(self.input)
         self._job: concurrent.futures.Future[None] | None = None
         self.finished = 0.0
         self.closed = 0
 
     def launch(self, image: Image) -> None:
-        np.copyto(self._input, image)
+        np.copyto(self.input, image)
         self._job = self._pool.submit(self._run)
 
     def _run(self) -> None:
-        self._work(int(self._input[0, 0, 0]))
-        np.copyto(self._output, self._input)
+        self._work(int(self.input[0, 0, 0]))
+        np.copyto(self._output, self.input)
         self.finished = time.monotonic()
 
     def wait(self, timeout: float) -> Image:
@@ -139,7 +139,7 @@ def test_leaving_at_any_moment_ends_both_sides(depth: int, taken: int, fault: in
             assert fault is not None and fault < taken
     submitter.join(10)
     assert not submitter.is_alive()
-    assert [slot.closed for slot in slots._slots] == [1] * depth  # type: ignore[attr-defined]
+    assert [slot.closed for slot in slots.slots] == [1] * depth  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize("depth", [1, 2, 3])

@@ -1,0 +1,329 @@
+"""Standby: an engine that goes on by itself while the engines it stands for are late, broken or away.
+
+A supervisor thread keeps the first engine of a list that works, in the background and with growing pauses. A frame goes
+to that engine; if its answer is late or fails, the frame is enlarged bicubically from the input it already holds, and
+so are the frames after it until an engine is there again. What answers late writes into buffers nobody reads any more.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from engines.base import EngineError, Image, Spec, T
+from engines.bicubic import enlarge
+from engines.slots import Slots
+
+log = logging.getLogger(__name__)
+
+GRACE = 2.0
+"""Seconds that all unanswered frames of an engine that is given up may take before its buffers are freed."""
+
+
+class Choice(NamedTuple):
+    """An engine to be had: `load` makes it, or raises EngineError, in at most some seconds."""
+
+    name: str
+    load: Callable[[], Slots[Any]]
+    patience: float = 0.25
+    """Seconds an answer may take before the picture goes on without it; 0.25 keeps a fault under 300 ms."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Retry:
+    """When a failed engine is tried again, in seconds, and when the next of the list is taken."""
+
+    first: float = 0.1
+    longest: float = 1.0
+    """The pause after a failure doubles from `first` to `longest`."""
+    failures: int = 3
+    within: float = 20.0
+    """`failures` within so many seconds, and the next engine is taken; so long without one, and all is forgotten."""
+
+
+class _Record:
+    """How one choice has done."""
+
+    def __init__(self, choice: Choice, rank: int) -> None:
+        self.choice, self.rank = choice, rank
+        self.failed: deque[float] = deque(maxlen=64)
+        self.due = 0.0
+        self.told = ""
+
+    def fail(self, error: EngineError, retry: Retry, now: float) -> None:
+        while self.failed and now - self.failed[0] > retry.within:
+            self.failed.popleft()
+        self.failed.append(now)
+        self.due = now + float(min(retry.longest, retry.first * 2.0 ** min(len(self.failed) - 1, 30)))
+        self.told = f"{self.choice.name} is away: {error.facts or error.problem}; trying again"
+
+    def often(self, retry: Retry, now: float) -> bool:
+        return sum(now - moment <= retry.within for moment in self.failed) >= retry.failures
+
+
+class _Primary:
+    """A loaded engine, and how many slots still use its buffers."""
+
+    def __init__(self, engine: Slots[Any], record: _Record) -> None:
+        self.engine, self.record = engine, record
+        self.spec = engine.spec
+        self.holders = 0
+        self.unanswered: set[int] = set()
+        self.failed = False
+        self.why = ""
+        self.last_done = 0.0
+
+
+def marked(spec: Spec, state: str) -> Spec:
+    """`spec`, with the reason why it is not the first choice's."""
+    return spec if spec.state == state else dataclasses.replace(spec, state=state)
+
+
+class StandbySlot:
+    """One frame on its way through the engine in use, or enlarged here."""
+
+    def __init__(self, standby: Standby[Any], index: int) -> None:
+        self._standby, self._index = standby, index
+        width, height = standby.local.input
+        self._own: Image = np.empty((height, width, 3), np.uint8)
+        self._output: Image = np.empty((standby.local.output[1], standby.local.output[0], 3), np.uint8)
+        self._primary: _Primary | None = None
+        self._launched = 0.0
+        self._state = ""
+        self.input: Image = self._own
+        self.finished = 0.0
+        self.spec = standby.local
+
+    def launch(self, image: Image) -> None:
+        self._standby.leave(self._primary)  # the view lent of its output has been given back
+        self._primary = primary = self._standby.enter()
+        self._launched = time.monotonic()
+        # Now, not when it is done: by then the first choice may be back, and this frame is still not its.
+        self._state = self._standby.state
+        if primary is not None:
+            slot = primary.engine.slots[self._index]
+            primary.unanswered.add(self._index)
+            try:
+                slot.launch(image)
+                self.input = slot.input
+                return
+            except EngineError as error:
+                primary.unanswered.discard(self._index)
+                self._state = self._standby.fail(primary, error)
+        np.copyto(self._own, image)
+        self.input = self._own
+
+    def wait(self, timeout: float) -> Image:
+        primary = self._primary
+        if primary is not None and self.input is not self._own:
+            slot, patience = primary.engine.slots[self._index], primary.record.choice.patience
+            # Patience with this frame alone: it may have waited in a queue behind the one before it.
+            until = max(self._launched, primary.last_done) + patience
+            try:
+                image = slot.wait(0.0 if primary.failed else max(0.0, min(timeout, until - time.monotonic())))
+            except TimeoutError:
+                if not primary.failed and time.monotonic() < until:
+                    raise
+                late = EngineError(
+                    f"{primary.record.choice.name} is late", f"no answer within {patience * 1000:.0f} ms"
+                )
+                self._state = self._standby.fail(primary, late)
+            except EngineError as error:
+                primary.unanswered.discard(self._index)
+                self._state = self._standby.fail(primary, error)
+            else:
+                primary.unanswered.discard(self._index)
+                self.finished = primary.last_done = slot.finished
+                self.spec = marked(primary.spec, self._state if primary.record.rank else "")
+                return image
+        enlarge(self.input, self._output)
+        self.finished = time.monotonic()
+        self.spec = marked(self._standby.local, self._state)
+        return self._output
+
+    def close(self) -> None:
+        self._standby.leave(self._primary)
+        self._primary = None
+
+
+class Standby(Slots[T]):
+    """An engine over a list of engines, the most wanted first; bicubic while none of them works.
+
+    `spec` is that of the engine that made the picture collected last; its `state` says why, unless that was the first
+    of the list.
+    """
+
+    def __init__(
+        self,
+        choices: Sequence[Choice],
+        size: tuple[int, int],
+        *,
+        scale: int | None,
+        depth: int,
+        retry: Retry | None = None,
+    ) -> None:
+        """With `scale` None the first choice is loaded now, which decides the scale, and its EngineError comes out.
+
+        With a scale the picture begins at once, bicubic, and the supervisor looks for an engine of that scale.
+        """
+        self._retry = retry or Retry()
+        self._records = [_Record(choice, rank) for rank, choice in enumerate(choices)]
+        self._guard = threading.Condition()
+        self._current: _Primary | None = None
+        self._ending = False
+        self.state = f"{choices[0].name} is not there yet"
+        """Why it is not the first choice that is in use; empty when it is."""
+        first: _Primary | None = None
+        if scale is None:
+            first = _Primary(choices[0].load(), self._records[0])
+            scale = first.spec.scale
+        output = (size[0] * scale, size[1] * scale)
+        self.local = Spec("bicubic", "CPU", "bicubic", "u8", scale, size, output)
+        """What the picture is made with meanwhile."""
+        super().__init__(self.local, [StandbySlot(self, index) for index in range(depth)], close=self._end)
+        self._disposals: list[threading.Thread] = []
+        self.spec = marked(self.local, self.state)
+        if first is not None:
+            self._check(first)
+            self._publish(first)
+            self.spec = first.spec
+        self._supervisor = threading.Thread(target=self._supervise, name="standby", daemon=True)
+        self._supervisor.start()
+
+    def __enter__(self) -> Standby[T]:
+        return self
+
+    def collect(self, timeout: float) -> tuple[Image, T, float] | None:
+        done = super().collect(timeout)
+        if isinstance(self._lent, StandbySlot):
+            self.spec = self._lent.spec
+        return done
+
+    # For the slots.
+
+    def enter(self) -> _Primary | None:
+        """The engine to use, whose buffers stay until leave(); None when there is none."""
+        with self._guard:
+            if self._current is not None:
+                self._current.holders += 1
+            return self._current
+
+    def leave(self, primary: _Primary | None) -> None:
+        """Give up what enter() gave."""
+        if primary is not None:
+            with self._guard:
+                primary.holders -= 1
+                self._guard.notify_all()
+
+    def fail(self, primary: _Primary, error: EngineError) -> str:
+        """Give the engine up, for the first error it is given. Returns at once; the supervisor does the rest."""
+        with self._guard:
+            if primary.failed:
+                return primary.why
+            primary.failed = True
+            self._note(primary.record, error)
+            primary.why = self.state if primary.record.rank else primary.record.told
+            if self._current is primary:
+                self._current = None
+            self._guard.notify_all()
+        self._dispose(primary)
+        return primary.why
+
+    # The supervisor.
+
+    def _note(self, record: _Record, error: EngineError) -> None:
+        news = not record.told
+        record.fail(error, self._retry, time.monotonic())
+        if record.rank == 0:
+            self.state = record.told
+        (log.warning if news else log.debug)("%s", record.told)
+
+    def _supervise(self) -> None:
+        while (record := self._next()) is not None:
+            try:
+                primary = _Primary(record.choice.load(), record)
+                self._check(primary)
+            except EngineError as error:
+                with self._guard:
+                    self._note(record, error)
+            else:
+                self._publish(primary)
+
+    def _next(self) -> _Record | None:
+        """The choice to be loaded now, as soon as there is one; None at the end."""
+        with self._guard:
+            while not self._ending:
+                now = time.monotonic()
+                wanted = []
+                for record in self._records[: None if self._current is None else self._current.record.rank]:
+                    wanted.append(record)
+                    if not record.often(self._retry, now):
+                        break  # those behind it have their turn when it has failed often
+                ready = next((record for record in wanted if record.due <= now), None)
+                if ready is not None:
+                    return ready
+                self._guard.wait(min((record.due - now for record in wanted), default=None))
+        return None
+
+    def _check(self, primary: _Primary) -> None:
+        """Raise EngineError, with the engine freed, if it does not make the picture that is being shown."""
+        spec, slots = primary.spec, primary.engine.slots
+        if (spec.input, spec.output) == (self.local.input, self.local.output) and len(slots) >= len(self.slots):
+            return
+        primary.engine.free()
+        raise EngineError(
+            f"{primary.record.choice.name} makes another picture",
+            f"{spec} in {len(slots)} slots; wanted is {self.local.output} in {len(self.slots)}",
+            "Use models of the same scale.",
+        )
+
+    def _publish(self, primary: _Primary) -> None:
+        with self._guard:
+            before, self._current = self._current, None if self._ending else primary
+            if primary.record.rank == 0:
+                self.state = ""
+            if primary.record.told:
+                log.warning("%s: here again", primary.spec)
+                primary.record.told = ""
+            elif primary.record.rank:
+                log.warning("%s takes over (%s)", primary.spec, self.state)
+        for old in (before, primary if self._ending else None):
+            if old is not None:
+                self._dispose(old)
+
+    def _dispose(self, primary: _Primary) -> None:
+        """Free an engine once no slot holds on to it, in a thread of its own: a hung one must hold up nothing."""
+
+        def dispose() -> None:
+            with self._guard:
+                self._guard.wait_for(lambda: not primary.holders)
+            until = time.monotonic() + GRACE
+            for index in list(primary.unanswered):
+                with contextlib.suppress(TimeoutError, EngineError):
+                    primary.engine.slots[index].wait(max(0.0, until - time.monotonic()))
+            primary.engine.free()
+
+        thread = threading.Thread(target=dispose, name="standby disposal", daemon=True)
+        with self._guard:
+            self._disposals = [*(old for old in self._disposals if old.is_alive()), thread]
+            thread.start()
+
+    def _end(self) -> None:
+        """After all slots are closed: stop the supervisor, free the engine in use and those still being freed."""
+        with self._guard:
+            self._ending = True
+            current, self._current = self._current, None
+            self._guard.notify_all()
+        if current is not None:
+            self._dispose(current)
+        self._supervisor.join(2 * GRACE)  # it may be in the middle of loading one
+        for thread in self._disposals:
+            thread.join(2 * GRACE)
