@@ -45,8 +45,8 @@ class Caption:
             message.draw(image, (width - message.size[0]) // 2, (height - message.size[1]) // 2)
         elif origin is Origin.ATTRACT or self._degraded():
             name = "attract" if origin is Origin.ATTRACT else "fallback"
-            message = self._panel([getattr(text, name) for text in self._texts], gap, width // 2)
-            message.draw(image, (width - message.size[0]) // 2, gap)
+            message = self._panel([getattr(text, name) for text in self._texts], gap, width)
+            message.draw(image, (width - message.size[0]) // 2, height - low.size[1] - message.size[1] - gap)
 
     def _panel(self, lines: list[str], height: int, width: int) -> Panel:
         key = (*lines, height, width)

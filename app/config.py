@@ -103,6 +103,13 @@ class Engine(Section):
         2, "frames in flight; each more than 2 adds one engine time of latency", ge=1, le=8, metavar="N"
     )
     threads: int | None = option(None, "processor threads for the engine; all by default", ge=1, le=1024, metavar="N")
+    isolate: bool = option(
+        False, "run it in a process of its own; while that is away the picture goes on, bicubic, and says so"
+    )
+    next: Names = option((), "isolated: the engines to take when it has failed often", flag="next", metavar="NAMES")
+    deadline: float = option(
+        0.25, "isolated: seconds after which a picture goes on without it", gt=0, le=60, metavar="S"
+    )
 
 
 class Output(Section):
@@ -162,7 +169,10 @@ class Kiosk(Section):
         2.0, "seconds without a new picture after which a source counts as away", flag="frozen-after", gt=0, metavar="S"
     )
     sweep: float | None = option(
-        None, "move the wipe by itself, there and back in so many seconds; a hand stops it for a while", gt=1, metavar="S"
+        None,
+        "move the wipe by itself, there and back in so many seconds; a hand stops it for a while",
+        gt=1,
+        metavar="S",
     )
     zoom: bool = option(False, "magnify the most detailed part of the picture, before beside after")
     languages: Names = option((), "caption in these languages, such as ko,en", metavar="NAMES")

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import time
+
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from app.frame import Picture
 from app.panel import letter
@@ -132,8 +134,8 @@ STEP = 4
 """Source pixels to one of the search's."""
 
 
-def energy(source: Image, wide: int, high: int) -> np.ndarray:  # type: ignore[type-arg] # float32 [h, w]
-    """How detailed the part whose corner is at (x * STEP, y * STEP) is, for all x and y: mean of squared gradients."""
+def energy(source: Image, wide: int, high: int) -> NDArray[np.float32]:
+    """float32 [h, w]: how detailed the part with its corner at (x * STEP, y * STEP) is, by its edges beyond noise."""
     grey = cv2.cvtColor(source, cv2.COLOR_BGR2GRAY)
     edges = cv2.Laplacian(grey, cv2.CV_32F)
     # Noise is everywhere and small: what counts is beyond it.
@@ -141,4 +143,7 @@ def energy(source: Image, wide: int, high: int) -> np.ndarray:  # type: ignore[t
     small = cv2.resize(strong, (source.shape[1] // STEP, source.shape[0] // STEP), interpolation=cv2.INTER_AREA)
     box = (max(1, wide // STEP), max(1, high // STEP))
     sums = cv2.boxFilter(small, -1, box, anchor=(0, 0), borderType=cv2.BORDER_CONSTANT)
+    # Not under the lens itself, in the upper right corner.
+    across = small.shape[1]
+    sums[: round(2 * PANE * across * 0.45), max(0, round((1 - 2 * PANE) * across) - box[0] - 4) :] = 0
     return np.asarray(sums[: max(1, small.shape[0] - box[1]), : max(1, small.shape[1] - box[0])])

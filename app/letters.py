@@ -41,7 +41,7 @@ class Letters:
             )
 
     def panel(self, lines: Sequence[str], *, height: int, width: int) -> Panel:
-        """`lines`, centred, with letters about `height` pixels high, at most `width` pixels wide: longer text shrinks."""
+        """`lines`, centred, with letters `height` pixels high, at most `width` pixels wide: longer text shrinks."""
         size, pad = max(4, round(height * 1.37)), max(2, height)
         while True:
             font = ImageFont.truetype(str(self.path), size)

@@ -81,7 +81,7 @@ class Camera:
 
 
 def started(folder: Path, **options: Any) -> Camera:
-    return Camera(Archive(settings(folder, **options), fps=50, encoder="libx264"))
+    return Camera(Archive(settings(folder, **options), fps=50))
 
 
 @contextlib.contextmanager
@@ -180,7 +180,7 @@ def test_a_folder_that_is_taken_away_and_comes_back(tmp_path: Path) -> None:
 
 
 def test_too_little_room_is_told(tmp_path: Path) -> None:
-    sink = Archive(settings(tmp_path).model_copy(update={"reserve_mb": 1e12}), fps=50, encoder="libx264")
+    sink = Archive(settings(tmp_path).model_copy(update={"reserve_mb": 1e12}), fps=50)
     with Camera(sink) as camera:
         camera.until(lambda: "free" in sink.problem)
     assert not segments(tmp_path) and sink.facts()["frames"] == 0
@@ -204,7 +204,7 @@ from pathlib import Path
 from app.config import Recording as Settings
 from app.frame import Frame, Picture
 from app.sinks.archive import Archive
-sink = Archive(Settings(folder=Path(sys.argv[1]), segment=1, reserve_mb=0), fps=50, encoder="libx264")
+sink = Archive(Settings(folder=Path(sys.argv[1]), segment=1, reserve_mb=0), fps=50)
 image = np.random.default_rng(0).integers(0, 256, (96, 96, 3), np.uint8)
 began = time.monotonic()
 while True:
@@ -234,7 +234,7 @@ def test_kills_leave_nothing_unplayable_and_cost_a_second(tmp_path: Path) -> Non
             assert len(frames(path)) >= max(1, before.get(path, 1))
     newest = max(segments(tmp_path), key=lambda path: path.stat().st_mtime)
     assert last - newest.stat().st_mtime < 1.0
-    Archive(settings(tmp_path), fps=50, encoder="libx264").close()
+    Archive(settings(tmp_path), fps=50).close()
     assert not list(tmp_path.glob(".*")), "what had no picture yet is cleared away"
 
 

@@ -47,8 +47,8 @@ class Archive:
 
     stage = "sink"
 
-    def __init__(self, settings: Settings, *, fps: float, encoder: str) -> None:
-        self._settings, self._fps, self._encoder = settings, fps, encoder
+    def __init__(self, settings: Settings, *, fps: float) -> None:
+        self._settings, self._fps = settings, fps
         self._current: Recorder | None = None
         self._next: Recorder | None = None
         self._began = 0.0
@@ -194,7 +194,7 @@ class Archive:
         self._count += 1
         path = folder / f".livesr-{os.getpid()}-{self._count}.part{SUFFIX}"
         options = self._settings
-        self._next = Recorder(path, encoder=self._encoder, quality=options.quality, fps=self._fps, lossless=False)
+        self._next = Recorder(path, encoder=options.encoder, quality=options.quality, fps=self._fps, lossless=False)
 
     def _watch(self, recorder: Recorder, now: float) -> None:
         """Name the segment once it plays, flush it, see whether it is full or hangs."""

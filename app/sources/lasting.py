@@ -262,12 +262,13 @@ class Lasting:
     def _back(self, now: float) -> None:
         if self._away_since is not None:
             away = now - self._away_since
+            self.name = self._reader.name or self.name
             log.info("%s is there again after %.1f s" if self._seen else "%s is there after %.1f s", self.name, away)
             self._away += away if self._seen else 0.0
             self._away_since = None
         self._told = ""
         self._pause, self._patience = PAUSES[0], self._frozen_after
-        self.fps, self.name = self._reader.fps, self._reader.name or self.name
+        self.fps = self._reader.fps
         if self._attract is not None:
             self._attract.end()
             self._attract = None

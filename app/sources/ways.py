@@ -62,8 +62,10 @@ def _plugged(plug: Plug, size: tuple[int, int] | None, fps: float | None) -> Sou
 
     path = plug.find()
     if path is None:
-        asked = "any camera" if plug.asked is None else f"camera {path_of(plug.asked)}"
-        raise SourceError(f"There is no {asked}", listing(), "Plug it in.")
+        asked = f"camera {path_of(plug.asked)}" if plug.asked is not None else ""
+        raise SourceError(
+            f"There is no {asked}" if plug.asked is not None else "There is no camera", listing(), "Plug it in."
+        )
     camera = Camera.v4l2(str(path), size=size, fps=fps)
     plug.remember(path)
     return camera
