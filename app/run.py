@@ -111,6 +111,7 @@ def runs(control: Control) -> None:
 
 def start_logging(*, verbose: bool, quiet: bool) -> None:
     level = logging.DEBUG if verbose else logging.WARNING if quiet else logging.INFO
+    logging.getLogger("linuxpy").setLevel(max(level, logging.WARNING))  # it tells of every device it looks at
     logging.basicConfig(level=level, format="%(asctime)s %(message)s", datefmt="%H:%M:%S", stream=sys.stderr)
 
 

@@ -229,7 +229,11 @@ def guarded(
     def choice(name: str) -> Choice:
         return Choice(name, lambda: load(name, str(path), size, depth=depth, threads=threads), deadline)
 
-    return Standby([choice(name) for name in wanted], size, scale=scale, depth=depth, retry=Retry(longest=5.0))
+    standby: Standby[Any] = Standby(
+        [choice(name) for name in wanted], size, scale=scale, depth=depth, retry=Retry(longest=5.0)
+    )
+    standby.farewell = FAREWELL / 10  # a child that is still loading, or hangs, is ended by its thread or by our end
+    return standby
 
 
 def _anonymous() -> int:

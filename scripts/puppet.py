@@ -16,6 +16,7 @@ A second word is its size, such as "ok 320x240". To unplug it, the file is remov
 from __future__ import annotations
 
 import contextlib
+import itertools
 import sys
 import time
 from pathlib import Path
@@ -108,8 +109,47 @@ def scene(count: int, size: tuple[int, int]) -> Image:
     image = ((x + 3 * count) % 97 + (y * 2) % 61 + np.array([20, 50, 80])).astype(np.uint8)
     at = 9 * count % width
     image[height // 4 : 3 * height // 4, at : at + 12] = 250
+    draw_code(image, count)
     noise = np.random.default_rng(count).integers(0, 6, (height, 1, 3), np.uint8)
     return np.ascontiguousarray(image + noise)
+
+
+SIGNATURE = (1, 0, 1, 1, 0, 0, 1, 0)
+TOP, LEFT, BLOCK = 0.66, 0.10, 0.05
+"""Where the code lies: shares of the height and width. Clear of captions and the lens."""
+
+
+def blocks(size: tuple[int, int]) -> list[tuple[slice, slice]]:
+    """The 16 places of the code on a picture of `size` (width, height), of any scale."""
+    width, height = size
+    rows = slice(round(TOP * height), round((TOP + 0.08) * height))
+    edges = [round((LEFT + BLOCK * number) * width) for number in range(17)]
+    return [(rows, slice(a, b)) for a, b in itertools.pairwise(edges)]
+
+
+def draw_code(image: Image, count: int) -> None:
+    """The number of the picture, readable on the screen: a signature, then eight bits."""
+    bits = [*SIGNATURE, *((count >> bit) & 1 for bit in range(8))]
+    for place, bit in zip(blocks((image.shape[1], image.shape[0])), bits, strict=True):
+        image[place] = 235 if bit else 15
+
+
+def read_code(image: Image) -> tuple[int, bool] | None:
+    """The number on a picture or a screen, and whether it is dimmed; None: it is none of ours."""
+    levels = []
+    for rows, columns in blocks((image.shape[1], image.shape[0])):
+        high, wide = rows.stop - rows.start, columns.stop - columns.start
+        inner = image[
+            rows.start + high // 4 : rows.stop - high // 4, columns.start + wide // 4 : columns.stop - wide // 4
+        ]
+        levels.append(float(np.median(inner[..., 1])))
+    ones = [level for level, bit in zip(levels, SIGNATURE, strict=False) if bit]
+    zeros = [level for level, bit in zip(levels, SIGNATURE, strict=False) if not bit]
+    if min(ones) - max(zeros) < 30:
+        return None
+    middle = (min(ones) + max(zeros)) / 2
+    number = sum(1 << bit for bit, level in enumerate(levels[8:]) if level > middle)
+    return number, max(ones) < 140
 
 
 class Dev:

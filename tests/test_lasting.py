@@ -108,6 +108,29 @@ def test_found_by_its_name_where_there_are_no_links(dev: Dev) -> None:
         assert seen.source.name.endswith("video5")
 
 
+def test_a_new_source_still_knows_a_camera_that_has_moved(dev: Dev) -> None:
+    """As after a new configuration."""
+    dev.plug(0)
+    with Watched(camera=0) as seen:
+        seen.until(LIVE)
+        dev.unplug(0)
+        dev.plug(6)
+        seen.until(HELD)
+        seen.until(LIVE)
+    with Watched(camera=0) as seen:
+        assert seen.until(LIVE) < 2
+
+
+def test_another_camera_in_its_place_is_taken(dev: Dev) -> None:
+    dev.plug(0, name="Broken")
+    with Watched(camera=0) as seen:
+        seen.until(LIVE)
+        dev.unplug(0)
+        seen.until(HELD)
+        dev.plug(0, name="New")
+        assert seen.until(LIVE) < 2
+
+
 def test_the_first_camera_is_waited_for(dev: Dev) -> None:
     with Watched(size=(320, 240)) as seen:
         seen.until(HELD, (320, 240))

@@ -127,7 +127,7 @@ class Recorder:
             self._thread.join(max(0.0, until - time.monotonic()))
             if self._thread.is_alive():
                 log.warning("the encoder has not finished %s within %g s; it plays up to there", self.path, GIVE_UP)
-            elif self._failure is None:
+            elif self._failure is None and self.frames:
                 log.info("recorded %d frames, %.1f s, to %s", self.frames, self.seconds, self.path)
         self._check()
 

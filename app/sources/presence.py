@@ -11,6 +11,7 @@ import socket
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from app.sources import devices
@@ -23,31 +24,45 @@ PROBE = 0.4
 """Seconds a server may take to accept a connection."""
 
 
+class Known(NamedTuple):
+    """What a camera is known by when it comes back."""
+
+    link: Path | None
+    name: str
+    part: str
+
+
+KNOWN: dict[int | str | None, Known] = {}
+"""By what was asked for. Of the whole program: a new configuration must find a camera that has moved, too."""
+
+
 @dataclass
 class Plug:
     """A V4L2 camera as something that is unplugged and comes back, perhaps under another number."""
 
     asked: int | str | None
     """An index, a path, or None for the first camera there is."""
-    _link: Path | None = None
-    _name: str = ""
-    _part: str = ""
 
     def remember(self, path: Path) -> None:
         """This is the camera, open now: keep what it will be known by again."""
-        self._name, self._part = _named(path)
-        self._link = next((link for link in _links() if _same(link, path)), self._link)
+        name, part = _named(path)
+        KNOWN[self.asked] = Known(next((link for link in _links() if _same(link, path)), None), name, part)
 
     def find(self) -> Path | None:
-        """Where the camera is now: by its by-id path, else at its own place, else by its name elsewhere."""
-        places = [self._link] if self._link else []
-        places += [path_of(self.asked)] if self.asked is not None else []
-        for place in places:
-            if place.exists() and self._is(place):
-                return place
-        if self.asked is not None and not self._name:
-            return None  # never seen yet: any other could be a stranger
-        return next((path for path in _devices() if self._is(path)), None)
+        """Where the camera is now: by its by-id path, else at its own place, else by its name elsewhere.
+
+        If it is nowhere: another one in its place, which somebody has put there.
+        """
+        known, asked = KNOWN.get(self.asked), None if self.asked is None else path_of(self.asked)
+        places = [place for place in (known and known.link, asked) if place is not None and place.exists()]
+        found = [*places, *_devices()]
+        if known is not None and known.name:
+            same = next((place for place in found if _named(place) == (known.name, known.part)), None)
+            if same is not None:
+                return same
+        if asked is None:
+            return next(iter(found), None)
+        return asked if asked.exists() else None
 
     def look(self) -> object:
         """The token: the device file itself, with the time it was made."""
@@ -57,9 +72,6 @@ class Plug:
                 state = place.stat()
                 return str(place.resolve()), state.st_ino, state.st_ctime_ns
         return None
-
-    def _is(self, path: Path) -> bool:
-        return not self._name or _named(path) == (self._name, self._part)
 
 
 def server(url: str) -> Look:
