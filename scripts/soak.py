@@ -215,15 +215,28 @@ class Soak:
         return now
 
     def engine(self, number: signal.Signals) -> float:
-        children = [child for child in self.process.children() if "engines.isolated" in " ".join(child.cmdline())]
-        for child in children:
-            child.send_signal(number)
+        child = self.child()
+        with contextlib.suppress(psutil.Error):
+            if child is not None:
+                child.send_signal(number)
         return time.monotonic()
+
+    def child(self) -> psutil.Process | None:
+        """The engine's process, once it has been there for as long as loading takes."""
+        end = time.monotonic() + LIMIT
+        while time.monotonic() < end and self.app.poll() is None:
+            for child in self.process.children():
+                with contextlib.suppress(psutil.Error):
+                    if "engines.isolated" in " ".join(child.cmdline()) and time.time() - child.create_time() > 3:
+                        return child
+            time.sleep(0.05)
+        return None
 
     def engine_memory(self) -> float:
         """No more memory for it than it has: what it allocates from now on fails."""
-        for child in self.process.children():
-            with contextlib.suppress(psutil.Error, OSError):
+        child = self.child()
+        with contextlib.suppress(psutil.Error, OSError):
+            if child is not None:
                 had = child.memory_info().vms
                 resource.prlimit(child.pid, resource.RLIMIT_AS, (had, had))
         now = time.monotonic()
@@ -297,6 +310,9 @@ class Soak:
                 order = self.random.sample(list(self.kinds()), len(self.kinds()))
             kind = order.pop()
             fault = Fault(kind, time.monotonic())
+            if kind.startswith("engine"):
+                self.child()  # a fault of an engine that is not in use is none
+                fault.at = time.monotonic()
             repaired = self.kinds()[kind]()
             if self.live(since=repaired):
                 fault.recovered = max(0.0, self._back - repaired)

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from app.frame import Frame, Origin
-from app.sources import SourceError, devices
+from app.sources import SourceError, devices, presence
 from app.sources.lasting import fitted
 from app.sources.ways import comes_and_goes, open_lasting
 from scripts.puppet import Dev, Puppet
@@ -29,6 +29,7 @@ def dev(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Dev:
     monkeypatch.setattr(devices, "DEV", made.folder)
     monkeypatch.setattr(devices, "NAMES", made.folder / "names")
     monkeypatch.setattr(cv2, "VideoCapture", Puppet)
+    monkeypatch.setattr(presence, "KNOWN", {})
     return made
 
 
