@@ -7,6 +7,7 @@ engine of this process, and wait() lends the view that the child wrote. What goe
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import json
 import logging
 import mmap
@@ -43,6 +44,8 @@ FAREWELL = 1.0
 """Seconds the child is given to end by itself."""
 ALIVE = 0.5
 """Seconds between the child's looks at whether its parent is still there."""
+
+PR_SET_PDEATHSIG = 1
 
 DONE = struct.Struct("<id")
 """The child's answer: a slot number, or -1 - number with a message behind it; when it was finished (monotonic)."""
@@ -312,8 +315,14 @@ class Worker:
         self._link.send_bytes(DONE.pack(-1 - index, time.monotonic()) + told.encode())
 
 
+def die_with_parent() -> None:
+    """Ask Linux to kill this process when the thread that started it ends: even one that is stopped (prctl(2))."""
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
 def watch(parent: int) -> None:
-    """End with the parent, even in the middle of loading an engine."""
+    """The same for other systems: end with the parent, even in the middle of loading an engine."""
     while os.getppid() == parent:
         time.sleep(ALIVE)
     os._exit(0)
@@ -321,6 +330,7 @@ def watch(parent: int) -> None:
 
 def main(arguments: list[str]) -> None:
     """The child's life: python -m engines.isolated SOCKET MEMORY."""
+    die_with_parent()
     threading.Thread(target=watch, args=(os.getppid(),), daemon=True).start()
     link, memory = Connection(int(arguments[0])), int(arguments[1])
     options = json.loads(link.recv_bytes())

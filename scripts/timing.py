@@ -70,6 +70,17 @@ class EngineLoop:
             submitter.join(60)
         return (times[-1] - times[0]) / (count - 1) * 1000
 
+    def alone(self, count: int) -> float:
+        """`count` frames one after the other, none waiting behind another; median milliseconds from in to out."""
+        times = []
+        for _ in range(count):
+            self._engine.reserve()
+            began = time.perf_counter()
+            self._engine.submit(self._frame, None)
+            self._engine.collect(timeout=60)
+            times.append((time.perf_counter() - began) * 1000)
+        return statistics.median(times)
+
     def seconds(self, seconds: float) -> float:
         """As many frames as take about `seconds`; returns milliseconds a frame."""
         return self.frames(max(5, round(seconds * 1000 / self.frames(3))))

@@ -119,10 +119,13 @@ time.sleep(60)
 """
 
 
-def test_it_ends_with_its_parent() -> None:
+@pytest.mark.parametrize("stopped", [False, True])
+def test_it_ends_with_its_parent(stopped: bool) -> None:
     with subprocess.Popen([sys.executable, "-c", ORPHAN], cwd=ROOT, stdout=subprocess.PIPE, text=True) as parent:
         assert parent.stdout is not None
         child = psutil.Process(int(parent.stdout.readline()))
+        if stopped:
+            child.suspend()
         parent.kill()
     until(lambda: not child.is_running() or child.status() == psutil.STATUS_ZOMBIE)
 
