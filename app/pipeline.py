@@ -6,6 +6,7 @@ engine.collect(), then every sink in turn, because windows and Ctrl-C belong to 
 
 from __future__ import annotations
 
+import gc
 import logging
 import threading
 import time
@@ -80,6 +81,8 @@ class Pipeline:
             while (first := self._peek()) is not None:
                 with self._load(first.size) as engine:
                     self._session(engine)
+                del engine
+                gc.collect()  # its slots and it refer to one another, with all the buffers behind them
         finally:
             self.stop()
             self._ring.cancel()

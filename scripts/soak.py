@@ -404,12 +404,15 @@ def slope(samples: list[tuple[float, float, int, int]]) -> float:
     return float(np.polyfit(hours, [memory for _, memory, *_ in kept], 1)[0])
 
 
+VERDICTS = {True: "yes", False: "NO", None: "too short to tell"}
+
+
 @dataclass(frozen=True)
 class Promise:
-    """One line of the verdict."""
+    """One line of the verdict; `kept` None: the run was too short to tell."""
 
     text: str
-    kept: bool
+    kept: bool | None
     measured: str
 
 
@@ -434,7 +437,9 @@ def judge(soak: Soak, status: int, hours: float) -> list[Promise]:
         Promise("no segment unplayable", not broken, f"{len(broken)} of the {count} that are kept {broken or ''}"),
         # A slope over minutes is that of the start: it counts from half an hour on.
         Promise(
-            "memory grows less than 1 MB an hour", grown < 1 or hours < 0.5, f"{grown:.2f} MB/h over {hours:.2f} h"
+            "memory grows less than 1 MB an hour",
+            None if hours < 0.5 else grown < 1,
+            f"{grown:.2f} MB/h over {hours:.2f} h",
         ),
         Promise("no more files and threads", files <= 8 and threads <= 4, f"{files:+d} files, {threads:+d} threads"),
     ]
@@ -450,7 +455,7 @@ def report(soak: Soak, promises: list[Promise], seed: int, minutes: float) -> st
         "",
         "| promise | kept | measured |",
         "|---|---|---|",
-        *(f"| {p.text} | {'yes' if p.kept else 'NO'} | {p.measured} |" for p in promises),
+        *(f"| {p.text} | {VERDICTS[p.kept]} | {p.measured} |" for p in promises),
         "",
         "| fault | injected | recovered | s to live, median | s to live, most | s without a new picture, most |",
         "|---|---|---|---|---|---|",
@@ -501,8 +506,9 @@ def main(arguments: list[str] | None = None) -> int:
     if options.report:
         options.report.write_text(text, encoding="utf-8")
     if options.json:
-        options.json.write_text(json.dumps([vars(fault) for fault in soak.faults], indent=1), encoding="utf-8")
-    return 0 if all(promise.kept for promise in promises) else 1
+        told = {"faults": [vars(fault) for fault in soak.faults], "samples": soak.samples}
+        options.json.write_text(json.dumps(told, indent=1), encoding="utf-8")
+    return 0 if all(promise.kept is not False for promise in promises) else 1
 
 
 if __name__ == "__main__":

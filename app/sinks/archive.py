@@ -7,6 +7,7 @@ archive's own, the archivist, so that a dying card holds up no picture.
 from __future__ import annotations
 
 import contextlib
+import gc
 import logging
 import os
 import queue
@@ -238,6 +239,8 @@ class Archive:
             for key, value in recorder.facts().items():
                 if key in self._totals:
                     self._totals[key] += value
+            # PyAV's containers and streams refer to one another, with an encoder's many megabytes behind them.
+            gc.collect()
 
     def _discard(self, recorder: Recorder) -> None:
         self._named.pop(recorder.path, None)
