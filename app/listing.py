@@ -14,7 +14,8 @@ def listing() -> Iterator[str]:
     yield "Cameras"
     found = cameras()
     for camera in found:
-        yield from (f"  {line}" for line in str(camera).splitlines())
+        yield f"  {camera}"
+        yield from (f"    {detail}" for detail in ([camera.by_id] if camera.by_id else []) + [*map(str, camera.modes)])
     if not found:
         yield "  none; --source demo needs none"
     yield "Models"

@@ -59,7 +59,7 @@ class Report:
             f"{stats.fps_now():.1f} fps on screen",
             f"engine {stats.engine.percentiles(50)[0]:.1f} ms   age {p50:.0f} ms, p99 {p99:.0f} ms",
             f"{spec.input[0]}x{spec.input[1]} -> {spec.output[0]}x{spec.output[1]}   dropped {stats.dropped}",
-            f"{spec.model} {spec.precision}, {spec.name}, {spec.device}",
+            f"{spec.network}, {spec.name}, {spec.device}",
         ]
         if spec.state:
             told += textwrap.wrap(f"{spec.name} ({spec.state})", WRAP)  # one long line would make all the others small

@@ -46,9 +46,14 @@ class Spec:
     state: str = ""
     """Why this engine stands in for the one that was asked for; empty when it is that one."""
 
+    @property
+    def network(self) -> str:
+        """Model and precision, for people: "fast-x2 int8"."""
+        return f"{self.model.removesuffix(f'-{self.precision}')} {self.precision}"
+
     def __str__(self) -> str:
         sizes = f"{self.input[0]}x{self.input[1]} -> {self.output[0]}x{self.output[1]}"
-        return f"{self.name}: {self.model} {self.precision}, {sizes}, {self.device}"
+        return f"{self.name}: {self.network}, {sizes}, {self.device}"
 
 
 class Slot(Protocol):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import difflib
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,6 +25,11 @@ class Model:
     precision: str
     path: Path
 
+    @property
+    def names(self) -> tuple[str, str, str]:
+        """What it may be called, from vague to exact: fast, fast-x2, fast-x2-fp32."""
+        return self.name, f"{self.name}-x{self.scale}", f"{self.name}-x{self.scale}-{self.precision}"
+
 
 def shipped() -> list[Model]:
     """All shipped models, sorted by name, scale and precision."""
@@ -35,8 +41,12 @@ def shipped() -> list[Model]:
     return models
 
 
-def find(name: str) -> Path:
-    """The file of a model given as NAME, NAME-xS or a path. Raises EngineError naming what there is."""
+def find(name: str, precisions: Sequence[str] = ("fp32",)) -> Path:
+    """The file of a model given as NAME, NAME-xS, NAME-xS-PRECISION or a path.
+
+    Where the name leaves it open, the smallest scale, then the first of `precisions`, which an engine gives in the
+    order of its liking, wins. Raises EngineError naming what there is.
+    """
     if name.endswith(".onnx") or "/" in name:
         if not Path(name).is_file():
             raise EngineError(
@@ -45,12 +55,16 @@ def find(name: str) -> Path:
                 "Give the path of an .onnx file, or a name from --list.",
             )
         return Path(name)
+
+    def rank(model: Model) -> tuple[int, int]:
+        liked = precisions.index(model.precision) if model.precision in precisions else len(precisions)
+        return model.scale, liked
+
     models = shipped()
-    for model in models:
-        if name in (model.name, model.path.stem):
-            return model.path
+    if fitting := [model for model in models if name in model.names]:
+        return min(fitting, key=rank).path
     names = sorted({m.name for m in models})
-    near = difflib.get_close_matches(name, names, 1)
+    near = difflib.get_close_matches(name, [known for m in models for known in m.names], 1)
     raise EngineError(
         f"There is no model called {name}",
         f"shipped are: {', '.join(names)}",

@@ -201,7 +201,7 @@ def load(
     name: str, model: str, size: tuple[int, int], *, depth: int = 2, threads: int | None = None, scale: int = 2
 ) -> Isolated:
     """What engines.load() gives, in a process of its own. Raises EngineError."""
-    if not model.startswith("/") and Path(model).is_file():
+    if model.endswith(".onnx") or "/" in model:
         model = str(Path(model).absolute())  # the child runs in another folder
     options = {"name": name, "model": model, "size": size, "depth": depth, "threads": threads, "scale": scale}
     return Isolated(Child(options), depth)
@@ -230,7 +230,7 @@ def guarded(
         return bicubic.load(size, scale=scale or 2, depth=depth)
 
     def choice(name: str) -> Choice:
-        return Choice(name, lambda: load(name, str(path), size, depth=depth, threads=threads), deadline)
+        return Choice(name, lambda: load(name, model, size, depth=depth, threads=threads), deadline)
 
     standby: Standby[Any] = Standby(
         [choice(name) for name in wanted], size, scale=scale, depth=depth, retry=Retry(longest=5.0)

@@ -21,7 +21,10 @@ import platform
 import statistics
 import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +34,7 @@ import psutil
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import engines
 from engines import catalog, isolated
-from engines.base import Image, UserError
+from engines.base import UserError
 from scripts import timing
 
 PARTS = ("engine", "eager", "isolate", "app", "latency", "memory")
@@ -96,15 +99,10 @@ class Bench:
     def run(self) -> None:
         """Raises UserError of the part that fails; the figures before it stay."""
         one = self.settings
-        frame = timing.noise(one.size)
-        with engines.load(one.engine, one.model, one.size, threads=one.threads) as engine:
-            self.details["engine"] = asdict(engine.spec)
-            loop = timing.EngineLoop(engine, frame)
-            loop.frames(10)  # warm
-            loop.busy.clear()
-            self._engine_and_eager(loop, frame)
+        with self._loop(one.model) as loop:
+            self._against_eager(loop)
             if "isolate" in one.parts:
-                self._isolate(loop, frame)
+                self._isolate(loop)
             if "app" in one.parts:
                 self._app(loop)
         if "latency" in one.parts:
@@ -112,16 +110,30 @@ class Bench:
         if "memory" in one.parts:
             self._memory()
 
-    def _engine_and_eager(self, loop: timing.EngineLoop, frame: Image) -> None:
-        one, eager = self.settings, None
+    @contextmanager
+    def _loop(self, model: str) -> Iterator[timing.EngineLoop]:
+        """An engine that is warm, looped on the frame."""
+        one = self.settings
+        with engines.load(one.engine, model, one.size, threads=one.threads) as engine:
+            loop = timing.EngineLoop(engine, timing.noise(one.size))
+            loop.frames(10)
+            loop.busy.clear()
+            yield loop
+
+    def _against_eager(self, loop: timing.EngineLoop) -> None:
+        """The engine, with the file it chose and with the fp32 one, and the same network in PyTorch."""
+        one, plain, eager = self.settings, str(catalog.find(self.settings.model)), None
+        self.details["engine"] = asdict(loop.spec)
         if "eager" in one.parts:
             if importlib.util.find_spec("torch") and importlib.util.find_spec("onnx"):
-                eager = timing.EagerLoop(catalog.find(one.model), frame, one.threads)
+                eager = timing.EagerLoop(Path(plain), timing.noise(one.size), one.threads)
             else:
                 self.notes.append("left out: eager, as PyTorch or onnx is not installed (pip install -e '.[train]')")
         share = one.seconds / one.rounds
-        loops = [lambda: loop.seconds(share)] + ([lambda: eager.seconds(share)] if eager else [])
-        times = timing.alternate(loops, one.rounds)
+        with self._loop(plain) as exact:
+            other = [exact] if exact.spec.model != loop.spec.model else []
+            runs = [each.seconds for each in (loop, *other)] + ([eager.seconds] if eager else [])
+            times = timing.alternate([partial(run, share) for run in runs], one.rounds)
         self._frame_ms = statistics.median(times[0])
         self.details["engine_ms"] = {
             "rounds": times[0],
@@ -132,19 +144,22 @@ class Bench:
             Figure("engine, ms a frame", self._frame_ms, "ms"),
             Figure("engine, frames a second", 1000 / self._frame_ms, "fps"),
         ]
+        if other:
+            self.details["exact_ms"] = {"engine": asdict(exact.spec), "rounds": times[1]}
+            name = f"the same with {exact.spec.model}, {exact.spec.precision}, ms a frame"
+            self.figures.append(Figure(name, statistics.median(times[1]), "ms"))
         if eager:
-            eager_ms = statistics.median(times[1])
-            ratio = statistics.median(slow / fast for fast, slow in zip(*times, strict=True))
-            self.details["eager_ms"] = {"rounds": times[1], "layout": eager.layout}
-            self.figures += [
-                Figure("PyTorch eager fp32, ms a frame", eager_ms, "ms"),
-                Figure("engine against PyTorch eager", ratio, "x", 4.0),
-            ]
+            self.details["eager_ms"] = {"rounds": times[-1], "layout": eager.layout}
+            self.figures.append(Figure("PyTorch eager fp32, ms a frame", statistics.median(times[-1]), "ms"))
+            self.figures.append(Figure("engine against PyTorch eager", timing.ratio(times[-1], times[0]), "x", 4.0))
+            if other:
+                name = f"the same with {exact.spec.model}, {exact.spec.precision}"
+                self.figures.append(Figure(name, timing.ratio(times[-1], times[1]), "x"))
 
-    def _isolate(self, loop: timing.EngineLoop, frame: Image) -> None:
+    def _isolate(self, loop: timing.EngineLoop) -> None:
         one = self.settings
         with isolated.load(one.engine, one.model, one.size, threads=one.threads) as engine:
-            apart = timing.EngineLoop(engine, frame)
+            apart = timing.EngineLoop(engine, timing.noise(one.size))
             apart.frames(10)  # warm
             share = one.seconds / one.rounds
             times = timing.alternate([lambda: loop.seconds(share), lambda: apart.seconds(share)], one.rounds)

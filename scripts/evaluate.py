@@ -115,7 +115,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     results: list[dict[str, object]] = []
     try:
-        for r in evaluate(options.folder, options.engine, options.model or [m.path.stem for m in catalog.shipped()]):
+        for r in evaluate(options.folder, options.engine, options.model or [str(m.path) for m in catalog.shipped()]):
             if not results:
                 print(
                     f"{'set':<8} {'model':<16} {'precision':<9} {'pictures':>8} {'PSNR':>7} {'bicubic':>8} {'gain':>6}"

@@ -42,6 +42,7 @@ class EngineLoop:
     """An engine fed with one frame again and again, by a thread of its own as in app.pipeline."""
 
     def __init__(self, engine: Slots[None], frame: Image) -> None:
+        self.spec = engine.spec
         self._engine, self._frame = engine, frame
         self.busy: list[float] = []
         """Milliseconds the engine worked for each frame, of all rounds."""
@@ -108,14 +109,12 @@ class EagerLoop:
         self._network = trials[self.layout][1]
 
     def frames(self, count: int) -> float:
-        """Run `count` frames; returns milliseconds a frame, the median."""
-        times = []
+        """Run `count` frames; returns milliseconds a frame, the mean, as EngineLoop does."""
         with self._torch.inference_mode():
+            begun = time.perf_counter()
             for _ in range(count):
-                begun = time.perf_counter()
                 self._network(self._input).numpy()
-                times.append(time.perf_counter() - begun)
-        return statistics.median(times) * 1000
+            return (time.perf_counter() - begun) / count * 1000
 
     def seconds(self, seconds: float) -> float:
         return self.frames(max(5, round(seconds * 1000 / self.frames(1))))
@@ -128,6 +127,11 @@ def alternate(loops: Sequence[Callable[[], float]], rounds: int) -> list[list[fl
         for loop, kept in zip(loops, results, strict=True):
             kept.append(loop())
     return results
+
+
+def ratio(slow: Sequence[float], fast: Sequence[float]) -> float:
+    """How many times faster `fast` is: the median over the rounds, each compared with its own neighbour."""
+    return statistics.median(a / b for a, b in zip(slow, fast, strict=True))
 
 
 def make_clip(path: Path, size: tuple[int, int], frames: int) -> Path:

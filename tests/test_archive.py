@@ -218,7 +218,7 @@ while True:
 def test_kills_leave_nothing_unplayable_and_cost_a_second(tmp_path: Path) -> None:
     """In turns in one folder, as a kiosk that is switched off at the wall every evening."""
     rng = np.random.default_rng(5)
-    for _ in range(6):
+    for _ in range(4):
         with subprocess.Popen(
             [sys.executable, "-c", KILLED, tmp_path], cwd=ROOT, stdout=subprocess.PIPE, text=True
         ) as p:

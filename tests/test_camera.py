@@ -13,6 +13,7 @@ from typing import Any
 import cv2
 import pytest
 
+from app.listing import listing
 from app.sources import SourceError, devices
 from app.sources.camera import Camera
 from app.sources.devices import Device, Mode, cameras
@@ -235,3 +236,5 @@ def test_modes_come_from_the_driver(dev: Path, monkeypatch: pytest.MonkeyPatch) 
     by_id = str(dev / "v4l/by-id/usb-ACME-0")
     assert cameras() == [Device(str(dev / "video0"), "ACME HD", by_id, modes)]  # video10 gives no pictures
     assert [str(mode) for mode in modes] == ["MJPG 1280x720 at 30, 15 fps", "MJPG 640x360 at 60 fps", "YUYV 800x600"]
+    told = "\n".join(listing())
+    assert all(part in told for part in (f"{dev}/video0 (ACME HD)", by_id, *map(str, modes)))

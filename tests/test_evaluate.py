@@ -96,8 +96,8 @@ def test_the_bicubic_engine_gains_nothing(folder: Path) -> None:
 def test_table_and_json(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([str(folder), "--json", str(tmp_path / "figures.json")]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0].split()[:2] == ["set", "model"] and lines[1].split()[:2] == ["Mini", "fast-x2"]
-    (figures,) = json.loads((tmp_path / "figures.json").read_text())
+    assert lines[0].split()[:2] == ["set", "model"] and lines[1].split()[:2] == ["Mini", "fast-x2-int8"]
+    figures, _ = json.loads((tmp_path / "figures.json").read_text())
     assert figures["gain"] == pytest.approx(figures["psnr"] - figures["bicubic"])
     assert f"{figures['psnr']:.2f}" in lines[1]
 

@@ -130,13 +130,16 @@ def test_any_model_of_the_contract_runs(tmp_path: Path, scale: int) -> None:
     assert (upscaled(image, model) == wanted).all()
 
 
+@pytest.mark.parametrize("file", ["fp32", "int8"])
 @pytest.mark.parametrize("size", [(16, 16), (17, 16), (33, 47), (160, 91)])
-def test_sizes_and_what_is_told_of_the_engine(size: tuple[int, int]) -> None:
-    with engines.load("openvino", "fast", size, threads=1) as engine:
+def test_sizes_and_what_is_told_of_the_engine(size: tuple[int, int], file: str) -> None:
+    with engines.load("openvino", f"fast-x2-{file}", size, threads=1) as engine:
         spec = engine.spec
-        assert (spec.name, spec.model, spec.scale) == ("openvino", "fast-x2", 2)
+        assert (spec.name, spec.scale) == ("openvino", 2)
+        assert spec.model == ("fast-x2-int8" if file == "int8" else "fast-x2")
         assert spec.output == (2 * size[0], 2 * size[1])
-        assert "1 threads" in spec.device and spec.precision in ("fp32", "bf16", "fp16")
+        assert "1 threads" in spec.device
+        assert spec.precision in (("int8",) if file == "int8" else ("fp32", "bf16", "fp16"))
         engine.reserve()
         engine.submit(np.full((size[1], size[0], 3), (10, 128, 250), np.uint8), "tag")
         done = engine.collect(60)
@@ -152,6 +155,22 @@ def test_sizes_and_what_is_told_of_the_engine(size: tuple[int, int]) -> None:
 def test_sizes_that_no_engine_takes(size: tuple[int, int]) -> None:
     with pytest.raises(EngineError, match=f"{size[0]}x{size[1]} cannot be upscaled"):
         engines.load("openvino", "fast", size)
+
+
+@pytest.mark.parametrize(("capabilities", "chosen"), [(["FP32", "INT8"], "fast-x2-int8"), (["FP32"], "fast-x2")])
+def test_the_precision_follows_the_processor(capabilities: list[str], chosen: str) -> None:
+    from engines.openvino import precisions
+
+    class Core:
+        """What OpenVINO tells of a processor."""
+
+        def get_property(self, device: str, name: str) -> list[str]:
+            assert (device, name) == ("CPU", "OPTIMIZATION_CAPABILITIES")
+            return capabilities
+
+    assert catalog.find("fast", precisions(Core())).stem == chosen
+    assert catalog.find("fast-x2", precisions(Core())).stem == chosen
+    assert catalog.find("fast-x2-fp32", precisions(Core())).stem == "fast-x2"
 
 
 @pytest.mark.parametrize("depth", [1, 2, 3])

@@ -70,7 +70,7 @@ def test_a_film_comes_out_whole(tmp_path: Path, suffix: str) -> None:
     figures = json.loads(stats.read_text())
     assert (figures["frames_captured"], figures["frames_dropped"], figures["frames_shown"]) == (40, 0, 40)
     assert figures["engine"]["name"] == "openvino"
-    assert figures["engine"]["model"] == "fast-x2"
+    assert figures["engine"]["model"].startswith("fast-x2")  # int8 where the processor is quick at it
     assert figures["input"] == {"width": 96, "height": 64, "fps": 25.0}
     assert figures["output"] == {"width": 192, "height": 128}
     assert figures["recording"] == {

@@ -7,9 +7,10 @@ import logging
 import queue
 import threading
 import time
+import typing
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import av
 import cv2
@@ -21,6 +22,9 @@ from app.frame import Buffers, Picture
 from app.sinks import SinkError, gstreamer
 from app.sinks.fragments import BUFFER, FragmentFile
 from engines.base import Image
+
+if TYPE_CHECKING:
+    from av.video.codeccontext import VideoCodecContext
 
 log = logging.getLogger(__name__)
 
@@ -229,7 +233,7 @@ def check_encoder(name: str) -> None:
     if not known(name):
         problem, fact = f"There is no encoder {name}", ""
     else:
-        context = av.CodecContext.create(name, "w")
+        context = typing.cast("VideoCodecContext", av.CodecContext.create(name, "w"))
         context.width, context.height, context.pix_fmt = 640, 360, "yuv420p"  # above every hardware's smallest
         context.time_base, context.framerate = TIME_BASE, Fraction(30)
         try:

@@ -86,6 +86,10 @@ class Window:
         shrink = min(1.0, min(OPENING[0], room[0]) / width, min(OPENING[1], room[1]) / height)
         self._opening = max(1, round(width * shrink)), max(1, round(height * shrink))
         cv2.resizeWindow(self._title, *self._opening)
+        if self._screen is not None:  # in the middle: window managers place it by its first size, which is small
+            cv2.moveWindow(
+                self._title, *((max(0, whole - own) // 2) for whole, own in zip(room, self._opening, strict=True))
+            )
         cv2.setMouseCallback(self._title, self._mouse)
         self._full = False
 

@@ -1,0 +1,95 @@
+"""Quantisation: the INT8 file is the same network within what 8 bits cost, in the form that both engines take."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+
+from engines import catalog
+from tests.test_openvino import upscaled
+
+pytestmark = pytest.mark.torch  # scripts/ is installed with the extra of that mark
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Photographs, as good as can be drawn: the demo's scene at some moments."""
+    import cv2
+
+    from app.sources.demo import Demo
+
+    demo = Demo(size=(160, 120), fps=10)
+    for index in range(4):
+        cv2.imwrite(str(tmp_path / f"{index}.png"), demo.picture(index * 17))
+    return tmp_path
+
+
+def gains(*models: str) -> list[float]:
+    """PSNR over bicubic's, in dB, on a scene that is known at twice the size."""
+    import cv2
+
+    from app.sources.demo import Demo
+    from engines.bicubic import enlarge
+    from scripts.testsets import psnr
+
+    truth = Demo(size=(384, 256), fps=10).picture(33)
+    small = np.asarray(cv2.resize(truth, (192, 128), interpolation=cv2.INTER_AREA), np.uint8)
+    plain = psnr(enlarge(small, np.empty_like(truth)), truth, border=2)
+    return [psnr(upscaled(small, model), truth, border=2) - plain for model in models]
+
+
+@pytest.fixture
+def quantised(folder: Path) -> Path:
+    from scripts.quantize import main
+
+    file = folder / "made-x2-int8.onnx"
+    assert main([str(catalog.find("fast")), "--data", str(folder), "--out", str(file)]) == 0
+    return file
+
+
+def test_it_gains_nearly_as_much(quantised: Path) -> None:
+    whole, shipped, made = gains("fast-x2-fp32", "fast-x2-int8", str(quantised))
+    assert whole > 0.5
+    assert shipped > 0.85 * whole
+    assert made > 0.85 * whole
+
+
+@pytest.mark.parametrize("which", ["shipped", "made"])
+def test_the_form_is_one_that_tensorrt_takes(which: str, request: pytest.FixtureRequest) -> None:
+    """int8 with zero point 0, one scale a tensor or one an output channel, biases as they were."""
+    file = catalog.find("fast", ["int8"]) if which == "shipped" else request.getfixturevalue("quantised")
+    graph = onnx.load(file).graph
+    constants = {c.name: onnx.numpy_helper.to_array(c) for c in graph.initializer}
+    plain = {c.name: onnx.numpy_helper.to_array(c) for c in onnx.load(catalog.find("fast")).graph.initializer}
+    pairs = [node for node in graph.node if node.op_type in ("QuantizeLinear", "DequantizeLinear")]
+    inner = [node for node in graph.node if node.op_type == "Conv" and node.input[0].endswith("_dq")]
+    assert len(inner) == 6 and len(pairs) == 3 * len(inner)
+    for node in pairs:
+        scale, zero = constants[node.input[1]], constants[node.input[2]]
+        assert zero.dtype == np.int8 and not zero.any()
+        assert (scale > 0).all() and scale.ndim == (1 if node.input[0].endswith(".weight") else 0)
+    for conv in inner:
+        name = conv.name
+        assert constants[f"{name}.weight"].dtype == np.int8
+        back = constants[f"{name}.weight"] * constants[f"{name}.weight.scale"][:, None, None, None]
+        assert np.abs(back - plain[f"{name}.weight"]).max() < 0.03 * np.abs(plain[f"{name}.weight"]).max()
+        assert np.array_equal(constants[f"{name}.bias"], plain[f"{name}.bias"])
+    outer = {node.name for node in graph.node if node.op_type == "Conv"} - {node.name for node in inner}
+    assert outer == {"base", "body_0"}  # they read the picture
+
+
+def test_what_cannot_be_quantised_is_refused(quantised: Path, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from scripts.quantize import main
+
+    data = ["--data", str(folder)]
+    assert main([str(quantised), *data]) == 2
+    assert "quantised already" in capsys.readouterr().err
+    (folder / "text.onnx").write_text("no model at all")
+    assert main([str(folder / "text.onnx"), *data]) == 2
+    assert "no model that can be quantised" in capsys.readouterr().err
+    assert main([str(folder / "missing.onnx"), *data]) == 2
+    assert "missing.onnx" in capsys.readouterr().err
+    assert not list(folder.glob("*int8-int8*"))
