@@ -97,7 +97,7 @@ def test_the_comparison_is_notes_without_pytorch(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "torch" else there(name))
     bench = Bench(Settings(size=TINY, seconds=0.1, rounds=1, parts=("engine", "eager", "isolate")))
     bench.run()
-    assert len(bench.figures) == 4 and "PyTorch" in bench.notes[0]
+    assert len(bench.figures) == 5 and "PyTorch" in bench.notes[0]
     assert "left out: eager" in table(bench)
 
 
