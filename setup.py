@@ -12,6 +12,7 @@ BASE = [
     "PyYAML>=6",  # its files
     "psutil>=5.9",  # load, memory and temperature on any machine
     "filelock>=3.12",  # two processes that start at once build an engine once
+    "pillow>=10",  # captions in any script: OpenCV's own fonts are ASCII
     "platformdirs>=4",  # where the user's cache folder is
     "linuxpy>=0.20; sys_platform == 'linux'",  # finds cameras and their modes
 ]
@@ -25,10 +26,10 @@ EXTRAS = {
     "tensorrt": ["pycuda>=2022.2"],  # page-locked memory, streams and events; built against the CUDA that is there
     "rtx": ["tensorrt-rtx-cu13>=1.4; platform_machine == 'x86_64'"],  # TensorRT for a PC with an RTX card, CUDA 13
     "nvtx": ["nvtx>=0.2.10"],  # named ranges in Nsight Systems
+    "nvidia": ["nvidia-ml-py>=12"],  # the same of a PC's NVIDIA card
     "train": [
         "torch==2.13.0",  # the version the shipped models were trained with
         "onnx>=1.16",  # writes the models
-        "pillow>=10",  # reads photographs; its bicubic filter is the test sets' own
         "tqdm>=4.66",  # progress of a long run
     ],
     "test": [
@@ -37,7 +38,6 @@ EXTRAS = {
         "pytest-timeout>=2.3",  # a test that hangs must fail, not stop the run
         "hypothesis>=6.100",  # property tests of ring, slots, configuration
         "onnx>=1.16",  # makes models that break the contract
-        "pillow>=10",
         "ruff>=0.6",
         "mypy>=1.11",
         "types-PyYAML",
@@ -54,7 +54,7 @@ setup(
     long_description_content_type="text/markdown",
     python_requires=">=3.10,<3.14",
     packages=find_packages(include=["app", "app.*", "engines", "engines.*"]),
-    package_data={"engines": ["models/*.onnx", "models/*.md"]},
+    package_data={"app": ["texts/*"], "engines": ["models/*.onnx", "models/*.md"]},
     install_requires=BASE,
     extras_require=EXTRAS,
     entry_points={"console_scripts": ["livesr=app.run:main"]},

@@ -43,13 +43,17 @@ def parse_engine(value: Any) -> Any:
 
 
 def parse_names(value: Any) -> Any:
+    """("ko", "en") of "ko,en", as the command line has it."""
+    return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+
+def parse_fallback(value: Any) -> Any:
     """Engines as a list, of "openvino,bicubic"; of "none" an empty one."""
-    if isinstance(value, str):
-        value = [] if value == "none" else [name.strip() for name in value.split(",")]
+    names = () if value == "none" else parse_names(value)
     own = [name for name in NAMES if name != "triton"]
-    if isinstance(value, (list, tuple)) and (wrong := [name for name in value if name not in own]):
+    if isinstance(names, (list, tuple)) and (wrong := [name for name in names if name not in own]):
         raise ValueError(f"{wrong[0]!r} is not one of {', '.join(own)}; none for no fallback")
-    return value
+    return names
 
 
 Size = Annotated[
@@ -57,6 +61,7 @@ Size = Annotated[
     BeforeValidator(parse_size),
     PlainSerializer(lambda size: f"{size[0]}x{size[1]}", return_type=str, when_used="json"),
 ]
+Names = Annotated[tuple[str, ...], BeforeValidator(parse_names)]
 Camera = Annotated[int | str, BeforeValidator(parse_camera)]
 
 
@@ -114,15 +119,21 @@ class Engine(Section):
     )
     dla: int | None = option(None, "TensorRT: run on this DLA core where the board has one", ge=0, le=7, metavar="N")
     profile: bool = option(False, "TensorRT: write the time of every layer to the log at the start")
-
-    fallback: Annotated[tuple[str, ...], BeforeValidator(parse_names)] = option(
+    isolate: bool = option(
+        False, "run it in a process of its own; while that is away the picture goes on, bicubic, and says so"
+    )
+    fallback: Annotated[tuple[str, ...], BeforeValidator(parse_fallback)] = option(
         ("bicubic",),
-        "what goes on when a server is late or away: engines of this machine, such as openvino,bicubic; none: the run "
-        "fails",
+        "what goes on when a server is late or away, and what an isolated engine that has failed often gives way to: "
+        "engines of this machine, such as openvino,bicubic; none: a run without its server fails",
         metavar="NAMES",
     )
     patience: float = option(
-        250.0, "milliseconds a server may take for a frame before the fallback makes it", ge=10, le=60000, metavar="MS"
+        250.0,
+        "milliseconds that a server or an isolated engine may take for a frame before the fallback makes it",
+        ge=10,
+        le=60000,
+        metavar="MS",
     )
     start: Literal["strict", "standby"] = option(
         "strict",
@@ -181,10 +192,68 @@ class Recording(Section):
     """What is kept."""
 
     file: Path | None = option(None, "record to an .mp4 or .mkv", flag="record", metavar="FILE")
-    encoder: str = option("libx264", "FFmpeg's name of an H.264 encoder", metavar="NAME")
+    encoder: str = option(
+        "auto", "FFmpeg's name of an H.264 encoder, or auto: the board's own where it has one", metavar="NAME"
+    )
     quality: int = option(20, "constant rate factor: 0 is lossless, 51 the worst", ge=0, le=51, metavar="N")
     overlay: bool = option(False, "record the picture as shown, wipe and figures included", flag="record-overlay")
-    folder: Path = option(Path(), "where key r records to and key s puts its pictures", flag="folder", metavar="DIR")
+    folder: Path = option(
+        Path(), "where segments and key r record to and key s puts its pictures", flag="folder", metavar="DIR"
+    )
+    segment: float | None = option(
+        None, "record from the start, into a new file every so many seconds", ge=1, metavar="S"
+    )
+    segment_mb: float | None = option(
+        None, "the same, into a new file every so many megabytes", flag="segment-mb", gt=0, metavar="MB"
+    )
+    quota_gb: float | None = option(
+        None, "delete the oldest segments beyond so many gigabytes", flag="quota-gb", gt=0, metavar="GB"
+    )
+    reserve_mb: float = option(
+        200, "segments stop while less than so many megabytes are free", flag="reserve-mb", ge=0, metavar="MB"
+    )
+
+    @property
+    def segmented(self) -> bool:
+        """Whether segments are asked for."""
+        return self.segment is not None or self.segment_mb is not None
+
+    @model_validator(mode="after")
+    def _quota_of_segments(self) -> Recording:
+        if self.quota_gb is not None and not self.segmented:
+            raise ValueError("a quota is for segments: set segment (seconds) or segment_mb as well")
+        return self
+
+
+class Kiosk(Section):
+    """An exhibition, where nobody technical is."""
+
+    lasting: bool = option(False, "wait for a camera or stream that goes away instead of ending")
+    attract: str = option("demo", "what is shown while it is away for long: demo or a film", metavar="FILE")
+    attract_after: float = option(20.0, "seconds after which that begins", flag="attract-after", ge=0, metavar="S")
+    frozen_after: float = option(
+        2.0, "seconds without a new picture after which a source counts as away", flag="frozen-after", gt=0, metavar="S"
+    )
+    sweep: float | None = option(
+        None,
+        "move the wipe by itself, there and back in so many seconds; a hand stops it for a while",
+        gt=1,
+        metavar="S",
+    )
+    zoom: bool = option(False, "magnify the most detailed part of the picture, before beside after")
+    languages: Names = option((), "caption in these languages, such as ko,en", metavar="NAMES")
+    texts: Path | None = option(None, "folder of LANGUAGE.yaml files that replace the shipped texts", metavar="DIR")
+    font: Path | None = option(None, "font of the caption; by default one with Latin and Hangul", metavar="FILE")
+    lock_keys: bool = option(False, "the keyboard does nothing; SIGTERM ends the program", flag="lock-keys")
+
+
+class Telemetry(Section):
+    """What the machine says of itself, and when that is a warning."""
+
+    warn_temperature: float | None = option(
+        90.0, "warn above so many degrees Celsius", flag="warn-temperature", metavar="C"
+    )
+    warn_power: float | None = option(None, "warn above so many watts", flag="warn-power", gt=0, metavar="W")
 
 
 class Run(Section):
@@ -205,6 +274,8 @@ class Config(Section):
     triton: Triton = Triton()
     output: Output = Output()
     recording: Recording = Recording()
+    kiosk: Kiosk = Kiosk()
+    telemetry: Telemetry = Telemetry()
     run: Run = Run()
 
     @model_validator(mode="before")

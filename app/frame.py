@@ -5,10 +5,21 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from enum import Enum
 
 import numpy as np
 
 from engines.base import Image
+
+
+class Origin(Enum):
+    """Whether a frame is what the source sees now, or what a kiosk shows in its place."""
+
+    LIVE = "live"
+    HELD = "held"
+    """The last picture there was, while the source is away."""
+    ATTRACT = "attract"
+    """The attract loop, when it has been away for long."""
 
 
 @dataclass(slots=True)
@@ -32,6 +43,7 @@ class Frame:
     ready: float = 0.0
     """When it entered the ring, in seconds of time.monotonic(); set by the pipeline."""
     on_release: Callable[[Image], None] | None = field(default=None, repr=False)
+    origin: Origin = Origin.LIVE
 
     @property
     def size(self) -> tuple[int, int]:

@@ -39,6 +39,16 @@ class Panel:
             for text, x in ((first, pad), (rest, pad + second)) if tab else ((first, pad),):
                 at = (x, pad + cap + row * step)
                 cv2.putText(mask, text, at, FONT, cap / CAP, 255, thickness(cap), cv2.LINE_AA)
+        self._lay(mask)
+
+    @classmethod
+    def of(cls, mask: Image) -> Panel:
+        """A panel of text drawn elsewhere: `mask` uint8 [H, W], 0 ground to 255 text."""
+        panel = cls.__new__(cls)
+        panel._lay(mask)
+        return panel
+
+    def _lay(self, mask: Image) -> None:
         share = mask[..., None].astype(np.float32) / 255
         self._light: Image = (share * np.array(TEXT, np.float32)).astype(np.uint8)
         self._keep: Image = np.repeat(((1 - share) * GROUND * 255).astype(np.uint8), 3, axis=2)

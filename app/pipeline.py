@@ -6,6 +6,7 @@ engine.collect(), then every sink in turn, because windows and Ctrl-C belong to 
 
 from __future__ import annotations
 
+import gc
 import logging
 import threading
 import time
@@ -100,14 +101,16 @@ class Pipeline:
         try:
             while (first := self._peek()) is not None and (made := self._loaded(first.size)) is not None:
                 try:
-                    with made as engine:
-                        self._session(engine)
+                    with made:
+                        self._session(made)
                 except EngineError as error:
                     self._again.extend(self._flying)
                     self._flying.clear()
                     if self._stopping.is_set() or not self._loading.replace(made.spec.name):
                         raise
                     log.warning("the engine %s has failed, going on with another: %s", made.spec.name, one_line(error))
+                del made
+                gc.collect()  # its slots and it refer to one another, with all the buffers behind them
         finally:
             self.stop()
             self._ring.cancel()

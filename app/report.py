@@ -7,13 +7,15 @@ import logging
 import os
 import textwrap
 import time
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import psutil
 
 from app.config import ConfigError
 from app.frame import Picture
+from app.sensors import Reading
 from app.sources import Source
 from app.stats import Stats
 from app.telemetry import Telemetry
@@ -27,18 +29,29 @@ WRAP = 60
 """Letters a line, for what has no length of its own."""
 
 
+@runtime_checkable
+class Troubled(Protocol):
+    """A part that goes on while something is wrong with it."""
+
+    @property
+    def problem(self) -> str:
+        """What, or "" while all is well."""
+
+
 class Report:
     """Reads the figures of a run. As a sink it writes a line to the log now and then."""
 
     stage = "sink"
 
-    def __init__(self, stats: Stats, source: Source, telemetry: Telemetry) -> None:
+    def __init__(self, stats: Stats, source: Source, telemetry: Telemetry, parts: Sequence[object] = ()) -> None:
+        """`parts`: whatever has a `problem`, a text that is empty while all is well."""
         self._stats, self._source, self._telemetry = stats, source, telemetry
+        self._parts = [part for part in parts if isinstance(part, Troubled)]
         self._told = time.monotonic()
 
     def lines(self) -> list[str]:
         """For the overlay: what a visitor may trust and an engineer wants to know."""
-        stats, spec, machine = self._stats, self._stats.spec, self._telemetry.latest
+        stats, spec, machine = self._stats, self._stats.spec, self._telemetry.current
         p50, p99 = stats.latency.percentiles(50, 99)
         if spec is None:
             return []
@@ -53,9 +66,31 @@ class Report:
             told.insert(2, "   ".join(inside))
         if spec.state:
             told += textwrap.wrap(f"{spec.name} ({spec.state})", WRAP)  # one long line would make all the others small
-        power = f"{machine.power:.1f} W" if machine.power is not None else ""
-        heat = f"{machine.temperature:.0f} C" if machine.temperature is not None else ""
-        return told + ([f"{heat}   {power}".strip()] if heat or power else [])
+        told += self._machine(machine)
+        return told + [line for text in self._wrong() for line in textwrap.wrap(f"! {text}", WRAP)]
+
+    def _wrong(self) -> list[str]:
+        """What is wrong just now, a line for each."""
+        problems = [" ".join(part.problem.split()) for part in self._parts if part.problem]
+        return [*self._telemetry.warnings, *problems]
+
+    def status(self) -> str:
+        """One line for the service manager."""
+        state = self._stats.spec.state if self._stats.spec else ""
+        return "; ".join([f"{self._stats.fps_now():.1f} fps", *([state] if state else []), *self._wrong()])
+
+    @staticmethod
+    def _machine(machine: Reading) -> list[str]:
+        told = {
+            "C": machine.temperature,
+            "W": machine.power,
+            "MHz cpu": machine.cpu_mhz,
+            "MHz gpu": machine.gpu_mhz,
+        }
+        parts = [
+            f"{value:.1f} {unit}" if unit == "W" else f"{value:.0f} {unit}" for unit, value in told.items() if value
+        ]
+        return ["   ".join(parts)] if parts else []
 
     def write(self, picture: Picture) -> None:
         if time.monotonic() - self._told >= PERIOD:
@@ -72,13 +107,24 @@ class Report:
 
     def as_dict(self, recording: dict[str, Any] | None) -> dict[str, Any]:
         """All figures, as --stats writes them."""
-        figures, machine = self._stats.as_dict(), self._telemetry.latest
+        figures, machine = self._stats.as_dict(), self._telemetry.current
         figures["input"]["fps"] = self._source.fps
         return figures | {
             "source": self._source.name,
             "recording": recording,
             "peak_memory_mb": round(peak_memory() / 2**20, 1),
-            "machine": {"temperature_c": machine.temperature, "power_w": machine.power, "cpu_percent": machine.cpu},
+            "camera": getattr(self._source, "facts", dict)(),
+            "machine": {
+                "temperature_c": machine.temperature,
+                "hottest_c": self._telemetry.hottest,
+                "power_w": machine.power,
+                "cpu_percent": machine.cpu,
+                "gpu_percent": machine.gpu,
+                "cpu_mhz": machine.cpu_mhz,
+                "gpu_mhz": machine.gpu_mhz,
+                "throttle": machine.throttle,
+                "warnings": self._telemetry.warnings,
+            },
         }
 
 

@@ -4,87 +4,79 @@ from __future__ import annotations
 
 import importlib.util
 import logging
-import signal
 import sys
-import threading
 import traceback
 from collections.abc import Sequence
 from contextlib import ExitStack, closing
-from types import FrameType
+from typing import TYPE_CHECKING
 
 from app import report
 from app.config import Config, ConfigError
+from app.control import Control
 from app.listing import listing
 from app.options import parse
+from app.systemd import Notifier, Progress
 from engines.base import UserError
+
+if TYPE_CHECKING:
+    from app.sinks.window import Window
 
 log = logging.getLogger("livesr")
 
 
-def run(config: Config, stopping: threading.Event) -> None:
-    """One run, from the first frame to the last. Everything that was opened is closed, whatever happens."""
+def run(config: Config, control: Control, notifier: Notifier, windows: list[Window]) -> None:
+    """One run, from the first frame to the last. Everything that was opened is closed, whatever happens.
+
+    The window alone outlives it, in `windows`: a new configuration must not take the picture off the screen.
+    """
     # Here and not at the top: --help, --list and wrong usage need no OpenCV and no FFmpeg.
+    from app.inputs import engine_for, opened_input
     from app.loading import Loading
-    from app.overlay import Overlay
     from app.pipeline import Pipeline
+    from app.show import drawings, shown_in
     from app.sinks import Sink
+    from app.sinks.archive import Archive
     from app.sinks.recording import Recording
-    from app.sinks.window import Window
     from app.snapshot import Snapshot
-    from app.sources import open_source
     from app.stats import Stats
     from app.telemetry import Telemetry
     from app.view import View
-    from app.wipe import Wipe
-    from engines import load
-    from engines.connection import Options
 
-    wanted, output = config.input, config.output
+    wanted, output, kept = config.input, config.output, config.recording
     stats, view = Stats(), View(compare=output.view == "compare", overlay=output.overlay, fullscreen=output.fullscreen)
     with ExitStack() as stack:
 
         def opened(sink: Sink) -> Sink:
             return stack.enter_context(closing(sink))
 
-        source = stack.enter_context(
-            closing(open_source(**wanted.model_dump(include={"camera", "source", "size", "fps", "loop"})))
-        )
+        source = stack.enter_context(closing(opened_input(config)))
         pace = (
             wanted.pace if wanted.pace != "auto" else "live" if source.live else "fast" if output.headless else "source"
         )
         lossless = pace != "live"
-        telemetry = stack.enter_context(closing(Telemetry()))
-        figures = report.Report(stats, source, telemetry)
-        recording = Recording(config.recording, view, fps=source.fps, lossless=lossless)
-        snapshot = Snapshot(config.recording.folder, view, file=output.snapshot)
-        shown: list[Sink] = [] if output.headless else [Wipe(view), Overlay(view, figures.lines)]
-        actions = {"quit": stopping.set, "record": recording.toggle, "snapshot": snapshot.request}
-        window: list[Sink] = [] if output.headless else [Window("Live super-resolution", view, actions)]
-        order: list[Sink] = [snapshot, *shown, recording] if config.recording.overlay else [snapshot, recording, *shown]
-        sinks = [opened(sink) for sink in (*order, *window, figures)]
-        loading = Loading(view, [*shown[1:], *window], auto=config.engine.name == "auto")
+        telemetry = stack.enter_context(closing(Telemetry(config.telemetry)))
+        recording = Recording(kept, view, fps=source.fps, lossless=lossless)
+        archive: list[Archive] = [Archive(kept, fps=source.fps)] if kept.segmented else []
+        figures = report.Report(stats, source, telemetry, [source, *archive])
+        snapshot = Snapshot(kept.folder, view, file=output.snapshot)
+        actions = {"quit": control.end, "record": recording.toggle, "snapshot": snapshot.request}
+        shown = [] if output.headless else drawings(config.kiosk, view, figures.lines, stats)
+        keeping: list[Sink] = [recording, *archive]
+        order: list[Sink] = [snapshot, *shown, *keeping] if kept.overlay else [snapshot, *keeping, *shown]
+        window = [] if output.headless else shown_in(windows, view, actions, locked=config.kiosk.lock_keys)
+        # Of what draws, only the figures' panel, where it says how far a build has come.
+        loading = Loading(view, [*shown[-1:], *window], auto=config.engine.name == "auto")
+        progress = Progress(notifier, control.shown, figures.status)
         pipeline = Pipeline(
             source,
-            lambda size: load(
-                config.engine.name,
-                config.engine.model,
-                size,
-                **config.engine.model_dump(include={"depth", "threads", "memory", "dla", "profile", "fallback"}),
-                scale=stats.spec.scale if stats.spec else 2,
-                without=loading.failed,
-                progress=loading.progress,
-                options=Options(**dict(config.triton)),
-                patience=config.engine.patience / 1000,
-                # A server that has been there before is waited for.
-                strict=config.engine.start == "strict" and stats.spec is None,
-            ),
-            sinks,
+            engine_for(config, stats, loading),
+            [*(opened(sink) for sink in order), *window, opened(figures), opened(progress)],
             stats,
             lossless=lossless,
             paced=pace != "fast" and not source.paced,
             limit=config.run.frames,
             duration=config.run.duration,
-            stopping=stopping,
+            stopping=control.stopping,
             loading=loading,
         )
         log.info("from %s", source.name)
@@ -92,25 +84,38 @@ def run(config: Config, stopping: threading.Event) -> None:
             pipeline.run()
         finally:
             recording.close()
+            for one in archive:
+                one.close()
             log.info("%d pictures shown in %.1f s, %.1f fps", stats.shown, stats.seconds, stats.fps())
             if config.run.stats:
-                report.save(config.run.stats, figures.as_dict(recording.facts()))
+                facts = recording.facts() or next((one.facts() for one in archive), None)
+                report.save(config.run.stats, figures.as_dict(facts))
 
 
-def stop_on_signals(stopping: threading.Event) -> None:
-    """SIGINT and SIGTERM end the run like the key q does. A second one ends the program at once."""
-
-    def handler(number: int, _frame: FrameType | None) -> None:
-        signal.signal(number, signal.SIG_DFL)
-        # Not set() from here: the handler may have interrupted the holder of the event's lock.
-        threading.Thread(target=stopping.set, daemon=True).start()
-
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, handler)
+def runs(control: Control) -> None:
+    """A run, and another after each SIGHUP with a configuration that works."""
+    notifier = Notifier()
+    windows: list[Window] = []
+    try:
+        while True:
+            try:
+                run(control.config, control, notifier, windows)
+            except UserError as error:
+                if not control.again(error):
+                    raise
+            else:
+                if not control.again():
+                    break
+            notifier.reloading()
+    finally:
+        notifier.tell("STOPPING=1")
+        for window in windows:
+            window.close()
 
 
 def start_logging(*, verbose: bool, quiet: bool) -> None:
     level = logging.DEBUG if verbose else logging.WARNING if quiet else logging.INFO
+    logging.getLogger("linuxpy").setLevel(max(level, logging.WARNING))  # it tells of every device it looks at
     logging.basicConfig(level=level, format="%(asctime)s %(message)s", datefmt="%H:%M:%S", stream=sys.stderr)
 
 
@@ -127,10 +132,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         elif asked.list:
             print(*listing(), sep="\n")
         else:
-            check(config)
-            stopping = threading.Event()
-            stop_on_signals(stopping)
-            run(config, stopping)
+            checked(config)
+            control = Control(config, lambda: checked(parse(arguments)[0]))
+            control.listen()
+            runs(control)
     except UserError as error:
         print(f"Error: {error}", file=sys.stderr)
         if verbose:
@@ -145,8 +150,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def check(config: Config) -> None:
-    """Refuse now what would fail after hours. Raises ConfigError."""
+def checked(config: Config) -> Config:
+    """`config`, unless it would fail after hours: then ConfigError."""
     if importlib.util.find_spec("cv2") is None:
         raise ConfigError(
             "OpenCV is not installed",
@@ -156,6 +161,7 @@ def check(config: Config) -> None:
         )
     if config.run.stats:
         report.check_writable(config.run.stats)
+    return config
 
 
 if __name__ == "__main__":

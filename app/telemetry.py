@@ -1,4 +1,4 @@
-"""Telemetry: temperature, power and load, from jetson-stats where it runs, else from what psutil sees.
+"""Telemetry: temperature, power, clocks and load, looked at once a second by a thread of its own, and when to warn.
 
 Never fatal: a service that is down, old or missing costs one line in the log.
 """
@@ -7,97 +7,71 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable
+import time
 from contextlib import ExitStack
-from dataclasses import dataclass
-from typing import Any
 
-import psutil
+from app import sensors
+from app.config import Telemetry as Settings
+from app.sensors import Reading
 
 log = logging.getLogger(__name__)
 
-PERIOD = 1.0
-
-
-@dataclass(frozen=True)
-class Reading:
-    """One look at the machine; None where it does not tell."""
-
-    temperature: float | None = None
-    """Of the hottest sensor of the processor or GPU, degrees Celsius."""
-    power: float | None = None
-    """Of the whole board, watts."""
-    cpu: float | None = None
-    """Load of all cores together, percent of all of them."""
-    gpu: float | None = None
-    """Load, percent."""
-
-
-# Names of the sensors that stand for the processor: Intel, AMD, Arm boards, Jetson's thermal zones.
-PROCESSORS = ("coretemp", "k10temp", "zenpower", "cpu_thermal", "cpu", "gpu", "soc", "tj")
-
-
-def from_psutil() -> Reading:
-    """What psutil knows on any machine."""
-    sensors = psutil.sensors_temperatures() if hasattr(psutil, "sensors_temperatures") else {}
-    heat = [
-        one.current
-        for name, group in sensors.items()
-        if name.lower().startswith(PROCESSORS)
-        for one in group
-        if one.current
-    ]
-    return Reading(temperature=max(heat, default=None), cpu=psutil.cpu_percent())
-
-
-def jetson(stack: ExitStack) -> Callable[[], Reading] | None:
-    """A reader of jetson-stats, kept open by `stack`; None where it is not installed or its service is down."""
-    try:
-        from jtop import jtop
-    except ImportError:
-        return None
-    try:
-        board: Any = stack.enter_context(jtop(interval=PERIOD))
-    except Exception as error:  # jetson-stats raises many kinds, and none of them may stop a kiosk
-        log.warning("no figures from jetson-stats (%s); is its service up? sudo systemctl restart jtop", error)
-        return None
-
-    def read() -> Reading:
-        heat = [t["temp"] for t in board.temperature.values() if t.get("online", True) and t["temp"] > 0]
-        loads = [gpu["status"]["load"] for gpu in board.gpu.values()]
-        return Reading(
-            temperature=max(heat, default=None),
-            power=board.power["tot"]["power"] / 1000,  # jetson-stats tells milliwatts
-            cpu=psutil.cpu_percent(),
-            gpu=max(loads, default=None),
-        )
-
-    return read
+STALE = 10.0
+"""Seconds after which a reading is none any more: a service may hang instead of failing."""
+CALM = 0.97
+"""A warning ends below this share of its threshold, so that it does not flicker."""
 
 
 class Telemetry:
-    """Looks at the machine once a second, in a thread of its own; `latest` is always there at once."""
+    """Looks at the machine; `current` is always there at once."""
 
-    def __init__(self) -> None:
-        self.latest = Reading()
+    def __init__(self, settings: Settings | None = None) -> None:
+        self._settings = settings or Settings()
+        self.latest, self._read_at = Reading(), time.monotonic()
+        self.hottest: float | None = None
+        """The highest temperature of the run."""
+        self.warnings: tuple[str, ...] = ()
+        """What is beyond its threshold, in words; empty when all is well."""
+        self._warned: set[str] = set()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._work, name="telemetry", daemon=True)
         self._thread.start()
 
+    @property
+    def current(self) -> Reading:
+        """The latest reading; an empty one where there has been none for a while."""
+        return self.latest if time.monotonic() - self._read_at < STALE else Reading()
+
     def _work(self) -> None:
         with ExitStack() as stack:
-            read = jetson(stack) or from_psutil
+            read = sensors.combined(stack)
             while not self._stop.is_set():
-                try:
-                    self.latest = read()
-                except Exception as error:
-                    log.warning("temperature and power cannot be read (%s); going on without", error)
-                    if read is from_psutil:
-                        return
-                    read = from_psutil
-                self._stop.wait(PERIOD)
+                reading = read()
+                self.latest, self._read_at = reading, time.monotonic()
+                known = [t for t in (self.hottest, reading.temperature) if t is not None]
+                self.hottest = max(known, default=None)
+                self._judge(reading)
+                self._stop.wait(sensors.PERIOD)
+
+    def _judge(self, reading: Reading) -> None:
+        """Warn once when something goes beyond its threshold, and say when it is over."""
+        limits = {
+            "temperature": (reading.temperature, self._settings.warn_temperature, "C"),
+            "power": (reading.power, self._settings.warn_power, "W"),
+        }
+        told = {}
+        for name, (value, limit, unit) in limits.items():
+            if value is not None and limit is not None and value > limit * (CALM if name in self._warned else 1):
+                told[name] = f"{name} {value:.0f} {unit}, above {limit:g} {unit}"
+        if reading.throttle:
+            told["clocks"] = f"held down: {', '.join(reading.throttle)}"
+        for name in told.keys() - self._warned:
+            log.warning("the machine warns: %s", told[name])
+        for name in self._warned - told.keys():
+            log.info("the machine's %s: well again", name)
+        self._warned, self.warnings = set(told), tuple(told.values())
 
     def close(self) -> None:
         """Idempotent."""
         self._stop.set()
-        self._thread.join(2 * PERIOD)
+        self._thread.join(2 * sensors.PERIOD)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+
 import cv2
 import numpy as np
 
@@ -20,9 +22,16 @@ class Wipe:
 
     stage = "overlay"
 
-    def __init__(self, view: View, label: str = "upscaled") -> None:
-        """`label` names the right side."""
-        self._view, self._texts = view, ("bicubic", label)
+    def __init__(
+        self,
+        view: View,
+        *,
+        before: Sequence[str] = ("bicubic",),
+        after: Sequence[str] = ("upscaled",),
+        panel: Callable[..., Panel] = Panel,
+    ) -> None:
+        """`before` and `after` are lines that name the sides; `panel` draws them, as Panel does."""
+        self._view, self._texts, self._make = view, (before, after), panel
         self._scratch: Image = np.empty((0, 0, 3), np.uint8)
         self._labels: tuple[Panel, ...] = ()
 
@@ -33,7 +42,7 @@ class Wipe:
         height, width = image.shape[:2]
         if self._scratch.shape != image.shape:
             self._scratch = np.empty_like(image)
-            self._labels = tuple(Panel([t], height=letter(height), width=max(8, width // 3)) for t in self._texts)
+            self._labels = tuple(self._make(t, height=letter(height), width=max(8, width // 3)) for t in self._texts)
         cut = round(self._view.divider * width)
         self._before(picture, cut)
         thick = max(1, height // 360)

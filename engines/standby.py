@@ -161,6 +161,9 @@ class Standby(Slots[T]):
     of the list.
     """
 
+    farewell = 2 * GRACE
+    """Seconds to wait at the end for an engine that is being loaded, and for each that is being freed."""
+
     def __init__(
         self,
         choices: Sequence[Choice],
@@ -324,6 +327,6 @@ class Standby(Slots[T]):
             self._guard.notify_all()
         if current is not None:
             self._dispose(current)
-        self._supervisor.join(2 * GRACE)  # it may be in the middle of loading one
+        self._supervisor.join(self.farewell)  # it may be in the middle of loading one
         for thread in self._disposals:
-            thread.join(2 * GRACE)
+            thread.join(self.farewell)

@@ -4,6 +4,7 @@
 Everything in one run, on the same input, with the same number of threads; what is compared is measured in turns.
   engine   the engine looped on one frame
   eager    the same network in eager PyTorch, fp32, on the same cores (needs the extra `train`)
+  isolate  the same engine in a process of its own, against this one's
   app      the whole app, headless, a file in, nothing recorded, against the bare engine
   latency  what the app adds to the engine's own time at a live rate of 70 % of what the engine can do
   memory   what 5,000 frames leave behind
@@ -33,11 +34,11 @@ import psutil
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import engines
-from engines import catalog
+from engines import catalog, isolated
 from engines.base import UserError
 from scripts import timing
 
-PARTS = ("engine", "eager", "app", "latency", "memory")
+PARTS = ("engine", "eager", "isolate", "app", "latency", "memory")
 SMALL = (160, 90)  # the size for memory: 5,000 frames go through in a minute
 EARLY, LATE = 500, 5000
 MANY = 400
@@ -101,6 +102,8 @@ class Bench:
         one = self.settings
         with self._loop(one.model) as loop:
             self._against_eager(loop)
+            if "isolate" in one.parts:
+                self._isolate(loop)
             if "app" in one.parts:
                 self._app(loop)
         if "latency" in one.parts:
@@ -153,6 +156,23 @@ class Bench:
             if other:
                 name = f"the same with {exact.spec.model}, {exact.spec.precision}"
                 self.figures.append(Figure(name, timing.ratio(times[-1], times[1]), "x"))
+
+    def _isolate(self, loop: timing.EngineLoop) -> None:
+        one = self.settings
+        with isolated.load(one.engine, one.model, one.size, threads=one.threads) as engine:
+            apart = timing.EngineLoop(engine, timing.noise(one.size))
+            apart.frames(10)  # warm
+            share = one.seconds / one.rounds
+            times = timing.alternate([lambda: loop.seconds(share), lambda: apart.seconds(share)], one.rounds)
+            count = max(5, round(share * 1000 / times[0][0] / 2))
+            alone = timing.alternate([lambda: loop.alone(count), lambda: apart.alone(count)], one.rounds)
+        slower = statistics.median(far / near - 1 for near, far in zip(*times, strict=True))
+        later = statistics.median(far - near for near, far in zip(*alone, strict=True))
+        self.details["isolate_ms"] = {"throughput": times, "alone": alone}
+        self.figures += [
+            Figure("in a process of its own: slower by", 100 * slower, "%", 3.0, at_least=False),
+            Figure("in a process of its own: later by", later, "ms", 1.0, at_least=False),
+        ]
 
     def _app(self, loop: timing.EngineLoop) -> None:
         one = self.settings

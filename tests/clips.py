@@ -103,8 +103,8 @@ class _Server(socketserver.ThreadingMixIn, http.server.HTTPServer):
 
 
 @contextlib.contextmanager
-def serve(answer: Callable[[http.server.BaseHTTPRequestHandler], None]) -> Iterator[str]:
-    """A web server on this machine that gives `answer` to every GET; its address."""
+def serve(answer: Callable[[http.server.BaseHTTPRequestHandler], None], port: int = 0) -> Iterator[str]:
+    """A web server on this machine that gives `answer` to every GET; its address. `port` 0: any that is free."""
 
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -114,7 +114,7 @@ def serve(answer: Callable[[http.server.BaseHTTPRequestHandler], None]) -> Itera
         def log_message(self, *_: object) -> None:
             pass
 
-    with _Server(("127.0.0.1", 0), Handler) as server:
+    with _Server(("127.0.0.1", port), Handler) as server:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
         thread.start()
         try:

@@ -100,9 +100,10 @@ def test_the_comparison_is_notes_without_pytorch(monkeypatch: pytest.MonkeyPatch
 
     there = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "torch" else there(name))
-    bench = Bench(Settings(size=TINY, seconds=0.1, rounds=1, model="fast-x2-fp32", parts=("engine", "eager")))
+    parts = ("engine", "eager", "isolate")
+    bench = Bench(Settings(size=TINY, seconds=0.1, rounds=1, model="fast-x2-fp32", parts=parts))
     bench.run()
-    assert len(bench.figures) == 2 and "PyTorch" in bench.notes[0]
+    assert len(bench.figures) == 4 and "PyTorch" in bench.notes[0]
     assert "left out: eager" in table(bench)
 
 

@@ -14,8 +14,9 @@ from app import report
 from app.config import ConfigError
 from app.frame import Frame, Picture
 from app.report import Report
+from app.sensors import Reading
 from app.stats import Stats
-from app.telemetry import Reading, Telemetry
+from app.telemetry import Telemetry
 from engines import bicubic
 
 

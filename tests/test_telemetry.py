@@ -6,13 +6,16 @@ import sys
 import time
 import types
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any, ClassVar
 
 import psutil
 import pytest
 
-from app import telemetry
-from app.telemetry import Reading, Telemetry
+from app import sensors
+from app.config import Telemetry as Settings
+from app.sensors import Reading
+from app.telemetry import Telemetry
 
 
 def until(true: Callable[[], bool]) -> None:
@@ -94,8 +97,117 @@ def test_another_version_of_it_costs_a_line(jtop: type[Jtop], caplog: pytest.Log
 
 
 def test_it_ends(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(telemetry, "PERIOD", 0.5)
+    monkeypatch.setattr(sensors, "PERIOD", 0.5)
     watch = Telemetry()
     watch.close()
     watch.close()
     assert not watch._thread.is_alive()
+
+
+def put(folder: Path, **files: object) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, content in files.items():
+        (folder / name).write_text(f"{content}\n")
+
+
+@pytest.fixture
+def board(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The files of a Jetson Orin's kernel; returns the folder of its cooling device."""
+    top = tmp_path / "class"
+    put(top / "thermal/thermal_zone0", type="cpu-thermal", temp=48500)
+    put(top / "thermal/thermal_zone1", type="gpu-thermal", temp=51250)
+    put(top / "thermal/thermal_zone2", type="cv0-thermal", temp="")
+    put(top / "thermal/thermal_zone3", type="battery", temp=99000)
+    cooling = top / "thermal/cooling_device0"
+    put(cooling, type="gpu-throttle-alert", cur_state=0)
+    put(top / "thermal/cooling_device1", type="pwm-fan", cur_state=3)
+    put(top / "hwmon/hwmon1", name="ina3221", in1_label="VDD_IN", in1_input=5000, curr1_input=1500)
+    put(top / "hwmon/hwmon1", in2_label="VDD_CPU_GPU_CV", in2_input=5000, curr2_input=500)
+    put(top / "devfreq/17000000.gpu", cur_freq=918000000)
+    put(tmp_path / "devices/system/cpu/cpufreq/policy0", scaling_cur_freq=1510400)
+    monkeypatch.setattr(sensors, "SYS", top)
+    return cooling
+
+
+def test_the_kernels_files_tell_what_jetson_stats_would(board: Path) -> None:
+    assert sensors.kernel() == Reading(51.25, 7.5, None, None, 1510.4, 918, ())
+    put(board, cur_state=1)
+    assert sensors.kernel().throttle == ("gpu-throttle-alert",)
+
+
+def test_a_kernel_that_tells_nothing_is_no_fault(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sensors, "SYS", tmp_path / "none")
+    assert sensors.kernel() == Reading()
+
+
+def test_jetson_stats_comes_first_and_the_kernel_fills_in(jtop: type[Jtop], board: Path) -> None:
+    reading = read_once()
+    assert (reading.temperature, reading.power, reading.gpu, reading.gpu_mhz) == (48.5, 7.25, 81, 918)
+    assert reading.throttle == ()
+
+
+class Nvml(types.ModuleType):
+    """nvidia-ml-py with one card in it (its own functions and constants, nvml.h)."""
+
+    NVML_TEMPERATURE_GPU, NVML_CLOCK_GRAPHICS = 0, 0
+    mask = 0
+
+    def __getattr__(self, name: str) -> Any:
+        answers: dict[str, Any] = {
+            "nvmlInit": None,
+            "nvmlShutdown": None,
+            "nvmlDeviceGetHandleByIndex": "card",
+            "nvmlDeviceGetTemperature": 63,
+            "nvmlDeviceGetPowerUsage": 71500,
+            "nvmlDeviceGetUtilizationRates": types.SimpleNamespace(gpu=37),
+            "nvmlDeviceGetClockInfo": 1410,
+            "nvmlDeviceGetCurrentClocksThrottleReasons": self.mask,
+        }
+        if name not in answers:
+            raise AttributeError(name)
+        return lambda *_: answers[name]
+
+
+def test_a_card_in_a_pc_tells(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(sensors, "SYS", tmp_path / "none")
+    card = Nvml("pynvml")
+    monkeypatch.setitem(sys.modules, "pynvml", card)
+    card.mask = 0x1 | 0x4 | 0x20  # idle is none
+    reading = read_once()
+    assert (reading.temperature, reading.power, reading.gpu, reading.gpu_mhz) == (63, 71.5, 37, 1410)
+    assert reading.throttle == ("power cap", "heat")
+
+
+def test_a_card_that_falls_off_the_bus_costs_a_line(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    card = Nvml("pynvml")
+    card.nvmlDeviceGetPowerUsage = lambda _: 1 / 0  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "pynvml", card)
+    assert read_once().cpu is not None
+    assert caplog.text.count("cannot be read") == 1
+
+
+def test_thresholds_warn_once_and_end_without_flicker(board: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    watch = Telemetry(Settings(warn_temperature=60, warn_power=20))
+    watch.close()
+    temperatures = [59, 61, 59.5, 61, 57]
+    warned = []
+    for temperature in temperatures:
+        watch._judge(Reading(temperature=temperature, power=5))
+        warned.append(bool(watch.warnings))
+    assert warned == [False, True, True, True, False]
+    assert caplog.text.count("machine warns: temperature 61 C, above 60 C") == 1
+    assert caplog.text.count("temperature: well again") == 1
+    watch._judge(Reading(power=21, throttle=("heat",)))
+    assert watch.warnings == ("power 21 W, above 20 W", "held down: heat")
+
+
+def test_a_service_that_hangs_leaves_no_old_figures(monkeypatch: pytest.MonkeyPatch) -> None:
+    watch = Telemetry()
+    until(lambda: watch.latest != Reading())
+    watch.close()
+    assert watch.current == watch.latest
+    monkeypatch.setattr("app.telemetry.STALE", 0.0)
+    assert watch.current == Reading()

@@ -19,7 +19,8 @@ from av.error import FFmpegError
 from av.video.reformatter import ColorRange, Colorspace, Interpolation, VideoReformatter
 
 from app.frame import Buffers, Picture
-from app.sinks import SinkError
+from app.sinks import SinkError, gstreamer
+from app.sinks.fragments import BUFFER, FragmentFile
 from engines.base import Image
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ class Recorder:
         self,
         path: Path,
         *,
-        encoder: str = "libx264",
+        encoder: str = "auto",
         quality: int = 20,
         fps: float = 30,
         lossless: bool,
@@ -65,6 +66,7 @@ class Recorder:
     ) -> None:
         """`lossless`: with `depth` pictures queued write() waits, instead of dropping this one. Raises SinkError."""
         self.path, self.frames, self.dropped = path, 0, 0
+        encoder = gstreamer.choose(encoder)
         self._encoder, self._quality, self._fps, self._lossless = encoder, quality, fps or 30.0, lossless
         self._queue: queue.Queue[tuple[Image, float] | None] = queue.Queue(depth)
         self._buffers, self._reformatter = Buffers(), VideoReformatter()
@@ -73,7 +75,7 @@ class Recorder:
         self._last = -1
         self._stream: Any = None
         check_encoder(encoder)
-        self._container = create(path)
+        self._container, self._file = create(path)
         self._thread = threading.Thread(target=self._work, name="recorder", daemon=True)
         self._thread.start()
 
@@ -81,6 +83,11 @@ class Recorder:
     def seconds(self) -> float:
         """From the first recorded frame to the last."""
         return float((self._last - self._first) * TIME_BASE) if self._first is not None else 0.0
+
+    @property
+    def behind(self) -> bool:
+        """Whether pictures are waiting to be encoded."""
+        return not self._queue.empty()
 
     def facts(self) -> dict[str, Any]:
         """For --stats."""
@@ -124,7 +131,7 @@ class Recorder:
             self._thread.join(max(0.0, until - time.monotonic()))
             if self._thread.is_alive():
                 log.warning("the encoder has not finished %s within %g s; it plays up to there", self.path, GIVE_UP)
-            elif self._failure is None:
+            elif self._failure is None and self.frames:
                 log.info("recorded %d frames, %.1f s, to %s", self.frames, self.seconds, self.path)
         self._check()
 
@@ -146,7 +153,7 @@ class Recorder:
 
     def _work(self) -> None:
         try:
-            with self._container:
+            with self._file, self._container:
                 while (item := self._queue.get()) is not None:
                     image, position = item
                     self._encode(image, position)
@@ -155,6 +162,8 @@ class Recorder:
                     self._container.mux(self._stream.encode(None))
         except BaseException as error:
             self._failure = error
+            if isinstance(self._stream, gstreamer.GstStream):
+                self._stream.close()
             with contextlib.suppress(queue.Empty):
                 while True:
                     self._queue.get_nowait()
@@ -180,6 +189,8 @@ class Recorder:
 
     def _open_stream(self, image: Image) -> Any:
         height, width = image.shape[:2]
+        if self._encoder in gstreamer.PIPELINES:
+            return gstreamer.GstStream(self._container, self._encoder, (width & ~1, height & ~1), self._fps)
         rate = Fraction(self._fps).limit_denominator(1001)
         stream: Any = self._container.add_stream(self._encoder, rate=rate, options=self._options())
         stream.width, stream.height, stream.pix_fmt, stream.time_base = width & ~1, height & ~1, "yuv420p", TIME_BASE
@@ -216,6 +227,9 @@ def check_encoder(name: str) -> None:
 
     Only `name` itself is started: on some boards a hardware encoder that is not there hangs whoever tries it.
     """
+    if name in gstreamer.PIPELINES:
+        gstreamer.check(name)
+        return
     if not known(name):
         problem, fact = f"There is no encoder {name}", ""
     else:
@@ -240,8 +254,8 @@ def known(name: str) -> bool:
         return False
 
 
-def create(path: Path) -> Any:
-    """An open container for `path`; its folder is made. Raises SinkError."""
+def create(path: Path) -> tuple[Any, FragmentFile]:
+    """An open container for `path` and the file it writes; its folder is made. Raises SinkError."""
     options = FORMATS.get(path.suffix.lower())
     if options is None:
         raise SinkError(
@@ -253,7 +267,9 @@ def create(path: Path) -> Any:
         path.parent.mkdir(parents=True, exist_ok=True)
         if path.exists():
             log.warning("%s is there already and is written anew", path)
-        return av.open(str(path), "w", options=options)
+        kind = {".mp4": "mp4", ".mkv": "matroska"}[path.suffix.lower()]
+        file = FragmentFile(path)
+        return av.open(file, "w", format=kind, options=options, buffer_size=BUFFER), file
     except OSError as error:  # PyAV's errors of the system are OSErrors too
         raise SinkError(
             f"Cannot record to {path}", reason(error), f"Is {path.parent.absolute()} a folder you may write to?"

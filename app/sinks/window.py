@@ -38,11 +38,16 @@ class Window:
     def __init__(self, title: str, view: View, actions: Mapping[str, Callable[[], None]]) -> None:
         """Raises SinkError where there is no display."""
         self._screen = open_screen()
-        self._title, self._view, self._actions = title, view, actions
+        self._title = title
         self._canvas: Image = np.empty((0, 0, 3), np.uint8)
         self._picture = self._shown = (0, 0)  # sizes of the picture shown last, without and with its bars
         self._opening = OPENING
         self._full: bool | None = None  # as it was set; None: not open
+        self.obey(view, actions)
+
+    def obey(self, view: View, actions: Mapping[str, Callable[[], None]], *, locked: bool = False) -> None:
+        """From now on keys change this view and call these actions; none does anything when they are `locked`."""
+        self._view, self._actions, self._locked = view, actions, locked
         self._keys: dict[str, Callable[[], None]] = {
             "q": actions["quit"],
             "f": lambda: self._flip("fullscreen"),
@@ -111,10 +116,12 @@ class Window:
     def _events(self) -> None:
         """Keys, the close button, and what they have changed."""
         while (code := cv2.pollKey()) != -1:
-            self._key(code)
+            if not self._locked:
+                self._key(code)
         if not self._visible():
             self._full = None
-            self._actions["quit"]()
+            if not self._locked:  # else the next picture opens it again
+                self._actions["quit"]()
         elif self._full != self._view.fullscreen:
             self._cover(self._view.fullscreen)
 

@@ -1,0 +1,515 @@
+#!/usr/bin/env python3
+"""Run the real kiosk and break something every few seconds: python scripts/soak.py --minutes 60 --seed 1
+
+The program has its window on an Xvfb, a camera on strings (scripts/puppet.py), a real MJPEG server, its engine in a
+process of its own, and records onto a small disk. What is on the screen is read from the X server's own memory, so that
+the program is not asked how it is. Writes a report (--report FILE.md) and exits with 0 if every promise was kept.
+Linux; faults of the disk need root, and are left out without.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import os
+import random
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import av
+import cv2
+import numpy as np
+import psutil
+import yaml
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+from app.sinks.archive import SEGMENT
+from engines.base import Image
+from scripts.puppet import Dev, read_code
+
+ROOT = Path(__file__).resolve().parent.parent
+SIZE = (320, 180)
+SCREEN = (640, 360)
+CALM = 1.0
+"""Seconds of undisturbed live picture before the next fault."""
+LIMIT = 20.0
+"""Seconds after which a fault counts as not recovered."""
+
+
+@dataclass
+class Fault:
+    """One that was injected."""
+
+    kind: str
+    at: float
+    recovered: float | None = None
+    """Seconds from its repair (from itself, where it needs none) to a live picture; None: never."""
+    gap: float = 0.0
+    """The longest time without a new picture around it, seconds."""
+
+
+@dataclass
+class Seen:
+    """What the watcher has seen: moments in time.monotonic()."""
+
+    live: float = 0.0
+    """The last new picture of the camera."""
+    moved: float = 0.0
+    """The last change of anything on the screen."""
+    longest: float = 0.0
+    gaps: list[tuple[float, float]] = field(default_factory=list)
+    """(when, seconds) of pauses between two pictures of the camera longer than 0.1 s."""
+    pictures: int = 0
+
+
+class Screen:
+    """An X server, and a thread that reads its screen a hundred times a second."""
+
+    def __init__(self, folder: Path) -> None:
+        read, write = os.pipe()
+        geometry = f"{SCREEN[0]}x{SCREEN[1]}x24"
+        self._server = subprocess.Popen(
+            ["Xvfb", "-displayfd", str(write), "-screen", "0", geometry, "-fbdir", str(folder), "-nolisten", "tcp"],
+            pass_fds=[write],
+            stderr=subprocess.DEVNULL,
+        )
+        os.close(write)
+        with os.fdopen(read) as told:
+            self.display = f":{told.readline().strip()}"
+        self._memory = np.memmap(folder / "Xvfb_screen0", np.uint8, "r")
+        header = self._memory[:100].view(">u4")  # XWDFile.h: size of the header, then of the colour map
+        self._offset, self._pitch = int(header[0]) + 12 * int(header[19]), int(header[12])
+        self.ended = 0.0
+        """When the program was told to end; what does not move after that does not count."""
+        self.seen = Seen(moved=time.monotonic(), live=time.monotonic())
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+        self._thread.start()
+
+    def image(self) -> Image:
+        """What is on the screen, uint8 [H, W, 4] BGRX: a view of the server's memory."""
+        whole = self._memory[self._offset : self._offset + self._pitch * SCREEN[1]].reshape(SCREEN[1], self._pitch)
+        return whole[:, : 4 * SCREEN[0]].reshape(SCREEN[1], SCREEN[0], 4)
+
+    def _watch(self) -> None:
+        last, number = b"", -1
+        while not self._over.wait(0.01):
+            image, now = self.image(), time.monotonic()
+            code, some = read_code(image), image[::6, ::6, 1].tobytes()
+            if some != last:
+                self.seen.longest = max(self.seen.longest, now - self.seen.moved)
+                last, self.seen.moved = some, now
+            if code is not None and not code[1] and code[0] != number:
+                if now - self.seen.live > 0.1:
+                    self.seen.gaps.append((self.seen.live, now - self.seen.live))
+                number, self.seen.live = code[0], now
+                self.seen.pictures += 1
+
+    def close(self) -> None:
+        self._over.set()
+        self._thread.join(5)
+        self.seen.longest = max(self.seen.longest, self.ended - self.seen.moved)
+        self._server.terminate()
+        self._server.wait(10)
+
+
+class Soak:
+    """The program, its surroundings, and what is done to them."""
+
+    def __init__(self, folder: Path, seed: int) -> None:
+        self.random, self.folder = random.Random(seed), folder
+        self.faults: list[Fault] = []
+        self.samples: list[tuple[float, float, int, int]] = []
+        self.disk = folder / "disk"
+        self.disk.mkdir()
+        self.mounted = (
+            os.geteuid() == 0
+            and not subprocess.run(
+                ["mount", "-t", "tmpfs", "-o", "size=12m", "tmpfs", self.disk], capture_output=True
+            ).returncode
+        )
+        self.dev = Dev(folder / "dev")
+        self._ok = f"ok {SIZE[0]}x{SIZE[1]}"
+        self._number = 0
+        self.dev.plug(0, self._ok)
+        self._server: subprocess.Popen[bytes] | None = None
+        self._port = 0
+        self.screen = Screen(folder)
+        self.config = folder / "kiosk.yaml"
+        self.write_config()
+        self.log = (folder / "log").open("wb")
+        self.app = subprocess.Popen(
+            [sys.executable, "scripts/puppet.py", self.dev.folder, "--config", self.config],
+            cwd=ROOT,
+            env=os.environ | {"DISPLAY": self.screen.display},
+            stderr=self.log,
+        )
+        self.process = psutil.Process(self.app.pid)
+        self.began = time.monotonic()
+
+    def write_config(self, *, source: str | None = None, sweep: float = 16, text: str | None = None) -> None:
+        """The shipped kiosk, at a size that two cores can hold while they are being bothered."""
+        data = yaml.safe_load((ROOT / "configs/kiosk.yaml").read_text())
+        data["input"] = {"source": source} if source else {"camera": 0, "size": f"{SIZE[0]}x{SIZE[1]}", "fps": 30}
+        data["kiosk"] |= {"attract_after": 3, "sweep": sweep}
+        data["recording"] = {"folder": str(self.disk), "segment": 5, "quota_gb": 0.005, "reserve_mb": 0.5}
+        data["run"] = {"stats": str(self.folder / "stats.json")}
+        self.config.write_text(text if text is not None else yaml.safe_dump(data))
+
+    # What is done to them. Each repairs what it has broken, and returns the moment from which recovery counts.
+
+    def unplugged(self) -> float:
+        self.dev.unplug(self._number)
+        self.pause(0.5, 5)
+        self.dev.plug(self._number, self._ok)
+        return time.monotonic()
+
+    def renumbered(self) -> float:
+        self.dev.unplug(self._number)
+        self.pause(0.5, 5)
+        self._number = (self._number + self.random.randint(1, 5)) % 10
+        self.dev.plug(self._number, self._ok)
+        return time.monotonic()
+
+    def misbehaves(self, how: str) -> float:
+        self.dev.set(self._number, f"{how} {SIZE[0]}x{SIZE[1]}")
+        self.pause(2.5, 6)
+        self.dev.set(self._number, self._ok)
+        return time.monotonic()
+
+    def resized(self) -> float:
+        self.dev.set(self._number, "ok 256x144")
+        self.pause(1.5, 3)
+        self.dev.set(self._number, self._ok)
+        return time.monotonic()
+
+    def stream(self) -> float:
+        """To a network camera whose server dies and comes back, and back to the camera."""
+        self._serve()
+        self.write_config(source=f"http://127.0.0.1:{self._port}/")
+        self.app.send_signal(signal.SIGHUP)
+        self.live()
+        assert self._server is not None
+        self._server.kill()
+        self._server.wait(10)
+        self.pause(1, 5)
+        self._serve()
+        back = time.monotonic()
+        self.live()
+        self.faults.append(Fault("stream server killed", back, self.screen.seen.live - back))
+        self.write_config()
+        self.app.send_signal(signal.SIGHUP)
+        now = time.monotonic()
+        self.pause(0.5, 0.5)
+        self._server.kill()
+        return now
+
+    def engine(self, number: signal.Signals) -> float:
+        child = self.child()
+        with contextlib.suppress(psutil.Error):
+            if child is not None:
+                child.send_signal(number)
+        return time.monotonic()
+
+    def child(self) -> psutil.Process | None:
+        """The engine's process, once it has been there for as long as loading takes."""
+        end = time.monotonic() + LIMIT
+        while time.monotonic() < end and self.app.poll() is None:
+            for child in self.process.children():
+                with contextlib.suppress(psutil.Error):
+                    if "engines.isolated" in " ".join(child.cmdline()) and time.time() - child.create_time() > 3:
+                        return child
+            time.sleep(0.05)
+        return None
+
+    def engine_memory(self) -> float:
+        """No more memory for it than it has: what it allocates from now on fails."""
+        child = self.child()
+        with contextlib.suppress(psutil.Error, OSError):
+            if child is not None:
+                had = child.memory_info().vms
+                resource.prlimit(child.pid, resource.RLIMIT_AS, (had, had))
+        now = time.monotonic()
+        self.pause(1, 2)
+        self.engine(signal.SIGKILL)  # a fresh one, without the limit
+        return now
+
+    def disk_full(self) -> float:
+        ballast = self.disk / "ballast"
+        with contextlib.suppress(OSError), ballast.open("wb") as file:
+            while True:
+                file.write(bytes(1 << 16))
+        self.pause(2, 4)
+        ballast.unlink()
+        return time.monotonic()
+
+    def disk_read_only(self) -> float:
+        for arguments in (["-o", "bind", self.disk, self.disk], ["-o", "remount,bind,ro", self.disk]):
+            subprocess.run(["mount", *map(str, arguments)], check=True)
+        self.pause(2, 6)
+        subprocess.run(["umount", "-l", self.disk], check=True)
+        return time.monotonic()
+
+    def reload(self) -> float:
+        self.write_config(sweep=self.random.choice([8, 12, 16, 20]))
+        self.app.send_signal(signal.SIGHUP)
+        return time.monotonic()
+
+    def reload_bad(self) -> float:
+        self.write_config(text=self.random.choice(["input: {camra: 0}", "a: [", "engine: {model: none.onnx}", "- 1"]))
+        self.app.send_signal(signal.SIGHUP)
+        self.pause(1, 2)
+        self.write_config()
+        return time.monotonic()
+
+    def load(self) -> float:
+        busy = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(os.cpu_count() or 1)]
+        self.pause(1, 3)
+        for process in busy:
+            process.kill()
+            process.wait()
+        return time.monotonic()
+
+    def kinds(self) -> dict[str, Callable[[], float]]:
+        """Every fault there is, by its name in the report."""
+        disk = {"disk full": self.disk_full, "disk read-only": self.disk_read_only} if self.mounted else {}
+        return {
+            "camera unplugged, same number": self.unplugged,
+            "camera unplugged, another number": self.renumbered,
+            "camera hangs": lambda: self.misbehaves("stuck"),
+            "camera repeats itself": lambda: self.misbehaves("same"),
+            "camera sends garbage": lambda: self.misbehaves("garbled"),
+            "camera changes size": self.resized,
+            "stream instead, and back": self.stream,
+            "engine killed": lambda: self.engine(signal.SIGKILL),
+            "engine hangs": lambda: self.engine(signal.SIGSTOP),
+            "engine out of memory": self.engine_memory,
+            **disk,
+            "reload": self.reload,
+            "reload of a bad file": self.reload_bad,
+            "processor load": self.load,
+        }
+
+    def run(self, minutes: float) -> None:
+        """Until the time is over or the program is."""
+        self.live()
+        until = self.began + 60 * minutes
+        order: list[str] = []
+        while time.monotonic() < until and self.app.poll() is None:
+            if not order:  # every kind once, in another order each time
+                order = self.random.sample(list(self.kinds()), len(self.kinds()))
+            kind = order.pop()
+            fault = Fault(kind, time.monotonic())
+            if kind.startswith("engine"):
+                self.child()  # a fault of an engine that is not in use is none
+                fault.at = time.monotonic()
+            repaired = self.kinds()[kind]()
+            if self.live(since=repaired):
+                fault.recovered = max(0.0, self._back - repaired)
+            else:
+                cv2.imwrite(str(self.folder / f"lost-{len(self.faults)}.png"), self.screen.image()[..., :3])
+            self.settle()
+            fault.gap = max((gap for at, gap in self.screen.seen.gaps if at + gap > fault.at), default=0.0)
+            self.faults.append(fault)
+            self.sample()
+            print(f"{time.monotonic() - self.began:7.1f} s  {kind:<34} {fault.recovered}  {fault.gap:.2f}", flush=True)
+
+    def live(self, since: float | None = None) -> bool:
+        """Wait for a new picture of the camera later than `since`; whether one came in time."""
+        since, end = since or time.monotonic(), time.monotonic() + LIMIT
+        while self.screen.seen.live <= since:
+            if time.monotonic() > end or self.app.poll() is not None:
+                return False
+            time.sleep(0.005)
+        self._back = self.screen.seen.live
+        return True
+
+    def settle(self) -> None:
+        """Until the picture has come without a pause for a while."""
+        end = time.monotonic() + LIMIT
+        while time.monotonic() < end and self.app.poll() is None:
+            last = self.screen.seen.gaps[-1][0] if self.screen.seen.gaps else 0.0
+            now = time.monotonic()
+            if now - last > CALM and now - self.screen.seen.live < 0.2:
+                return
+            time.sleep(0.05)
+
+    def sample(self) -> None:
+        with contextlib.suppress(psutil.Error):
+            memory = self.process.memory_full_info().uss / 2**20
+            self.samples.append((time.monotonic(), memory, self.process.num_fds(), self.process.num_threads()))
+
+    def pause(self, least: float, most: float) -> None:
+        time.sleep(self.random.uniform(least, most))
+
+    def _serve(self) -> None:
+        """A server of MJPEG in a process of its own, at the same port each time."""
+        command = [sys.executable, "scripts/mjpeg_server.py", str(self._port), f"{SIZE[0]}x{SIZE[1]}"]
+        self._server = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE)
+        assert self._server.stdout is not None
+        self._port = int(self._server.stdout.readline())
+
+    def close(self) -> int:
+        """End everything; the program's exit status."""
+        self.screen.ended = time.monotonic()
+        with contextlib.suppress(ProcessLookupError):
+            self.app.send_signal(signal.SIGTERM)
+        try:
+            status = self.app.wait(40)
+        except subprocess.TimeoutExpired:
+            self.app.kill()
+            status = self.app.wait()
+        if self._server is not None:
+            self._server.kill()
+            self._server.wait(10)
+        self.screen.close()
+        self.log.close()
+        return status
+
+    def unplayable(self) -> tuple[int, list[str]]:
+        """How many segments there are, and those that do not play."""
+        found = [path for path in self.disk.iterdir() if SEGMENT.fullmatch(path.name)]
+        return len(found), [path.name for path in found if not plays(path)]
+
+    def unmount(self) -> None:
+        if self.mounted:
+            subprocess.run(["umount", "-l", self.disk], capture_output=True)
+
+
+def plays(path: Path) -> bool:
+    """Whether every picture of a recording can be decoded, and there is one."""
+    try:
+        with av.open(str(path)) as container:
+            return sum(1 for _ in container.decode(video=0)) > 0
+    except av.FFmpegError:
+        return False
+
+
+def slope(samples: list[tuple[float, float, int, int]]) -> float:
+    """Megabytes an hour, by a straight line through all but the first quarter, when everything has been in use once."""
+    kept = samples[len(samples) // 4 :]
+    if len(kept) < 3:
+        return 0.0
+    hours = np.array([at for at, *_ in kept]) / 3600
+    return float(np.polyfit(hours, [memory for _, memory, *_ in kept], 1)[0])
+
+
+VERDICTS = {True: "yes", False: "NO", None: "too short to tell"}
+
+
+@dataclass(frozen=True)
+class Promise:
+    """One line of the verdict; `kept` None: the run was too short to tell."""
+
+    text: str
+    kept: bool | None
+    measured: str
+
+
+def judge(soak: Soak, status: int, hours: float) -> list[Promise]:
+    """What was promised, and what came of it."""
+    count, broken = soak.unplayable()
+    by = soak.faults
+    engine = sorted(fault.gap for fault in by if fault.kind in ("engine killed", "engine hangs"))
+    camera = [fault.recovered for fault in by if fault.kind.startswith(("camera", "stream server"))]
+    back = [value for value in camera if value is not None]
+    lost = [fault for fault in by if fault.recovered is None]
+    grown = slope(soak.samples)
+    late = soak.samples[len(soak.samples) // 2 :] or [(0, 0, 0, 0)]
+    early = soak.samples[: max(1, len(soak.samples) // 2)] or [(0, 0, 0, 0)]
+    files, threads = (max(s[i] for s in late) - max(s[i] for s in early) for i in (2, 3))
+    p99 = float(np.percentile(engine, 99)) if engine else 0.0
+    return [
+        Promise("no exit until asked, then status 0", status == 0, f"status {status}"),
+        Promise("every fault recovered", not lost, f"{len(by) - len(lost)} of {len(by)}"),
+        Promise("engine faults hidden within 0.3 s (p99)", p99 <= 0.3, f"{p99:.3f} s over {len(engine)}"),
+        Promise("live again within 2 s", max(back, default=0) <= 2, f"{max(back, default=0):.2f} s at most"),
+        Promise("no segment unplayable", not broken, f"{len(broken)} of the {count} that are kept {broken or ''}"),
+        # A slope over minutes is that of the start: it counts from half an hour on.
+        Promise(
+            "memory grows less than 1 MB an hour",
+            None if hours < 0.5 else grown < 1,
+            f"{grown:.2f} MB/h over {hours:.2f} h",
+        ),
+        Promise("no more files and threads", files <= 8 and threads <= 4, f"{files:+d} files, {threads:+d} threads"),
+    ]
+
+
+def report(soak: Soak, promises: list[Promise], seed: int, minutes: float) -> str:
+    """The whole of it as Markdown."""
+    seen = soak.screen.seen
+    lines = [
+        f"`python scripts/soak.py --minutes {minutes:g} --seed {seed}`: {len(soak.faults)} faults,"
+        f" {seen.pictures} new pictures seen on the screen, the longest time in which nothing moved on it"
+        f" {seen.longest:.2f} s.",
+        "",
+        "| promise | kept | measured |",
+        "|---|---|---|",
+        *(f"| {p.text} | {VERDICTS[p.kept]} | {p.measured} |" for p in promises),
+        "",
+        "| fault | injected | recovered | s to live, median | s to live, most | s without a new picture, most |",
+        "|---|---|---|---|---|---|",
+    ]
+    for kind in sorted({fault.kind for fault in soak.faults}):
+        some = [fault for fault in soak.faults if fault.kind == kind]
+        back = [fault.recovered for fault in some if fault.recovered is not None]
+        gaps = max(fault.gap for fault in some)
+        middle, most = (f"{value:.2f}" for value in ((np.median(back), max(back)) if back else (np.nan, np.nan)))
+        lines.append(f"| {kind} | {len(some)} | {len(back)} | {middle} | {most} | {gaps:.2f} |")
+    return "\n".join(lines) + "\n"
+
+
+@contextlib.contextmanager
+def workplace() -> Iterator[Path]:
+    folder = Path(tempfile.mkdtemp(prefix="soak-"))
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--minutes", type=float, default=2.0, help="[2]")
+    parser.add_argument("--seed", type=int, default=1, help="[1]")
+    parser.add_argument("--report", type=Path, metavar="FILE.md", help="write the tables here too")
+    parser.add_argument("--json", type=Path, metavar="FILE.json", help="write every fault here")
+    parser.add_argument(
+        "--log", type=Path, metavar="FILE", help="keep the program's log, and the screen of what failed"
+    )
+    options = parser.parse_args(arguments)
+    with workplace() as folder:
+        soak = Soak(folder, options.seed)
+        try:
+            soak.run(options.minutes)
+            soak.settle()
+        finally:
+            status = soak.close()
+            promises = judge(soak, status, (time.monotonic() - soak.began) / 3600)
+            soak.unmount()
+            if options.log:
+                shutil.copy(folder / "log", options.log)
+                for picture in folder.glob("lost-*.png"):
+                    shutil.copy(picture, options.log.parent)
+        text = report(soak, promises, options.seed, options.minutes)
+    print(text)
+    if options.report:
+        options.report.write_text(text, encoding="utf-8")
+    if options.json:
+        told = {"faults": [vars(fault) for fault in soak.faults], "samples": soak.samples}
+        options.json.write_text(json.dumps(told, indent=1), encoding="utf-8")
+    return 0 if all(promise.kept is not False for promise in promises) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,306 @@
+"""Under a service manager: a real notify socket with this test in systemd's place, real signals, real hangs."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+
+from app.config import Config, ConfigError
+from app.control import Control
+from app.systemd import Notifier
+from engines.base import EngineError
+from scripts.puppet import Dev
+
+ROOT = Path(__file__).parent.parent
+LIMIT = 30.0
+
+
+class Manager:
+    """What systemd does for a unit of Type=notify with WatchdogSec: starts, listens, kills what is silent, restarts."""
+
+    def __init__(self, folder: Path, watchdog: float, *arguments: object) -> None:
+        self.address = str(folder / "notify")
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self._socket.bind(self.address)
+        self._watchdog, self._arguments = watchdog, arguments
+        self.log = folder / "log"
+        self.starts = 0
+        self.told: list[str] = []
+        self.start()
+
+    def start(self) -> None:
+        environment = {k: v for k, v in os.environ.items() if k not in ("DISPLAY", "WAYLAND_DISPLAY", "WATCHDOG_PID")}
+        environment |= {"NOTIFY_SOCKET": self.address, "WATCHDOG_USEC": str(round(self._watchdog * 1e6))}
+        self.starts += 1
+        self.told.clear()
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "scripts/puppet.py", *map(str, self._arguments)], cwd=ROOT, env=environment, stderr=log
+            )
+
+    def hear(self, timeout: float) -> str:
+        """The next message; "" after `timeout`."""
+        self._socket.settimeout(timeout)
+        try:
+            self.told.append(self._socket.recv(4096).decode())
+        except TimeoutError:
+            return ""
+        return self.told[-1]
+
+    def until(self, text: str) -> None:
+        end = time.monotonic() + LIMIT
+        while text not in self.hear(0.1):
+            assert time.monotonic() < end, f"no {text}; {self.text()}"
+            assert self.process.poll() is None, self.text()
+
+    def supervise(self, true: Callable[[], bool]) -> None:
+        """Kill and start again whatever gives no sign of life, until `true`."""
+        end, sign = time.monotonic() + LIMIT, time.monotonic()
+        while not true():
+            assert time.monotonic() < end, self.text()
+            if "WATCHDOG=1" in self.hear(0.05):
+                sign = time.monotonic()
+            if time.monotonic() - sign > self._watchdog:
+                self.process.kill()
+                self.process.wait(LIMIT)
+                self.start()
+                self.until("READY=1")
+                sign = time.monotonic()
+
+    def text(self) -> str:
+        return self.log.read_text()
+
+    def close(self) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            self.process.kill()
+        self.process.wait(LIMIT)
+        self._socket.close()
+
+
+@pytest.fixture
+def dev(tmp_path: Path) -> Dev:
+    made = Dev(tmp_path / "dev")
+    made.plug(0, "ok 96x64")
+    return made
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    path = tmp_path / "kiosk.yaml"
+    write(path)
+    return path
+
+
+def write(path: Path, **changes: object) -> None:
+    data: dict[str, object] = {
+        "input": {"camera": 0},
+        "engine": "bicubic",
+        "output": {"headless": True},
+        "kiosk": {"lasting": True},
+    }
+    path.write_text(yaml.safe_dump(data | changes))
+
+
+@contextlib.contextmanager
+def managed(folder: Path, dev: Dev, config: Path, watchdog: float = 20) -> Iterator[Manager]:
+    manager = Manager(folder, watchdog, dev.folder, "--config", config)
+    try:
+        yield manager
+    finally:
+        manager.close()
+
+
+def test_ready_with_the_first_picture_and_alive_while_they_come(tmp_path: Path, dev: Dev, config: Path) -> None:
+    with managed(tmp_path, dev, config) as manager:
+        manager.until("READY=1")
+        for _ in range(2):
+            manager.until("WATCHDOG=1")
+        assert "fps" in manager.told[-1]
+        dev.unplug(0)  # the held picture is progress too: the program is well
+        manager.until("There is no camera")
+        manager.process.send_signal(signal.SIGTERM)
+        manager.until("STOPPING=1")
+        assert manager.process.wait(LIMIT) == 0
+
+
+def test_a_process_that_hangs_is_restarted(tmp_path: Path, dev: Dev, config: Path) -> None:
+    with managed(tmp_path, dev, config, watchdog=3) as manager:
+        manager.until("READY=1")
+        manager.process.send_signal(signal.SIGSTOP)
+        manager.supervise(lambda: manager.starts == 2)
+        assert manager.process.poll() is None
+
+
+def test_a_new_configuration_takes_the_place_of_the_old(tmp_path: Path, dev: Dev, config: Path) -> None:
+    with managed(tmp_path, dev, config) as manager:
+        manager.until("READY=1")
+        write(config, kiosk={"lasting": True}, input={"source": "demo", "size": "80x60"})
+        manager.process.send_signal(signal.SIGHUP)
+        manager.until("RELOADING=1")
+        manager.until("READY=1")
+        manager.until("WATCHDOG=1")
+        assert "80x60" in manager.text()
+
+
+@pytest.mark.parametrize(
+    ("bad", "told"),
+    [
+        ("input: {camra: 0}\n", "Did you mean input.camera?"),
+        ("input: {fps: fast}\n", "'fast'"),
+        ("a: [", "not YAML"),
+    ],
+)
+def test_a_bad_configuration_is_refused(tmp_path: Path, dev: Dev, config: Path, bad: str, told: str) -> None:
+    with managed(tmp_path, dev, config) as manager:
+        manager.until("READY=1")
+        config.write_text(bad)
+        manager.process.send_signal(signal.SIGHUP)
+        for _ in range(3):
+            manager.until("WATCHDOG=1")
+        assert "is refused; the old one stays" in manager.text() and told in manager.text()
+        assert not [message for message in manager.told if "RELOADING" in message]
+
+
+def test_one_that_fails_when_it_is_used_gives_way_to_the_old(tmp_path: Path, dev: Dev, config: Path) -> None:
+    with managed(tmp_path, dev, config) as manager:
+        manager.until("READY=1")
+        write(config, input={"source": str(tmp_path / "none.mkv")})
+        manager.process.send_signal(signal.SIGHUP)
+        manager.until("RELOADING=1")
+        manager.until("READY=1")
+        assert "the new configuration fails; the old one is back" in manager.text()
+        assert "There is no file" in manager.text()
+
+
+def test_control_knows_what_follows() -> None:
+    new = Config.model_validate({"engine": "bicubic"})
+    answers: list[Config | ConfigError] = [ConfigError("no"), Config(), new, new]
+
+    def reread() -> Config:
+        answer = answers.pop(0)
+        if isinstance(answer, ConfigError):
+            raise answer
+        return answer
+
+    control = Control(Config(), reread)
+    for _ in range(2):  # bad, then unchanged
+        control.reload()
+        assert not control.stopping.is_set()
+    assert not control.again(), "the end of a film is the end"
+    control.reload()
+    assert control.stopping.is_set() and control.again()
+    assert control.config == new and not control.stopping.is_set()
+    assert control.again(EngineError("broken")) and control.config == Config(), "it never showed a picture"
+    assert not control.again(EngineError("broken"))
+    control.reload()
+    assert control.again()
+    control.shown()
+    assert not control.again(EngineError("broken")), "it had worked"
+    control.end()
+    assert not control.again() and control.stopping.is_set()
+
+
+def test_without_a_manager_nothing_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("NOTIFY_SOCKET", raising=False)
+    monkeypatch.delenv("WATCHDOG_USEC", raising=False)
+    assert Notifier().watchdog == 0
+    Notifier().tell("READY=1")
+    monkeypatch.setenv("NOTIFY_SOCKET", "/nowhere/at/all")
+    Notifier().tell("READY=1")
+    monkeypatch.setenv("WATCHDOG_USEC", "5000000")
+    assert Notifier().watchdog == 5
+    monkeypatch.setenv("WATCHDOG_PID", "1")
+    assert Notifier().watchdog == 0, "it is meant for another process"
+
+
+def test_an_abstract_socket_is_reached(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(f"\0livesr-test-{os.getpid()}")
+        manager.settimeout(5)
+        monkeypatch.setenv("NOTIFY_SOCKET", f"@livesr-test-{os.getpid()}")
+        Notifier().tell("READY=1", "STATUS=well")
+        assert manager.recv(100) == b"READY=1\nSTATUS=well"
+
+
+def install(root: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """scripts/install_kiosk of a copy of the project, in a root folder of its own, with stand-ins for the system's."""
+    folder, bin = root / "project", root / "bin"
+    if not folder.exists():
+        for part in ("scripts", "configs", "app", "engines"):
+            shutil.copytree(ROOT / part, folder / part, ignore=shutil.ignore_patterns("__pycache__"))
+        (folder / ".venv/bin").mkdir(parents=True)
+        python = folder / ".venv/bin/python"
+        python.write_text(f'#!/bin/sh\nexec {sys.executable} "$@"\n')
+        python.chmod(0o755)
+        bin.mkdir()
+        for name in ("systemctl", "nvpmodel", "unclutter", "apt-get"):
+            (bin / name).write_text(f'#!/bin/sh\necho "$(basename "$0") $*" >>{root}/calls\n')
+            (bin / name).chmod(0o755)
+    environment = os.environ | {"PATH": f"{bin}:{os.environ['PATH']}", "KIOSK_ROOT": str(root), "PYTHONPATH": ""}
+    command = ["bash", str(folder / "scripts/install_kiosk"), *arguments]
+    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
+
+
+MODES = """
+< POWER_MODEL ID=0 NAME=15W >
+CPU_ONLINE CORE_0 1
+< POWER_MODEL ID=2 NAME=MAXN_SUPER >
+< POWER_MODEL ID=1 NAME=25W >
+"""
+
+
+def test_install_shows_what_it_would_do(tmp_path: Path) -> None:
+    (tmp_path / "etc").mkdir()
+    (tmp_path / "etc/nvpmodel.conf").write_text(MODES)
+    done = install(tmp_path, "--dry-run")
+    assert done.returncode == 0, done.stderr
+    for part in ("nvpmodel -m 2", "Type=notify", "WatchdogSec=20", "BlankTime", "unclutter", "systemctl enable"):
+        assert part in done.stdout
+    assert not (tmp_path / "calls").exists() and not (tmp_path / "etc/systemd").exists()
+
+
+def test_install_installs_and_removes(tmp_path: Path) -> None:
+    (tmp_path / "etc").mkdir()
+    (tmp_path / "etc/nvpmodel.conf").write_text(MODES)
+    done = install(tmp_path, "--power", "25W")
+    assert done.returncode == 0, done.stderr
+    unit = tmp_path / "etc/systemd/system/livesr-kiosk.service"
+    text = unit.read_text()
+    assert "@" not in text.partition("[Unit]")[2]
+    assert f"ExecStart={tmp_path / 'project'}/.venv/bin/python -m app.run --config" in text
+    calls = (tmp_path / "calls").read_text().splitlines()
+    assert "nvpmodel -m 1" in calls and "systemctl enable livesr-kiosk.service" in calls
+    if shutil.which("systemd-analyze"):
+        checked = subprocess.run(["systemd-analyze", "verify", unit], capture_output=True, text=True, timeout=60)
+        wrong = [line for line in checked.stderr.splitlines() if "livesr-kiosk.service:" in line]
+        assert not wrong, wrong
+    assert install(tmp_path, "--remove").returncode == 0
+    assert not unit.exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["--power", "NOPE"], "has no power mode NOPE"),
+        (["--user", "nobody-of-that-name"], "no user"),
+        (["--config", "/none.yaml"], "no configuration"),
+        (["--frob"], "no option --frob"),
+    ],
+)
+def test_install_refuses_in_words(tmp_path: Path, arguments: list[str], told: str) -> None:
+    (tmp_path / "etc").mkdir()
+    (tmp_path / "etc/nvpmodel.conf").write_text(MODES)
+    done = install(tmp_path, *arguments)
+    assert done.returncode == 2 and told in done.stderr, done.stderr + done.stdout
+    assert not (tmp_path / "etc/systemd").exists()
