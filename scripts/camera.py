@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import http.client
 import json
+import random
 import select
 import sys
 import threading
@@ -39,8 +40,9 @@ class Frames:
 
     name, live, paced = "simulated camera", True, True
 
-    def __init__(self, images: list[Image], fps: float, seconds: float) -> None:
-        self.fps, self._images, self._seconds = fps, images, seconds
+    def __init__(self, images: list[Image], fps: float, seconds: float, phase: float) -> None:
+        """`phase`: how much later than others, of a frame's time; real cameras do not click together."""
+        self.fps, self._images, self._seconds, self._phase = fps, images, seconds, phase / fps
         self._closed = threading.Event()
         self.begun = 0.0
 
@@ -49,7 +51,7 @@ class Frames:
         while not select.select([sys.stdin], [], [], 0.2)[0]:
             if self._closed.is_set():
                 return
-        self.begun = time.monotonic()
+        self.begun = time.monotonic() + self._phase
         for index in range(1, int(self._seconds * self.fps) + 1):
             due = self.begun + index / self.fps
             if self._closed.wait(max(0.0, due - time.monotonic())):
@@ -187,7 +189,7 @@ def camera(options: argparse.Namespace) -> dict[str, Any]:
     images = pictures(options.number, frame)
     stats = Stats()
     watch = Watch(stats, expected(images, options.engine) if options.check else None, images)
-    source = Frames(images, options.fps, options.seconds)
+    source = Frames(images, options.fps, options.seconds, random.Random(options.number).random())
     Pipeline(
         source,
         lambda size: load(options.engine, size, options.depth, options.transport, options.fallback),
