@@ -6,7 +6,7 @@ Everything in one run, on the same input, with the same number of threads; what 
   eager    the same network in eager PyTorch, fp32, on the same cores (needs the extra `train`)
   isolate  the same engine in a process of its own, against this one's
   app      the whole app, headless, a file in, nothing recorded, against the bare engine
-  latency  what the app adds to the engine's own time at a live rate of 70 % of what the engine can do
+  latency  what the app adds to the engine's own time at a camera's 30 fps, or at 70 % of the engine's rate if lower
   memory   what 5,000 frames leave behind
 With --fleet N instead: N cameras through a real Triton Inference Server on this machine (scripts/fleet.py).
 """
@@ -42,6 +42,8 @@ PARTS = ("engine", "eager", "isolate", "app", "latency", "memory")
 SMALL = (160, 90)  # the size for memory: 5,000 frames go through in a minute
 EARLY, LATE = 500, 5000
 MANY = 400
+CAMERA = 30.0
+"""Frames a second of a usual camera. At higher rates drawing the demo costs more of the cores than the app does."""
 
 
 @dataclass(frozen=True)
@@ -193,14 +195,14 @@ class Bench:
         ]
 
     def _latency(self) -> None:
-        one, rate = self.settings, round(700 / self._frame_ms, 1)
+        one, rate = self.settings, min(CAMERA, round(700 / self._frame_ms, 1))
         width, height = one.size
         # Of fewer frames than some hundred, p99 is the start alone, when frames wait for the network to be compiled.
         frames = max(MANY, round(one.seconds * rate))
         live = ["--source", "demo", "--size", f"{width}x{height}", "--fps", str(rate), "--frames", str(frames)]
         stats = timing.run_app([*one.app, *live], limit=3 * frames / rate).stats
         added = stats["latency_ms"]["p99"] - stats["engine"]["ms_p99"]
-        if stats["frames_dropped"] > 0.01 * frames:
+        if stats["frames_dropped"] > 0.04 * frames:  # some frames come while the engine is being loaded
             self.notes.append(
                 f"latency: {stats['frames_dropped']} frames were dropped, so the machine did not hold this rate, or was"
                 " busy with something else: the figure tells of waiting, not of the app"
