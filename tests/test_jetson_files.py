@@ -49,6 +49,8 @@ def test_a_power_mode_is_chosen_by_its_name(board: dict[str, str]) -> None:
     assert power_mode(board).stdout.split("\n") == ["now: 25W", "15W", "25W", "MAXN_SUPER", ""]
     assert power_mode(board, "MAXN_SUPER").stdout == "-m 2\n"
     assert power_mode(board, "maxn_super").stdout == "-m 2\n"
+    assert power_mode(board, "MAXN*").stdout == "-m 2\n"
+    assert power_mode(board, "--id", "25W").stdout == "1 25W\n"
     wrong = power_mode(board, "GHOST")
     assert wrong.returncode == 2 and "It has: 15W 25W MAXN_SUPER" in wrong.stderr
 
