@@ -22,7 +22,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -33,6 +33,7 @@ import numpy as np
 from engines import bicubic, candidates, catalog
 from engines import load as engines_load
 from engines.base import EngineError, Image, Slot, Spec
+from engines.progress import Progress
 from engines.slots import Slots
 from engines.standby import Choice, Retry, Standby
 
@@ -44,6 +45,8 @@ FAREWELL = 1.0
 """Seconds the child is given to end by itself."""
 ALIVE = 0.5
 """Seconds between the child's looks at whether its parent is still there."""
+TELL = 0.5
+"""Seconds between two words of the child about a load that takes long."""
 
 PR_SET_PDEATHSIG = 1
 
@@ -64,8 +67,11 @@ class Placeable(Protocol):
 class Child:
     """The process, and what is shared with it."""
 
-    def __init__(self, options: dict[str, Any]) -> None:
-        """Starts it and waits until its engine is loaded. Raises EngineError, the child's own or that it is gone."""
+    def __init__(self, options: dict[str, Any], tell: Callable[[str], None]) -> None:
+        """Starts it and waits until its engine is loaded, which `tell` is told of if it takes long.
+
+        Raises EngineError: the child's own, or that it is gone or does not come to an end.
+        """
         ours, theirs = socket.socketpair()
         self._memory = _anonymous()
         self._process = subprocess.Popen(
@@ -82,7 +88,7 @@ class Child:
         self._map: mmap.mmap | None = None
         try:
             self.send(json.dumps(options | {"level": log.getEffectiveLevel()}).encode())
-            told = json.loads(self.receive(BUILD))
+            told = self._loaded(tell)
             if "problem" in told:
                 raise EngineError(told["problem"], told["facts"], told["fix"])
             sizes = {key: tuple(told[key]) for key in ("input", "output")}
@@ -149,6 +155,19 @@ class Child:
             self._memory = -1
         # The map goes with the last view of it: somebody may still be looking at a picture.
 
+    def _loaded(self, tell: Callable[[str], None]) -> dict[str, Any]:
+        """What the child says once its engine is loaded, or has failed to."""
+        until = time.monotonic() + BUILD
+        while True:
+            try:
+                told: dict[str, Any] = json.loads(self.receive(max(0.0, until - time.monotonic())))
+            except TimeoutError:
+                facts = f"its process has been loading it for {BUILD:.0f} s"
+                raise EngineError("The engine does not load", facts, "Try --engine bicubic.") from None
+            if "progress" not in told:
+                return told
+            tell(told["progress"])
+
     def _share(self, depth: int) -> list[tuple[Image, Image]]:
         size = depth * sum(_sizes(self.spec))
         os.ftruncate(self._memory, size)
@@ -197,11 +216,22 @@ class Isolated(Slots[Any]):
         return self
 
 
-def load(name: str, model: str, size: tuple[int, int], *, depth: int = 2, **options: Any) -> Isolated:
-    """What engines.load() gives, in a process of its own; `options` are that function's. Raises EngineError."""
+def load(
+    name: str,
+    model: str,
+    size: tuple[int, int],
+    *,
+    depth: int = 2,
+    tell: Callable[[str], None] = lambda text: None,
+    **options: Any,
+) -> Isolated:
+    """What engines.load() gives, in a process of its own; `options` are that function's. Raises EngineError.
+
+    `tell` is told, in this thread, how far a load that takes long has come.
+    """
     if model.endswith(".onnx") or "/" in model:
         model = str(Path(model).absolute())  # the child runs in another folder
-    return Isolated(Child(options | {"name": name, "model": model, "size": size, "depth": depth}), depth)
+    return Isolated(Child(options | {"name": name, "model": model, "size": size, "depth": depth}, tell), depth)
 
 
 def guarded(
@@ -227,11 +257,18 @@ def guarded(
         return bicubic.load(size, scale=scale or 2, depth=depth)
 
     def choice(name: str) -> Choice:
-        return Choice(name, lambda: load(name, model, size, depth=depth, **options), deadline)
+        def tell(text: str) -> None:
+            for one in made:
+                one.say(f"{name}: {text}")
+
+        return Choice(name, lambda: load(name, model, size, depth=depth, tell=tell, **options), deadline)
+
+    made: list[Standby[Any]] = []  # a load may begin before there is one
 
     standby: Standby[Any] = Standby(
         [choice(name) for name in dict.fromkeys(wanted)], size, scale=scale, depth=depth, retry=Retry(longest=5.0)
     )
+    made.append(standby)
     standby.farewell = FAREWELL / 10  # a child that is still loading, or hangs, is ended by its thread or by our end
     return standby
 
@@ -325,6 +362,25 @@ def watch(parent: int) -> None:
     os._exit(0)
 
 
+@contextlib.contextmanager
+def reporting(link: Connection) -> Iterator[Progress]:
+    """A Progress whose words go to the parent for the time of the block."""
+    progress, done = Progress(), threading.Event()
+
+    def report() -> None:
+        while not done.wait(TELL):
+            if text := str(progress):
+                link.send_bytes(json.dumps({"progress": text}).encode())
+
+    reporter = threading.Thread(target=report, name="report", daemon=True)
+    reporter.start()
+    try:
+        yield progress
+    finally:
+        done.set()
+        reporter.join()  # nobody else writes meanwhile
+
+
 def main(arguments: list[str]) -> None:
     """The child's life: python -m engines.isolated SOCKET MEMORY."""
     die_with_parent()
@@ -333,7 +389,9 @@ def main(arguments: list[str]) -> None:
     options = json.loads(link.recv_bytes())
     logging.basicConfig(level=options.pop("level"), format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
     try:
-        engine = engines_load(options.pop("name"), options.pop("model"), tuple(options.pop("size")), **options)
+        with reporting(link) as progress:
+            name, model, size = options.pop("name"), options.pop("model"), tuple(options.pop("size"))
+            engine = engines_load(name, model, size, **options, progress=progress)
     except EngineError as error:
         link.send_bytes(json.dumps({"problem": error.problem, "facts": error.facts, "fix": error.fix}).encode())
         return

@@ -210,6 +210,12 @@ class Standby(Slots[T]):
             self.spec = self._lent.spec
         return done
 
+    def say(self, text: str) -> None:
+        """Why there is no engine yet, in words of the one that is being loaded. From any thread."""
+        with self._guard:
+            if self._current is None:
+                self.state = text
+
     # For the slots.
 
     def enter(self) -> _Primary | None:

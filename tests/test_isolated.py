@@ -130,6 +130,39 @@ def test_it_ends_with_its_parent(stopped: bool) -> None:
     until(lambda: not child.is_running() or child.status() == psutil.STATUS_ZOMBIE)
 
 
+SLOW = """
+import sys, time
+sys.path.insert(0, {root!r})
+import engines
+real = engines.load
+def load(*arguments, progress, **options):
+    with progress.work("building the engine"):
+        progress.stage("timing kernels")
+        time.sleep(3)
+    return real(*arguments, progress=progress, **options)
+if "engines.isolated" in sys.orig_argv:
+    engines.load = load
+"""
+
+
+def test_a_load_that_takes_long_is_told_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "sitecustomize.py").write_text(SLOW.format(root=str(ROOT)))
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    with guarded(["openvino"], "fast", SIZE) as engine:
+        until(lambda: through(engine, FRAMES[0]) is not None and "timing kernels" in engine.spec.state)
+        assert engine.spec.name == "bicubic" and "openvino: building the engine" in engine.spec.state
+        until(lambda: through(engine, FRAMES[0]) is not None and engine.spec.name == "openvino")
+        assert not engine.spec.state
+
+
+def test_a_load_without_end_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "sitecustomize.py").write_text(SLOW.format(root=str(ROOT)))
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.setattr(isolated, "BUILD", 1.0)
+    with pytest.raises(EngineError, match="does not load"):
+        isolated.load("bicubic", "fast", SIZE)
+
+
 def current(engine: Slots[int]) -> Isolated | None:
     primary = engine._current  # type: ignore[attr-defined] # of a Standby: whom to hurt
     return primary.engine if primary is not None else None
