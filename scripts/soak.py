@@ -151,7 +151,7 @@ class Soak:
         self.app = subprocess.Popen(
             [sys.executable, "scripts/puppet.py", self.dev.folder, "--config", self.config],
             cwd=ROOT,
-            env=os.environ | {"DISPLAY": self.screen.display},
+            env=os.environ | {"DISPLAY": self.screen.display, "MALLOC_ARENA_MAX": "2"},  # as the service has it
             stderr=self.log,
         )
         self.process = psutil.Process(self.app.pid)
