@@ -27,7 +27,7 @@ class BicubicSlot:
         self.finished = 0.0
 
     def place(self, input: Image, output: Image) -> None:
-        """Work in these buffers from now on (engines.isolated)."""
+        """Work in these buffers from now on (engines.child)."""
         self.input, self._output = input, output
 
     def launch(self, image: Image) -> None:

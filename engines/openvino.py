@@ -41,7 +41,7 @@ class OpenVinoSlot:
         self.finished = time.monotonic()
 
     def place(self, input: Image, output: Image) -> None:
-        """Work in these buffers from now on (engines.isolated)."""
+        """Work in these buffers from now on (engines.child)."""
         self._request.set_input_tensor(ov.Tensor(input[None], shared_memory=True))
         self._request.set_output_tensor(ov.Tensor(output[None], shared_memory=True))
         self.input, self._output = input, output

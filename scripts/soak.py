@@ -227,7 +227,7 @@ class Soak:
         while time.monotonic() < end and self.app.poll() is None:
             for child in self.process.children():
                 with contextlib.suppress(psutil.Error):
-                    if "engines.isolated" in " ".join(child.cmdline()) and time.time() - child.create_time() > 3:
+                    if "engines.child" in " ".join(child.cmdline()) and time.time() - child.create_time() > 3:
                         return child
             time.sleep(0.05)
         return None

@@ -107,7 +107,7 @@ def test_nothing_is_left_behind() -> None:
         with isolated.load("bicubic", "fast", SIZE) as engine:
             through(engine, FRAMES[0])
     assert us.num_fds() <= before + 1
-    assert not [child for child in us.children() if "engines.isolated" in " ".join(child.cmdline())]
+    assert not [child for child in us.children() if "engines.child" in " ".join(child.cmdline())]
 
 
 ORPHAN = """
@@ -140,7 +140,7 @@ def load(*arguments, progress, **options):
         progress.stage("timing kernels")
         time.sleep(3)
     return real(*arguments, progress=progress, **options)
-if "engines.isolated" in sys.orig_argv:
+if "engines.child" in sys.orig_argv:
     engines.load = load
 """
 

@@ -1,0 +1,170 @@
+"""Child: the process that engines/isolated.py starts, with an engine in it. python -m engines.child SOCKET MEMORY"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import json
+import logging
+import mmap
+import os
+import queue
+import signal
+import struct
+import sys
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from multiprocessing.connection import Connection
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+
+import engines
+from engines.base import EngineError, Image, Slot, Spec
+from engines.progress import Progress
+
+LONGEST = 1800.0
+"""Seconds a frame may take here; who waits for it in the program loses patience long before."""
+ALIVE = 0.5
+"""Seconds between two looks at whether the parent is still there."""
+TELL = 0.5
+"""Seconds between two words about a load that takes long."""
+
+PR_SET_PDEATHSIG = 1
+
+DONE = struct.Struct("<id")
+"""The child's answer: a slot number, or -1 - number with a message behind it; when it was finished (monotonic)."""
+
+
+@runtime_checkable
+class Placeable(Protocol):
+    """A slot that can work in buffers of somebody else's, so that nothing is copied between processes."""
+
+    input: Image
+
+    def place(self, input: Image, output: Image) -> None:
+        """Use these from now on; launch(self.input) copies nothing. A CUDA engine registers them page-locked."""
+
+
+def sizes(spec: Spec) -> tuple[int, int]:
+    """Bytes of an input and of an output, up to the next page."""
+    page = mmap.PAGESIZE
+    one, two = (-(-3 * width * height // page) * page for width, height in (spec.input, spec.output))
+    return one, two
+
+
+def views(memory: mmap.mmap, spec: Spec, depth: int) -> list[tuple[Image, Image]]:
+    """The input and output of each slot in the shared memory, uint8 [H, W, 3]."""
+    made, at = [], 0
+    for _ in range(depth):
+        pair = []
+        for (width, height), size in zip((spec.input, spec.output), sizes(spec), strict=True):
+            image: Image = np.frombuffer(memory, np.uint8, 3 * width * height, at).reshape(height, width, 3)
+            pair.append(image)
+            at += size
+        made.append((pair[0], pair[1]))
+    return made
+
+
+class Worker:
+    """Launches what comes and answers what is done, in two threads, as a pipeline would."""
+
+    def __init__(self, link: Connection, slots: Sequence[Slot], shared: Sequence[tuple[Image, Image]]) -> None:
+        self._link, self._slots, self._shared = link, slots, shared
+        self._placed = [isinstance(slot, Placeable) for slot in slots]
+        self._flying: queue.SimpleQueue[int | None] = queue.SimpleQueue()
+        for slot, (image, output) in zip(slots, shared, strict=True):
+            if isinstance(slot, Placeable):
+                slot.place(image, output)
+
+    def run(self) -> None:
+        """Until the parent closes its end."""
+        answering = threading.Thread(target=self._answer, name="answer", daemon=True)
+        answering.start()
+        with contextlib.suppress(EOFError, OSError):
+            while True:
+                index = int.from_bytes(self._link.recv_bytes(), "little")
+                try:
+                    slot = self._slots[index]
+                    slot.launch(slot.input if self._placed[index] else self._shared[index][0])
+                except EngineError as error:
+                    self._fail(index, error)
+                else:
+                    self._flying.put(index)
+        self._flying.put(None)
+
+    def _answer(self) -> None:
+        with contextlib.suppress(OSError):
+            while (index := self._flying.get()) is not None:
+                slot = self._slots[index]
+                try:
+                    image = slot.wait(LONGEST)
+                except (EngineError, TimeoutError) as error:
+                    self._fail(index, error)
+                    continue
+                if not self._placed[index]:
+                    np.copyto(self._shared[index][1], image)
+                self._link.send_bytes(DONE.pack(index, slot.finished))
+
+    def _fail(self, index: int, error: Exception) -> None:
+        told = " ".join(str(error).split()) or type(error).__name__
+        self._link.send_bytes(DONE.pack(-1 - index, time.monotonic()) + told.encode())
+
+
+def die_with_parent() -> None:
+    """Ask Linux to kill this process when the thread that started it ends: even one that is stopped (prctl(2))."""
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def watch(parent: int) -> None:
+    """The same for other systems: end with the parent, even in the middle of loading an engine."""
+    while os.getppid() == parent:
+        time.sleep(ALIVE)
+    os._exit(0)
+
+
+@contextlib.contextmanager
+def reporting(link: Connection) -> Iterator[Progress]:
+    """A Progress whose words go to the parent for the time of the block."""
+    progress, done = Progress(), threading.Event()
+
+    def report() -> None:
+        while not done.wait(TELL):
+            if text := str(progress):
+                link.send_bytes(json.dumps({"progress": text}).encode())
+
+    reporter = threading.Thread(target=report, name="report", daemon=True)
+    reporter.start()
+    try:
+        yield progress
+    finally:
+        done.set()
+        reporter.join()  # nobody else writes meanwhile
+
+
+def main(arguments: list[str]) -> None:
+    """The child's life, until its parent's end: SOCKET and MEMORY are descriptors it has inherited."""
+    die_with_parent()
+    threading.Thread(target=watch, args=(os.getppid(),), daemon=True).start()
+    link, memory = Connection(int(arguments[0])), int(arguments[1])
+    options = json.loads(link.recv_bytes())
+    logging.basicConfig(level=options.pop("level"), format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
+    try:
+        with reporting(link) as progress:
+            name, model, size = options.pop("name"), options.pop("model"), tuple(options.pop("size"))
+            engine = engines.load(name, model, size, **options, progress=progress)
+    except EngineError as error:
+        link.send_bytes(json.dumps({"problem": error.problem, "facts": error.facts, "fix": error.fix}).encode())
+        return
+    link.send_bytes(json.dumps(asdict(engine.spec)).encode())
+    if link.recv_bytes() == b"go":
+        shared = views(mmap.mmap(memory, 0), engine.spec, options["depth"])
+        Worker(link, engine.slots, shared).run()
+    os._exit(0)  # no farewell to a driver that may hang in it; what it holds goes with the process
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
