@@ -20,7 +20,7 @@ from app.ring import Ring
 from app.sinks import Sink
 from app.sources import Source
 from app.stats import Stats
-from engines.base import Engine, EngineError
+from engines.base import Engine, EngineError, one_line
 
 log = logging.getLogger(__name__)
 
@@ -255,10 +255,6 @@ class Pipeline:
             sink.idle()
         if self._until and time.monotonic() >= self._until:
             self.stop()
-
-
-def one_line(error: Exception) -> str:
-    return " ".join(str(error).split())
 
 
 def join(thread: threading.Thread) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from engines.base import LARGEST, SMALLEST, EngineError, ModelError
+from engines.base import LARGEST, SMALLEST, EngineError, ModelError, one_line
 from engines.progress import Progress
 from engines.slots import Slots
 
@@ -145,5 +145,5 @@ def load(
         except EngineError as error:
             if kind == names[-1] or (progress is not None and progress.cancelled):
                 raise
-            log.warning("the engine %s fails, trying the next: %s", kind, " ".join(str(error).split()))
+            log.warning("the engine %s fails, trying the next: %s", kind, one_line(error))
     raise EngineError("No engine is left", f"failed or not available: {', '.join(NAMES)}", "--list says why.")

@@ -29,6 +29,11 @@ class UserError(Exception):
         return "\n  ".join(part for part in (self.problem, self.facts, self.fix) if part)
 
 
+def one_line(error: Exception) -> str:
+    """What `error` says, on one line; "" if it says nothing."""
+    return " ".join(str(error).split())
+
+
 class EngineError(UserError):
     """An engine cannot be had, refuses a model or a size, or has failed while running."""
 

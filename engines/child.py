@@ -22,7 +22,7 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 
 import engines
-from engines.base import EngineError, Image, Slot, Spec
+from engines.base import EngineError, Image, Slot, Spec, one_line
 from engines.progress import Progress
 
 LONGEST = 1800.0
@@ -109,7 +109,7 @@ class Worker:
                 self._link.send_bytes(DONE.pack(index, slot.finished))
 
     def _fail(self, index: int, error: Exception) -> None:
-        told = " ".join(str(error).split()) or type(error).__name__
+        told = one_line(error) or type(error).__name__
         self._link.send_bytes(DONE.pack(-1 - index, time.monotonic()) + told.encode())
 
 

@@ -19,7 +19,7 @@ import numpy as np
 
 from engines import regions
 from engines.balance import balanced
-from engines.base import EngineError, Image, Spec
+from engines.base import EngineError, Image, Spec, one_line
 from engines.connection import Address, Connection, Options, is_here, parse
 from engines.slots import Slots
 
@@ -225,7 +225,7 @@ def cuda_slots(connection: Connection, depth: int, deadline: float) -> list[Trit
     except Exception as error:  # no driver, no package, no discrete GPU: each has an exception of its own
         raise EngineError(
             f"There is no CUDA shared memory with {connection.server}",
-            " ".join(str(error).split())[:200] or type(error).__name__,
+            one_line(error)[:200] or type(error).__name__,
             "It needs a discrete NVIDIA GPU and pip install cuda-python; --transport shm needs neither.",
         ) from None
 

@@ -24,6 +24,7 @@ from torch import Tensor, nn
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from engines.base import UserError
+from scripts.model_file import save
 from scripts.network import Contract, Upscaler
 
 OPSET = 17  # the newest that the ONNX parser of TensorRT 10.3 (JetPack 6.1) knows in full
@@ -200,9 +201,7 @@ def export(checkpoint: Path, file: Path) -> str:
             f"up to {largest} grey levels apart, {equal:.2%} of values equal",
         )
     try:
-        partial = file.with_suffix(".part")
-        partial.write_bytes(model.SerializeToString())
-        partial.replace(file)
+        save(model, file)
     except OSError as error:
         raise ExportError(f"{file} cannot be written", error.strerror or str(error), "Give another path.") from None
     return (

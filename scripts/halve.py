@@ -20,6 +20,7 @@ from onnx import TensorProto, numpy_helper
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from engines.base import UserError
+from scripts.model_file import save
 
 LARGEST = float(np.finfo(np.float16).max)
 
@@ -50,9 +51,7 @@ def halved(source: Path, target: Path) -> Path:
         raise HalveError(f"{source} has no cast to float32", "it is typed float16 already, or not of this project")
     try:
         onnx.checker.check_model(model, full_check=True)
-        partial = target.with_suffix(".part")
-        partial.write_bytes(model.SerializeToString())
-        partial.replace(target)
+        save(model, target)
     except onnx.checker.ValidationError as error:
         raise HalveError(f"{source} cannot be typed float16", str(error).splitlines()[0]) from None
     except OSError as error:

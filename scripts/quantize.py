@@ -24,6 +24,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from engines.base import Image, UserError
+from scripts.model_file import save
 from scripts.photos import Photos
 
 LEVELS = 127
@@ -153,9 +154,7 @@ def main(arguments: list[str] | None = None) -> int:
         photos = Photos(options.data, scale=2, longest=640, smallest=64)
         lows = [low for low, _ in photos.pairs[:: max(1, len(photos.pairs) // PICTURES)]][:PICTURES]
         result = quantize(onnx.load(options.model), lows)
-        partial = file.with_suffix(".part")
-        partial.write_bytes(result.SerializeToString())
-        partial.replace(file)
+        save(result, file)
     except (UserError, OSError) as error:
         print(error, file=sys.stderr)
         return 2

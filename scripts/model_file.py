@@ -1,0 +1,14 @@
+"""Writing .onnx files: whole or not at all."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import onnx
+
+
+def save(model: onnx.ModelProto, file: Path) -> None:
+    """Write `model` to `file`. Raises OSError, with what was there before left as it was."""
+    partial = file.with_suffix(".part")
+    partial.write_bytes(model.SerializeToString())
+    partial.replace(file)
