@@ -13,6 +13,16 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 
+def exactly(like: Tensor) -> torch.autocast:
+    """Computes what stands under `with` in the types it has, also where the rest runs in 16 bits."""
+    return torch.autocast(like.device.type, enabled=False)
+
+
+def identity(kernel: Tensor) -> Tensor:
+    """The kernel that changes nothing, [n, n, 3, 3] as `kernel` is."""
+    return F.pad(torch.eye(len(kernel))[:, :, None, None].to(kernel), (1, 1, 1, 1))
+
+
 class CollapsibleConv(nn.Module):
     """A 3x3 convolution trained as 3x3 to `expand` channels followed by 1x1, plus identity where shapes allow.
 
@@ -30,13 +40,40 @@ class CollapsibleConv(nn.Module):
 
     def kernel(self) -> Tensor:
         """The one 3x3 kernel this block stands for, float32 [outputs, inputs, 3, 3]."""
-        kernel = torch.einsum("om,mihw->oihw", self.narrow, self.wide)
+        with exactly(self.wide):
+            kernel = torch.einsum("om,mihw->oihw", self.narrow, self.wide)
         if self.residual:
-            kernel = kernel + F.pad(torch.eye(kernel.shape[0])[:, :, None, None].to(kernel), (1, 1, 1, 1))
+            kernel = kernel + identity(kernel)
         return kernel
 
     def forward(self, x: Tensor) -> Tensor:
         return F.conv2d(x, self.kernel(), self.bias, padding=self.padding)
+
+    @torch.no_grad()
+    def become(self, conv: nn.Conv2d) -> None:
+        """Compute what `conv` does, a plain one with as many channels or fewer.
+
+        Its outputs see nothing of further inputs; further outputs keep their random weights, so that they have
+        something to tell as soon as a later layer listens (Net2Net, arXiv:1511.05641, without copies).
+        """
+        outputs, inputs = conv.weight.shape[:2]
+        kernel = self.kernel()
+        kernel[:outputs] = 0
+        kernel[:outputs, :inputs] = conv.weight
+        if self.residual:
+            kernel = kernel - identity(kernel)
+        # The singular value decomposition is the product with the smallest factors; the rest of `wide` stays random.
+        left, values, right = torch.linalg.svd(kernel.flatten(1), full_matrices=False)
+        rank = min(len(values), len(self.wide))
+        self.narrow.zero_()
+        self.narrow[:, :rank] = (left * values.sqrt())[:, :rank]
+        self.wide[:rank] = (right * values.sqrt()[:, None]).view(len(values), *self.wide.shape[1:])[:rank]
+        self.bias[:outputs] = conv.bias
+
+    @torch.no_grad()
+    def pass_on(self) -> None:
+        """Let through what comes in, unchanged."""
+        self.narrow.zero_()
 
     def collapsed(self) -> nn.Conv2d:
         """The same function as a plain convolution with copied weights."""
@@ -78,7 +115,28 @@ class Upscaler(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         x = F.pad(x, (1, 1, 1, 1), mode="replicate")
         detail = F.pixel_shuffle(self.head(self.body(x)), self.scale)
-        return F.pixel_shuffle(self.base(x), self.scale) + detail
+        with exactly(x):  # the picture itself, to whose grey levels 16 bits would do harm
+            base = F.pixel_shuffle(self.base(x), self.scale)
+        return base + detail
+
+    def start_from(self, plain: Upscaler) -> None:
+        """Begin as a trained, collapsed network that is no wider and no deeper than this one.
+
+        For the same scale the result is the same function; for another the features are taken over and what places
+        the pixels is learnt anew.
+        """
+        ours = [b for b in self.body if isinstance(b, CollapsibleConv)]
+        theirs = [b for b in plain.body if isinstance(b, nn.Conv2d)]
+        if len(theirs) > len(ours) or theirs[0].out_channels > ours[0].kernel().shape[0]:
+            raise ValueError("a network can start from a smaller one only")
+        for block, conv in zip(ours, theirs, strict=False):
+            block.become(conv)
+        for block in ours[len(theirs) :]:
+            block.pass_on()
+        if plain.scale == self.scale:
+            assert isinstance(self.head, CollapsibleConv) and isinstance(plain.head, nn.Conv2d)
+            self.head.become(plain.head)
+            self.base.load_state_dict(plain.base.state_dict())
 
     def collapsed(self) -> Upscaler:
         """A copy made of plain convolutions: what is exported, quantised and timed."""

@@ -23,10 +23,13 @@ from torch import Tensor
 from tqdm import tqdm
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+from scripts.export import network_from_onnx
 from scripts.network import Upscaler
 from scripts.photos import Photos
 from scripts.testsets import pairs, psnr
 
+ROOT = Path(__file__).resolve().parent.parent
+PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 LUMA = torch.tensor([24.966, 128.553, 65.481]) / 255  # BT.601, for BGR
 
 
@@ -48,6 +51,9 @@ class Recipe:
     average: float
     colour: float
     finish: float
+    precision: str = "fp32"
+    fourier: float = 0.0
+    start: str | None = None
 
     @classmethod
     def read(cls, path: Path) -> Recipe:
@@ -57,8 +63,12 @@ class Recipe:
             raise SystemExit(f"{path} is not a recipe: {error}. Start from configs/train/fast-x2.yaml.") from None
 
     def network(self) -> Upscaler:
+        """The network to begin with. Raises UserError if the file to start from does not suit."""
         torch.manual_seed(self.seed)
-        return Upscaler(scale=self.scale, channels=self.channels, depth=self.depth, expand=self.expand)
+        network = Upscaler(scale=self.scale, channels=self.channels, depth=self.depth, expand=self.expand)
+        if self.start:
+            network.start_from(network_from_onnx(ROOT / self.start))
+        return network
 
     def rate(self, step: int) -> float:
         """Learning rate: linear warm-up, then a cosine down to nothing (SGDR, arXiv:1608.03983, one cycle)."""
@@ -73,7 +83,10 @@ def loss_of(recipe: Recipe, step: int, out: Tensor, truth: Tensor) -> Tensor:
     measure = F.mse_loss if step >= recipe.finish * recipe.steps else F.l1_loss
     error = out - truth
     luma = torch.einsum("nchw,c->nhw", error, LUMA.to(error))
-    return measure(luma, torch.zeros_like(luma)) + recipe.colour * measure(error, torch.zeros_like(error))
+    loss = measure(luma, torch.zeros_like(luma)) + recipe.colour * measure(error, torch.zeros_like(error))
+    if recipe.fourier and measure is F.l1_loss:
+        loss = loss + recipe.fourier * torch.fft.rfft2(luma, norm="ortho").abs().mean()
+    return loss
 
 
 class Training:
@@ -86,6 +99,8 @@ class Training:
         self.average = copy.deepcopy(self.network)
         self.forward = torch.compile(self.network) if compiled else self.network
         self.optimiser = torch.optim.Adam(self.network.parameters(), betas=(0.9, 0.99))
+        # fp16 has few exponents: small gradients are made larger on the way back.
+        self.scaler = torch.amp.GradScaler(device, enabled=recipe.precision == "fp16")
 
     def advance(self) -> float:
         """One step; returns its loss."""
@@ -95,10 +110,13 @@ class Training:
             for a in self.photos.batch(recipe.seed, self.step, count=recipe.batch, size=recipe.crop)
         )
         self.optimiser.param_groups[0]["lr"] = recipe.rate(self.step)
-        loss = loss_of(recipe, self.step, self.forward(low), high)
+        with torch.autocast(self.device, PRECISIONS[recipe.precision], enabled=recipe.precision != "fp32"):
+            result = self.forward(low)
+        loss = loss_of(recipe, self.step, result, high)
         self.optimiser.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
-        self.optimiser.step()
+        self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
+        self.scaler.step(self.optimiser)
+        self.scaler.update()
         keep = min(recipe.average, self.step / (self.step + 10))
         with torch.no_grad():
             for mean, value in zip(self.average.parameters(), self.network.parameters(), strict=True):
