@@ -142,6 +142,27 @@ class Engine(Section):
     )
 
 
+class Governor(Section):
+    """Steps between models of a family so that the rate is kept."""
+
+    enabled: bool = option(
+        False,
+        "use a smaller model while the machine is busy or above telemetry.warn_temperature, a larger one while there "
+        "is time for it",
+        flag="governor",
+    )
+    models: Names = option(
+        (),
+        "the models to step between, such as balanced,fast,bicubic; by default all shipped ones like engine.model, "
+        "of its scale",
+        flag="governor-models",
+        metavar="NAMES",
+    )
+    fps: float | None = option(
+        None, "the rate to keep; by default the source's", flag="governor-fps", metavar="N", gt=0, le=1000
+    )
+
+
 class Triton(Section):
     """How to talk to --engine triton://HOST:PORT/MODEL."""
 
@@ -271,6 +292,7 @@ class Config(Section):
 
     input: Input = Input()
     engine: Engine = Engine()
+    governor: Governor = Governor()
     triton: Triton = Triton()
     output: Output = Output()
     recording: Recording = Recording()

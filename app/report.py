@@ -18,6 +18,7 @@ from app.frame import Picture
 from app.sensors import Reading
 from app.sources import Source
 from app.stats import Stats
+from app.steering import Steering
 from app.telemetry import Telemetry
 
 log = logging.getLogger(__name__)
@@ -43,9 +44,16 @@ class Report:
 
     stage = "sink"
 
-    def __init__(self, stats: Stats, source: Source, telemetry: Telemetry, parts: Sequence[object] = ()) -> None:
+    def __init__(
+        self,
+        stats: Stats,
+        source: Source,
+        telemetry: Telemetry,
+        parts: Sequence[object] = (),
+        steering: Steering | None = None,
+    ) -> None:
         """`parts`: whatever has a `problem`, a text that is empty while all is well."""
-        self._stats, self._source, self._telemetry = stats, source, telemetry
+        self._stats, self._source, self._telemetry, self._steering = stats, source, telemetry, steering
         self._parts = [part for part in parts if isinstance(part, Troubled)]
         self._told = time.monotonic()
 
@@ -66,6 +74,8 @@ class Report:
             told.insert(2, "   ".join(inside))
         if spec.state:
             told += textwrap.wrap(f"{spec.name} ({spec.state})", WRAP)  # one long line would make all the others small
+        if self._steering is not None:
+            told += [line for text in self._steering.lines() for line in textwrap.wrap(text, WRAP)]
         told += self._machine(machine)
         return told + [line for text in self._wrong() for line in textwrap.wrap(f"! {text}", WRAP)]
 
@@ -113,6 +123,7 @@ class Report:
             "source": self._source.name,
             "recording": recording,
             "peak_memory_mb": round(peak_memory() / 2**20, 1),
+            "governor": self._steering.as_dict() if self._steering is not None else None,
             "camera": getattr(self._source, "facts", dict)(),
             "machine": {
                 "temperature_c": machine.temperature,

@@ -39,6 +39,7 @@ def run(config: Config, control: Control, notifier: Notifier, windows: list[Wind
     from app.sinks.recording import Recording
     from app.snapshot import Snapshot
     from app.stats import Stats
+    from app.steering import Steering
     from app.telemetry import Telemetry
     from app.view import View
 
@@ -57,7 +58,12 @@ def run(config: Config, control: Control, notifier: Notifier, windows: list[Wind
         telemetry = stack.enter_context(closing(Telemetry(config.telemetry)))
         recording = Recording(kept, view, fps=source.fps, lossless=lossless)
         archive: list[Archive] = [Archive(kept, fps=source.fps)] if kept.segmented else []
-        figures = report.Report(stats, source, telemetry, [source, *archive])
+        steering = Steering(
+            lambda: config.governor.fps or (source.fps if pace != "fast" else 0.0),
+            lambda: telemetry.current,
+            hot=config.telemetry.warn_temperature,
+        )
+        figures = report.Report(stats, source, telemetry, [source, steering, *archive], steering)
         snapshot = Snapshot(kept.folder, view, file=output.snapshot)
         actions = {"quit": control.end, "record": recording.toggle, "snapshot": snapshot.request}
         shown = [] if output.headless else drawings(config.kiosk, view, figures.lines, stats)
@@ -69,7 +75,7 @@ def run(config: Config, control: Control, notifier: Notifier, windows: list[Wind
         progress = Progress(notifier, control.shown, figures.status)
         pipeline = Pipeline(
             source,
-            engine_for(config, stats, loading),
+            engine_for(config, stats, loading, steering),
             [*(opened(sink) for sink in order), *window, opened(figures), opened(progress)],
             stats,
             lossless=lossless,

@@ -97,6 +97,7 @@ def load(
 
     def triton_engine() -> Slots[Any]:
         from engines import connection, standby, triton
+        from engines.choice import Choice
 
         address, own = connection.parse(name), options or connection.Options()
         if not fallback:
@@ -105,14 +106,12 @@ def load(
         # An engine of this machine may be slow, and is not less wanted for it; one that hangs is given up all the same.
         more: dict[str, Any] = {"depth": depth, "threads": threads, "memory": memory, "dla": dla}
         others = [
-            standby.Choice(other, partial(load, other, model, size, **more), LOCAL)
+            Choice(other, partial(load, other, model, size, **more), LOCAL)
             for other in fallback
             if other != "bicubic"  # it is what Standby itself goes on with
         ]
         known = None if strict else address.scale
-        return standby.Standby(
-            [standby.Choice(str(address), server, patience), *others], size, scale=known, depth=depth
-        )
+        return standby.Standby([Choice(str(address), server, patience), *others], size, scale=known, depth=depth)
 
     def tensorrt_engine() -> Slots[Any]:
         from engines import tensorrt

@@ -12,7 +12,6 @@ import json
 import logging
 import mmap
 import os
-import re
 import signal
 import socket
 import subprocess
@@ -21,24 +20,33 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from engines import bicubic, candidates, catalog
+from engines import bicubic, candidates
 from engines.base import EngineError, Image, Spec
 from engines.child import DONE, sizes, views
+from engines.choice import Choice, Retry
+from engines.family import scale_of
 from engines.slots import Slots
-from engines.standby import Choice, Retry, Standby
+from engines.standby import Standby
 
 log = logging.getLogger(__name__)
 
 BUILD = 1800.0
 """Seconds the child may take to load: an engine that has to be built takes minutes on a small board."""
+STARTER = ThreadPoolExecutor(1, "child starter")
+"""Its thread lives as long as the program: Linux ends a child with the thread that has started it (engines.child)."""
 FAREWELL = 1.0
 """Seconds the child is given to end by itself."""
+RETRY = Retry(longest=5.0)
+SHORT = FAREWELL / 10
+"""A Standby's farewell: a child that is still loading, or hangs, is ended by its thread or by our end."""
 
 
 class Child:
@@ -51,14 +59,19 @@ class Child:
         """
         ours, theirs = socket.socketpair()
         self._memory = _anonymous()
-        self._process = subprocess.Popen(
+        self._process = STARTER.submit(
+            subprocess.Popen,
             [sys.executable, "-m", "engines.child", str(theirs.fileno()), str(self._memory)],
             pass_fds=[theirs.fileno(), self._memory],
             stdin=subprocess.DEVNULL,
             cwd=Path(__file__).resolve().parent.parent,
             start_new_session=True,  # Ctrl-C is for the program, which ends this process itself
-        )
+        ).result()
         theirs.close()
+        if sys.platform.startswith("linux"):  # as urgent as whoever wants it (engines.quiet)
+            urgency = os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
+            with contextlib.suppress(OSError):
+                os.setpriority(os.PRIO_PROCESS, self._process.pid, urgency)
         self._link = Connection(ours.detach())
         self._reading, self._sending = threading.Lock(), threading.Lock()
         self._answers: dict[int, tuple[float, str]] = {}
@@ -211,6 +224,29 @@ def load(
     return Isolated(Child(options | {"name": name, "model": model, "size": size, "depth": depth}, tell), depth)
 
 
+def choices(
+    names: Sequence[str],
+    model: str,
+    size: tuple[int, int],
+    *,
+    depth: int = 2,
+    deadline: float = 0.25,
+    tell: Callable[[str], None] = lambda text: None,
+    **options: Any,
+) -> list[Choice]:
+    """The engines `names`, each in a process of its own, for a Standby; bicubic, which that one has itself, left out.
+
+    `tell` is told how far a load has come, in the thread that loads. The rest is as guarded() has it.
+    """
+
+    def choice(name: str) -> Choice:
+        told: dict[str, Any] = {"tell": lambda text: tell(f"{name}: {text}")}
+        return Choice(name, partial(load, name, model, size, depth=depth, **told, **options), deadline)
+
+    wanted = dict.fromkeys(name for one in names for name in candidates(one) if name != "bicubic")
+    return [choice(name) for name in wanted]
+
+
 def guarded(
     names: Sequence[str],
     model: str,
@@ -226,27 +262,18 @@ def guarded(
     later than `deadline` seconds is a fault. `options` are those of engines.load(). Raises EngineError for a name or
     a model that cannot be right.
     """
-    path = catalog.find(model)
-    wanted = [name for one in names for name in candidates(one) if name != "bicubic"]
-    told = re.search(r"-x(\d+)(-|$)", path.stem)
-    scale = int(told[1]) if told else None
-    if not wanted:
-        return bicubic.load(size, scale=scale or 2, depth=depth)
-
-    def choice(name: str) -> Choice:
-        def tell(text: str) -> None:
-            for one in made:
-                one.say(f"{name}: {text}")
-
-        return Choice(name, lambda: load(name, model, size, depth=depth, tell=tell, **options), deadline)
-
+    scale = scale_of(model)
     made: list[Standby[Any]] = []  # a load may begin before there is one
 
-    standby: Standby[Any] = Standby(
-        [choice(name) for name in dict.fromkeys(wanted)], size, scale=scale, depth=depth, retry=Retry(longest=5.0)
-    )
+    def tell(text: str) -> None:
+        for one in made:
+            one.say(text)
+
+    if not (found := choices(names, model, size, depth=depth, deadline=deadline, tell=tell, **options)):
+        return bicubic.load(size, scale=scale or 2, depth=depth)
+    standby: Standby[Any] = Standby(found, size, scale=scale, depth=depth, retry=RETRY)
     made.append(standby)
-    standby.farewell = FAREWELL / 10  # a child that is still loading, or hangs, is ended by its thread or by our end
+    standby.farewell = SHORT
     return standby
 
 

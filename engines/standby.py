@@ -8,83 +8,23 @@ so are the frames after it until an engine is there again. What answers late wri
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import logging
 import threading
 import time
-from collections import deque
-from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
 from engines.base import EngineError, Image, Spec, T
 from engines.bicubic import enlarge
+from engines.choice import Choice, Lineup, Primary, Record, Retry, marked
 from engines.slots import Slots
 
 log = logging.getLogger(__name__)
 
 GRACE = 2.0
 """Seconds that all unanswered frames of an engine that is given up may take before its buffers are freed."""
-
-
-class Choice(NamedTuple):
-    """An engine to be had: `load` makes it, or raises EngineError, in at most some seconds."""
-
-    name: str
-    load: Callable[[], Slots[Any]]
-    patience: float = 0.25
-    """Seconds an answer may take before the picture goes on without it; 0.25 keeps a fault under 300 ms."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Retry:
-    """When a failed engine is tried again, in seconds, and when the next of the list is taken."""
-
-    first: float = 0.1
-    longest: float = 1.0
-    """The pause after a failure doubles from `first` to `longest`."""
-    failures: int = 3
-    within: float = 20.0
-    """`failures` within so many seconds, and the next engine is taken; so long without one, and all is forgotten."""
-
-
-class _Record:
-    """How one choice has done."""
-
-    def __init__(self, choice: Choice, rank: int) -> None:
-        self.choice, self.rank = choice, rank
-        self.failed: deque[float] = deque(maxlen=64)
-        self.due = 0.0
-        self.told = ""
-
-    def fail(self, error: EngineError, retry: Retry, now: float) -> None:
-        while self.failed and now - self.failed[0] > retry.within:
-            self.failed.popleft()
-        self.failed.append(now)
-        self.due = now + float(min(retry.longest, retry.first * 2.0 ** min(len(self.failed) - 1, 30)))
-        self.told = f"{self.choice.name} is away: {error.facts or error.problem}; trying again"
-
-    def often(self, retry: Retry, now: float) -> bool:
-        return sum(now - moment <= retry.within for moment in self.failed) >= retry.failures
-
-
-class _Primary:
-    """A loaded engine, and how many slots still use its buffers."""
-
-    def __init__(self, engine: Slots[Any], record: _Record) -> None:
-        self.engine, self.record = engine, record
-        self.spec = engine.spec
-        self.holders = 0
-        self.unanswered: set[int] = set()
-        self.failed = False
-        self.why = ""
-        self.last_done = 0.0
-
-
-def marked(spec: Spec, state: str) -> Spec:
-    """`spec`, with the reason why it is not the first choice's."""
-    return spec if spec.state == state else dataclasses.replace(spec, state=state)
 
 
 class StandbySlot:
@@ -95,7 +35,7 @@ class StandbySlot:
         width, height = standby.local.input
         self._own: Image = np.empty((height, width, 3), np.uint8)
         self._output: Image = np.empty((standby.local.output[1], standby.local.output[0], 3), np.uint8)
-        self._primary: _Primary | None = None
+        self._primary: Primary | None = None
         self._launched = 0.0
         self._state = ""
         self.input: Image = self._own
@@ -104,10 +44,9 @@ class StandbySlot:
 
     def launch(self, image: Image) -> None:
         self._standby.leave(self._primary)  # the view lent of its output has been given back
-        self._primary = primary = self._standby.enter()
-        self._launched = time.monotonic()
-        # Now, not when it is done: by then the first choice may be back, and this frame is still not its.
-        self._state = self._standby.state
+        # The state of now, not of when it is done: by then the first choice may be back, and this frame is not its.
+        self._primary, self._state = self._standby.enter()
+        primary, self._launched = self._primary, time.monotonic()
         if primary is not None:
             slot = primary.engine.slots[self._index]
             primary.unanswered.add(self._index)
@@ -178,15 +117,14 @@ class Standby(Slots[T]):
         With a scale the picture begins at once, bicubic, and the supervisor looks for an engine of that scale.
         """
         self._retry = retry or Retry()
-        self._records = [_Record(choice, rank) for rank, choice in enumerate(choices)]
+        self._lineup = Lineup(choices)
         self._guard = threading.Condition()
-        self._current: _Primary | None = None
         self._ending = False
         self.state = f"{choices[0].name} is not there yet"
         """Why it is not the first choice that is in use; empty when it is."""
-        first: _Primary | None = None
+        first: Primary | None = None
         if scale is None:
-            first = _Primary(choices[0].load(), self._records[0])
+            first = Primary(choices[0].load(), self._lineup.records[0])
             scale = first.spec.scale
         output = (size[0] * scale, size[1] * scale)
         self.local = Spec("bicubic", "CPU", "bicubic", "u8", scale, size, output)
@@ -213,26 +151,26 @@ class Standby(Slots[T]):
     def say(self, text: str) -> None:
         """Why there is no engine yet, in words of the one that is being loaded. From any thread."""
         with self._guard:
-            if self._current is None:
+            if self._lineup.primary is None:
                 self.state = text
 
     # For the slots.
 
-    def enter(self) -> _Primary | None:
-        """The engine to use, whose buffers stay until leave(); None when there is none."""
+    def enter(self) -> tuple[Primary | None, str]:
+        """The engine to use, whose buffers stay until leave(), None when there is none; and the state it is in."""
         with self._guard:
-            if self._current is not None:
-                self._current.holders += 1
-            return self._current
+            if self._lineup.primary is not None:
+                self._lineup.primary.holders += 1
+            return self._lineup.primary, self.state
 
-    def leave(self, primary: _Primary | None) -> None:
+    def leave(self, primary: Primary | None) -> None:
         """Give up what enter() gave."""
         if primary is not None:
             with self._guard:
                 primary.holders -= 1
                 self._guard.notify_all()
 
-    def fail(self, primary: _Primary, error: EngineError) -> str:
+    def fail(self, primary: Primary, error: EngineError) -> str:
         """Give the engine up, for the first error it is given. Returns at once; the supervisor does the rest."""
         with self._guard:
             if primary.failed:
@@ -240,39 +178,84 @@ class Standby(Slots[T]):
             primary.failed = True
             self._note(primary.record, error)
             primary.why = self.state if primary.record.rank else primary.record.told
-            if self._current is primary:
-                self._current = None
+            if self._lineup.primary is primary:
+                self._lineup.primary = None
             self._guard.notify_all()
         self._dispose(primary)
         return primary.why
 
+    # For whoever changes between lineups (engines.gearbox).
+
+    def prepare(self, choices: Sequence[Choice]) -> Lineup:
+        """Load the first of `choices` that works, beside the engine in use and in the caller's thread, for change().
+
+        Raises EngineError, the first choice's.
+        """
+        lineup, errors = Lineup(choices), []
+        for record in lineup.records:
+            try:
+                lineup.primary = self._load(record)
+                break
+            except EngineError as error:
+                errors.append(error)
+                record.fail(error, self._retry, time.monotonic())
+        else:
+            if errors:
+                raise errors[0]
+        return lineup
+
+    def change(self, lineup: Lineup, state: str = "") -> Lineup:
+        """Make the picture with `lineup` from the next frame on; `state` says why, if that is a fault.
+
+        Returns the lineup before, which stays loaded until drop(); frames that are in it come out in their turn.
+        """
+        with self._guard:
+            before, self._lineup = self._lineup, lineup
+            if lineup.primary is not None and lineup.primary.failed:
+                lineup.primary = None
+            self.state = state or (lineup.records[0].told if lineup.records else "")
+            self._guard.notify_all()
+        return before
+
+    def drop(self, lineup: Lineup) -> None:
+        """Free what prepare() or change() gave, once no frame is in it any more."""
+        primary, lineup.primary = lineup.primary, None
+        if primary is not None:
+            self._dispose(primary)
+
     # The supervisor.
 
-    def _note(self, record: _Record, error: EngineError) -> None:
+    def _note(self, record: Record, error: EngineError) -> None:
         news = not record.told
         record.fail(error, self._retry, time.monotonic())
-        if record.rank == 0:
+        if record in self._lineup.records[:1]:
             self.state = record.told
         (log.warning if news else log.debug)("%s", record.told)
 
     def _supervise(self) -> None:
         while (record := self._next()) is not None:
             try:
-                primary = _Primary(record.choice.load(), record)
-                self._check(primary)
+                primary = self._load(record)
             except EngineError as error:
                 with self._guard:
                     self._note(record, error)
             else:
                 self._publish(primary)
 
-    def _next(self) -> _Record | None:
+    def _load(self, record: Record) -> Primary:
+        """Raises EngineError."""
+        primary = Primary(record.choice.load(), record)
+        self._check(primary)
+        return primary
+
+    def _next(self) -> Record | None:
         """The choice to be loaded now, as soon as there is one; None at the end."""
         with self._guard:
             while not self._ending:
                 now = time.monotonic()
                 wanted = []
-                for record in self._records[: None if self._current is None else self._current.record.rank]:
+                current = self._lineup.primary
+                for record in self._lineup.records[: None if current is None else current.record.rank]:
                     wanted.append(record)
                     if not record.often(self._retry, now):
                         break  # those behind it have their turn when it has failed often
@@ -282,7 +265,7 @@ class Standby(Slots[T]):
                 self._guard.wait(min((record.due - now for record in wanted), default=None))
         return None
 
-    def _check(self, primary: _Primary) -> None:
+    def _check(self, primary: Primary) -> None:
         """Raise EngineError, with the engine freed, if it does not make the picture that is being shown."""
         spec, slots = primary.spec, primary.engine.slots
         if (spec.input, spec.output) == (self.local.input, self.local.output) and len(slots) >= len(self.slots):
@@ -294,21 +277,28 @@ class Standby(Slots[T]):
             "Use models of the same scale.",
         )
 
-    def _publish(self, primary: _Primary) -> None:
+    def _publish(self, primary: Primary) -> None:
         with self._guard:
-            before, self._current = self._current, None if self._ending else primary
-            if primary.record.rank == 0:
-                self.state = ""
-            if primary.record.told:
-                log.warning("%s: here again", primary.spec)
-                primary.record.told = ""
-            elif primary.record.rank:
-                log.warning("%s takes over (%s)", primary.spec, self.state)
-        for old in (before, primary if self._ending else None):
-            if old is not None:
-                self._dispose(old)
+            if self._ending or primary.record not in self._lineup.records:  # changed while it was being loaded
+                superfluous: Primary | None = primary
+            else:
+                superfluous, self._lineup.primary = self._lineup.primary, primary
+                self._tell(primary)
+            self._guard.notify_all()
+        if superfluous is not None:
+            self._dispose(superfluous)
 
-    def _dispose(self, primary: _Primary) -> None:
+    def _tell(self, primary: Primary) -> None:
+        """That it is in use."""
+        if primary.record.rank == 0:
+            self.state = ""
+        if primary.record.told:
+            log.warning("%s: here again", primary.spec)
+            primary.record.told = ""
+        elif primary.record.rank:
+            log.warning("%s takes over (%s)", primary.spec, self.state)
+
+    def _dispose(self, primary: Primary) -> None:
         """Free an engine once no slot holds on to it, in a thread of its own: a hung one must hold up nothing."""
 
         def dispose() -> None:
@@ -322,6 +312,9 @@ class Standby(Slots[T]):
 
         thread = threading.Thread(target=dispose, name="standby disposal", daemon=True)
         with self._guard:
+            if primary.freed:  # given up while frames were still in it, which then failed
+                return
+            primary.freed = True
             self._disposals = [*(old for old in self._disposals if old.is_alive()), thread]
             thread.start()
 
@@ -329,10 +322,9 @@ class Standby(Slots[T]):
         """After all slots are closed: stop the supervisor, free the engine in use and those still being freed."""
         with self._guard:
             self._ending = True
-            current, self._current = self._current, None
+            current, self._lineup = self._lineup, Lineup(())
             self._guard.notify_all()
-        if current is not None:
-            self._dispose(current)
+        self.drop(current)
         self._supervisor.join(self.farewell)  # it may be in the middle of loading one
         for thread in self._disposals:
             thread.join(self.farewell)

@@ -164,7 +164,7 @@ def test_a_load_without_end_is_given_up(tmp_path: Path, monkeypatch: pytest.Monk
 
 
 def current(engine: Slots[int]) -> Isolated | None:
-    primary = engine._current  # type: ignore[attr-defined] # of a Standby: whom to hurt
+    primary = engine._lineup.primary  # type: ignore[attr-defined] # of a Standby: whom to hurt
     return primary.engine if primary is not None else None
 
 

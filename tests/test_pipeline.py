@@ -18,8 +18,9 @@ from app.stats import Stats
 from app.view import View
 from engines import bicubic
 from engines.base import EngineError
+from engines.choice import Choice
 from engines.slots import Slots
-from engines.standby import Choice, Standby
+from engines.standby import Standby
 
 SIZE = (32, 24)
 

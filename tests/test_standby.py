@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 
 from engines import bicubic
 from engines.base import EngineError, Image, Spec
+from engines.choice import Choice, Retry
 from engines.slots import Slots
-from engines.standby import Choice, Retry, Standby
+from engines.standby import Standby
 
 SIZE = (16, 16)
 QUICK = Retry(first=0.001, longest=0.01, failures=3, within=0.5)
