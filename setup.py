@@ -31,6 +31,8 @@ EXTRAS = {
         "torch==2.13.0",  # the version the shipped models were trained with
         "onnx>=1.16",  # writes the models
         "tqdm>=4.66",  # progress of a long run
+        "matplotlib>=3.8",  # and how it went
+        "optuna>=3.6",  # scripts/tune.py: searches width, depth and learning rate
     ],
     "test": [
         "pytest>=8",
