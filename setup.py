@@ -51,7 +51,7 @@ EXTRAS = {
 setup(
     name="livesr",
     version="0.1.0",
-    description="Live super-resolution for the edge: a camera's picture in, a sharp one of twice the size out",
+    description="Live super-resolution for the edge: a camera's picture in, a sharp one two to four times as large out",
     long_description=Path(__file__).with_name("README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
     python_requires=">=3.10,<3.14",
