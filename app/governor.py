@@ -104,7 +104,7 @@ class Governor:
             del self._ratios[above]  # the machine may be another by now
         # Costs grow more slowly than sizes, on a GPU by far. Hope is cheap: a trial will tell.
         ratio = self._ratios.get(above, (self._sizes[above] / self._sizes[self.at]) ** 0.25)
-        return look.load * ratio < ROOMY
+        return bool(look.load * ratio < ROOMY)
 
     def accepts(self, time: float, load: float) -> bool:
         """Whether the next larger model, that needed `load` in a trial beside the one in use, is taken."""

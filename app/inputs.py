@@ -1,7 +1,8 @@
-"""What the configuration names: its source, which may come and go, and its engine, which may run alone."""
+"""What the configuration names: its source, which may come and go, and its engine and model, which may depend on it."""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -12,9 +13,12 @@ from app.loading import Loading
 from app.sources import Source, open_source
 from app.stats import Stats
 from app.steering import Steering
-from engines.connection import Options
+from engines import catalog
+from engines.connection import Options, parse
 from engines.progress import Progress
 from engines.slots import Slots
+
+log = logging.getLogger(__name__)
 
 
 def opened_input(config: Config) -> Source:
@@ -29,30 +33,53 @@ def opened_input(config: Config) -> Source:
     return open_source(**options, loop=asked.loop)
 
 
+def scale_for(config: Config) -> int | None:
+    """How many times larger, as far as the configuration tells. Raises EngineError for a server's bad address."""
+    asked = config.engine
+    served = parse(asked.name).scale if asked.name.startswith("triton") else None
+    return asked.scale or served or catalog.scale_in(asked.model)
+
+
+def model_for(config: Config, source: Source) -> str:
+    """The model asked for, or what `auto` stands for with this source. It stays what it is when a camera is away.
+
+    Raises EngineError for a server's bad address.
+    """
+    asked = config.engine
+    if asked.model != "auto":
+        return asked.model
+    model = catalog.usual(camera=source.camera, scale=scale_for(config))
+    if not {asked.name.partition("://")[0], *asked.fallback} <= {"triton", "bicubic"}:
+        log.info("the model for %s is %s", source.name, model)
+    return model
+
+
 def engine_for(
-    config: Config, stats: Stats, loading: Loading, steering: Steering
+    config: Config, source: Source, stats: Stats, loading: Loading, steering: Steering
 ) -> Callable[[tuple[int, int]], Slots[Any]]:
     """A function that makes the engine for an input size; it raises EngineError.
 
-    `stats` tell what there was before, `loading` which engines have failed and who wants to know how far it has come;
-    `steering` decides between models where a governor is asked for.
+    `source` decides the model where nobody has, `stats` tell what there was before, `loading` which engines have failed
+    and who wants to know how far it has come; `steering` goes from model to model where a governor is asked for. Raises
+    EngineError for a server's bad address.
     """
-    asked = config.engine
+    asked, model = config.engine, model_for(config, source)
     patience = asked.patience / 1000
     own = asked.model_dump(include={"depth", "threads", "memory", "dla", "profile"})
 
     def guarded(size: tuple[int, int]) -> Slots[Any]:
         from engines import isolated
 
-        return isolated.guarded((asked.name, *asked.fallback), asked.model, size, deadline=patience, **own)
+        names = asked.name, *asked.fallback
+        return isolated.guarded(names, model, size, deadline=patience, scale=asked.scale, **own)
 
     def loaded(size: tuple[int, int]) -> Slots[Any]:
         return engines.load(
             asked.name,
-            asked.model,
+            model,
             size,
             **own,
-            scale=stats.spec.scale if stats.spec else 2,
+            scale=asked.scale or (stats.spec.scale if stats.spec else None),
             without=loading.failed,
             progress=loading.progress,
             options=Options(**dict(config.triton)),
@@ -62,30 +89,31 @@ def engine_for(
             strict=asked.start == "strict" and stats.spec is None,
         )
 
-    # A server is a process of its own already, and decides about its models itself.
+    def governed(size: tuple[int, int]) -> Slots[Any]:
+        """What `plain` makes, where there is one model to choose from."""
+        return geared(config, model, size, loading, steering) or plain(size)
+
+    # A server is a process of its own already, and its models are not ours to choose.
     remote = asked.name.startswith("triton")
     plain = guarded if asked.isolate and not remote else loaded
-    return partial(governed, config, loading, steering, plain) if config.governor.enabled and not remote else plain
+    return governed if config.governor.enabled and not remote else plain
 
 
-def governed(
-    config: Config,
-    loading: Loading,
-    steering: Steering,
-    plain: Callable[[tuple[int, int]], Slots[Any]],
-    size: tuple[int, int],
-) -> Slots[Any]:
-    """An engine over the models of a family; what `plain` makes, where there is one model. Raises EngineError."""
+def geared(
+    config: Config, model: str, size: tuple[int, int], loading: Loading, steering: Steering
+) -> Slots[Any] | None:
+    """An engine that begins with `model` and goes on with others of its kind as `steering` decides; None if there are
+    none. Raises EngineError."""
     from engines import gearbox, isolated
     from engines.choice import Choice
-    from engines.family import BICUBIC, family, scale_of
+    from engines.ladder import BICUBIC, ladder
 
     asked = config.engine
-    members, at = family(asked.model, config.governor.models)
+    rungs, at, scale = ladder(model, config.governor.models, asked.scale)
     names = [name for one in (asked.name, *asked.fallback) for name in engines.candidates(one) if name != BICUBIC]
-    if len(members) < 2 or not names:
-        return plain(size)
-    own = asked.model_dump(include={"depth", "threads", "memory", "dla", "profile"})
+    if len(rungs) < 2 or not names:
+        return None
+    own = asked.model_dump(include={"depth", "threads", "memory", "dla", "profile"}) | {"scale": scale}
     made: list[gearbox.Gearbox[Any]] = []  # a load may begin before there is one
     later = Progress()
 
@@ -93,23 +121,23 @@ def governed(
         for one in made:
             one.say(text)
 
-    def choices(model: str) -> list[Choice]:
-        if model == BICUBIC:
+    def choices(rung: str) -> list[Choice]:
+        if rung == BICUBIC:
             return []
         if asked.isolate:
-            return isolated.choices(names, model, size, deadline=asked.patience / 1000, tell=tell, **own)
-        progress = loading.progress if model == members[at].name else later
-        load = partial(engines.load, model=model, size=size, progress=progress, **own)
+            return isolated.choices(names, rung, size, deadline=asked.patience / 1000, tell=tell, **own)
+        progress = loading.progress if rung == rungs[at].model else later
+        load = partial(engines.load, model=rung, size=size, progress=progress, **own)
         return [Choice(name, partial(load, name), engines.LOCAL) for name in dict.fromkeys(names)]
 
-    steering.begin(members, at)
+    steering.begin(rungs, at)
     box: gearbox.Gearbox[Any] = gearbox.Gearbox(
-        [gearbox.Gear(member.name, choices(member.name)) for member in members],
+        [gearbox.Gear(rung.model, choices(rung.model)) for rung in rungs],
         size,
         steering,
         gear=at,
         # In this process the first engine is waited for: what is wrong with it ends the program.
-        scale=scale_of(asked.model) if asked.isolate else None,
+        scale=scale if asked.isolate else None,
         depth=asked.depth,
         retry=isolated.RETRY,
         cancel=later.cancel,

@@ -11,7 +11,7 @@ from typing import Any
 from app.governor import Governor, Look
 from app.sensors import Reading
 from engines.base import EngineError, one_line
-from engines.family import Member, title
+from engines.ladder import Rung
 
 log = logging.getLogger(__name__)
 
@@ -33,10 +33,10 @@ class Steering:
         self.problem = ""
         """That even the smallest model is too slow, in words; else empty."""
 
-    def begin(self, members: Sequence[Member], at: int) -> None:
+    def begin(self, rungs: Sequence[Rung], at: int) -> None:
         """A new engine over these models, which begins with the one numbered `at`."""
-        self._names, self.problem = [title(member.name) for member in members], ""
-        self._governor = Governor([member.parameters for member in members], at, hot=self._hot)
+        self._names, self.problem = [rung.title for rung in rungs], ""
+        self._governor = Governor([rung.parameters for rung in rungs], at, hot=self._hot)
 
     # What the gearbox asks, in a thread of its own.
 

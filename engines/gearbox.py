@@ -173,6 +173,7 @@ class Gearbox(Standby[T]):
     def _shift(self, gear: int) -> None:
         """Make the picture with `gear` from the next frame on."""
         with self._guard:
+            self._wanted.clear()  # what is taken here is not to be loaded once more
             lineup = self._ready.pop(gear, None) or Lineup(())
         before, was = self.change(lineup, "" if self._gears[gear].choices else RESTING), self.gear
         self.gear = gear

@@ -28,11 +28,10 @@ from typing import Any
 
 import numpy as np
 
-from engines import bicubic, candidates
+from engines import bicubic, candidates, catalog
 from engines.base import EngineError, Image, Spec
 from engines.child import DONE, sizes, views
 from engines.choice import Choice, Retry
-from engines.family import scale_of
 from engines.slots import Slots
 from engines.standby import Standby
 
@@ -229,19 +228,19 @@ def choices(
     model: str,
     size: tuple[int, int],
     *,
-    depth: int = 2,
     deadline: float = 0.25,
     tell: Callable[[str], None] = lambda text: None,
     **options: Any,
 ) -> list[Choice]:
     """The engines `names`, each in a process of its own, for a Standby; bicubic, which that one has itself, left out.
 
-    `tell` is told how far a load has come, in the thread that loads. The rest is as guarded() has it.
+    `tell` is told how far a load has come, in the thread that loads; `options` are those of load(). Raises EngineError
+    for a name that cannot be right.
     """
 
     def choice(name: str) -> Choice:
         told: dict[str, Any] = {"tell": lambda text: tell(f"{name}: {text}")}
-        return Choice(name, partial(load, name, model, size, depth=depth, **told, **options), deadline)
+        return Choice(name, partial(load, name, model, size, **told, **options), deadline)
 
     wanted = dict.fromkeys(name for one in names for name in candidates(one) if name != "bicubic")
     return [choice(name) for name in wanted]
@@ -254,24 +253,26 @@ def guarded(
     *,
     depth: int = 2,
     deadline: float = 0.25,
+    scale: int | None = None,
     **options: Any,
 ) -> Slots[Any]:
     """The first of the engines `names` that works, each in a process of its own, with bicubic in its place meanwhile.
 
     The picture begins at once if the model's name tells its scale; else when the first engine is there. An answer
-    later than `deadline` seconds is a fault. `options` are those of engines.load(). Raises EngineError for a name or
-    a model that cannot be right.
+    later than `deadline` seconds is a fault. `scale` and `options` are those of engines.load(). Raises EngineError for
+    a name or a model that cannot be right.
     """
-    scale = scale_of(model)
     made: list[Standby[Any]] = []  # a load may begin before there is one
 
     def tell(text: str) -> None:
         for one in made:
             one.say(text)
 
-    if not (found := choices(names, model, size, depth=depth, deadline=deadline, tell=tell, **options)):
-        return bicubic.load(size, scale=scale or 2, depth=depth)
-    standby: Standby[Any] = Standby(found, size, scale=scale, depth=depth, retry=RETRY)
+    found = choices(names, model, size, deadline=deadline, tell=tell, depth=depth, scale=scale, **options)
+    if not found:
+        return bicubic.load(size, scale=scale or catalog.scale_in(model) or catalog.SCALE, depth=depth)
+    told = catalog.scale_in(str(catalog.find(model, scale=scale)))
+    standby: Standby[Any] = Standby(found, size, scale=told, depth=depth, retry=RETRY)
     made.append(standby)
     standby.farewell = SHORT
     return standby

@@ -315,8 +315,8 @@ class Standby(Slots[T]):
             if primary.freed:  # given up while frames were still in it, which then failed
                 return
             primary.freed = True
+            thread.start()  # before anybody may want to join it
             self._disposals = [*(old for old in self._disposals if old.is_alive()), thread]
-            thread.start()
 
     def _end(self) -> None:
         """After all slots are closed: stop the supervisor, free the engine in use and those still being freed."""

@@ -15,7 +15,7 @@ from app.governor import CALM, COOLER, FULL, GAP, LONGEST, SUSTAINED, Governor, 
 from app.sensors import Reading
 from app.steering import Steering
 from engines.base import EngineError
-from engines.family import Member
+from engines.ladder import Rung
 
 TICK = 0.1
 
@@ -205,7 +205,7 @@ def test_steps_are_told(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptu
     rate = [30.0]
     made = Steering(lambda: rate[0], Reading, hot=90)
     assert made.decide(1, 1.0) == 0 and not made.lines(), "no engine yet"
-    made.begin([Member("fast-x2", 13000), Member("/a/b/wide-x2.onnx", 100000)], 1)
+    made.begin([Rung("fast-x2", 13000), Rung("/a/b/wide-x2.onnx", 100000)], 1)
     made.stepped(1)
 
     def until(step: int, busy: float) -> None:
