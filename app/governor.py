@@ -64,7 +64,7 @@ class Governor:
         self._calm_load = 0.0
 
     def decide(self, look: Look) -> int:
-        """1 for the next larger model, -1 for the next smaller one, 0 for this one."""
+        """1 for the next larger model, -1 for a smaller one, 0 for this one."""
         limit = FULL_THROTTLED if look.throttled else FULL
         late = look.load is not None and look.load > limit
         hot = self._hot is not None and look.temperature is not None and look.temperature > self._hot

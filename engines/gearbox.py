@@ -1,9 +1,9 @@
 """Gearbox: one engine over a family of models, which goes from one model to the next between two frames.
 
-A driver decides when; see app/governor.py. What may be needed next is loaded beforehand, by a thread of low priority:
-the next smaller model always, so that going down takes no time when the machine has none; the next larger one when the
-driver asks for it, and it is tried out before it is used. No frame is lost and none overtakes another: frames that are
-in the model before come out of it.
+A driver decides when; see app/governor.py. The smallest model is always loaded, so that going down takes no time when
+the machine has none, and goes as far as it may have to; the next larger one is loaded when the driver asks for it, by a
+thread of low priority, and tried out before it is used. No frame is lost and none overtakes another: frames that are in
+the model before come out of it.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class Driver(Protocol):
     """Who decides. Called by one thread."""
 
     def decide(self, gear: int, busy: float | None) -> int:
-        """1 to go to the next larger model, -1 to the next smaller one, 0 to stay.
+        """1 to go to the next larger model, -1 to go down, 0 to stay.
 
         `busy`: seconds the engine works for a frame just now; None: not known; infinite: it does not work at all.
         The answer is asked for again until the model wanted is loaded.
@@ -94,7 +94,7 @@ class Gearbox(Standby[T]):
         self._due: dict[int, float] = {}
         self._over = threading.Event()
         super().__init__(gears[gear].choices, size, scale=scale, depth=depth, retry=retry)
-        self._want_only(gear - 1)
+        self._want_spare()
         self._threads = [
             threading.Thread(target=work, name=name, daemon=True)
             for work, name in ((self._load_wanted, "gearbox loader"), (self._steer, "gearbox"))
@@ -115,11 +115,12 @@ class Gearbox(Standby[T]):
 
     def _steer(self) -> None:
         while not self._over.wait(TICK):
-            target = self.gear + self._driver.decide(self.gear, self._busy())
+            way = self._driver.decide(self.gear, self._busy())
+            target = self.gear + 1 if way > 0 else self._below() if way < 0 else self.gear
             if target == self.gear or not 0 <= target < len(self._gears):
                 continue
             if target > self.gear and (error := self._errors.pop(target, None)):
-                self._want_only(self.gear - 1)
+                self._want_spare()
                 self._driver.failed(target, error)
             elif self._prepared(target) and (target < self.gear or self._tried(target)):
                 self._shift(target)
@@ -162,12 +163,12 @@ class Gearbox(Standby[T]):
                 seconds.append(slot.finished - begun)
         except (EngineError, TimeoutError) as error:
             slow = EngineError(f"{self._gears[gear].name} is too slow", f"no answer within {TRIAL:g} s")
-            self._want_only(self.gear - 1)
+            self._want_spare()
             self._driver.failed(gear, slow if isinstance(error, TimeoutError) else error)
             return False
         if self._driver.accepts(gear, sum(seconds) / len(seconds)):
             return True
-        self._want_only(self.gear - 1)
+        self._want_spare()
         return False
 
     def _shift(self, gear: int) -> None:
@@ -175,22 +176,29 @@ class Gearbox(Standby[T]):
         with self._guard:
             self._wanted.clear()  # what is taken here is not to be loaded once more
             lineup = self._ready.pop(gear, None) or Lineup(())
-        before, was = self.change(lineup, "" if self._gears[gear].choices else RESTING), self.gear
-        self.gear = gear
+        before = self.change(lineup, "" if self._gears[gear].choices else RESTING)
+        with self._guard:
+            if before.primary is not None:
+                self._ready[self.gear] = before
+            self.gear = gear
         self._recent.clear()
-        if gear > was and before.primary is not None:  # the next smaller one is there already
-            with self._guard:
-                self._ready[was] = before
-        else:
-            self.drop(before)
-        self._want_only(gear - 1)
+        self._want_spare()
         self._driver.stepped(gear)
 
-    def _want_only(self, gear: int) -> None:
-        """Have no other gear ready but this, if it is one that has to be loaded."""
+    def _below(self) -> int:
+        """Where to go down to: the smallest network, and from there to bicubic, if that is one of the gears."""
+        smallest = next(number for number, gear in enumerate(self._gears) if gear.choices)
+        return smallest if self.gear > smallest else self.gear - 1
+
+    def _want_spare(self) -> None:
+        """Have that ready, if it has to be loaded, and no other gear."""
+        below = self._below()
+        self._want({below} if below >= 0 and self._gears[below].choices else set())
+
+    def _want(self, gears: set[int]) -> None:
         with self._guard:
-            self._wanted = {gear} if gear >= 0 and self._gears[gear].choices else set()
-            unwanted = [self._ready.pop(one) for one in list(self._ready) if one not in self._wanted]
+            self._wanted = gears
+            unwanted = [self._ready.pop(one) for one in list(self._ready) if one not in gears]
             self._guard.notify_all()
         for lineup in unwanted:
             self.drop(lineup)
@@ -233,8 +241,7 @@ class Gearbox(Standby[T]):
         self._over.set()
         self._cancel()
         super()._end()
-        self._wanted.clear()
-        self._want_only(-1)
+        self._want(set())
         for thread in self._threads:
             thread.join(self.farewell)
         for disposal in self._disposals:
