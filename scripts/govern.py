@@ -1,0 +1,211 @@
+#!/usr/bin/env python3
+"""Does the governor hold the rate? python scripts/govern.py --fps 30
+
+The app's own source, engine and pipeline, without a window, while processes that compute come onto the same cores and
+go again: so many seconds without, with, and without them; with --alone then the same with one model. Prints the rate
+held in each span and every step.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+from app.config import Config
+from app.frame import Picture
+from app.inputs import engine_for, opened_input
+from app.loading import Loading
+from app.pipeline import Pipeline
+from app.stats import Stats
+from app.steering import Steering
+from app.telemetry import Telemetry
+from app.view import View
+from engines.base import UserError
+from scripts.timing import BenchError
+
+SPAN = 5.0
+"""Seconds over which the worst rate is told."""
+LIMIT = 120.0
+"""Seconds until the first picture of an engine."""
+BUSY = "while True: pass"
+
+
+@dataclass
+class Shown:
+    """One picture that reached the end."""
+
+    at: float
+    index: int
+    model: str
+
+
+@dataclass
+class Trial:
+    """What one run has shown. Times in seconds of time.monotonic()."""
+
+    name: str
+    fps: float
+    spans: list[tuple[str, float, float]] = field(default_factory=list)
+    """What went on, from, until."""
+    pictures: list[Shown] = field(default_factory=list)
+    steps: list[dict[str, Any]] = field(default_factory=list)
+
+    def held(self, begun: float, ended: float) -> float:
+        """Pictures shown in that time, as a share of those asked for."""
+        return sum(begun <= one.at < ended for one in self.pictures) / ((ended - begun) * self.fps)
+
+    def worst(self, begun: float, ended: float) -> float:
+        """The same of the worst SPAN seconds in it."""
+        starts = [begun + second * 0.5 for second in range(int((ended - begun - SPAN) * 2) + 1)]
+        return min((self.held(start, start + SPAN) for start in starts), default=self.held(begun, ended))
+
+    def lines(self) -> Iterator[str]:
+        """As Markdown."""
+        yield f"| {self.name} | rate held | worst {SPAN:g} s | models |"
+        yield "|---|---|---|---|"
+        for what, begun, ended in self.spans:
+            models = dict.fromkeys(one.model for one in self.pictures if begun <= one.at < ended)
+            yield (
+                f"| {what}, {ended - begun:.0f} s | {self.held(begun, ended):.1%} | {self.worst(begun, ended):.1%} "
+                f"| {', '.join(models)} |"
+            )
+        yield f"| all | {self.held(self.spans[0][1], self.spans[-1][2]):.1%} | | {len(self.steps)} steps |"
+        yield ""
+        for step in self.steps:
+            yield f"- {step['seconds']:.1f} s: {step['from']} -> {step['to']}: {step['why']}"
+
+
+class Counter:
+    """The last sink. Notes every picture."""
+
+    stage = "sink"
+
+    def __init__(self, stats: Stats) -> None:
+        self.pictures: list[Shown] = []
+        self._stats = stats
+
+    def write(self, picture: Picture) -> None:
+        spec = self._stats.spec
+        self.pictures.append(Shown(time.monotonic(), picture.frame.index, spec.model if spec else ""))
+
+    def idle(self) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+
+@contextmanager
+def load(processes: int) -> Iterator[None]:
+    """Processes that do nothing but compute, for the time of the block."""
+    busy = [subprocess.Popen([sys.executable, "-c", BUSY]) for _ in range(processes)]
+    try:
+        yield
+    finally:
+        for process in busy:
+            process.kill()
+            process.wait()
+
+
+def run(name: str, config: Config, spans: Sequence[float], processes: int) -> Trial:
+    """`spans`: seconds without and with load, in turns. Raises UserError."""
+    stats, trial = Stats(), Trial(name, config.input.fps or 30.0)
+    counter, failure = Counter(stats), list[BaseException]()
+    with closing(Telemetry(config.telemetry)) as telemetry, closing(opened_input(config)) as source:
+        steering = Steering(lambda: trial.fps, lambda: telemetry.current, hot=config.telemetry.warn_temperature)
+        loading = Loading(View(), [], auto=False)
+        pipeline = Pipeline(
+            source,
+            engine_for(config, source, stats, loading, steering),
+            [counter],
+            stats,
+            lossless=False,
+            loading=loading,
+        )
+
+        def work() -> None:
+            try:
+                pipeline.run()
+            except BaseException as error:
+                failure.append(error)
+
+        thread = threading.Thread(target=work, daemon=True)
+        thread.start()
+        try:
+            _until_shown(counter, config, thread, failure)
+            for number, seconds in enumerate(spans):
+                with load(processes if number % 2 else 0):
+                    begun = time.monotonic()
+                    thread.join(seconds)
+                    trial.spans.append(("load" if number % 2 else "no load", begun, time.monotonic()))
+        finally:
+            pipeline.stop()
+            thread.join(60)
+    if failure:
+        raise failure[0]
+    trial.pictures = counter.pictures
+    trial.steps = steering.as_dict()["last_steps"]
+    return trial
+
+
+def _until_shown(counter: Counter, config: Config, thread: threading.Thread, failure: list[BaseException]) -> None:
+    """Wait for the engine's own first pictures."""
+    until = time.monotonic() + LIMIT
+    while thread.is_alive() and time.monotonic() < until:
+        if any(one.model != "bicubic" for one in counter.pictures[-5:]):
+            return
+        time.sleep(0.1)
+    if not failure:
+        raise BenchError("No engine makes pictures", f"within {LIMIT:g} s", "Try another --engine.")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--fps", type=float, default=30.0, help="of the demo, and to be kept [30]")
+    parser.add_argument("--size", default="640x360", metavar="WxH", help="of the demo [640x360]")
+    parser.add_argument("--engine", default="auto", help="[auto]")
+    parser.add_argument("--model", default="fast", help="to begin with [fast]")
+    parser.add_argument("--models", default="", metavar="NAMES", help="to step between [all like it]")
+    parser.add_argument(
+        "--isolate", action="store_true", help="each engine in a process of its own, as the kiosk has it"
+    )
+    parser.add_argument(
+        "--spans", type=float, nargs="+", default=[30, 20, 40, 20, 40], metavar="S", help="without load, with it, ..."
+    )
+    parser.add_argument("--load", type=int, default=os.cpu_count() or 1, metavar="N", help="processes [one a core]")
+    parser.add_argument("--alone", metavar="MODEL", help="then the same with this model and no governor")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write everything that was measured")
+    options = parser.parse_args(arguments)
+    common = {"input": {"source": "demo", "size": options.size, "fps": options.fps}}
+    engine = {"name": options.engine, "isolate": options.isolate}
+    trials = []
+    try:
+        for name, model, governor in (
+            ("with the governor", options.model, {"enabled": True, "models": options.models}),
+            ("without", options.alone, {"enabled": False}),
+        ):
+            if model:
+                config = Config.model_validate(common | {"engine": engine | {"model": model}, "governor": governor})
+                trials.append(run(name, config, options.spans, options.load))
+                print(*trials[-1].lines(), "", sep="\n", flush=True)
+    except UserError as error:
+        print(error, file=sys.stderr)
+        return 2
+    if options.json:
+        options.json.write_text(json.dumps([asdict(trial) for trial in trials], indent=1) + "\n", encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
