@@ -6,6 +6,7 @@ import contextlib
 import http.server
 import logging
 import shutil
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -174,3 +175,52 @@ def test_beside_a_server_its_scale_counts() -> None:
         engine(config("--source", "demo", "--engine", away, "--scale", "2")),
     ):
         pass
+
+
+class Obedient(Steering):
+    """Goes where a test wants, whatever the machine can."""
+
+    wish = 0
+
+    def decide(self, gear: int, busy: float | None) -> int:
+        super().decide(gear, busy)
+        return self.wish
+
+    def accepts(self, gear: int, seconds: float) -> bool:
+        return True
+
+    def stepped(self, gear: int) -> None:
+        super().stepped(gear)
+        self.wish = 0
+
+
+@pytest.mark.parametrize("options", [(), ("--isolate",)])
+def test_a_governor_goes_from_model_to_model(tmp_path: Path, options: tuple[str, ...]) -> None:
+    larger = tmp_path / "larger-x2.onnx"
+    larger.write_bytes((catalog.FOLDER / "fast-x2.onnx").read_bytes())
+    names = f"fast,bicubic,{larger}"
+    asked = config("--source", "demo", "--engine", "openvino", "--governor", "--governor-models", names, *options)
+    steering = Obedient(lambda: 30.0, Reading, hot=None)
+    image, end = np.zeros((SIZE[1], SIZE[0], 3), np.uint8), time.monotonic() + 60
+    with contextlib.closing(opened_input(asked)) as source:
+        loading = Loading(View(), [], auto=True)
+        with engine_for(asked, source, Stats(), loading, steering)(SIZE) as made:
+            for way, model in ((0, "fast-x2-int8"), (1, "larger-x2"), (-1, "fast-x2-int8"), (-1, "bicubic")):
+                steering.wish = way
+                while made.spec.model != model:
+                    assert time.monotonic() < end and made.reserve()
+                    made.submit(image, None)
+                    while True:
+                        with contextlib.suppress(TimeoutError):
+                            assert made.collect(0.05) is not None
+                            break
+                assert bool(made.spec.state) == (model == "bicubic")
+    steps = steering.as_dict()
+    assert steps["models"] == ["bicubic", "fast", "larger-x2"]
+    assert [step["to"] for step in steps["last_steps"]] == ["larger-x2", "fast", "bicubic"]
+
+
+def test_a_governor_with_one_model_is_none() -> None:
+    asked = config("--source", "demo", "--engine", "bicubic", "--governor", "--governor-fps", "30")
+    with engine(asked) as (_, made):
+        assert type(made) is Slots

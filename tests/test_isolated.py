@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -108,6 +109,17 @@ def test_nothing_is_left_behind() -> None:
             through(engine, FRAMES[0])
     assert us.num_fds() <= before + 1
     assert not [child for child in us.children() if "engines.child" in " ".join(child.cmdline())]
+
+
+def test_it_outlives_the_thread_that_has_loaded_it() -> None:
+    """Linux ends a child with the very thread that has started it, if it was told to end with its parent."""
+    made: list[Isolated] = []
+    loader = threading.Thread(target=lambda: made.append(isolated.load("bicubic", "fast", SIZE)))
+    loader.start()
+    loader.join(20)
+    with made[0] as engine:
+        time.sleep(0.2)
+        assert through(engine, FRAMES[0]).shape == (2 * SIZE[1], 2 * SIZE[0], 3)
 
 
 ORPHAN = """
