@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import json
 import logging
 import mmap
 import os
 import queue
-import signal
 import struct
 import sys
 import threading
@@ -23,16 +21,13 @@ import numpy as np
 
 import engines
 from engines.base import EngineError, Image, Slot, Spec, one_line
+from engines.process import inherited
 from engines.progress import Progress
 
 LONGEST = 1800.0
 """Seconds a frame may take here; who waits for it in the program loses patience long before."""
-ALIVE = 0.5
-"""Seconds between two looks at whether the parent is still there."""
 TELL = 0.5
 """Seconds between two words about a load that takes long."""
-
-PR_SET_PDEATHSIG = 1
 
 DONE = struct.Struct("<id")
 """The child's answer: a slot number, or -1 - number with a message behind it; when it was finished (monotonic)."""
@@ -113,19 +108,6 @@ class Worker:
         self._link.send_bytes(DONE.pack(-1 - index, time.monotonic()) + told.encode())
 
 
-def die_with_parent() -> None:
-    """Ask Linux to kill this process when the thread that started it ends: even one that is stopped (prctl(2))."""
-    with contextlib.suppress(OSError, AttributeError):
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-
-
-def watch(parent: int) -> None:
-    """The same for other systems: end with the parent, even in the middle of loading an engine."""
-    while os.getppid() == parent:
-        time.sleep(ALIVE)
-    os._exit(0)
-
-
 @contextlib.contextmanager
 def reporting(link: Connection) -> Iterator[Progress]:
     """A Progress whose words go to the parent for the time of the block."""
@@ -147,9 +129,7 @@ def reporting(link: Connection) -> Iterator[Progress]:
 
 def main(arguments: list[str]) -> None:
     """The child's life, until its parent's end: SOCKET and MEMORY are descriptors it has inherited."""
-    die_with_parent()
-    threading.Thread(target=watch, args=(os.getppid(),), daemon=True).start()
-    link, memory = Connection(int(arguments[0])), int(arguments[1])
+    link, memory = inherited(arguments)
     options = json.loads(link.recv_bytes())
     logging.basicConfig(level=options.pop("level"), format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
     try:

@@ -7,22 +7,12 @@ the child's own side is engines/child.py.
 
 from __future__ import annotations
 
-import contextlib
 import json
 import logging
-import mmap
-import os
-import signal
-import socket
-import subprocess
-import sys
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +22,7 @@ from engines import bicubic, candidates, catalog
 from engines.base import EngineError, Image, Spec
 from engines.child import DONE, sizes, views
 from engines.choice import Choice, Retry
+from engines.process import FAREWELL, Process
 from engines.slots import Slots
 from engines.standby import Standby
 
@@ -39,10 +30,6 @@ log = logging.getLogger(__name__)
 
 BUILD = 1800.0
 """Seconds the child may take to load: an engine that has to be built takes minutes on a small board."""
-STARTER = ThreadPoolExecutor(1, "child starter")
-"""Its thread lives as long as the program: Linux ends a child with the thread that has started it (engines.child)."""
-FAREWELL = 1.0
-"""Seconds the child is given to end by itself."""
 RETRY = Retry(longest=5.0)
 SHORT = FAREWELL / 10
 """A Standby's farewell: a child that is still loading, or hangs, is ended by its thread or by our end."""
@@ -56,25 +43,9 @@ class Child:
 
         Raises EngineError: the child's own, or that it is gone or does not come to an end.
         """
-        ours, theirs = socket.socketpair()
-        self._memory = _anonymous()
-        self._process = STARTER.submit(
-            subprocess.Popen,
-            [sys.executable, "-m", "engines.child", str(theirs.fileno()), str(self._memory)],
-            pass_fds=[theirs.fileno(), self._memory],
-            stdin=subprocess.DEVNULL,
-            cwd=Path(__file__).resolve().parent.parent,
-            start_new_session=True,  # Ctrl-C is for the program, which ends this process itself
-        ).result()
-        theirs.close()
-        if sys.platform.startswith("linux"):  # as urgent as whoever wants it (engines.quiet)
-            urgency = os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
-            with contextlib.suppress(OSError):
-                os.setpriority(os.PRIO_PROCESS, self._process.pid, urgency)
-        self._link = Connection(ours.detach())
+        self._process = Process("engines.child")
         self._reading, self._sending = threading.Lock(), threading.Lock()
         self._answers: dict[int, tuple[float, str]] = {}
-        self._map: mmap.mmap | None = None
         try:
             self.send(json.dumps(options | {"level": log.getEffectiveLevel()}).encode())
             told = self._loaded(tell)
@@ -96,16 +67,16 @@ class Child:
         """Raises EngineError if the child is gone."""
         try:
             with self._sending:
-                self._link.send_bytes(message)
+                self._process.link.send_bytes(message)
         except OSError:
             raise self._gone() from None
 
     def receive(self, timeout: float) -> bytes:
         """The next message. Raises TimeoutError, EngineError."""
         try:
-            if not self._link.poll(timeout):
+            if not self._process.link.poll(timeout):
                 raise TimeoutError
-            return self._link.recv_bytes()
+            return self._process.link.recv_bytes()
         except (EOFError, OSError) as error:
             if isinstance(error, TimeoutError):
                 raise
@@ -132,16 +103,7 @@ class Child:
 
     def close(self) -> None:
         """End the process, whatever it is doing, and let go of the memory. Idempotent."""
-        with contextlib.suppress(OSError):
-            self._link.close()
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            self._process.wait(FAREWELL)
-        if self._process.poll() is None:
-            self._process.kill()
-            self._process.wait()
-        if self._memory >= 0:
-            os.close(self._memory)
-            self._memory = -1
+        self._process.close()
         # The map goes with the last view of it: somebody may still be looking at a picture.
 
     def _loaded(self, tell: Callable[[str], None]) -> dict[str, Any]:
@@ -158,20 +120,12 @@ class Child:
             tell(told["progress"])
 
     def _share(self, depth: int) -> list[tuple[Image, Image]]:
-        size = depth * sum(sizes(self.spec))
-        os.ftruncate(self._memory, size)
-        self._map = mmap.mmap(self._memory, size)
-        return views(self._map, self.spec, depth)
+        return views(self._process.mapped(depth * sum(sizes(self.spec))), self.spec, depth)
 
     def _gone(self) -> EngineError:
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            self._process.wait(0.05)
-        status = self._process.poll()
-        how = "it does not answer" if status is None else f"it ended with status {status}"
-        if status is not None and status < 0:
-            with contextlib.suppress(ValueError):
-                how = f"it was ended by {signal.Signals(-status).name}"
-        return EngineError("The engine's process is gone", how, "Its own words, if any, are in the log.")
+        return EngineError(
+            "The engine's process is gone", self._process.end(), "Its own words, if any, are in the log."
+        )
 
 
 class IsolatedSlot:
@@ -276,11 +230,3 @@ def guarded(
     made.append(standby)
     standby.farewell = SHORT
     return standby
-
-
-def _anonymous() -> int:
-    """A file descriptor of memory without a name: nothing is left behind, however the processes end."""
-    if hasattr(os, "memfd_create"):
-        return os.memfd_create("livesr")
-    with tempfile.TemporaryFile() as file:
-        return os.dup(file.fileno())
