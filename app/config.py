@@ -224,6 +224,11 @@ class Output(Section):
 
     headless: bool = option(False, "open no window")
     fullscreen: bool = option(False, "start in full screen")
+    isolate: bool = option(
+        False,
+        "have the window in a process of its own: a display that goes away is waited for instead of ending the program",
+        flag="isolate-window",
+    )
     view: Literal["upscaled", "compare"] = option("upscaled", "what the window starts with")
     overlay: bool = option(True, "figures on the picture")
     snapshot: Path | None = option(None, "write a before/after picture of the beginning", metavar="FILE.png")

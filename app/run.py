@@ -19,12 +19,12 @@ from app.systemd import Notifier, Progress
 from engines.base import UserError
 
 if TYPE_CHECKING:
-    from app.sinks.window import Window
+    from app.show import Shown
 
 log = logging.getLogger("livesr")
 
 
-def run(config: Config, control: Control, notifier: Notifier, windows: list[Window]) -> None:
+def run(config: Config, control: Control, notifier: Notifier, windows: list[Shown]) -> None:
     """One run, from the first frame to the last. Everything that was opened is closed, whatever happens.
 
     The window alone outlives it, in `windows`: a new configuration must not take the picture off the screen.
@@ -63,13 +63,14 @@ def run(config: Config, control: Control, notifier: Notifier, windows: list[Wind
             lambda: telemetry.current,
             hot=config.telemetry.warn_temperature,
         )
-        figures = report.Report(stats, source, telemetry, [source, steering, *archive], steering)
         snapshot = Snapshot(kept.folder, view, file=output.snapshot)
         actions = {"quit": control.end, "record": recording.toggle, "snapshot": snapshot.request}
+        locked, apart = config.kiosk.lock_keys, output.isolate
+        window = [] if output.headless else shown_in(windows, view, actions, locked=locked, apart=apart)
+        figures = report.Report(stats, source, telemetry, [source, steering, *archive, *window], steering)
         shown = [] if output.headless else drawings(config.kiosk, view, figures.lines, stats)
         keeping: list[Sink] = [recording, *archive]
         order: list[Sink] = [snapshot, *shown, *keeping] if kept.overlay else [snapshot, *keeping, *shown]
-        window = [] if output.headless else shown_in(windows, view, actions, locked=config.kiosk.lock_keys)
         # Of what draws, only the figures' panel, where it says how far a build has come.
         loading = Loading(view, [*shown[-1:], *window], auto=config.engine.name == "auto", scale=scale_for(config))
         progress = Progress(notifier, control.shown, figures.status)
@@ -101,7 +102,7 @@ def run(config: Config, control: Control, notifier: Notifier, windows: list[Wind
 def runs(control: Control) -> None:
     """A run, and another after each SIGHUP with a configuration that works."""
     notifier = Notifier()
-    windows: list[Window] = []
+    windows: list[Shown] = []
     try:
         while True:
             try:

@@ -9,6 +9,7 @@ from app.lens import Lens
 from app.overlay import Overlay
 from app.panel import Panel
 from app.sinks import Sink
+from app.sinks.display import Display
 from app.sinks.window import Window
 from app.stats import Stats
 from app.tour import Tour
@@ -17,13 +18,18 @@ from app.wipe import Wipe
 
 TITLE = "Live super-resolution"
 
+Shown = Window | Display
+
 
 def shown_in(
-    windows: list[Window], view: View, actions: Mapping[str, Callable[[], None]], *, locked: bool
-) -> list[Window]:
-    """`windows`, with one window in it that obeys this view from now on. Raises SinkError where there is no display."""
+    windows: list[Shown], view: View, actions: Mapping[str, Callable[[], None]], *, locked: bool, apart: bool
+) -> list[Shown]:
+    """`windows`, with one window in it that obeys this view from now on. Raises SinkError where there is no display.
+
+    `apart`: if it is a new one, in a process of its own.
+    """
     if not windows:
-        windows.append(Window(TITLE, view, actions))
+        windows.append((Display if apart else Window)(TITLE, view, actions))
     windows[0].obey(view, actions, locked=locked)
     return windows
 

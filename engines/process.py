@@ -1,4 +1,4 @@
-"""Process: a child of this program that ends with it, however that ends, talked to through one socket and one memory."""
+"""Process: a child of this program that ends with it, however that ends, talked to through a socket and a memory."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ class Process:
 
 
 def inherited(arguments: list[str]) -> tuple[Connection, int]:
-    """The child's side: what it talks through, and the descriptor of the memory. From now on it ends with its parent."""
+    """The child's side: what it talks through, and the memory's descriptor. From now on it ends with its parent."""
     with contextlib.suppress(OSError, AttributeError):  # even while it is stopped (prctl(2))
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     threading.Thread(target=_watch, args=(os.getppid(),), daemon=True).start()

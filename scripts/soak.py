@@ -20,10 +20,9 @@ import signal
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import av
@@ -34,12 +33,11 @@ import yaml
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from app.sinks.archive import SEGMENT
-from engines.base import Image
-from scripts.puppet import Dev, read_code
+from scripts.puppet import Dev
+from scripts.screen import Screen
 
 ROOT = Path(__file__).resolve().parent.parent
 SIZE = (320, 180)
-SCREEN = (640, 360)
 CALM = 1.0
 """Seconds of undisturbed live picture before the next fault."""
 LIMIT = 20.0
@@ -56,71 +54,6 @@ class Fault:
     """Seconds from its repair (from itself, where it needs none) to a live picture; None: never."""
     gap: float = 0.0
     """The longest time without a new picture around it, seconds."""
-
-
-@dataclass
-class Seen:
-    """What the watcher has seen: moments in time.monotonic()."""
-
-    live: float = 0.0
-    """The last new picture of the camera."""
-    moved: float = 0.0
-    """The last change of anything on the screen."""
-    longest: float = 0.0
-    gaps: list[tuple[float, float]] = field(default_factory=list)
-    """(when, seconds) of pauses between two pictures of the camera longer than 0.1 s."""
-    pictures: int = 0
-
-
-class Screen:
-    """An X server, and a thread that reads its screen a hundred times a second."""
-
-    def __init__(self, folder: Path) -> None:
-        read, write = os.pipe()
-        geometry = f"{SCREEN[0]}x{SCREEN[1]}x24"
-        self._server = subprocess.Popen(
-            ["Xvfb", "-displayfd", str(write), "-screen", "0", geometry, "-fbdir", str(folder), "-nolisten", "tcp"],
-            pass_fds=[write],
-            stderr=subprocess.DEVNULL,
-        )
-        os.close(write)
-        with os.fdopen(read) as told:
-            self.display = f":{told.readline().strip()}"
-        self._memory = np.memmap(folder / "Xvfb_screen0", np.uint8, "r")
-        header = self._memory[:100].view(">u4")  # XWDFile.h: size of the header, then of the colour map
-        self._offset, self._pitch = int(header[0]) + 12 * int(header[19]), int(header[12])
-        self.ended = 0.0
-        """When the program was told to end; what does not move after that does not count."""
-        self.seen = Seen(moved=time.monotonic(), live=time.monotonic())
-        self._over = threading.Event()
-        self._thread = threading.Thread(target=self._watch, daemon=True)
-        self._thread.start()
-
-    def image(self) -> Image:
-        """What is on the screen, uint8 [H, W, 4] BGRX: a view of the server's memory."""
-        whole = self._memory[self._offset : self._offset + self._pitch * SCREEN[1]].reshape(SCREEN[1], self._pitch)
-        return whole[:, : 4 * SCREEN[0]].reshape(SCREEN[1], SCREEN[0], 4)
-
-    def _watch(self) -> None:
-        last, number = b"", -1
-        while not self._over.wait(0.01):
-            image, now = self.image(), time.monotonic()
-            code, some = read_code(image), image[::6, ::6, 1].tobytes()
-            if some != last:
-                self.seen.longest = max(self.seen.longest, now - self.seen.moved)
-                last, self.seen.moved = some, now
-            if code is not None and not code[1] and code[0] != number:
-                if now - self.seen.live > 0.1:
-                    self.seen.gaps.append((self.seen.live, now - self.seen.live))
-                number, self.seen.live = code[0], now
-                self.seen.pictures += 1
-
-    def close(self) -> None:
-        self._over.set()
-        self._thread.join(5)
-        self.seen.longest = max(self.seen.longest, self.ended - self.seen.moved)
-        self._server.terminate()
-        self._server.wait(10)
 
 
 class Soak:

@@ -1,0 +1,101 @@
+"""Screen: an X server whose picture is watched in its own memory, so that nobody has to be asked what is shown."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import threading
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from engines.base import Image
+from scripts.puppet import read_code
+
+SIZE = (640, 360)
+
+
+@dataclass
+class Seen:
+    """What the watcher has seen: moments in time.monotonic()."""
+
+    live: float = 0.0
+    """The last new picture of the camera."""
+    moved: float = 0.0
+    """The last change of anything on the screen."""
+    longest: float = 0.0
+    gaps: list[tuple[float, float]] = field(default_factory=list)
+    """(when, seconds) of pauses between two pictures of the camera longer than 0.1 s."""
+    pictures: int = 0
+
+
+class Screen:
+    """An Xvfb, and a thread that reads its screen a hundred times a second."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._server = self._serve(None)
+        self.ended = 0.0
+        """When the program was told to end; what does not move after that does not count."""
+        self.seen = Seen(moved=time.monotonic(), live=time.monotonic())
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+        self._thread.start()
+
+    def _serve(self, display: str | None) -> subprocess.Popen[bytes]:
+        read, write = os.pipe()
+        geometry = f"{SIZE[0]}x{SIZE[1]}x24"
+        server = subprocess.Popen(
+            [
+                *("Xvfb", *([display] if display else []), "-displayfd", str(write)),
+                *("-screen", "0", geometry, "-fbdir", str(self._folder), "-nolisten", "tcp"),
+            ],
+            pass_fds=[write],
+            stderr=subprocess.DEVNULL,
+        )
+        os.close(write)
+        with os.fdopen(read) as told:
+            self.display = f":{told.readline().strip()}"
+        memory = np.memmap(self._folder / "Xvfb_screen0", np.uint8, "r")
+        header = memory[:100].view(">u4")  # XWDFile.h: size of the header, then of the colour map
+        offset, pitch = int(header[0]) + 12 * int(header[19]), int(header[12])
+        whole = memory[offset : offset + pitch * SIZE[1]].reshape(SIZE[1], pitch)
+        self._view: Image = whole[:, : 4 * SIZE[0]].reshape(SIZE[1], SIZE[0], 4)
+        return server
+
+    def image(self) -> Image:
+        """What is on the screen, uint8 [H, W, 4] BGRX: a view of the server's memory."""
+        return self._view
+
+    def kill(self) -> None:
+        """With SIGKILL. What was on the screen last stays in image()."""
+        self._server.kill()
+        self._server.wait(10)
+
+    def restart(self) -> None:
+        """After kill(), under the same name. The time without a screen does not count as one in which nothing moved."""
+        self._server = self._serve(self.display)
+        self.seen.moved = time.monotonic()
+
+    def _watch(self) -> None:
+        last, number = b"", -1
+        while not self._over.wait(0.01):
+            image, now = self.image(), time.monotonic()
+            code, some = read_code(image), image[::6, ::6, 1].tobytes()
+            if some != last:
+                self.seen.longest = max(self.seen.longest, now - self.seen.moved)
+                last, self.seen.moved = some, now
+            if code is not None and not code[1] and code[0] != number:
+                if now - self.seen.live > 0.1:
+                    self.seen.gaps.append((self.seen.live, now - self.seen.live))
+                number, self.seen.live = code[0], now
+                self.seen.pictures += 1
+
+    def close(self) -> None:
+        self._over.set()
+        self._thread.join(5)
+        self.seen.longest = max(self.seen.longest, self.ended - self.seen.moved)
+        self._server.terminate()
+        self._server.wait(10)
