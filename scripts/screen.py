@@ -34,8 +34,9 @@ class Seen:
 class Screen:
     """An Xvfb, and a thread that reads its screen a hundred times a second."""
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
+    def __init__(self, folder: Path, size: tuple[int, int] = SIZE) -> None:
+        """`size` is (width, height) in pixels; `folder` holds what it shows."""
+        self._folder, self._size = folder, size
         self._server = self._serve(None)
         self.ended = 0.0
         """When the program was told to end; what does not move after that does not count."""
@@ -46,7 +47,7 @@ class Screen:
 
     def _serve(self, display: str | None) -> subprocess.Popen[bytes]:
         read, write = os.pipe()
-        geometry = f"{SIZE[0]}x{SIZE[1]}x24"
+        geometry = f"{self._size[0]}x{self._size[1]}x24"
         server = subprocess.Popen(
             [
                 *("Xvfb", *([display] if display else []), "-displayfd", str(write)),
@@ -61,8 +62,9 @@ class Screen:
         memory = np.memmap(self._folder / "Xvfb_screen0", np.uint8, "r")
         header = memory[:100].view(">u4")  # XWDFile.h: size of the header, then of the colour map
         offset, pitch = int(header[0]) + 12 * int(header[19]), int(header[12])
-        whole = memory[offset : offset + pitch * SIZE[1]].reshape(SIZE[1], pitch)
-        self._view: Image = whole[:, : 4 * SIZE[0]].reshape(SIZE[1], SIZE[0], 4)
+        width, height = self._size
+        whole = memory[offset : offset + pitch * height].reshape(height, pitch)
+        self._view: Image = whole[:, : 4 * width].reshape(height, width, 4)
         return server
 
     def image(self) -> Image:

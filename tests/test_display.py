@@ -8,6 +8,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import psutil
@@ -36,7 +37,7 @@ class Shown:
 
     def __init__(self, screen: Screen) -> None:
         self.screen, self.view, self.told = screen, View(fullscreen=True), list[str]()
-        actions = {name: lambda name=name: self.told.append(name) for name in ("quit", "record", "snapshot")}  # type: ignore[misc]
+        actions = {name: partial(self.told.append, name) for name in ("quit", "record", "snapshot")}
         self.display = Display("tested window", self.view, actions)
         self.count = 0
 
