@@ -32,8 +32,10 @@ STALE = 5.0
 """Seconds after which a frame's cost tells nothing of now."""
 AGAIN = 30.0
 """Seconds until a model that could not be loaded is tried again."""
-TRIALS, PAUSE = 5, 0.05
-"""A larger model makes so many pictures that nobody sees, with a pause before each, to know what it costs."""
+TRIALS, LASTING = 5, 0.4
+"""A larger model makes so many pictures that nobody sees, in so many seconds at least, to know what it costs.
+One at once after the other: who pauses in between gets more of a busy processor than is his share, and more than later.
+"""
 TRIAL = 2.0
 """Seconds that one of them may take."""
 RESTING = "no model keeps the rate here"
@@ -152,8 +154,8 @@ class Gearbox(Standby[T]):
             if primary is None:
                 raise EngineError(f"{self._gears[gear].name} is not there any more")
             blank, slot = np.zeros((self.spec.input[1], self.spec.input[0], 3), np.uint8), primary.engine.slots[0]
-            for _ in range(TRIALS):
-                if self._over.wait(PAUSE):
+            while len(seconds) < TRIALS or sum(seconds) < LASTING:
+                if self._over.is_set():
                     return False
                 begun = time.monotonic()
                 primary.unanswered.add(0)

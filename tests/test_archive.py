@@ -118,11 +118,13 @@ def test_a_segment_ends_by_size(tmp_path: Path) -> None:
     assert all(path.stat().st_size < 3e6 for path in segments(tmp_path))
 
 
-def test_the_quota_deletes_the_oldest(tmp_path: Path) -> None:
+@pytest.mark.parametrize("written", [0, 2**31 - 1])
+def test_the_quota_deletes_the_oldest(tmp_path: Path, written: int) -> None:
+    """Also if the clock was wrong when it was recorded, and has jumped back since."""
     (tmp_path / "holiday.mp4").write_bytes(b"mine" * 1000)
     old = tmp_path / "20200101-000000.mp4"
     old.write_bytes(bytes(400_000))
-    os.utime(old, (0, 0))
+    os.utime(old, (written, written))
     with started(tmp_path, segment=None, segment_mb=0.3, quota_gb=0.0015) as camera:
         camera.until(lambda: camera.sink.segments >= 6)
         camera.until(lambda: sum(path.stat().st_size for path in segments(tmp_path)) <= 2.5e6)

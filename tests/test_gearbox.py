@@ -59,7 +59,7 @@ class Driver:
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gearbox, "TICK", 0.002)
-    monkeypatch.setattr(gearbox, "PAUSE", 0.001)
+    monkeypatch.setattr(gearbox, "LASTING", 0.0)
 
 
 @contextmanager

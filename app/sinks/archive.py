@@ -57,6 +57,7 @@ class Archive:
         self._old: queue.SimpleQueue[Recorder] = queue.SimpleQueue()
         self._failed: queue.SimpleQueue[tuple[Recorder, SinkError]] = queue.SimpleQueue()
         self._named: dict[Path, Path] = {}
+        self._order: dict[Path, int] = {}  # of our own segments: the clock may have jumped back between two
         self._count = 0
         self._synced = self._retry = 0.0
         self._alive = (0, 0.0)
@@ -221,6 +222,7 @@ class Archive:
             del self._named[recorder.path]
             recorder.path = wanted
             self.segments += 1
+            self._order[wanted] = self.segments
             if self.problem:
                 log.warning("recording again, to %s", wanted)
                 self.problem = ""
@@ -254,13 +256,14 @@ class Archive:
         if self._settings.quota_gb is None or not self._settings.folder.is_dir():
             return
         found = sorted(
-            (path.stat().st_mtime, path.stat().st_size, path)
+            (self._order.get(path, 0), path.stat().st_mtime, path.stat().st_size, path)
             for path in self._settings.folder.iterdir()
             if SEGMENT.fullmatch(path.name)
         )
-        total = sum(size for _, size, _ in found)
+        self._order = {path: order for order, _, _, path in found if order}
+        total = sum(size for *_, size, _ in found)
         current = self._current
-        for _, size, path in found:
+        for *_, size, path in found:
             if total <= self._settings.quota_gb * 1e9:
                 return
             if current is None or path != current.path:
