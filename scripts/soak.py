@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 """Run the real kiosk and break something every few seconds: python scripts/soak.py --minutes 60 --seed 1
 
-The program has its window on an Xvfb, a camera on strings (scripts/puppet.py), a real MJPEG server, its engine in a
-process of its own, and records onto a small disk. What is on the screen is read from the X server's own memory, so that
-the program is not asked how it is. Writes a report (--report FILE.md) and exits with 0 if every promise was kept.
+The program has its window on an Xvfb, a camera on strings (scripts/puppet.py), real MJPEG and RTSP servers, its engine
+in a process of its own, and records onto a small disk. What is on the screen is read from the X server's own memory, so
+that the program is not asked how it is. Writes a report (--report FILE.md) and exits with 0 if every promise was kept.
 Linux; faults of the disk need root, those of the clock libfaketime, and are left out without.
 """
 
@@ -78,6 +78,7 @@ class Soak:
         self._number = 0
         self.dev.plug(0, self._ok)
         self._server: subprocess.Popen[bytes] | None = None
+        self._server_kind = "mjpeg"
         self._port = 0
         self.screen = Screen(folder)
         self.config = folder / "kiosk.yaml"
@@ -143,8 +144,10 @@ class Soak:
 
     def stream(self) -> float:
         """To a network camera whose server dies and comes back, and back to the camera."""
+        self._server_kind = self.random.choice(["mjpeg", "rtsp"])
         self._serve()
-        self.write_config(source=f"http://127.0.0.1:{self._port}/")
+        scheme = {"mjpeg": "http", "rtsp": "rtsp"}[self._server_kind]
+        self.write_config(source=f"{scheme}://127.0.0.1:{self._port}/")
         self.app.send_signal(signal.SIGHUP)
         self.live()
         assert self._server is not None
@@ -154,7 +157,7 @@ class Soak:
         self._serve()
         back = time.monotonic()
         self.live()
-        self.faults.append(Fault("stream server killed", back, self.screen.seen.live - back))
+        self.faults.append(Fault(f"stream server killed, {scheme}", back, self.screen.seen.live - back))
         self.write_config()
         self.app.send_signal(signal.SIGHUP)
         now = time.monotonic()
@@ -325,8 +328,9 @@ class Soak:
         time.sleep(self.random.uniform(least, most))
 
     def _serve(self) -> None:
-        """A server of MJPEG in a process of its own, at the same port each time."""
-        command = [sys.executable, "scripts/mjpeg_server.py", str(self._port), f"{SIZE[0]}x{SIZE[1]}"]
+        """A server in a process of its own, at the same port each time."""
+        script = f"scripts/{self._server_kind}_server.py"
+        command = [sys.executable, script, str(self._port), f"{SIZE[0]}x{SIZE[1]}"]
         self._server = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE)
         assert self._server.stdout is not None
         self._port = int(self._server.stdout.readline())

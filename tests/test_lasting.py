@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -257,6 +259,29 @@ def test_a_stream_whose_server_dies_and_comes_back() -> None:
         with serve(camera_of(over), port=port):
             assert seen.until(LIVE) < 2
             over.set()
+    assert seen.source.losses >= 1
+
+
+def rtsp_camera(port: int = 0) -> subprocess.Popen[str]:
+    command = [sys.executable, "scripts/rtsp_server.py", str(port), "320x180"]
+    return subprocess.Popen(command, cwd=Path(__file__).parent.parent, stdout=subprocess.PIPE, text=True)
+
+
+def test_a_camera_that_speaks_rtsp_is_killed_and_comes_back() -> None:
+    with rtsp_camera() as first:
+        assert first.stdout is not None
+        port = int(first.stdout.readline())
+        seen = Watched(source=f"rtsp://127.0.0.1:{port}/")
+        seen.until(LIVE)
+        first.kill()
+    with seen:
+        seen.until(HELD)
+        time.sleep(1.5)
+        with rtsp_camera(port) as second:
+            assert second.stdout is not None and second.stdout.readline()
+            back = seen.until(LIVE)
+            second.kill()
+    assert back < 4, "2 s are measured by scripts/soak.py; this machine may be busy"
     assert seen.source.losses >= 1
 
 
