@@ -149,7 +149,8 @@ class Gearbox(Standby[T]):
 
     def _tried(self, gear: int) -> bool:
         """Let `gear`, which is loaded, make some pictures that nobody sees; whether the driver takes it."""
-        primary, seconds = self._ready[gear].primary, []
+        primary = self._ready[gear].primary
+        seconds: list[float] = []
         try:
             if primary is None:
                 raise EngineError(f"{self._gears[gear].name} is not there any more")

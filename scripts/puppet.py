@@ -8,7 +8,8 @@ How it behaves is written in its device file, which any process may change at an
   yuyv          refuses MJPG
   refuse        does not open
   slow          takes 1.5 s to open
-A second word is its size, such as "ok 320x240". To unplug it, the file is removed.
+A second word is its size, such as "ok 320x240". To unplug it, the file is removed. The file clock beside it says by how
+many seconds the program's wall clock is off.
 
     python scripts/puppet.py FOLDER [arguments of app.run]      runs the program with FOLDER as its /dev
 """
@@ -19,6 +20,7 @@ import contextlib
 import itertools
 import sys
 import time
+from datetime import datetime, timedelta, tzinfo
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +28,8 @@ import cv2
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+from app import snapshot
+from app.sinks import archive, recording
 from app.sources import devices
 from engines.base import Image
 
@@ -181,6 +185,10 @@ class Dev:
             file.truncate()
         return path
 
+    def set_clock(self, seconds: int) -> None:
+        """The wall clock is off by so much from now on."""
+        (self.folder / "clock").write_text(str(seconds))
+
     def unplug(self, number: int = 0) -> None:
         (self.folder / f"video{number}").unlink(missing_ok=True)
         for link in (self.folder / "v4l/by-id").glob("*"):
@@ -188,8 +196,29 @@ class Dev:
                 link.unlink()
 
 
+class Clock(datetime):
+    """The wall clock of whoever asks for the date."""
+
+    folder = Path()
+
+    @classmethod
+    def off(cls) -> float:
+        """By so many seconds."""
+        with contextlib.suppress(OSError, ValueError):
+            return float((cls.folder / "clock").read_text())
+        return 0.0
+
+    @classmethod
+    def now(cls, tz: tzinfo | None = None) -> Clock:
+        return super().now(tz) + timedelta(seconds=cls.off())
+
+
 def install(folder: Path) -> None:
-    """Make `folder` this process's /dev, with puppets in it."""
+    """Make `folder` this process's /dev, with puppets in it, and its clock."""
+    Clock.folder, real = folder, time.time
+    time.time = lambda: real() + Clock.off()
+    for module in (archive, recording, snapshot):  # the type itself cannot be changed
+        module.datetime = Clock  # type: ignore[attr-defined]
     devices.DEV, devices.NAMES = folder, folder / "names"
     cv2.VideoCapture = Puppet  # type: ignore[misc,assignment] # the vendor's boundary
 

@@ -4,7 +4,7 @@
 The program has its window on an Xvfb, a camera on strings (scripts/puppet.py), real MJPEG and RTSP servers, its engine
 in a process of its own, and records onto a small disk. What is on the screen is read from the X server's own memory, so
 that the program is not asked how it is. Writes a report (--report FILE.md) and exits with 0 if every promise was kept.
-Linux; faults of the disk need root, those of the clock libfaketime, and are left out without.
+Linux; faults of the disk need root, and are left out without.
 """
 
 from __future__ import annotations
@@ -38,8 +38,6 @@ from scripts.screen import Screen
 
 ROOT = Path(__file__).resolve().parent.parent
 SIZE = (320, 180)
-FAKETIME = next(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"), None)
-"""Debian's libfaketime."""
 CALM = 1.0
 """Seconds of undisturbed live picture before the next fault."""
 LIMIT = 20.0
@@ -87,9 +85,7 @@ class Soak:
         self.app = subprocess.Popen(
             [sys.executable, "scripts/puppet.py", self.dev.folder, "--config", self.config],
             cwd=ROOT,
-            env=os.environ
-            | {"DISPLAY": self.screen.display, "MALLOC_ARENA_MAX": "2"}  # as the service has it
-            | (self._clock() if FAKETIME else {}),
+            env=os.environ | {"DISPLAY": self.screen.display, "MALLOC_ARENA_MAX": "2"},  # as the service has it
             stderr=self.log,
         )
         self.process = psutil.Process(self.app.pid)
@@ -103,17 +99,6 @@ class Soak:
         data["recording"] = {"folder": str(self.disk), "segment": 5, "quota_gb": 0.005, "reserve_mb": 0.5}
         data["run"] = {"stats": str(self.folder / "stats.json")}
         self.config.write_text(text if text is not None else yaml.safe_dump(data))
-
-    def _clock(self) -> dict[str, str]:
-        """What gives the program a wall clock of its own, which clock() sets."""
-        (self.folder / "clock").write_text("+0")
-        return {
-            "LD_PRELOAD": str(FAKETIME),
-            "FAKETIME_TIMESTAMP_FILE": str(self.folder / "clock"),
-            "FAKETIME_CACHE_DURATION": "1",
-            "FAKETIME_DONT_FAKE_MONOTONIC": "1",
-            "NO_FAKE_STAT": "1",
-        }
 
     # What is done to them. Each repairs what it has broken, and returns the moment from which recovery counts.
 
@@ -243,8 +228,8 @@ class Soak:
 
     def clock(self) -> float:
         """Hours or days forward or back, as when a board without a battery hears of the time."""
-        (self.folder / "clock").write_text(self.random.choice(["-86400", "-3600", "+0", "+3600", "+86400"]))
-        self.pause(1.5, 3)
+        self.dev.set_clock(self.random.choice([-86400, -3600, -3, 0, 3, 3600, 86400]))
+        self.pause(1, 3)
         return time.monotonic()
 
     def display(self) -> float:
@@ -268,7 +253,7 @@ class Soak:
             "engine hangs": lambda: self.engine(signal.SIGSTOP),
             "engine out of memory": self.engine_memory,
             **disk,
-            **({"wall clock jumps": self.clock} if FAKETIME else {}),
+            "wall clock jumps": self.clock,
             "reload": self.reload,
             "reload of a bad file": self.reload_bad,
             "processor load": self.load,
