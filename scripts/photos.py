@@ -44,7 +44,7 @@ class Photos:
         self.highs: list[NDArray[np.uint8]] = []
         seen: set[bytes] = set()
         files = sorted({f for d in folders for f in d.rglob("*") if f.suffix.lower() in ENDINGS and f.is_file()})
-        for file in tqdm(files, desc="photographs", unit=""):
+        for file in tqdm(files, desc="photographs", unit="", mininterval=1):
             with Image.open(file) as opened:
                 photo = opened.convert("RGB")
             # One picture is often shipped in several sizes: its tiny grey copy tells.
@@ -77,7 +77,7 @@ class Photos:
         seeds = [[[seed, index, version] for version in range(versions)] for index in range(len(self.highs))]
         with ProcessPoolExecutor(mp_context=multiprocessing.get_context("spawn")) as pool:
             work = pool.map(_versions, repeat(degradation), self.highs, seeds, repeat(self.scale))
-            self.lows = list(tqdm(work, desc="webcam pictures", total=len(seeds), unit=""))
+            self.lows = list(tqdm(work, desc="webcam pictures", total=len(seeds), unit="", mininterval=1))
 
     def batch(self, seed: int, step: int, *, count: int, size: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
         """Low [count, size, size, 3] and high [count, s*size, s*size, 3] crops, uint8 BGR, flipped and turned."""
