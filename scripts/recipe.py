@@ -39,12 +39,14 @@ class Recipe:
     fourier: float = 0.0
     precision: str = "fp32"
     start: str | None = None
+    sizes: tuple[float, ...] = (1.0,)
     versions: int = 1
     degradation: dict[str, Any] | None = field(default=None)
 
     def __post_init__(self) -> None:
         if self.precision not in PRECISIONS:
             raise TypeError(f"precision {self.precision!r} is none of {', '.join(PRECISIONS)}")
+        object.__setattr__(self, "sizes", tuple(self.sizes))  # YAML knows lists only
         self.webcam()
 
     @classmethod
@@ -74,4 +76,4 @@ class Recipe:
         return self.learning_rate * 0.5 * (1 + math.cos(math.pi * done))
 
     def values(self) -> dict[str, Any]:
-        return asdict(self)
+        return asdict(self) | {"sizes": list(self.sizes)}

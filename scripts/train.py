@@ -209,6 +209,7 @@ def main() -> None:
         scale=recipe.scale,
         longest=recipe.longest,
         smallest=recipe.scale * recipe.crop,
+        sizes=recipe.sizes,
         degradation=recipe.webcam(),
         versions=recipe.versions,
         seed=recipe.seed,

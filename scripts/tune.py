@@ -145,7 +145,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         photos = Photos(
             options.data, scale=recipe.scale, longest=recipe.longest, smallest=recipe.scale * recipe.crop,
-            degradation=recipe.webcam(), versions=recipe.versions, seed=recipe.seed,
+            sizes=recipe.sizes, degradation=recipe.webcam(), versions=recipe.versions, seed=recipe.seed,
         )  # fmt: skip
         search = Search(recipe, photos, options.eval, options.budget, options.engine, (width, height), options.device)
         study.optimize(search, n_trials=options.trials, callbacks=[tell])

@@ -4,7 +4,7 @@
   apt install mate-backgrounds plasma-workspace-wallpapers gnome-backgrounds ukui-wallpapers \\
       lomiri-wallpapers-16.04 lomiri-wallpapers-20.04 sway-backgrounds
 
-Of a wallpaper that comes in several sizes the largest is taken. Names begin with a running number, in the order of their
+Of a wallpaper that comes in several sizes the largest is taken. Names begin with a running number in the order of their
 paths, so that the same packages give the same folder and a recipe the same crops. Pictures are linked, not copied.
 """
 

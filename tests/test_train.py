@@ -209,6 +209,13 @@ def test_pairs_are_what_they_should_be(tmp_path: Path) -> None:
     assert np.array_equal(low, np.asarray(wanted)[..., ::-1])
 
 
+def test_photographs_are_used_at_several_sizes(tmp_path: Path) -> None:
+    save(tmp_path / "one.png", 1, (80, 60))
+    photos = photos_of(tmp_path, smallest=40, sizes=(1.0, 0.75, 0.5))
+    assert [high.shape[:2] for high in photos.highs] == [(60, 80), (44, 60)]  # at a half it is too small
+    assert [low.shape[:2] for (low,) in photos.lows] == [(30, 40), (22, 30)]
+
+
 def test_a_batch_depends_on_seed_and_step_alone_and_its_halves_match(folder: Path) -> None:
     photos = photos_of(folder)
     low, high = photos.batch(1, 5, count=6, size=16)
