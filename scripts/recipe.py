@@ -20,7 +20,7 @@ PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float
 
 @dataclass(frozen=True)
 class Recipe:
-    """See configs/train/fast-x2.yaml for the meaning of each."""
+    """See configs/train/fast-base-x2.yaml for the meaning of each."""
 
     seed: int
     scale: int
@@ -54,7 +54,7 @@ class Recipe:
         try:
             return cls(**yaml.safe_load(path.read_text()))
         except (OSError, TypeError, yaml.YAMLError) as error:
-            raise SystemExit(f"{path} is not a recipe: {error}. Start from configs/train/fast-x2.yaml.") from None
+            raise SystemExit(f"{path} is not a recipe: {error}. Start from configs/train/fast-base-x2.yaml.") from None
 
     def webcam(self) -> Degradation | None:
         """What is done to pictures before the network sees them, beside making them small."""

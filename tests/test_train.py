@@ -98,7 +98,9 @@ def test_a_hundred_steps_of_a_shipped_recipe_twice(folder: Path, precision: str)
     from scripts.train import Training
 
     shipped = Recipe.read(ROOT / "configs/train/fast-webcam-x2.yaml")
-    small = replace(shipped, precision=precision, batch=2, crop=16, versions=2, longest=96)
+    small = replace(
+        shipped, start="engines/models/fast-x2.onnx", precision=precision, batch=2, crop=16, versions=2, longest=96
+    )
     losses = []
     for workers in (0, 1):
         photos = photos_of(folder, degradation=small.webcam(), versions=small.versions, seed=small.seed)
