@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib.util
 import logging
+import sys
 from collections.abc import Callable, Collection, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -20,6 +21,10 @@ if TYPE_CHECKING:
     from engines.connection import Options
 
 log = logging.getLogger(__name__)
+
+# At its import OpenVINO sends a message to Google Analytics, from a process that it forks, unless this package cannot
+# be imported, which None does. A camera in a public place tells nobody that it is there.
+sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type] # as the documentation of sys.modules has it
 
 LOCAL = 2.0
 """Seconds of patience with an engine of this machine that stands in for a server."""

@@ -14,24 +14,25 @@ from __future__ import annotations
 
 import argparse
 import concurrent.futures
+import contextlib
 import itertools
 import logging
+import signal
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
+from types import FrameType
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import engines
 from engines import catalog, libcuda, tensorrt
 from engines.base import EngineError, UserError
-from engines.plans import Key, Plans, digest
+from engines.plans import Key, Plans, digest, stopped
 from engines.progress import Progress
 
 SIZES = ("640x360", "1280x720", "1920x1080")
-POLL = 0.2
-"""Seconds between two looks at whether Ctrl-C was pressed."""
 
 
 def size_of(text: str) -> tuple[int, int]:
@@ -88,18 +89,31 @@ def build_ahead(model: str, size: tuple[int, int], capability: str, plans: Plans
     return f"{file.stem} {plan.precision} at {size[0]}x{size[1]} for compute capability {capability}: {path}"
 
 
-def interruptible(work: Callable[[Progress], str]) -> str:
-    """What `work` returns. It runs in a thread of its own, because Ctrl-C does not reach one that is in TensorRT."""
+@contextlib.contextmanager
+def ended_by_ctrl_c() -> Iterator[Progress]:
+    """A Progress for all builds in the block, which the first Ctrl-C cancels; a second one is the usual.
+
+    By a handler: a KeyboardInterrupt between two builds, while a thread of the first is cleared away, can get lost.
+    """
     progress = Progress()
+
+    def handler(number: int, _frame: FrameType | None) -> None:
+        signal.signal(number, before)
+        progress.cancel()
+
+    before = signal.signal(signal.SIGINT, handler)
+    try:
+        yield progress
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def built(work: Callable[[Progress], str], progress: Progress) -> str:
+    """What `work` returns. It runs in a thread of its own, because Ctrl-C does not reach one that is in TensorRT."""
+    if progress.cancelled:
+        raise stopped()
     with concurrent.futures.ThreadPoolExecutor(1) as pool:
-        job = pool.submit(work, progress)
-        while True:
-            try:
-                return job.result(POLL)
-            except concurrent.futures.TimeoutError:  # the builtin one only since Python 3.11
-                continue
-            except KeyboardInterrupt:
-                progress.cancel()
+        return pool.submit(work, progress).result()
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -123,10 +137,11 @@ def main(arguments: list[str] | None = None) -> int:
         else:
             sizes = options.size or [size_of(text) for text in SIZES]
             usual = dict.fromkeys(catalog.usual(camera=camera) for camera in (False, True))
-            for model, size in itertools.product(options.model or usual, sizes):
-                works = [partial(build_ahead, model, size, cc, plans) for cc in options.ahead or ()]
-                for work in works or [partial(build_one, model, size, options.dla)]:
-                    print(interruptible(work), flush=True)
+            with ended_by_ctrl_c() as progress:
+                for model, size in itertools.product(options.model or usual, sizes):
+                    works = [partial(build_ahead, model, size, cc, plans) for cc in options.ahead or ()]
+                    for work in works or [partial(build_one, model, size, options.dla)]:
+                        print(built(work, progress), flush=True)
     except UserError as error:
         print(f"Error: {error}", file=sys.stderr)
         return 1

@@ -1,13 +1,23 @@
-"""A real X server for the tests of the window."""
+"""What tests of several files share: a real X server, and the names of shared memory."""
 
 from __future__ import annotations
 
 import os
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
+from filelock import FileLock
+
+
+@pytest.fixture(scope="module")
+def named_memory() -> Iterator[None]:
+    """The names in /dev/shm for one file's tests alone: two files may run at a time (scripts/test)."""
+    with FileLock(Path(tempfile.gettempdir()) / f"livesr-tests-{os.getuid()}.lock"):
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -66,6 +66,7 @@ def test_what_triton_is_compared_with_makes_the_same_picture() -> None:
 
 
 @pytest.mark.triton
+@pytest.mark.usefixtures("named_memory")
 def test_the_servers_death_is_survived(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fleet, "KILLS", 1)
     monkeypatch.setattr(fleet, "DOWN", 0.3)

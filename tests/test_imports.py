@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -41,6 +42,18 @@ def test_loading_an_engine_imports_no_other() -> None:
     code = "import engines, sys; engines.load('bicubic', '', (32, 32)); print('openvino' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60)
     assert done.stdout == "False\n", done.stderr
+
+
+def test_openvino_tells_nobody_that_it_is_used() -> None:
+    code = (
+        "import engines.openvino, multiprocessing, sys;"
+        "print(multiprocessing.active_children(), [m for m in sys.modules if m.startswith('openvino_telemetry.')])"
+    )
+    environment = {k: v for k, v in os.environ.items() if k != "CI"}  # there it is silent by itself
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60
+    )
+    assert done.stdout == "[] []\n", done.stderr
 
 
 def imported(path: Path) -> Iterator[str]:

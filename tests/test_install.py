@@ -25,15 +25,17 @@ def test_the_base_install_is_small_and_shadows_no_opencv() -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("python", ["3.10", "3.12"])
-@pytest.mark.parametrize("extra", [[], ["opencv-python"]], ids=["base", "with OpenCV"])
-def test_a_jetson_needs_no_compiler(tmp_path: Path, python: str, extra: list[str]) -> None:
-    """JetPack 6 has Ubuntu 22.04 (glibc 2.35) and Python 3.10, JetPack 7 Ubuntu 24.04 (2.39) and 3.12."""
+def test_a_jetson_needs_no_compiler(tmp_path: Path, python: str) -> None:
+    """JetPack 6 has Ubuntu 22.04 (glibc 2.35) and Python 3.10, JetPack 7 Ubuntu 24.04 (2.39) and 3.12.
+
+    With OpenCV, for a board whose own is missing: what fits with it fits without it, too.
+    """
     platforms = [f"--platform=manylinux_2_{minor}_aarch64" for minor in range(17, 36)]
     command = [sys.executable, "-m", "pip", "install", "--dry-run", "--ignore-installed", "--quiet"]
     options = ["--only-binary=:all:", f"--python-version={python}", "--implementation=cp", f"--target={tmp_path}"]
     # Markers are read for the machine that asks, which is Linux too.
     done = subprocess.run(
-        [*command, *options, *platforms, "--platform=manylinux2014_aarch64", *base(), *extra],
+        [*command, *options, *platforms, "--platform=manylinux2014_aarch64", *base(), "opencv-python"],
         capture_output=True,
         text=True,
         timeout=110,

@@ -26,7 +26,7 @@ from engines.slots import Slots
 from scripts import triton_repository
 from scripts.triton_server import ROOT, TritonServer, known_regions, shared_names, until
 
-pytestmark = pytest.mark.triton
+pytestmark = [pytest.mark.triton, pytest.mark.usefixtures("named_memory")]
 SIZE = (64, 48)
 MODEL = "fast-x2"
 

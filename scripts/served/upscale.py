@@ -7,13 +7,15 @@ model (config.pbtxt): `threads` of the processor for one instance, 0 for all.
 from __future__ import annotations
 
 import json
+import sys
 from collections import OrderedDict
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import openvino as ov
-import triton_python_backend_utils as pb_utils
+sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type] # engines/__init__.py says why
+import numpy as np  # noqa: E402 (what is above must come first)
+import openvino as ov  # noqa: E402
+import triton_python_backend_utils as pb_utils  # noqa: E402
 
 SIZES = 8
 """Input sizes kept compiled; one more costs the compilation of the size unused for longest, about half a second."""
