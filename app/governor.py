@@ -75,7 +75,7 @@ class Governor:
         if look.time - self._stepped < GAP:
             return 0
         if self.at > 0 and self._lasts("late", SUSTAINED, look):
-            self.why = f"it needs {look.load:.0%} of the time" if look.load != inf else "it does not work here"
+            self.why = f"it needs {look.load:.0%} of the time" if look.load != inf else "it has failed"
             return -1
         if self.at > 0 and self._lasts("hot", SUSTAINED, look) and look.time - self._cooled >= LAG:
             self.why = f"{look.temperature:.0f} C"

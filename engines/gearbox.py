@@ -54,7 +54,7 @@ class Driver(Protocol):
     def decide(self, gear: int, busy: float | None) -> int:
         """1 to go to the next larger model, -1 to go down, 0 to stay.
 
-        `busy`: seconds the engine works for a frame just now; None: not known; infinite: it does not work at all.
+        `busy`: seconds the engine works for a frame just now; None: not known; infinite: it has failed.
         The answer is asked for again until the model wanted is loaded.
         """
 
@@ -131,10 +131,9 @@ class Gearbox(Standby[T]):
         """What a frame costs just now; see Driver."""
         with self._guard:
             lineup, now = self._lineup, time.monotonic()
-            if lineup.records and all(record.often(self._retry, now) for record in lineup.records):
-                return float("inf")
             if lineup.records and lineup.primary is None:
-                return None
+                failed = [record.failed[-1] for record in lineup.records if record.failed]
+                return float("inf") if failed and now - max(failed) < STALE else None
         recent = [entry for entry in list(self._recent) if now - entry[0] < STALE]
         fresh = [entry for entry in recent if now - entry[0] < WINDOW]
         told = fresh if len(fresh) >= ENOUGH else recent[-ENOUGH:]

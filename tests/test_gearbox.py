@@ -201,7 +201,7 @@ def test_a_trial_without_an_answer_is_a_failure(monkeypatch: pytest.MonkeyPatch)
         gate.set()
 
 
-def test_what_a_frame_costs_is_told_and_what_never_works_is_infinite() -> None:
+def test_what_a_frame_costs_is_told_and_what_has_failed_is_infinite() -> None:
     small, large = devices("small", "large")
     large.on_frame = lambda _: time.sleep(0.01)
     with geared(small, large, gear=1, depth=1) as (_, driver, run):

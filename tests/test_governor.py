@@ -172,12 +172,12 @@ def test_bicubic_is_left_as_soon_as_a_trial_fits() -> None:
     assert made.at == 1
 
 
-def test_an_unknown_load_changes_nothing_and_a_model_that_does_not_work_is_left() -> None:
+def test_an_unknown_load_changes_nothing_and_a_model_that_has_failed_is_left() -> None:
     governor = Governor([1, 2], 1)
     for tick in range(300):
         assert governor.decide(Look(tick * TICK, None)) == 0
     moves = [governor.decide(Look(30 + tick * TICK, float("inf"))) for tick in range(10)]
-    assert -1 in moves and governor.why == "it does not work here"
+    assert -1 in moves and governor.why == "it has failed"
 
 
 def test_what_cannot_be_loaded_is_asked_for_again_later() -> None:
