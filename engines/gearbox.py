@@ -148,10 +148,9 @@ class Gearbox(Standby[T]):
 
     def _tried(self, gear: int) -> bool:
         """Let `gear`, which is loaded, make some pictures that nobody sees; whether the driver takes it."""
-        primary = self._ready[gear].primary
-        seconds: list[float] = []
+        lineup, seconds = self._ready.get(gear), list[float]()
         try:
-            if primary is None:
+            if lineup is None or (primary := lineup.primary) is None or primary.failed:
                 raise EngineError(f"{self._gears[gear].name} is not there any more")
             blank, slot = np.zeros((self.spec.input[1], self.spec.input[0], 3), np.uint8), primary.engine.slots[0]
             while len(seconds) < TRIALS or sum(seconds) < LASTING:
@@ -176,6 +175,8 @@ class Gearbox(Standby[T]):
     def _shift(self, gear: int) -> None:
         """Make the picture with `gear` from the next frame on."""
         with self._guard:
+            if self._over.is_set():
+                return
             self._wanted.clear()  # what is taken here is not to be loaded once more
             lineup = self._ready.pop(gear, None) or Lineup(())
         before = self.change(lineup, "" if self._gears[gear].choices else RESTING)
@@ -242,6 +243,7 @@ class Gearbox(Standby[T]):
     def _end(self) -> None:
         self._over.set()
         self._cancel()
+        self._threads[-1].join(self.farewell)  # it may be about to change something
         super()._end()
         self._want(set())
         for thread in self._threads:
