@@ -37,7 +37,10 @@ class Screen:
     def __init__(self, folder: Path, size: tuple[int, int] = SIZE) -> None:
         """`size` is (width, height) in pixels; `folder` holds what it shows."""
         self._folder, self._size = folder, size
-        self._server = self._serve(None)
+        # Not the first number that is free: while this server is dead, somebody else's would take it.
+        self._number = 1000 + os.getpid() % 50000
+        self._server = self._serve(self._number)
+        self.display = f":{self._number}"
         self.ended = 0.0
         """When the program was told to end; what does not move after that does not count."""
         self.seen = Seen(moved=time.monotonic(), live=time.monotonic())
@@ -45,20 +48,22 @@ class Screen:
         self._thread = threading.Thread(target=self._watch, daemon=True)
         self._thread.start()
 
-    def _serve(self, display: str | None) -> subprocess.Popen[bytes]:
+    def _serve(self, number: int) -> subprocess.Popen[bytes]:
+        """Raises RuntimeError if there is one already, or none can be."""
         read, write = os.pipe()
         geometry = f"{self._size[0]}x{self._size[1]}x24"
         server = subprocess.Popen(
             [
-                *("Xvfb", *([display] if display else []), "-displayfd", str(write)),
+                *("Xvfb", f":{number}", "-displayfd", str(write)),
                 *("-screen", "0", geometry, "-fbdir", str(self._folder), "-nolisten", "tcp"),
             ],
             pass_fds=[write],
             stderr=subprocess.DEVNULL,
         )
         os.close(write)
-        with os.fdopen(read) as told:
-            self.display = f":{told.readline().strip()}"
+        with os.fdopen(read) as told:  # which is closed without a word if it ends
+            if told.readline().strip() != str(number):
+                raise RuntimeError(f"Xvfb ended with status {server.wait(10)}")
         memory = np.memmap(self._folder / "Xvfb_screen0", np.uint8, "r")
         header = memory[:100].view(">u4")  # XWDFile.h: size of the header, then of the colour map
         offset, pitch = int(header[0]) + 12 * int(header[19]), int(header[12])
@@ -78,7 +83,7 @@ class Screen:
 
     def restart(self) -> None:
         """After kill(), under the same name. The time without a screen does not count as one in which nothing moved."""
-        self._server = self._serve(self.display)
+        self._server = self._serve(self._number)
         self.seen.moved = time.monotonic()
 
     def _watch(self) -> None:
