@@ -83,8 +83,8 @@ class Screen:
 
     def restart(self) -> None:
         """After kill(), under the same name. The time without a screen does not count as one in which nothing moved."""
+        self.seen.moved = time.monotonic()  # before its black picture can be seen
         self._server = self._serve(self._number)
-        self.seen.moved = time.monotonic()
 
     def _watch(self) -> None:
         last, number = b"", -1
