@@ -32,8 +32,15 @@ EXTRAS = {
         "onnx>=1.16",  # writes the models
         "tqdm>=4.66",  # progress of a long run
     ],
+    "quality": [
+        "scikit-image>=0.22",  # SSIM as everybody computes it
+        "matplotlib>=3.8",  # the plot of docs/quality.md
+        "onnx>=1.16",  # evaluates float16 files as they are typed, on a processor that cannot
+    ],
     "test": [
         "pytest>=8",
+        "scikit-image>=0.22",  # the same as in quality
+        "matplotlib>=3.8",
         "tritonclient[grpc]>=2.50,<3",  # Triton's own schema, and its real server
         "pytest-timeout>=2.3",  # a test that hangs must fail, not stop the run
         "hypothesis>=6.100",  # property tests of ring, slots, configuration
