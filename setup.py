@@ -31,6 +31,8 @@ EXTRAS = {
         "torch==2.13.0",  # the version the shipped models were trained with
         "onnx>=1.16",  # writes the models
         "tqdm>=4.66",  # progress of a long run
+        "matplotlib>=3.8",  # and how it went
+        "optuna>=3.6",  # scripts/tune.py: searches width, depth and learning rate
     ],
     "quality": [
         "scikit-image>=0.22",  # SSIM as everybody computes it
@@ -56,7 +58,7 @@ EXTRAS = {
 setup(
     name="livesr",
     version="0.1.0",
-    description="Live super-resolution for the edge: a camera's picture in, a sharp one of twice the size out",
+    description="Live super-resolution for the edge: a camera's picture in, a sharp one two to four times as large out",
     long_description=Path(__file__).with_name("README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
     python_requires=">=3.10,<3.14",

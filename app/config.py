@@ -12,8 +12,9 @@ import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, ValidationError, model_validator
 from pydantic.fields import FieldInfo
 
-from engines import NAMES
+from engines import NAMES, catalog
 from engines.base import UserError
+from engines.contract import LARGEST_SCALE
 
 
 class ConfigError(UserError):
@@ -107,7 +108,19 @@ class Engine(Section):
     name: Annotated[str, BeforeValidator(parse_engine)] = option(
         "auto", "auto, tensorrt, openvino, triton or bicubic", flag="engine", metavar="NAME"
     )
-    model: str = option("fast", "a shipped model (see --list) or an .onnx file", metavar="NAME|FILE")
+    model: str = option(
+        "auto",
+        "a shipped model (see --list), an .onnx file, or auto: for cameras and live streams fast-webcam, which removes "
+        "noise and blocks; for files fast, which is true to the picture",
+        metavar="NAME|FILE",
+    )
+    scale: int | None = option(
+        None,
+        "how many times larger; by default what the model's name tells, such as fast-x4, else 2",
+        ge=1,
+        le=LARGEST_SCALE,
+        metavar="N",
+    )
     depth: int = option(
         2, "frames in flight; each more than 2 adds one engine time of latency", ge=1, le=8, metavar="N"
     )
@@ -140,6 +153,13 @@ class Engine(Section):
         "strict: a server that is away at the start ends the program; standby: the picture begins with the fallback",
         flag="engine-start",
     )
+
+    @model_validator(mode="after")
+    def _one_scale(self) -> Engine:
+        told = catalog.scale_in(self.model)
+        if self.scale and told and told != self.scale:
+            raise ValueError(f"{self.model} enlarges {told} times and scale is {self.scale}; leave one of them out")
+        return self
 
 
 class Triton(Section):

@@ -1,7 +1,8 @@
-"""What the configuration names: its source, which may come and go, and its engine, which may run alone."""
+"""What the configuration names: its source, which may come and go, and its engine and model, which may depend on it."""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from typing import Any
 
@@ -10,8 +11,11 @@ from app.config import Config
 from app.loading import Loading
 from app.sources import Source, open_source
 from app.stats import Stats
-from engines.connection import Options
+from engines import catalog
+from engines.connection import Options, parse
 from engines.slots import Slots
+
+log = logging.getLogger(__name__)
 
 
 def opened_input(config: Config) -> Source:
@@ -26,27 +30,52 @@ def opened_input(config: Config) -> Source:
     return open_source(**options, loop=asked.loop)
 
 
-def engine_for(config: Config, stats: Stats, loading: Loading) -> Callable[[tuple[int, int]], Slots[Any]]:
-    """A function that makes the engine for an input size; it raises EngineError.
+def scale_for(config: Config) -> int | None:
+    """How many times larger, as far as the configuration tells. Raises EngineError for a server's bad address."""
+    asked = config.engine
+    served = parse(asked.name).scale if asked.name.startswith("triton") else None
+    return asked.scale or served or catalog.scale_in(asked.model)
 
-    `stats` tell what there was before, `loading` which engines have failed and who wants to know how far it has come.
+
+def model_for(config: Config, source: Source) -> str:
+    """The model asked for, or what `auto` stands for with this source. It stays what it is when a camera is away.
+
+    Raises EngineError for a server's bad address.
     """
     asked = config.engine
+    if asked.model != "auto":
+        return asked.model
+    model = catalog.usual(camera=source.camera, scale=scale_for(config))
+    if not {asked.name.partition("://")[0], *asked.fallback} <= {"triton", "bicubic"}:
+        log.info("the model for %s is %s", source.name, model)
+    return model
+
+
+def engine_for(
+    config: Config, source: Source, stats: Stats, loading: Loading
+) -> Callable[[tuple[int, int]], Slots[Any]]:
+    """A function that makes the engine for an input size; it raises EngineError.
+
+    `source` decides the model where nobody has, `stats` tell what there was before, `loading` which engines have failed
+    and who wants to know how far it has come. Raises EngineError for a server's bad address.
+    """
+    asked, model = config.engine, model_for(config, source)
     patience = asked.patience / 1000
     own = asked.model_dump(include={"depth", "threads", "memory", "dla", "profile"})
 
     def guarded(size: tuple[int, int]) -> Slots[Any]:
         from engines import isolated
 
-        return isolated.guarded((asked.name, *asked.fallback), asked.model, size, deadline=patience, **own)
+        names = asked.name, *asked.fallback
+        return isolated.guarded(names, model, size, deadline=patience, scale=asked.scale, **own)
 
     def loaded(size: tuple[int, int]) -> Slots[Any]:
         return engines.load(
             asked.name,
-            asked.model,
+            model,
             size,
             **own,
-            scale=stats.spec.scale if stats.spec else 2,
+            scale=asked.scale or (stats.spec.scale if stats.spec else None),
             without=loading.failed,
             progress=loading.progress,
             options=Options(**dict(config.triton)),

@@ -12,6 +12,7 @@ from app.frame import Frame, Picture
 from app.sinks import Sink
 from app.view import View
 from engines.bicubic import enlarge
+from engines.catalog import SCALE
 from engines.progress import Progress
 
 PERIOD = 0.1
@@ -21,11 +22,12 @@ PERIOD = 0.1
 class Loading(pipeline.Loading):
     """Shows the source's own picture, enlarged by interpolation, with what the engine's builder says."""
 
-    def __init__(self, view: View, sinks: Sequence[Sink], *, auto: bool) -> None:
-        """`sinks`: those that show and do not keep, none without a window; `auto`: there are engines to go on with."""
+    def __init__(self, view: View, sinks: Sequence[Sink], *, auto: bool, scale: int | None = None) -> None:
+        """`sinks`: those that show and do not keep, none without a window; `auto`: there are engines to go on with;
+        `scale`: how many times larger the picture will be, if that is known."""
         self.progress = Progress()
         self.failed: set[str] = set()
-        self._view, self._sinks, self._auto = view, sinks, auto
+        self._view, self._sinks, self._auto, self._scale = view, sinks, auto, scale or SCALE
         self._due = 0.0
 
     def show(self, frame: Frame | None) -> None:
@@ -36,7 +38,8 @@ class Loading(pipeline.Loading):
         self._view.say(told)
         # A live source may fill the frame anew while it is read: a torn picture for a tenth of a second.
         width, height = frame.size
-        picture = Picture(enlarge(frame.image, np.empty((2 * height, 2 * width, 3), np.uint8)), frame)
+        large = np.empty((self._scale * height, self._scale * width, 3), np.uint8)
+        picture = Picture(enlarge(frame.image, large), frame)
         for sink in self._sinks:
             sink.write(picture)
 

@@ -30,7 +30,7 @@ def run(config: Config, control: Control, notifier: Notifier, windows: list[Wind
     The window alone outlives it, in `windows`: a new configuration must not take the picture off the screen.
     """
     # Here and not at the top: --help, --list and wrong usage need no OpenCV and no FFmpeg.
-    from app.inputs import engine_for, opened_input
+    from app.inputs import engine_for, opened_input, scale_for
     from app.loading import Loading
     from app.pipeline import Pipeline
     from app.show import drawings, shown_in
@@ -65,11 +65,11 @@ def run(config: Config, control: Control, notifier: Notifier, windows: list[Wind
         order: list[Sink] = [snapshot, *shown, *keeping] if kept.overlay else [snapshot, *keeping, *shown]
         window = [] if output.headless else shown_in(windows, view, actions, locked=config.kiosk.lock_keys)
         # Of what draws, only the figures' panel, where it says how far a build has come.
-        loading = Loading(view, [*shown[-1:], *window], auto=config.engine.name == "auto")
+        loading = Loading(view, [*shown[-1:], *window], auto=config.engine.name == "auto", scale=scale_for(config))
         progress = Progress(notifier, control.shown, figures.status)
         pipeline = Pipeline(
             source,
-            engine_for(config, stats, loading),
+            engine_for(config, source, stats, loading),
             [*(opened(sink) for sink in order), *window, opened(figures), opened(progress)],
             stats,
             lossless=lossless,

@@ -11,6 +11,7 @@ from collections.abc import Callable, Collection, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from engines import catalog
 from engines.base import LARGEST, SMALLEST, EngineError, ModelError, one_line
 from engines.progress import Progress
 from engines.slots import Slots
@@ -70,7 +71,7 @@ def load(
     memory: str = "auto",
     dla: int | None = None,
     profile: bool = False,
-    scale: int = 2,
+    scale: int | None = None,
     without: Collection[str] = (),
     progress: Progress | None = None,
     options: Options | None = None,
@@ -82,11 +83,11 @@ def load(
 
     `name` is one of NAMES, or auto: the first that can be had, leaving out those in `without`. `model` is a name or a
     path (engines.catalog.find); `depth`: frames in flight; `threads` of the CPU, None for all; `memory`, `dla` and
-    `profile` are for TensorRT (app.config says what they mean); `scale` is for the bicubic engine, which has no
-    model; `progress` is told of a load that takes long, and can end it. `options` are for triton://HOST:PORT/MODEL,
-    and so is the rest: with a `fallback` the picture goes on when the server does not answer within `patience`
-    seconds, by the engines named there and bicubic; unless `strict`, also when there is no server at the start.
-    Raises EngineError, ModelError.
+    `profile` are for TensorRT (app.config says what they mean); `scale`: how many times larger, None for what the
+    model's name tells, else its smallest; `progress` is told of a load that takes long, and can end it. `options` are
+    for triton://HOST:PORT/MODEL, and so is the rest: with a `fallback` the picture goes on when the server does not
+    answer within `patience` seconds, by the engines named there and bicubic; unless `strict`, also when there is no
+    server at the start. Raises EngineError, ModelError.
     """
     if not (SMALLEST[0] <= size[0] <= LARGEST[0] and SMALLEST[1] <= size[1] <= LARGEST[1]):
         raise ModelError(
@@ -99,17 +100,20 @@ def load(
         from engines import connection, standby, triton
 
         address, own = connection.parse(name), options or connection.Options()
+        larger = scale or address.scale
+        if address.scale and larger != address.scale:
+            raise catalog.wrong_scale(address.model, [address.scale], scale)
         if not fallback:
             return triton.load(name, size, depth=depth, options=own, patience=None)
         server = partial(triton.load, name, size, depth=depth, options=own, patience=patience)
         # An engine of this machine may be slow, and is not less wanted for it; one that hangs is given up all the same.
-        more: dict[str, Any] = {"depth": depth, "threads": threads, "memory": memory, "dla": dla}
+        more: dict[str, Any] = {"depth": depth, "threads": threads, "memory": memory, "dla": dla, "scale": larger}
         others = [
             standby.Choice(other, partial(load, other, model, size, **more), LOCAL)
             for other in fallback
             if other != "bicubic"  # it is what Standby itself goes on with
         ]
-        known = None if strict else address.scale
+        known = None if strict else larger
         return standby.Standby(
             [standby.Choice(str(address), server, patience), *others], size, scale=known, depth=depth
         )
@@ -117,18 +121,18 @@ def load(
     def tensorrt_engine() -> Slots[Any]:
         from engines import tensorrt
 
-        own: dict[str, Any] = {"memory": memory, "dla": dla, "profile": profile, "progress": progress}
+        own: dict[str, Any] = {"memory": memory, "dla": dla, "profile": profile, "progress": progress, "scale": scale}
         return tensorrt.load(model, size, depth=depth, **own)
 
     def openvino_engine() -> Slots[Any]:
         from engines import openvino
 
-        return openvino.load(model, size, depth=depth, threads=threads)
+        return openvino.load(model, size, depth=depth, threads=threads, scale=scale)
 
     def bicubic_engine() -> Slots[Any]:
         from engines import bicubic
 
-        return bicubic.load(size, scale=scale, depth=depth)
+        return bicubic.load(size, scale=scale or catalog.scale_in(model) or catalog.SCALE, depth=depth)
 
     loaders: dict[str, Callable[[], Slots[Any]]] = {
         "tensorrt": tensorrt_engine,
@@ -139,7 +143,7 @@ def load(
     names = candidates(name, without)
     for kind in names:
         try:
-            return loaders[kind]()
+            return of_scale(loaders[kind](), scale)
         except ModelError:
             raise
         except EngineError as error:
@@ -147,3 +151,11 @@ def load(
                 raise
             log.warning("the engine %s fails, trying the next: %s", kind, one_line(error))
     raise EngineError("No engine is left", f"failed or not available: {', '.join(NAMES)}", "--list says why.")
+
+
+def of_scale(engine: Slots[Any], scale: int | None) -> Slots[Any]:
+    """`engine`, unless another scale is wanted than it has, as a file's name need not tell: then ModelError."""
+    if scale in (None, engine.spec.scale):
+        return engine
+    engine.free()
+    raise catalog.wrong_scale(engine.spec.model, [engine.spec.scale], scale)

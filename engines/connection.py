@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import psutil
 
+from engines import catalog
 from engines.base import EngineError
 
 log = logging.getLogger(__name__)
@@ -56,9 +57,8 @@ class Address:
 
     @property
     def scale(self) -> int | None:
-        """As the model's name has it (engines.catalog)."""
-        match = re.fullmatch(r".+-x(\d+)(-\w+)?", self.model)
-        return int(match[1]) if match else None
+        """As the model's name has it."""
+        return catalog.scale_in(self.model)
 
 
 def parse(text: str) -> Address:

@@ -12,7 +12,6 @@ import json
 import logging
 import mmap
 import os
-import re
 import signal
 import socket
 import subprocess
@@ -218,32 +217,31 @@ def guarded(
     *,
     depth: int = 2,
     deadline: float = 0.25,
+    scale: int | None = None,
     **options: Any,
 ) -> Slots[Any]:
     """The first of the engines `names` that works, each in a process of its own, with bicubic in its place meanwhile.
 
     The picture begins at once if the model's name tells its scale; else when the first engine is there. An answer
-    later than `deadline` seconds is a fault. `options` are those of engines.load(). Raises EngineError for a name or
-    a model that cannot be right.
+    later than `deadline` seconds is a fault. `scale` and `options` are those of engines.load(). Raises EngineError for
+    a name or a model that cannot be right.
     """
-    path = catalog.find(model)
     wanted = [name for one in names for name in candidates(one) if name != "bicubic"]
-    told = re.search(r"-x(\d+)(-|$)", path.stem)
-    scale = int(told[1]) if told else None
     if not wanted:
-        return bicubic.load(size, scale=scale or 2, depth=depth)
+        return bicubic.load(size, scale=scale or catalog.scale_in(model) or catalog.SCALE, depth=depth)
+    told = catalog.scale_in(str(catalog.find(model, scale=scale)))
 
     def choice(name: str) -> Choice:
         def tell(text: str) -> None:
             for one in made:
                 one.say(f"{name}: {text}")
 
-        return Choice(name, lambda: load(name, model, size, depth=depth, tell=tell, **options), deadline)
+        return Choice(name, lambda: load(name, model, size, depth=depth, tell=tell, scale=scale, **options), deadline)
 
     made: list[Standby[Any]] = []  # a load may begin before there is one
 
     standby: Standby[Any] = Standby(
-        [choice(name) for name in dict.fromkeys(wanted)], size, scale=scale, depth=depth, retry=Retry(longest=5.0)
+        [choice(name) for name in dict.fromkeys(wanted)], size, scale=told, depth=depth, retry=Retry(longest=5.0)
     )
     made.append(standby)
     standby.farewell = FAREWELL / 10  # a child that is still loading, or hangs, is ended by its thread or by our end

@@ -140,10 +140,10 @@ def precision_of(model: ov.Model, compiled: ov.CompiledModel) -> str:
     return {"f32": "fp32", "f16": "fp16"}.get(kind, kind)
 
 
-def load(model: str, size: tuple[int, int], *, depth: int, threads: int | None) -> Slots[Any]:
+def load(model: str, size: tuple[int, int], *, depth: int, threads: int | None, scale: int | None = None) -> Slots[Any]:
     """An OpenVINO engine for inputs of `size` (width, height); engines.load() documents the rest."""
     core = ov.Core()
-    path = catalog.find(model, precisions(core))
+    path = catalog.find(model, precisions(core), scale)
     network = read(path)
     scale = fit(network, path, size)
     compiled = compile_model(core, network, threads)

@@ -419,11 +419,12 @@ def load(
     dla: int | None = None,
     profile: bool = False,
     progress: Progress | None = None,
+    scale: int | None = None,
 ) -> Slots[Any]:
     """A TensorRT engine for inputs of `size` (width, height); engines.load() documents the rest. Raises EngineError."""
     gpu = device()
     bind_sdk()
-    path = catalog.find(model, PRECISIONS)
+    path = catalog.find(model, PRECISIONS, scale)
     mapped = gpu.integrated and gpu.maps if memory == "auto" else memory == "mapped"
     progress, plans = progress or Progress(), Plans()
     key = key_for(path, size, gpu_name(gpu.name, gpu.capability), dla=dla)

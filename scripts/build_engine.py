@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Build TensorRT engines before they are needed, list and prune them.
 
-  python scripts/build_engine.py                           the default model at the usual sizes, for the GPU here
+  python scripts/build_engine.py                           what the program takes by itself, at the usual sizes
   python scripts/build_engine.py --model fast --size 640x360 --size 1280x720
   python scripts/build_engine.py --ahead 8.6 --ahead 12.0  with TensorRT-RTX, for GPUs that need not be here
   python scripts/build_engine.py --list                    what is kept
@@ -104,7 +104,7 @@ def interruptible(work: Callable[[Progress], str]) -> str:
 
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", action="append", help="a name or an .onnx file; again for more [fast]")
+    parser.add_argument("--model", action="append", help="a name or an .onnx file; again for more [as the program]")
     parser.add_argument("--size", action="append", type=size_of, metavar="WxH", help=f"input; again for more {SIZES}")
     parser.add_argument("--ahead", action="append", metavar="CC", help="compute capability to build for, such as 8.6")
     parser.add_argument("--dla", type=int, metavar="N", help="build for this DLA core of the board")
@@ -122,7 +122,8 @@ def main(arguments: list[str] | None = None) -> int:
             print(*(f"deleted {path.name}" for path in gone), f"{len(plans.entries())} kept", sep="\n")
         else:
             sizes = options.size or [size_of(text) for text in SIZES]
-            for model, size in itertools.product(options.model or ["fast"], sizes):
+            usual = dict.fromkeys(catalog.usual(camera=camera) for camera in (False, True))
+            for model, size in itertools.product(options.model or usual, sizes):
                 works = [partial(build_ahead, model, size, cc, plans) for cc in options.ahead or ()]
                 for work in works or [partial(build_one, model, size, options.dla)]:
                     print(interruptible(work), flush=True)

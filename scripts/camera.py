@@ -38,7 +38,7 @@ SPARSE = 7
 class Frames:
     """A live source of `DIFFERENT` frames in turn, at a rate. After the first it waits for a line on stdin."""
 
-    name, live, paced = "simulated camera", True, True
+    name, live, paced, camera = "simulated camera", True, True, True
 
     def __init__(self, images: list[Image], fps: float, seconds: float, phase: float) -> None:
         """`phase`: how much later than others, of a frame's time; real cameras do not click together."""

@@ -68,6 +68,7 @@ class CollapsibleConv(nn.Module):
         self.narrow.zero_()
         self.narrow[:, :rank] = (left * values.sqrt())[:, :rank]
         self.wide[:rank] = (right * values.sqrt()[:, None]).view(len(values), *self.wide.shape[1:])[:rank]
+        assert conv.bias is not None
         self.bias[:outputs] = conv.bias
 
     @torch.no_grad()

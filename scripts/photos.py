@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import multiprocessing
 from collections.abc import Iterable
+from concurrent.futures import ProcessPoolExecutor
+from itertools import repeat
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 from tqdm import tqdm
+
+from scripts.degrade import Degradation
 
 ENDINGS = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"}
 
@@ -18,12 +23,25 @@ class Photos:
     uninterrupted one would have seen.
 
     The low resolution is made by Pillow's antialiased bicubic filter, which is MATLAB's `imresize` to within
-    rounding: the standard definition of the published test sets.
+    rounding: the standard definition of the published test sets. With a degradation it is what a webcam would make
+    of the picture instead, in several `versions` that are drawn once, before training: degrading takes longer than
+    learning from it.
     """
 
-    def __init__(self, folders: Iterable[Path], *, scale: int, longest: int, smallest: int) -> None:
+    def __init__(
+        self,
+        folders: Iterable[Path],
+        *,
+        scale: int,
+        longest: int,
+        smallest: int,
+        degradation: Degradation | None = None,
+        versions: int = 1,
+        seed: int = 0,
+    ) -> None:
         self.scale = scale
-        self.pairs: list[tuple[NDArray[np.uint8], NDArray[np.uint8]]] = []
+        self.lows: list[list[NDArray[np.uint8]]] = []
+        self.highs: list[NDArray[np.uint8]] = []
         seen: set[bytes] = set()
         files = sorted({f for d in folders for f in d.rglob("*") if f.suffix.lower() in ENDINGS and f.is_file()})
         for file in tqdm(files, desc="photographs", unit=""):
@@ -34,14 +52,18 @@ class Photos:
             if thumb in seen or min(photo.size) < smallest:
                 continue
             seen.add(thumb)
-            self.pairs.append(self._pair(photo, longest))
-        if not self.pairs:
+            low, high = self._pair(photo, longest)
+            self.lows.append([low])
+            self.highs.append(high)
+        if not self.highs:
             raise FileNotFoundError(
                 f"no photographs of at least {smallest} pixels a side under {', '.join(map(str, folders))}"
             )
         # Large pictures have more to show, but not in proportion to their size.
-        area = np.array([low.shape[0] * low.shape[1] for low, _ in self.pairs], float) ** 0.5
+        area = np.array([low.shape[0] * low.shape[1] for low, *_ in self.lows], float) ** 0.5
         self.share = area / area.sum()
+        if degradation:
+            self._degrade(degradation, versions, seed)
 
     def _pair(self, photo: Image.Image, longest: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
         if max(photo.size) > longest:
@@ -51,16 +73,29 @@ class Photos:
         low = high.resize((width // self.scale, height // self.scale), Image.Resampling.BICUBIC)
         return np.asarray(low)[..., ::-1].copy(), np.asarray(high)[..., ::-1].copy()
 
+    def _degrade(self, degradation: Degradation, versions: int, seed: int) -> None:
+        seeds = [[[seed, index, version] for version in range(versions)] for index in range(len(self.highs))]
+        with ProcessPoolExecutor(mp_context=multiprocessing.get_context("spawn")) as pool:
+            work = pool.map(_versions, repeat(degradation), self.highs, seeds, repeat(self.scale))
+            self.lows = list(tqdm(work, desc="webcam pictures", total=len(seeds), unit=""))
+
     def batch(self, seed: int, step: int, *, count: int, size: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
         """Low [count, size, size, 3] and high [count, s*size, s*size, 3] crops, uint8 BGR, flipped and turned."""
         random = np.random.default_rng([seed, step])
         lows: list[NDArray[np.uint8]] = []
         highs: list[NDArray[np.uint8]] = []
-        for index in random.choice(len(self.pairs), count, p=self.share):
-            low, high = self.pairs[index]
+        for index in random.choice(len(self.highs), count, p=self.share):
+            versions, high = self.lows[index], self.highs[index]
+            low = versions[int(random.integers(len(versions))) if len(versions) > 1 else 0]
             y, x = (int(random.integers(0, n - size + 1)) for n in low.shape[:2])
             turn, flip = int(random.integers(4)), bool(random.integers(2))
             for image, k, crops in ((low, 1, lows), (high, self.scale, highs)):
                 crop = np.rot90(image[k * y : k * (y + size), k * x : k * (x + size)], turn)
                 crops.append(crop[:, ::-1] if flip else crop)
         return np.stack(lows), np.stack(highs)
+
+
+def _versions(
+    degradation: Degradation, high: NDArray[np.uint8], seeds: list[list[int]], scale: int
+) -> list[NDArray[np.uint8]]:
+    return [degradation.low(high, seed, scale) for seed in seeds]

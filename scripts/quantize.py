@@ -152,7 +152,7 @@ def main(arguments: list[str] | None = None) -> int:
     file = options.out or options.model.with_name(f"{options.model.stem}-int8.onnx")
     try:
         photos = Photos(options.data, scale=2, longest=640, smallest=64)
-        lows = [low for low, _ in photos.pairs[:: max(1, len(photos.pairs) // PICTURES)]][:PICTURES]
+        lows = [low for low, *_ in photos.lows[:: max(1, len(photos.lows) // PICTURES)]][:PICTURES]
         result = quantize(onnx.load(options.model), lows)
         save(result, file)
     except (UserError, OSError) as error:

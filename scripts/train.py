@@ -2,7 +2,7 @@
 """Train a network from a recipe: python scripts/train.py configs/train/fast-x2.yaml --data FOLDER [FOLDER ...]
 
 Seeded and resumable: the batch of a step depends on the seed and the step alone, so a run that was interrupted
-and continued ends like one that was not. Writes checkpoint.pt and log.csv into --out.
+and continued ends like one that was not. Writes checkpoint.pt, log.csv and its plot log.svg into --out.
 """
 
 from __future__ import annotations
@@ -10,72 +10,26 @@ from __future__ import annotations
 import argparse
 import copy
 import csv
-import math
 import sys
 import time
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-import yaml
+from matplotlib.figure import Figure
 from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-from scripts.export import network_from_onnx
+from engines.base import UserError
 from scripts.network import Upscaler
 from scripts.photos import Photos
+from scripts.recipe import PRECISIONS, Recipe
 from scripts.testsets import pairs, psnr
 
-ROOT = Path(__file__).resolve().parent.parent
-PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 LUMA = torch.tensor([24.966, 128.553, 65.481]) / 255  # BT.601, for BGR
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """What decides the outcome of a training run; see configs/train/*.yaml for the meaning of each."""
-
-    seed: int
-    scale: int
-    channels: int
-    depth: int
-    expand: int
-    longest: int
-    batch: int
-    crop: int
-    steps: int
-    learning_rate: float
-    warmup: int
-    average: float
-    colour: float
-    finish: float
-    precision: str = "fp32"
-    fourier: float = 0.0
-    start: str | None = None
-
-    @classmethod
-    def read(cls, path: Path) -> Recipe:
-        try:
-            return cls(**yaml.safe_load(path.read_text()))
-        except (OSError, TypeError, yaml.YAMLError) as error:
-            raise SystemExit(f"{path} is not a recipe: {error}. Start from configs/train/fast-x2.yaml.") from None
-
-    def network(self) -> Upscaler:
-        """The network to begin with. Raises UserError if the file to start from does not suit."""
-        torch.manual_seed(self.seed)
-        network = Upscaler(scale=self.scale, channels=self.channels, depth=self.depth, expand=self.expand)
-        if self.start:
-            network.start_from(network_from_onnx(ROOT / self.start))
-        return network
-
-    def rate(self, step: int) -> float:
-        """Learning rate: linear warm-up, then a cosine down to nothing (SGDR, arXiv:1608.03983, one cycle)."""
-        if step < self.warmup:
-            return self.learning_rate * (step + 1) / self.warmup
-        done = (step - self.warmup) / max(1, self.steps - self.warmup)
-        return self.learning_rate * 0.5 * (1 + math.cos(math.pi * done))
 
 
 def loss_of(recipe: Recipe, step: int, out: Tensor, truth: Tensor) -> Tensor:
@@ -89,11 +43,24 @@ def loss_of(recipe: Recipe, step: int, out: Tensor, truth: Tensor) -> Tensor:
     return loss
 
 
+class Batches(Dataset[tuple[Tensor, Tensor]]):
+    """The batch of each step: low and high resolution, uint8 [N, H, W, 3] BGR."""
+
+    def __init__(self, recipe: Recipe, photos: Photos) -> None:
+        self.recipe, self.photos = recipe, photos
+
+    def __getitem__(self, step: int) -> tuple[Tensor, Tensor]:
+        recipe = self.recipe
+        low, high = self.photos.batch(recipe.seed, step, count=recipe.batch, size=recipe.crop)
+        return torch.from_numpy(low), torch.from_numpy(high)
+
+
 class Training:
     """One run: network, its moving average, optimiser, and the step it is at."""
 
-    def __init__(self, recipe: Recipe, photos: Photos, *, device: str, compiled: bool) -> None:
-        self.recipe, self.photos, self.device, self.step = recipe, photos, device, 0
+    def __init__(self, recipe: Recipe, photos: Photos, *, device: str, compiled: bool, workers: int = 0) -> None:
+        self.recipe, self.device, self.step, self.workers = recipe, device, 0, workers
+        self.data = Batches(recipe, photos)
         self.network = recipe.network().to(device)
         self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.average = copy.deepcopy(self.network)
@@ -102,13 +69,21 @@ class Training:
         # fp16 has few exponents: small gradients are made larger on the way back.
         self.scaler = torch.amp.GradScaler(device, enabled=recipe.precision == "fp16")
 
-    def advance(self) -> float:
-        """One step; returns its loss."""
-        recipe = self.recipe
-        low, high = (
-            torch.from_numpy(a).to(self.device).permute(0, 3, 1, 2).float() / 255
-            for a in self.photos.batch(recipe.seed, self.step, count=recipe.batch, size=recipe.crop)
+    def batches(self) -> DataLoader[tuple[Tensor, Tensor]]:
+        """What is left to learn from, made by `workers` processes ahead of time (0: when it is asked for)."""
+        return DataLoader(
+            self.data,
+            batch_size=None,
+            sampler=range(self.step, self.recipe.steps),
+            num_workers=self.workers,
+            prefetch_factor=4 if self.workers else None,
+            pin_memory=self.device.startswith("cuda"),
         )
+
+    def advance(self, low: Tensor, high: Tensor) -> Tensor:
+        """One step on a batch of Batches; returns its loss, on the device: reading it waits for the step."""
+        recipe = self.recipe
+        low, high = (a.to(self.device, non_blocking=True).permute(0, 3, 1, 2).float() / 255 for a in (low, high))
         self.optimiser.param_groups[0]["lr"] = recipe.rate(self.step)
         with torch.autocast(self.device, PRECISIONS[recipe.precision], enabled=recipe.precision != "fp32"):
             result = self.forward(low)
@@ -122,28 +97,30 @@ class Training:
             for mean, value in zip(self.average.parameters(), self.network.parameters(), strict=True):
                 mean.lerp_(value, 1 - keep)
         self.step += 1
-        return float(loss.detach())
+        return loss.detach()
 
     def save(self, path: Path) -> None:
         """Write a checkpoint that survives being interrupted while writing."""
         state = {
-            "recipe": asdict(self.recipe),
+            "recipe": self.recipe.values(),
             "step": self.step,
             "network": self.network.state_dict(),
             "average": self.average.state_dict(),
             "optimiser": self.optimiser.state_dict(),
+            "scaler": self.scaler.state_dict(),
         }
         torch.save(state, path.with_suffix(".tmp"))
         path.with_suffix(".tmp").replace(path)
 
     def resume(self, path: Path) -> None:
         state = torch.load(path, map_location=self.device, weights_only=True)
-        if state["recipe"] != asdict(self.recipe):
+        if state["recipe"] != self.recipe.values():
             raise SystemExit(f"{path} was made by another recipe. Give another --out, or delete it.")
         self.step = state["step"]
         self.network.load_state_dict(state["network"])
         self.average.load_state_dict(state["average"])
         self.optimiser.load_state_dict(state["optimiser"])
+        self.scaler.load_state_dict(state["scaler"])
 
 
 def validate(network: Upscaler, folder: Path) -> float:
@@ -158,29 +135,57 @@ def validate(network: Upscaler, folder: Path) -> float:
     return sum(figures) / len(figures)
 
 
+class Log:
+    """log.csv, a line every checkpoint: step, seconds, loss, then dB for each test set; and log.svg, its plot."""
+
+    def __init__(self, out: Path, tests: Sequence[Path]) -> None:
+        self.file, self.picture, self.tests = out / "log.csv", out / "log.svg", tests
+        if not self.file.exists():
+            self._append("step", "seconds", "loss", *(test.name for test in tests))
+        self._before, self._started = self._seconds(), time.monotonic()
+
+    def write(self, step: int, loss: float, figures: Sequence[float]) -> None:
+        seconds = round(self._before + time.monotonic() - self._started)
+        self._append(step, seconds, f"{loss:.6f}", *(f"{f:.3f}" for f in figures))
+        self._plot()
+
+    def _append(self, *values: object) -> None:
+        with self.file.open("a", newline="") as file:
+            csv.writer(file).writerow(values)
+
+    def _rows(self) -> list[dict[str, str]]:
+        with self.file.open(newline="") as file:
+            return list(csv.DictReader(file))
+
+    def _seconds(self) -> float:
+        """What earlier parts of this run have taken."""
+        rows = self._rows()
+        return float(rows[-1]["seconds"]) if rows else 0
+
+    def _plot(self) -> None:
+        rows = self._rows()
+        steps = [int(row["step"]) for row in rows]
+        names = ["loss", *(test.name for test in self.tests)]
+        figure = Figure(figsize=(8, 2.5 * len(names)), layout="constrained")
+        for axes, name in zip(figure.subplots(len(names), squeeze=False)[:, 0], names, strict=True):
+            axes.plot(steps, [float(row[name]) for row in rows], marker=".")
+            axes.set(xlabel="step", ylabel=name if name == "loss" else f"{name}, dB")
+            axes.grid(alpha=0.3)
+        figure.savefig(self.picture)
+
+
 def train(run: Training, out: Path, tests: list[Path], every: int) -> None:
     """Run to the last step of the recipe, logging and saving every `every` steps."""
-    recent, started = [], time.monotonic()
-    with (
-        (out / "log.csv").open("a", newline="") as file,
-        tqdm(total=run.recipe.steps, initial=run.step, unit="step", mininterval=5) as bar,
-    ):
-        log = csv.writer(file)
-        while run.step < run.recipe.steps:
-            recent.append(run.advance())
+    recent: list[Tensor] = []
+    log = Log(out, tests)
+    with tqdm(total=run.recipe.steps, initial=run.step, unit="step", mininterval=5) as bar:
+        for low, high in run.batches():
+            recent.append(run.advance(low, high))
             bar.update()
             if run.step % every == 0 or run.step == run.recipe.steps:
                 run.save(out / "checkpoint.pt")
                 figures = [validate(run.average, test) for test in tests]
-                log.writerow(
-                    [
-                        run.step,
-                        round(time.monotonic() - started),
-                        sum(recent) / len(recent),
-                        *(f"{f:.3f}" for f in figures),
-                    ]
-                )
-                file.flush()
+                log.write(run.step, float(torch.stack(recent).mean()), figures)
                 bar.set_postfix({t.name: f"{f:.2f}" for t, f in zip(tests, figures, strict=True)})
                 recent.clear()
 
@@ -194,12 +199,25 @@ def main() -> None:
     parser.add_argument("--every", type=int, default=1000, help="steps between checkpoints [1000]")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--compile", action="store_true", help="torch.compile; faster after a minute, same result")
+    parser.add_argument("--workers", type=int, help="processes that make batches [4 for a GPU, else none]")
     options = parser.parse_args()
     recipe = Recipe.read(options.recipe)
     out = options.out or Path("runs") / options.recipe.stem
     out.mkdir(parents=True, exist_ok=True)
-    photos = Photos(options.data, scale=recipe.scale, longest=recipe.longest, smallest=recipe.scale * recipe.crop)
-    run = Training(recipe, photos, device=options.device, compiled=options.compile)
+    photos = Photos(
+        options.data,
+        scale=recipe.scale,
+        longest=recipe.longest,
+        smallest=recipe.scale * recipe.crop,
+        degradation=recipe.webcam(),
+        versions=recipe.versions,
+        seed=recipe.seed,
+    )
+    workers = options.workers if options.workers is not None else 4 * options.device.startswith("cuda")
+    try:
+        run = Training(recipe, photos, device=options.device, compiled=options.compile, workers=workers)
+    except UserError as error:
+        raise SystemExit(str(error)) from None
     if (out / "checkpoint.pt").exists():
         run.resume(out / "checkpoint.pt")
     train(run, out, options.eval, options.every)

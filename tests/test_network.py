@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 if TYPE_CHECKING:
     from scripts.network import Upscaler
+
+ROOT = Path(__file__).parent.parent
+BUDGET = {"fast": (15_000, 18_500), "balanced": (42_000, 55_000), "quality": (153_000, 170_000)}
+"""Parameters, for x2 and x3, and for x4."""
 
 pytestmark = pytest.mark.torch
 
@@ -98,11 +103,45 @@ def test_the_contract_rounds_and_limits() -> None:
         assert result.flatten().tolist() == wanted
 
 
-def test_the_shipped_shape_keeps_to_its_budget() -> None:
-    from pathlib import Path
+@pytest.mark.parametrize(("channels", "depth"), [(4, 1), (4, 3), (7, 1), (8, 4)])
+def test_a_network_starts_as_a_smaller_one_and_can_grow_beyond_it(channels: int, depth: int) -> None:
+    import torch
 
+    from scripts.network import Upscaler
+
+    torch.manual_seed(0)
+    small = Upscaler(scale=2, channels=4, depth=1, expand=8).collapsed()
+    large = Upscaler(scale=2, channels=channels, depth=depth, expand=16)
+    large.start_from(small)
+    x = torch.rand(2, 3, 9, 12)
+    assert torch.allclose(large(x), small(x), atol=1e-5)
+    large(x).square().mean().backward()
+    learning = [p.grad is not None and bool(p.grad.abs().sum() > 0) for p in large.head.parameters()]
+    assert all(learning)
+
+
+def test_a_network_takes_the_features_of_another_scale() -> None:
+    import torch
+
+    from scripts.network import Upscaler
+
+    torch.manual_seed(0)
+    two = Upscaler(scale=2, channels=4, depth=1, expand=8).collapsed()
+    four = Upscaler(scale=4, channels=4, depth=2, expand=8)
+    four.start_from(two)
+    x = torch.rand(1, 3, 9, 12)
+    assert torch.allclose(four.body(x), two.body(x), atol=1e-5)
+    assert four(x).shape == (1, 3, 36, 48)
+    with pytest.raises(ValueError, match="smaller"):
+        Upscaler(scale=2, channels=3, depth=1, expand=8).start_from(two)
+
+
+@pytest.mark.parametrize("recipe", sorted((ROOT / "configs/train").glob("*.yaml")), ids=lambda path: path.stem)
+def test_every_recipe_keeps_to_the_budget_of_its_size(recipe: Path) -> None:
     from scripts.export import parameters
-    from scripts.train import Recipe
+    from scripts.recipe import Recipe
 
-    recipe = Recipe.read(Path(__file__).parent.parent / "configs/train/fast-x2.yaml")
-    assert parameters(recipe.network().collapsed()) <= 15_000
+    read = Recipe.read(recipe)
+    size = recipe.stem.split("-")[0]
+    assert recipe.stem.endswith(f"-x{read.scale}") and (read.degradation is not None) == ("webcam" in recipe.stem)
+    assert parameters(read.network().collapsed()) <= BUDGET[size][read.scale == 4]

@@ -27,7 +27,7 @@ SIZE = (32, 24)
 class Numbered:
     """Frames whose grey level is their number, at a rate or as fast as they are taken, of one or several sizes."""
 
-    name, live, paced, fps = "numbered", False, True, 0.0
+    name, live, paced, camera, fps = "numbered", False, True, False, 0.0
 
     def __init__(self, count: int, *, period: float = 0.0, sizes: Sequence[tuple[int, int]] = (SIZE,)) -> None:
         self._count, self._period, self._sizes = count, period, sizes
@@ -280,7 +280,7 @@ def test_what_is_shown_while_an_engine_is_built() -> None:
             shown.append(((picture.image.shape[1], picture.image.shape[0]), view.notice))
 
     window = Window()
-    loading = app.loading.Loading(view, [window], auto=True)
+    loading = app.loading.Loading(view, [window], auto=True, scale=3)
 
     def slow(size: tuple[int, int]) -> Slots[Any]:
         if shown:
@@ -295,7 +295,7 @@ def test_what_is_shown_while_an_engine_is_built() -> None:
     keep = Keep()
     Pipeline(Numbered(5), slow, [keep], Stats(), lossless=True, loading=loading).run()
     assert shown[0] == (
-        (64, 48),
+        (96, 72),
         "building the engine for fast-x2 at 32x24: Timing tactics 2/3, 0 s (last time 94 s)",
     )
     assert len(keep.seen) == 5  # what keeps pictures got only upscaled ones

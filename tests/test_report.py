@@ -21,7 +21,7 @@ from engines import bicubic
 
 
 class Camera:
-    name, live, paced, fps = "camera /dev/video0", True, True, 30.0
+    name, live, paced, camera, fps = "camera /dev/video0", True, True, True, 30.0
 
 
 @pytest.fixture

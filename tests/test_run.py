@@ -157,7 +157,8 @@ def test_the_configuration_that_is_printed_runs(tmp_path: Path) -> None:
 def test_the_list_tells_what_there_is() -> None:
     done = run("--list")
     assert done.returncode == 0, done.stderr
-    for part in ("Cameras", "fast", "x2", "openvino", "available, chosen by auto", "tensorrt", "not available"):
+    told = ("Cameras", "fast", "x2", "12,964", "fp16 fp32 int8", "37.13", "files", "openvino", "chosen by auto")
+    for part in (*told, "tensorrt", "not available"):
         assert part in done.stdout
 
 
@@ -218,6 +219,8 @@ MISTAKES: dict[str, tuple[list[str], int, list[str]]] = {
         ["triton is no address of a Triton server", "triton://127.0.0.1:8001/fast-x2"],
     ),
     "no such model": (["--model", "fats"], 1, ["Did you mean fast?"]),
+    "no such scale": (["--model", "fast", "--scale", "7"], 1, ["fast does not enlarge 7 times", "x2"]),
+    "two scales": (["--model", "fast-x4", "--scale", "2"], 2, ["enlarges 4 times and scale is 2"]),
     "no model file": (["--model", "{tmp}/none.onnx"], 1, ["no model file"]),
     "not onnx": (["--model", "{tmp}/text.onnx"], 1, ["not an ONNX model"]),
     "recording to avi": (["--record", "{tmp}/a.avi"], 1, [".mp4 or .mkv"]),

@@ -3,31 +3,35 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import asdict
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+import yaml
 
 if TYPE_CHECKING:
     from scripts.photos import Photos
-    from scripts.train import Recipe, Training
+    from scripts.recipe import Recipe
+    from scripts.train import Training
 
 pytestmark = pytest.mark.torch
 
 STEPS = 20
 
 
-def recipe(**changes: float) -> Recipe:
-    """A tiny one: all its parts are in play within 20 steps."""
-    from scripts.train import Recipe
+VALUES = {
+    "seed": 3, "scale": 2, "channels": 4, "depth": 1, "expand": 8, "longest": 96, "batch": 2, "crop": 16,
+    "steps": STEPS, "learning_rate": 0.01, "warmup": 4, "average": 0.9, "colour": 0.25, "finish": 0.6,
+}  # fmt: skip
+"""A tiny one: all its parts are in play within 20 steps."""
 
-    values = {
-        "seed": 3, "scale": 2, "channels": 4, "depth": 1, "expand": 8, "longest": 96, "batch": 2, "crop": 16,
-        "steps": STEPS, "learning_rate": 0.01, "warmup": 4, "average": 0.9, "colour": 0.25, "finish": 0.6,
-    }  # fmt: skip
-    return Recipe(**(values | changes))  # type: ignore[arg-type]
+
+def recipe(**changes: Any) -> Recipe:
+    from scripts.recipe import Recipe
+
+    return Recipe(**(VALUES | changes))
 
 
 def save(path: Path, seed: int, size: tuple[int, int] = (64, 48)) -> Path:
@@ -55,16 +59,21 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path / "photos"
 
 
-def photos_of(*folders: Path, longest: int = 96, smallest: int = 32) -> Photos:
+def photos_of(*folders: Path, longest: int = 96, smallest: int = 32, **webcam: Any) -> Photos:
     from scripts.photos import Photos
 
-    return Photos(folders, scale=2, longest=longest, smallest=smallest)
+    return Photos(folders, scale=2, longest=longest, smallest=smallest, **webcam)
 
 
-def training(folder: Path, **changes: float) -> Training:
+def training(folder: Path, **changes: Any) -> Training:
     from scripts.train import Training
 
     return Training(recipe(**changes), photos_of(folder), device="cpu", compiled=False)
+
+
+def advance(run: Training, steps: int = STEPS) -> list[float]:
+    """The losses of up to `steps` more steps."""
+    return [float(run.advance(low, high)) for (low, high), _ in zip(run.batches(), range(steps), strict=False)]
 
 
 def state(run: Training) -> list[float]:
@@ -75,25 +84,36 @@ def state(run: Training) -> list[float]:
 
 def test_two_runs_are_equal_and_learn_something(folder: Path) -> None:
     first, second = training(folder), training(folder)
-    losses = [first.advance() for _ in range(STEPS)]
-    assert losses == [second.advance() for _ in range(STEPS)]
+    losses = advance(first)
+    assert losses == advance(second)
     assert state(first) == state(second)
     finish = int(0.6 * STEPS)  # where the loss changes its kind
     assert np.mean(losses[finish - 4 : finish]) < np.mean(losses[:4])
-    assert [training(folder, seed=4).advance()] != losses[:1]
+    assert advance(training(folder, seed=4), 1) != losses[:1]
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_a_hundred_steps_of_a_shipped_recipe_twice(folder: Path, precision: str) -> None:
+    from scripts.recipe import ROOT, Recipe
+    from scripts.train import Training
+
+    shipped = Recipe.read(ROOT / "configs/train/fast-webcam-x2.yaml")
+    small = replace(shipped, precision=precision, batch=2, crop=16, versions=2, longest=96)
+    losses = []
+    for workers in (0, 1):
+        photos = photos_of(folder, degradation=small.webcam(), versions=small.versions, seed=small.seed)
+        losses.append(advance(Training(small, photos, device="cpu", compiled=False, workers=workers), 100))
+    assert losses[0] == losses[1] and len(losses[0]) == 100
 
 
 def test_a_resumed_run_ends_like_an_uninterrupted_one(folder: Path, tmp_path: Path) -> None:
     whole, early, late = training(folder), training(folder), training(folder)
-    for _ in range(STEPS):
-        whole.advance()
-    for _ in range(7):
-        early.advance()
+    advance(whole)
+    advance(early, 7)
     early.save(tmp_path / "checkpoint.pt")
     late.resume(tmp_path / "checkpoint.pt")
     assert late.step == 7
-    for _ in range(STEPS - 7):
-        late.advance()
+    advance(late)
     assert state(late) == state(whole)
 
 
@@ -107,27 +127,34 @@ def test_the_command_line_writes_a_checkpoint_and_a_log(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import torch
-    import yaml
 
     from scripts import train
 
     out, file = tmp_path / "out", tmp_path / "tiny.yaml"
-    file.write_text(yaml.safe_dump(asdict(recipe())))
+    file.write_text(yaml.safe_dump(recipe().values()))
     command = ["train.py", str(file), "--data", str(folder), "--out", str(out), "--every", "8"]
     monkeypatch.setattr(sys, "argv", command)
     train.main()
-    assert [line.split(",")[0] for line in (out / "log.csv").read_text().splitlines()] == ["8", "16", "20"]
+    assert [line.split(",")[0] for line in (out / "log.csv").read_text().splitlines()] == ["step", "8", "16", "20"]
+    assert "<svg" in (out / "log.svg").read_text()
     assert torch.load(out / "checkpoint.pt", weights_only=True)["step"] == STEPS
     train.main()  # nothing is left to do, and nothing is done twice
-    assert len((out / "log.csv").read_text().splitlines()) == 3
+    assert len((out / "log.csv").read_text().splitlines()) == 4
 
 
 @pytest.mark.parametrize(
     ("text", "told"),
-    [("sede: 1", "sede"), ("seed: 1", "missing"), ("- 1\n- 2", "is not a recipe"), ("{", "is not a recipe")],
+    [
+        ("sede: 1", "sede"),
+        ("seed: 1", "missing"),
+        ("- 1\n- 2", "is not a recipe"),
+        ("{", "is not a recipe"),
+        (yaml.safe_dump(VALUES | {"precision": "fp8"}), "fp8"),
+        (yaml.safe_dump(VALUES | {"degradation": {"smear": 1}}), "smear"),
+    ],
 )
 def test_a_wrong_recipe_is_one_message(tmp_path: Path, text: str, told: str) -> None:
-    from scripts.train import Recipe
+    from scripts.recipe import Recipe
 
     file = tmp_path / "wrong.yaml"
     file.write_text(text)
@@ -165,14 +192,15 @@ def test_photographs_are_found_once_and_only_if_large_enough(folder: Path) -> No
         same.resize((96, 72), Image.Resampling.BICUBIC).save(folder / "deep" / "larger copy.png")
         same.resize((20, 15)).save(folder / "icon.png")
     (folder / "notes.txt").write_text("no picture")
-    assert len(photos_of(folder, folder / "deep").pairs) == 4
+    assert len(photos_of(folder, folder / "deep").highs) == 4
 
 
 def test_pairs_are_what_they_should_be(tmp_path: Path) -> None:
     from PIL import Image
 
     save(tmp_path / "one.png", 1, (131, 77))
-    ((low, high),) = photos_of(tmp_path, longest=96).pairs
+    photos = photos_of(tmp_path, longest=96)
+    ((low,),), (high,) = photos.lows, photos.highs
     assert high.shape == (56, 96, 3) and low.shape == (28, 48, 3)
     # The definition of the published test sets, and blue comes first.
     with Image.open(tmp_path / "one.png") as photo:

@@ -34,6 +34,8 @@ class Source(Protocol):
     """True: pictures come whether anyone looks or not, and old ones are worthless. False: none may be lost."""
     paced: bool
     """True: iteration itself takes as long as the pictures last (a camera, a stream). False: as fast as decoded."""
+    camera: bool
+    """Whether a camera takes these pictures now: there are noise and an encoder's blocks in them. A film has less."""
     fps: float
     """The nominal rate, 0 if unknown."""
 

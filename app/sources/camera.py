@@ -33,6 +33,7 @@ class Camera:
     """An open camera that has shown one picture. Live; iteration takes as long as the camera does."""
 
     live = True
+    camera = True
     paced = True
 
     def __init__(

@@ -32,6 +32,7 @@ class Demo:
     """Live and paced like a camera: a frame that comes too late is skipped. Frame n shows the same in every run."""
 
     live = True
+    camera = False  # it has little noise and weak blocks, and shows how true to a picture a model is
     paced = True
 
     def __init__(self, *, size: tuple[int, int] | None = None, fps: float | None = None, seed: int = 0) -> None:

@@ -69,6 +69,7 @@ class Lasting:
 
     live = True
     paced = True
+    camera = True
 
     def __init__(
         self,

@@ -32,6 +32,7 @@ class Pictures:
     """Still pictures at `fps` pictures a second of their own time; they may differ in size. Never live, never paced."""
 
     live = False
+    camera = False
     paced = False
 
     def __init__(self, paths: Sequence[Path], *, name: str, fps: float | None = None, loop: bool = False) -> None:

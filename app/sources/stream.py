@@ -53,7 +53,7 @@ class Stream:
         )
         self._container, self._video = self._open()
         self._life = Lifetime(lambda: self._container.close())
-        self.live = self.paced = not isinstance(uri, Path) and self._container.duration is None
+        self.live = self.paced = self.camera = not isinstance(uri, Path) and self._container.duration is None
         # MJPEG over http has no times of its own, and FFmpeg makes up 25 a second: there the time of arrival counts.
         made_up = self._container.format.flags & NO_TIMESTAMPS
         self._timed = not (self.live and made_up)

@@ -1,0 +1,162 @@
+#!/usr/bin/env python3
+"""Search width, depth and learning rate for the best picture within a time a frame:
+
+  python scripts/tune.py configs/train/fast-x2.yaml --budget 20 --data FOLDER ... --eval Set5
+
+Each trial is exported and timed on the engine first; one over the budget is not trained. The others are trained for
+--steps, worse ones stopped early (Optuna's TPE sampler and median pruner). The study is kept in --out: run the command
+again for more trials. The best is written as a recipe.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import optuna
+import yaml
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+import engines
+from engines.base import UserError
+from scripts.export import build
+from scripts.model_file import save
+from scripts.photos import Photos
+from scripts.recipe import Recipe
+from scripts.timing import EngineLoop, noise
+from scripts.train import Training, validate
+
+WIDTHS = (8, 12, 16, 24, 32, 48)
+DEPTHS = (1, 10)
+RATES = (2e-4, 4e-3)
+REPORTS = 10
+"""Times that a trial is measured while it is trained; each may end it."""
+
+
+class TuneError(UserError):
+    """Nothing can be searched with what was given."""
+
+
+@dataclass(frozen=True)
+class Search:
+    """What stays the same over all trials."""
+
+    recipe: Recipe
+    photos: Photos
+    tests: list[Path]
+    budget: float
+    engine: str
+    size: tuple[int, int]
+    device: str
+
+    def recipe_of(self, trial: optuna.Trial) -> Recipe:
+        """The recipe that a trial proposes."""
+        return replace(
+            self.recipe,
+            channels=trial.suggest_categorical("channels", WIDTHS),
+            depth=trial.suggest_int("depth", *DEPTHS),
+            learning_rate=trial.suggest_float("learning_rate", *RATES, log=True),
+            start=None,  # a network to begin with has one width
+        )
+
+    def milliseconds(self, recipe: Recipe) -> float:
+        """Time a frame of `recipe`'s network on the engine, in the precision that it computes an fp32 file in."""
+        with tempfile.TemporaryDirectory() as folder:
+            file = Path(folder) / f"trial-x{recipe.scale}.onnx"
+            save(build(recipe.network().collapsed().eval(), {}), file)
+            with engines.load(self.engine, str(file), self.size) as engine:
+                return EngineLoop(engine, noise(self.size)).seconds(1)
+
+    def __call__(self, trial: optuna.Trial) -> float:
+        """Mean dB over the test sets. Raises TrialPruned for a trial that is too slow or clearly worse."""
+        recipe = self.recipe_of(trial)
+        taken = self.milliseconds(recipe)
+        trial.set_user_attr("milliseconds", round(taken, 2))
+        if taken > self.budget:
+            raise optuna.TrialPruned(f"{taken:.1f} ms a frame")
+        run = Training(recipe, self.photos, device=self.device, compiled=False)
+        figure = 0.0
+        for low, high in run.batches():
+            run.advance(low, high)
+            if run.step % max(1, recipe.steps // REPORTS) == 0 or run.step == recipe.steps:
+                figure = sum(validate(run.average, test) for test in self.tests) / len(self.tests)
+                trial.report(figure, run.step)
+                if run.step < recipe.steps and trial.should_prune():
+                    raise optuna.TrialPruned(f"{figure:.2f} dB after {run.step} steps")
+        return figure
+
+
+def tell(study: optuna.Study, trial: optuna.trial.FrozenTrial) -> None:
+    """A line for each trial, as it ends."""
+    values = ", ".join(f"{k} {v:.2g}" if isinstance(v, float) else f"{k} {v}" for k, v in trial.params.items())
+    result = f"{trial.value:.3f} dB" if trial.state.name == "COMPLETE" else "given up"
+    if trial.state.name == "PRUNED" and not trial.intermediate_values:
+        result = "too slow"
+    print(f"{trial.number:4d}  {trial.user_attrs['milliseconds']:6.1f} ms  {result:>10}  {values}", flush=True)
+
+
+def best(study: optuna.Study, recipe: Recipe) -> str:
+    """The recipe of the best trial, for the whole length of training. Raises TuneError if none was trained."""
+    done = study.get_trials(states=[optuna.trial.TrialState.COMPLETE])
+    if not done:
+        raise TuneError(
+            "No trial was trained to its end",
+            f"all {len(study.trials)} were over the budget or stopped",
+            "Give a larger --budget, or more --trials.",
+        )
+    won = study.best_trial
+    told = f"# scripts/tune.py, trial {won.number} of {len(study.trials)}: {won.value:.3f} dB, "
+    told += f"{won.user_attrs['milliseconds']} ms a frame\n"
+    return told + yaml.safe_dump(replace(recipe, start=None, **won.params).values(), sort_keys=False)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("recipe", type=Path, help="what is not searched for: scale, data, loss, seed")
+    parser.add_argument("--budget", type=float, required=True, metavar="MS", help="milliseconds that a frame may take")
+    parser.add_argument("--data", type=Path, nargs="+", required=True, help="folders of photographs, searched through")
+    parser.add_argument("--eval", type=Path, nargs="+", required=True, help="test sets to be best on")
+    parser.add_argument("--trials", type=int, default=30, help="trials to add [30]")
+    parser.add_argument("--steps", type=int, default=2000, help="training steps of a trial [2000]")
+    parser.add_argument("--engine", default="openvino", help="engine to be fast on [openvino]")
+    parser.add_argument("--size", default="640x360", help="input size it is timed at [640x360]")
+    parser.add_argument("--out", type=Path, default=Path("runs/tune"), help="where study and recipe go [runs/tune]")
+    parser.add_argument("--device", default="cpu", help="where trials are trained [cpu]")
+    options = parser.parse_args(arguments)
+    try:
+        width, height = (int(n) for n in options.size.split("x"))
+    except ValueError:
+        parser.error(f"--size {options.size}: give WIDTHxHEIGHT, such as 640x360")
+    whole = Recipe.read(options.recipe)
+    recipe = replace(whole, steps=options.steps, warmup=min(whole.warmup, options.steps // 10))
+    options.out.mkdir(parents=True, exist_ok=True)
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    study = optuna.create_study(
+        study_name=f"{options.recipe.stem} in {options.budget:g} ms on {options.engine}, {options.steps} steps",
+        storage=f"sqlite:///{options.out.resolve() / 'study.db'}",
+        load_if_exists=True,
+        direction="maximize",
+        sampler=optuna.samplers.TPESampler(seed=whole.seed),
+        pruner=optuna.pruners.MedianPruner(n_startup_trials=4, n_warmup_steps=options.steps // 4),
+    )
+    try:
+        photos = Photos(
+            options.data, scale=recipe.scale, longest=recipe.longest, smallest=recipe.scale * recipe.crop,
+            degradation=recipe.webcam(), versions=recipe.versions, seed=recipe.seed,
+        )  # fmt: skip
+        search = Search(recipe, photos, options.eval, options.budget, options.engine, (width, height), options.device)
+        study.optimize(search, n_trials=options.trials, callbacks=[tell])
+        found = options.out / f"{options.recipe.stem}.yaml"
+        found.write_text(best(study, whole))
+    except (UserError, FileNotFoundError) as error:
+        print(error, file=sys.stderr)
+        return 2
+    print(f"The best of {len(study.trials)} is in {found}:\n{found.read_text()}", end="")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
