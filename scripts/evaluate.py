@@ -76,11 +76,15 @@ class Result:
 class Pictures:
     """A test set at one scale: pairs of pictures, read once, and what bicubic makes of them."""
 
-    def __init__(self, folder: Path, scale: int) -> None:
-        """Raises OSError for a picture that is missing."""
-        self.name, self.scale = folder.name, scale
-        self.pairs: list[tuple[Image, Image]] = [(low, high) for _name, low, high in pairs(folder, scale)]
+    def __init__(self, name: str, scale: int, pairs: Sequence[tuple[str, Image, Image]]) -> None:
+        """`pairs`: name, low and high resolution."""
+        self.name, self.scale, self.pairs = name, scale, pairs
         self._bicubic: Score | None = None
+
+    @classmethod
+    def read(cls, folder: Path, scale: int) -> Pictures:
+        """Raises OSError for a picture that is missing."""
+        return cls(folder.name, scale, list(pairs(folder, scale)))
 
     @property
     def bicubic(self) -> Score:
@@ -90,12 +94,13 @@ class Pictures:
 
     def score(self, run: Run) -> Score:
         """`run` on all pictures. The truth is cut to the size of the result."""
-        found = []
-        for low, high in self.pairs:
+        noise, likeness = [], []
+        for _, low, high in self.pairs:
             image = run(low)
-            found.append((image, high[: image.shape[0], : image.shape[1]]))
-        border = self.scale
-        return Score(fmean(psnr(*each, border=border) for each in found), fmean(ssim(*each, border=border) for each in found))
+            truth = high[: image.shape[0], : image.shape[1]]
+            noise.append(psnr(image, truth, border=self.scale))
+            likeness.append(ssim(image, truth, border=self.scale))
+        return Score(fmean(noise), fmean(likeness))
 
 
 def sets(folder: Path) -> list[Path]:
@@ -122,7 +127,7 @@ def evaluate(folder: Path, engine: str, models: Sequence[str] = ()) -> Iterator[
     Raises EvaluateError, EngineError.
     """
     found, chosen, some = sets(folder), upscalers.files(models), False
-    pictures = lru_cache(None)(Pictures)
+    pictures = lru_cache(None)(Pictures.read)
     exact: dict[tuple[str, str], float] = {}
     for way in (way for file in chosen for way in upscalers.ways(engine, file)):
         for one in (pictures(each, way.scale) for each in found):
@@ -140,9 +145,7 @@ def measure(one: Pictures, engine: str, way: Upscaler, exact: dict[tuple[str, st
     loss = exact[place] - score.psnr if place in exact else None
     if way.precision == "fp32":
         exact.setdefault(place, score.psnr)
-    return Result(
-        one.name, way.model, engine, way.scale, way.precision, len(one.pairs), score, one.bicubic, loss
-    )
+    return Result(one.name, way.model, engine, way.scale, way.precision, len(one.pairs), score, one.bicubic, loss)
 
 
 def main(arguments: list[str] | None = None) -> int:

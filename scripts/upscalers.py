@@ -29,6 +29,7 @@ class Upscaler:
     precision: str
     """fp32, bf16, fp16 or int8: what the arithmetic is done in."""
     run: Run
+    file: Path
 
 
 def one(engine: Slots[Any], image: Image) -> Image:
@@ -57,7 +58,7 @@ def bicubic(scale: int) -> Run:
 
 
 @contextmanager
-def in_f32(model: Path, size: tuple[int, int]) -> Iterator[Slots[Any]]:
+def in_f32(model: Path, size: tuple[int, int], threads: int | None = None) -> Iterator[Slots[Any]]:
     """OpenVINO for inputs of `size` (width, height), computing in f32 also where the processor would rather use bf16."""
     import openvino as ov
 
@@ -65,9 +66,12 @@ def in_f32(model: Path, size: tuple[int, int]) -> Iterator[Slots[Any]]:
 
     network = openvino.read(model)
     scale = openvino.fit(network, model, size)
-    compiled = ov.Core().compile_model(network, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    options: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32"}
+    if threads:
+        options["INFERENCE_NUM_THREADS"] = threads
+    compiled = ov.Core().compile_model(network, "CPU", options)
     spec = Spec("openvino", "CPU", model.stem, "fp32", scale, size, (size[0] * scale, size[1] * scale))
-    with Slots(spec, [openvino.OpenVinoSlot(compiled)]) as engine:
+    with Slots(spec, [openvino.OpenVinoSlot(compiled) for _ in range(2)]) as engine:
         yield engine
 
 
@@ -118,14 +122,14 @@ def ways(engine: str, file: Path) -> list[Upscaler]:
     spec = about(engine, str(file))
     known = {model.path.resolve(): model for model in catalog.shipped()}.get(file.resolve())
     name = f"{known.name}-x{known.scale}" if known else file.stem
-    plain = Upscaler(name, spec.scale, spec.precision, through(engine, str(file), spec.scale))
+    plain = Upscaler(name, spec.scale, spec.precision, through(engine, str(file), spec.scale), file)
     if engine != "openvino" or not known:
         return [plain]
     if known.precision == "fp16":
-        return [Upscaler(name, spec.scale, "fp16", float16(file))]
+        return [Upscaler(name, spec.scale, "fp16", float16(file), file)]
     if known.precision == "fp32":
         rounded = [plain] if spec.precision != "fp32" else []
-        return [Upscaler(name, spec.scale, "fp32", exact(file)), *rounded]
+        return [Upscaler(name, spec.scale, "fp32", exact(file), file), *rounded]
     return [plain]
 
 
@@ -141,3 +145,11 @@ def files(names: Sequence[str]) -> list[Path]:
         fitting = [model.path for model in models if name in model.names]
         chosen += fitting or [catalog.find(name)]  # which is a path, or an error that names the nearest
     return list(dict.fromkeys(chosen))
+
+
+def parameters(file: Path) -> int | None:
+    """The number of weights and biases that the metadata of an .onnx file tells; None if it tells none."""
+    import onnx
+
+    told = {entry.key: entry.value for entry in onnx.load(file).metadata_props}.get("parameters", "")
+    return int(told) if told.isdigit() else None

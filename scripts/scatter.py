@@ -1,0 +1,93 @@
+"""The plot of docs/quality.md: PSNR over the time of one frame."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from engines.base import UserError
+
+
+class ScatterError(UserError):
+    """The plot cannot be made."""
+
+
+@dataclass(frozen=True)
+class Kind:
+    """How points look: matplotlib's marker, colours on white and on black, filled or not."""
+
+    label: str
+    marker: str
+    light: str
+    dark: str
+    filled: bool = True
+
+
+INT8 = Kind("ours, int8", "o", "#0a7d33", "#4cd07d")
+BF16 = Kind("ours, fp32 file as the processor computes it", "s", "#1d5fbf", "#7db1ff")
+F32 = Kind("ours, fp32", "^", "#7a4fb5", "#c3a1f0")
+PEER = Kind("peer, measured in OpenCV's dnn_superres", "D", "#b3261e", "#ff8a80")
+PAPER = Kind("PSNR as published, at the time measured for the same network", "D", "#b3261e", "#ff8a80", filled=False)
+PLAIN = Kind("bicubic", "X", "#555555", "#bbbbbb")
+
+
+@dataclass(frozen=True)
+class Point:
+    name: str
+    ms: float
+    psnr: float
+    kind: Kind
+
+
+def write(points: Sequence[Point], levels: dict[str, float], path: Path, *, dark: bool, title: str) -> None:
+    """A PNG of `points`; `levels`: PSNR of what has no time, as lines across. Raises ScatterError."""
+    try:
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+    except ModuleNotFoundError as error:
+        raise ScatterError("The plot needs matplotlib", str(error), "pip install -e '.[quality]'") from None
+    ink, paper, grid = ("#e6e6e6", "#0d1117", "#30363d") if dark else ("#1f2328", "#ffffff", "#d8dee4")
+    figure = Figure(figsize=(8.6, 5.4), dpi=110, facecolor=paper, layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot(facecolor=paper)
+    for name, psnr in levels.items():
+        axes.axhline(psnr, color=ink, linewidth=0.8, linestyle=":")
+        # Right of everything, so that no point is covered.
+        axes.annotate(f"{name}, published", (1, psnr), xycoords=("axes fraction", "data"), color=ink, fontsize=8,
+                      ha="right", va="bottom", xytext=(-4, 1), textcoords="offset points")  # fmt: skip
+    for kind in dict.fromkeys(point.kind for point in points):
+        colour = kind.dark if dark else kind.light
+        mine = [point for point in points if point.kind == kind]
+        axes.scatter([p.ms for p in mine], [p.psnr for p in mine], s=64, marker=kind.marker, label=kind.label,
+                     facecolors=colour if kind.filled else "none", edgecolors=colour, zorder=3)  # fmt: skip
+        for point in mine:
+            axes.annotate(point.name, (point.ms, point.psnr), color=colour, fontsize=9, xytext=(7, -11),
+                          textcoords="offset points")  # fmt: skip
+    axes.set_xscale("log")
+    ticks = [t for t in (0.5, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000) if points]
+    low, high = min(p.ms for p in points) / 1.6, max(p.ms for p in points) * 2.2
+    axes.set_xlim(low, high)
+    axes.set_xticks([t for t in ticks if low <= t <= high], [f"{t:g}" for t in ticks if low <= t <= high], minor=False)
+    axes.minorticks_off()
+    axes.margins(y=0.08)
+    axes.set_xlabel("milliseconds a frame (logarithmic; further left is faster)")
+    axes.set_ylabel("PSNR on Set5, dB (higher is better)")
+    axes.set_title(title, fontsize=10)
+    axes.grid(color=grid, linewidth=0.6)
+    paint(axes, ink, grid)
+    axes.legend(loc="lower left", fontsize=8, facecolor=paper, edgecolor=grid, labelcolor=ink)
+    try:
+        figure.savefig(path, facecolor=paper)
+    except OSError as error:
+        raise ScatterError(f"{path} cannot be written", error.strerror or str(error), "Give another --out.") from None
+
+
+def paint(axes: Any, ink: str, grid: str) -> None:
+    """Everything that is not a point, in the colour of text."""
+    axes.tick_params(colors=ink, which="both")
+    for text in (axes.xaxis.label, axes.yaxis.label, axes.title):
+        text.set_color(ink)
+    for spine in axes.spines.values():
+        spine.set_color(grid)
