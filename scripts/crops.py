@@ -66,10 +66,8 @@ def sheet(rows: Sequence[Sequence[tuple[str, Image]]], zoom: int) -> Image:
     """Rows of labelled crops of one size, one below the other."""
     lines = []
     for row in rows:
-        cells = [
-            cv2.copyMakeBorder(labelled(crop, text, zoom), 0, GAP, 0, GAP, cv2.BORDER_CONSTANT) for text, crop in row
-        ]
-        lines.append(np.hstack(cells))
+        cells = [labelled(crop, text, zoom) for text, crop in row]
+        lines.append(np.hstack([cv2.copyMakeBorder(each, 0, GAP, 0, GAP, cv2.BORDER_CONSTANT) for each in cells]))
     width = max(line.shape[1] for line in lines)
     whole = [cv2.copyMakeBorder(line, 0, 0, 0, width - line.shape[1], cv2.BORDER_CONSTANT) for line in lines]
     return np.asarray(np.vstack(whole)[:-GAP, :-GAP], np.uint8)

@@ -17,6 +17,7 @@ from typing import Any
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 
 def main(file: str, name: str, scale: str, threads: str) -> None:
@@ -26,7 +27,7 @@ def main(file: str, name: str, scale: str, threads: str) -> None:
     network: Any = cv2.dnn_superres.DnnSuperResImpl_create()  # type: ignore[attr-defined, unused-ignore] # contrib's
     network.readModel(file)
     network.setModel(name, int(scale))
-    picture = np.zeros((16, 16, 3), np.uint8)
+    picture: NDArray[np.uint8] = np.zeros((16, 16, 3), np.uint8)
     for line in sys.stdin.buffer:
         match line.split():
             case [b"upscale", height, width]:

@@ -25,7 +25,8 @@ from scripts import upscalers
 from scripts.testsets import pairs, psnr, ssim
 from scripts.upscalers import Run, Upscaler
 
-TITLE = f"{'set':<8} {'model':<18} {'precision':<9} {'pictures':>8} {'PSNR':>7} {'SSIM':>7} {'bicubic':>8} {'gain':>6}  loss"
+WORDS, NUMBERS = ("set", "model", "precision"), ("pictures", "PSNR", "SSIM", "bicubic", "gain")
+TITLE = "{:<8} {:<18} {:<9}".format(*WORDS) + " {:>8} {:>7} {:>7} {:>8} {:>6}  loss".format(*NUMBERS)
 
 
 class EvaluateError(UserError):

@@ -67,8 +67,6 @@ class Findings:
     flicker: list[Flicker] = field(default_factory=list)
     clips: dict[str, str] = field(default_factory=dict)
     """Of each clip, what was looked at."""
-    pictures: dict[str, str] = field(default_factory=dict)
-    """File of each picture and what it shows."""
 
     def find(self, name: str, precision: str = "", scale: int = 2) -> Entry | None:
         """The entry of a model (fast-x2) or of something else at `scale`."""

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
-
-import numpy as np
 
 from engines.base import Image
 from scripts import crops, upscalers
@@ -58,18 +55,16 @@ def against_truth(pictures: Pictures, columns: Columns) -> Image:
     return crops.sheet(rows, ZOOM[scale])
 
 
-def of_clips(clips: Sequence[Clip], columns: Columns, side: int = 144, count: int = 2) -> Image:
-    """`count` rows a clip: a frame from the middle of its first window, where first and last column differ most."""
+def of_clips(clips: Sequence[Clip], columns: Columns, side: int = 144) -> Image:
+    """Two rows a clip, from the middle of its first window: where most has moved since the window began (people), and
+    where the first and the last column differ most."""
     rows = []
     for clip in clips:
-        frame = clip.windows[0].frames[len(clip.windows[0].frames) // 2]
+        frames = clip.windows[0].frames
+        frame = frames[len(frames) // 2]
         large = [run(frame) for _, run in columns]
-        for place in sorted(crops.differing(large[0], large[-1], side, count), key=lambda p: (p.y, p.x)):
+        moved = crops.differing(columns[0][1](frames[0]), large[0], side)
+        for place in moved + crops.differing(large[0], large[-1], side):
             labels = (f"{clip.name}: {label}" for label, _ in columns)
             rows.append([(label, place.cut(image, side)) for label, image in zip(labels, large, strict=True)])
     return crops.sheet(rows, 2)
-
-
-def size(paths: Sequence[Path]) -> int:
-    """Bytes of all pictures together."""
-    return int(np.sum([path.stat().st_size for path in paths]))

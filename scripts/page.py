@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from scripts import scatter
 from scripts.findings import Entry, Findings
 from scripts.flicker import FRAMES, LOW_PASS, MARGIN, RANGE
+from scripts.goals import goals, losses
 from scripts.published import Published
 from scripts.scatter import Point
 from scripts.webcam import MARK, SEED
 
-CREDITS = """Set5 and Set14 as laid out by github.com/jbhuang0604/SelfExSR: small excerpts, for comparing methods in research.
-Films: Intel's sample videos (github.com/intel-iot-devkit/sample-videos), CC BY 4.0
-(creativecommons.org/licenses/by/4.0); frames of them were cropped and enlarged. FSRCNN: github.com/Saafke/FSRCNN_Tensorflow
-(Apache-2.0); ESPCN: github.com/fannymonori/TF-ESPCN (MIT)."""
-
-Goal = tuple[str, str, str, bool]
-"""What, how much is wanted, how much was measured, whether that is met."""
+CREDITS = """- Set5 and Set14 as laid out by github.com/jbhuang0604/SelfExSR: small excerpts, for comparing methods in
+  research.
+- Films: Intel's sample videos (github.com/intel-iot-devkit/sample-videos), licensed under CC BY 4.0
+  (creativecommons.org/licenses/by/4.0); frames of them were enlarged, cropped and labelled.
+- Peers: FSRCNN by github.com/Saafke/FSRCNN_Tensorflow (Apache-2.0), ESPCN by github.com/fannymonori/TF-ESPCN (MIT)."""
 
 
 def table(titles: Sequence[str], rows: Sequence[Sequence[str]], left: int = 1) -> str:
@@ -53,39 +52,16 @@ def published(found: Findings, papers: Sequence[Published], sets: tuple[str, str
             rival = found.find(f"{one.rival}-x{scale}", "fp32")
             ours = [rival.scores[name].psnr for name in sets if name in rival.scores] if rival else []
             cells = [f"{a:.2f} ({a - b:+.2f})" for a, b in zip(ours, figures, strict=False)] or ["", ""]
-            paper = [f"*{one.name}*", f"*{one.paper}*", f"x{scale}", f"*{figures[0]:.2f}*", f"*{figures[1]:.2f}*"]
+            paper = [
+                f"*{one.name}{one.parameters and ', ' + one.parameters}*",
+                f"*{one.paper}*",
+                f"x{scale}",
+                f"*{figures[0]:.2f}*",
+                f"*{figures[1]:.2f}*",
+            ]
             rows.append([*paper, f"{one.rival}-x{scale}" if rival else "not shipped", *cells])
     titles = ["network", "paper", "scale", *(f"*{name}, published*" for name in sets), "ours, fp32"]
     return table([*titles, *(f"{name}, measured" for name in sets)], rows, 3)
-
-
-def losses(found: Findings, name: str) -> list[tuple[Entry, float]]:
-    """What each precision but fp32 loses on a set, in dB."""
-    exact = {e.name: e.scores[name].psnr for e in found.entries if e.precision == "fp32" and name in e.scores}
-    others = (e for e in found.entries if e.ours and e.precision != "fp32" and name in e.scores and e.name in exact)
-    return [(e, exact[e.name] - e.scores[name].psnr) for e in others]
-
-
-def goals(found: Findings, first: str) -> Iterator[Goal]:
-    """What the project has set itself, as far as it was measured."""
-    fast = found.find("fast-x2", "int8")
-    for name in ("FSRCNN", "ESPCN"):
-        peer = found.find(name)
-        if fast and peer and (times := found.faster(peer.rounds, "fast-x2", "int8")):
-            yield f"fast-x2 int8 against {name}_x2: faster", "at least 10x", f"{times:.1f}x", times >= 10
-            gain = fast.scores[first].psnr - peer.scores[first].psnr
-            yield f"fast-x2 int8 against {name}_x2: {first}", "at least 2 dB better", f"{gain:+.2f} dB", gain >= 2
-    for name, least in (("fast-x2", 8.0), ("balanced-x2", 7.5)):
-        if times := found.faster(found.eager.get(name, []), name, "int8"):
-            what = f"{name} int8 against the same network in eager PyTorch, fp32"
-            yield what, f"at least {least:g}x", f"{times:.1f}x", times >= least
-    for entry in (e for e in found.entries if e.precision == "bf16" and e.rounds):
-        if times := found.faster(entry.rounds, entry.name, "int8"):
-            yield f"{entry.name}: int8 against bf16", "at least 1.5x", f"{times:.2f}x", times >= 1.5
-    for entry, loss in losses(found, first):
-        limit = {"fp16": 0.02, "int8": 0.10}.get(entry.precision)
-        if limit and round(loss, 3) > limit:
-            yield f"{entry.name} {entry.precision}: loss on {first}", f"at most {limit:.2f} dB", f"{loss:.3f} dB", False
 
 
 def eager(found: Findings) -> str:
@@ -158,13 +134,13 @@ def written(found: Findings, first: str, papers: Sequence[Published], about: Map
     second = next((name for name in names if name != first), first)
     size = "{}x{}".format(*found.size)
     versions = ", ".join(f"{name} {version}" for name, version in about["versions"].items())
-    aims = [[what, wanted, got, "yes" if met else "**no**"] for what, wanted, got, met in goals(found, first)]
+    lines = [[what, wanted, got, "yes" if met else "**no**"] for what, wanted, got, met in goals(found, first, second)]
     scales = sorted({entry.scale for entry in found.entries if entry.ours})
     return TEXT.format(
         machine=f"{about['processor']}, {about['cores']} cores; Python {about['python']}, {versions}",
         size=size,
         threads=found.threads,
-        goals=table(["", "goal", "measured", "met"], aims, 2),
+        goals=table(["", "goal", "measured", "met"], lines, 2),
         eager=eager(found) or "not measured",
         tables="\n\n".join(f"### x{scale}\n\n{measured(found, scale, names)}" for scale in scales),
         published=published(found, papers, (first, second)),
@@ -193,14 +169,14 @@ Written by `python scripts/quality.py`; everything that is not in *italics* was 
 have published is in *italics* and was not measured here.
 
 - {machine}.
-- Times: {size} in, {threads} threads for each, one frame after the other; all take turns, and the median of the
-  rounds is given. Ours in OpenVINO with two frames in flight, as the app runs them, bytes in and bytes out. The peers are
-  the files that people load into OpenCV's dnn_superres (opencv-contrib-python-headless), each in a process of its own.
+- Times: {size} in, {threads} threads for each; all take turns, and the median of the rounds is given. Ours in OpenVINO
+  with two frames in flight, as the app runs them, bytes in and bytes out. The peers are the files that people load into
+  OpenCV's dnn_superres (opencv-contrib-python-headless), each in a process of its own, one frame after the other.
 - PSNR in dB and SSIM of BT.601 luma (16..235), 8-bit results, as many pixels of border cut as the scale, averaged over
   the pictures. SSIM: 11x11 Gaussian window, sigma 1.5 (scikit-image).
-- Computed in: *fp32* is OpenVINO told to compute in f32; *bf16* the same file as this processor computes it by itself;
-  *int8* the quantised file, which the app takes here; *fp16* every value rounded to float16 (ONNX's reference
-  evaluator), as TensorRT computes that file: it has no time here.
+- Computed in: `fp32` is OpenVINO told to compute in f32; `bf16` the same file as this processor computes it by itself;
+  `int8` the quantised file, which the app takes where the processor is quick at it; `fp16` every value rounded to
+  float16 (ONNX's reference evaluator), as TensorRT computes that file: it has no time here.
 
 <picture>
   <source media="(prefers-color-scheme: dark)" srcset="quality-plot-dark.png">
@@ -217,8 +193,7 @@ The same networks in eager PyTorch, fp32, in the faster memory layout: {eager}.
 
 {tables}
 
-Between the shipped networks and the peers' files lies more than their size: the peers' were trained by others than the
-papers' authors, on luma of full range, and reach less than their papers say.
+The peers' files were not trained by the papers' authors, and reach less here than the papers say.
 
 ## Beside what was published
 
@@ -246,7 +221,8 @@ noise at several gains, resize kernels, sharpening, MJPEG or H.264), the same pi
 
 ![{degraded}, degraded](quality-degraded.jpg)
 
-Frames of real films, as they come out of the camera's encoder; windows in which first and last column differ most:
+Frames of real films, as they come out of the camera's encoder; of each film the window in which
+most has moved since a moment before, and that in which first and last column differ most:
 
 ![Frames of films](quality-webcam.jpg)
 

@@ -100,7 +100,8 @@ class Peer:
 
     def upscale(self, image: Image) -> Image:
         """uint8 [H, W, 3] BGR to uint8 [sH, sW, 3]. Raises PeerError."""
-        with self._asking("upscale %d %d" % image.shape[:2], image.tobytes()) as answer:
+        height, width = image.shape[:2]
+        with self._asking(f"upscale {height} {width}", image.tobytes()) as answer:
             height, width = (int(number) for number in answer.readline().split())
             return np.frombuffer(answer.read(height * width * 3), np.uint8).reshape(height, width, 3)
 

@@ -30,6 +30,7 @@ from scripts.crops import write
 from scripts.evaluate import Pictures, sets
 from scripts.findings import Entry, Findings, Flicker
 from scripts.flicker import FRAMES, Clip
+from scripts.goals import EAGER
 from scripts.published import NETWORKS
 from scripts.upscalers import Upscaler
 
@@ -38,8 +39,6 @@ FIRST = "Set5"
 """The set that goals and losses are stated for."""
 CROPPED = "Set14"
 ORDER = ("fast", "balanced", "quality")
-EAGER = ("fast-x2", "balanced-x2")
-"""The models that are held against eager PyTorch."""
 WINDOWS = 2
 """Of each clip, for flicker."""
 
@@ -175,11 +174,12 @@ class Quality:
 
     def _pictures(self) -> None:
         for scale in (2, 4):
-            if (pictures := self.pictures[CROPPED, scale]).pairs:
-                self._keep(f"quality-x{scale}.jpg", gallery.against_truth(pictures, self._columns(scale)))
+            if any(way.scale == scale for way in self._ways):
+                sheet = gallery.against_truth(self.pictures[CROPPED, scale], self._columns(scale))
+                write(sheet, self.settings.out / f"quality-x{scale}.jpg")
         cleaning = [("bicubic", upscalers.bicubic(2)), *self._models(webcam.models() or ["fast"], 2)]
-        self._keep("quality-degraded.jpg", gallery.against_truth(self._degraded, cleaning))
-        self._keep("quality-webcam.jpg", gallery.of_clips(self.clips, cleaning))
+        write(gallery.against_truth(self._degraded, cleaning), self.settings.out / "quality-degraded.jpg")
+        write(gallery.of_clips(self.clips, cleaning), self.settings.out / "quality-webcam.jpg")
         points, levels = page.points(self.found, FIRST, NETWORKS)
         size = "{}x{} -> {}x{}".format(*self.settings.size, *(2 * n for n in self.settings.size))
         title = f"x2, {size}, {self.settings.threads} threads of {machine()['processor']}"
@@ -195,9 +195,6 @@ class Quality:
 
     def _models(self, names: Sequence[str], scale: int) -> list[tuple[str, upscalers.Run]]:
         return [(name, upscalers.through("openvino", f"{name}-x{scale}", scale)) for name in names]
-
-    def _keep(self, name: str, image: upscalers.Image) -> None:
-        write(image, self.settings.out / name)
 
 
 def films(folder: Path) -> list[Clip]:

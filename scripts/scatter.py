@@ -49,44 +49,58 @@ def write(points: Sequence[Point], levels: dict[str, float], path: Path, *, dark
     except ModuleNotFoundError as error:
         raise ScatterError("The plot needs matplotlib", str(error), "pip install -e '.[quality]'") from None
     ink, paper, grid = ("#e6e6e6", "#0d1117", "#30363d") if dark else ("#1f2328", "#ffffff", "#d8dee4")
-    figure = Figure(figsize=(8.6, 5.4), dpi=110, facecolor=paper, layout="constrained")
+    figure = Figure(figsize=(8.6, 6), dpi=110, facecolor=paper, layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.add_subplot(facecolor=paper)
     for name, psnr in levels.items():
         axes.axhline(psnr, color=ink, linewidth=0.8, linestyle=":")
-        # Right of everything, so that no point is covered.
-        axes.annotate(f"{name}, published", (1, psnr), xycoords=("axes fraction", "data"), color=ink, fontsize=8,
-                      ha="right", va="bottom", xytext=(-4, 1), textcoords="offset points")  # fmt: skip
+        place: dict[str, Any] = {"xycoords": ("axes fraction", "data"), "ha": "left", "va": "bottom"}
+        axes.annotate(f"{name}, published", (0.01, psnr), color=ink, fontsize=8, **place)
     for kind in dict.fromkeys(point.kind for point in points):
         colour = kind.dark if dark else kind.light
         mine = [point for point in points if point.kind == kind]
-        axes.scatter([p.ms for p in mine], [p.psnr for p in mine], s=64, marker=kind.marker, label=kind.label,
-                     facecolors=colour if kind.filled else "none", edgecolors=colour, zorder=3)  # fmt: skip
+        look: dict[str, Any] = {
+            "marker": kind.marker,
+            "facecolors": colour if kind.filled else "none",
+            "edgecolors": colour,
+        }
+        axes.scatter([p.ms for p in mine], [p.psnr for p in mine], s=64, label=kind.label, zorder=3, **look)
         for point in mine:
-            axes.annotate(point.name, (point.ms, point.psnr), color=colour, fontsize=9, xytext=(7, -11),
-                          textcoords="offset points")  # fmt: skip
-    axes.set_xscale("log")
-    ticks = [t for t in (0.5, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000) if points]
-    low, high = min(p.ms for p in points) / 1.6, max(p.ms for p in points) * 2.2
-    axes.set_xlim(low, high)
-    axes.set_xticks([t for t in ticks if low <= t <= high], [f"{t:g}" for t in ticks if low <= t <= high], minor=False)
-    axes.minorticks_off()
-    axes.margins(y=0.08)
-    axes.set_xlabel("milliseconds a frame (logarithmic; further left is faster)")
+            beside: dict[str, Any] = {"xytext": (8, above(point, points)), "textcoords": "offset points"}
+            axes.annotate(point.name, (point.ms, point.psnr), color=colour, fontsize=9, **beside)
+    scale(axes, points)
     axes.set_ylabel("PSNR on Set5, dB (higher is better)")
     axes.set_title(title, fontsize=10)
-    axes.grid(color=grid, linewidth=0.6)
     paint(axes, ink, grid)
-    axes.legend(loc="lower left", fontsize=8, facecolor=paper, edgecolor=grid, labelcolor=ink)
+    figure.legend(loc="outside lower center", ncols=2, fontsize=8, facecolor=paper, edgecolor=grid, labelcolor=ink)
     try:
         figure.savefig(path, facecolor=paper)
     except OSError as error:
         raise ScatterError(f"{path} cannot be written", error.strerror or str(error), "Give another --out.") from None
 
 
+def above(point: Point, points: Sequence[Point]) -> int:
+    """How much higher than the point its name begins, in typographic points: more where another lies just below."""
+    crowded = any(0 < point.psnr - p.psnr < 0.3 and 0.7 < p.ms / point.ms < 1.4 for p in points)
+    return 2 if crowded else -9
+
+
+def scale(axes: Any, points: Sequence[Point]) -> None:
+    """Time from left to right, logarithmic, with room for the names on the right."""
+    low, high = min(p.ms for p in points) / 1.6, max(p.ms for p in points) * 3.5
+    ticks = [t * 10**n for n in range(-2, 6) for t in (1, 2, 5) if low <= t * 10**n <= high]
+    axes.set_xscale("log")
+    axes.set_xlim(low, high)
+    axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+    axes.minorticks_off()
+    axes.margins(y=0.08)
+    axes.set_xlabel("milliseconds a frame (logarithmic; further left is faster)")
+
+
 def paint(axes: Any, ink: str, grid: str) -> None:
     """Everything that is not a point, in the colour of text."""
-    axes.tick_params(colors=ink, which="both")
+    axes.tick_params(colors=ink)
+    axes.grid(color=grid, linewidth=0.6)
     for text in (axes.xaxis.label, axes.yaxis.label, axes.title):
         text.set_color(ink)
     for spine in axes.spines.values():

@@ -73,4 +73,4 @@ def ssim(image: Image, truth: Image, *, border: int) -> float:
     if min(planes[1].shape) < 11:
         raise TestSetError(f"A picture of {truth.shape[1]}x{truth.shape[0]} is too small for SSIM", f"border {border}")
     options = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False, "data_range": 255}
-    return float(structural_similarity(*planes, **options))
+    return float(structural_similarity(*planes, **options))  # type: ignore[no-untyped-call]

@@ -39,7 +39,8 @@ def one(engine: Slots[Any], image: Image) -> Image:
     engine.submit(image, None)
     result = engine.collect(timeout=60)
     assert result is not None  # only a cancelled engine ends before its frame
-    return result[0].copy()
+    copy: Image = result[0].copy()
+    return copy
 
 
 def through(engine: str, model: str, scale: int = 2) -> Run:
@@ -59,7 +60,7 @@ def bicubic(scale: int) -> Run:
 
 @contextmanager
 def in_f32(model: Path, size: tuple[int, int], threads: int | None = None) -> Iterator[Slots[Any]]:
-    """OpenVINO for inputs of `size` (width, height), computing in f32 also where the processor would rather use bf16."""
+    """OpenVINO for inputs of `size` (width, height), computing in f32 also where it would rather use bf16."""
     import openvino as ov
 
     from engines import openvino
@@ -71,7 +72,8 @@ def in_f32(model: Path, size: tuple[int, int], threads: int | None = None) -> It
         options["INFERENCE_NUM_THREADS"] = threads
     compiled = ov.Core().compile_model(network, "CPU", options)
     spec = Spec("openvino", "CPU", model.stem, "fp32", scale, size, (size[0] * scale, size[1] * scale))
-    with Slots(spec, [openvino.OpenVinoSlot(compiled) for _ in range(2)]) as engine:
+    engine: Slots[Any] = Slots(spec, [openvino.OpenVinoSlot(compiled) for _ in range(2)])
+    with engine:
         yield engine
 
 
@@ -94,17 +96,19 @@ def float16(model: Path) -> Run:
     from onnx.reference import ReferenceEvaluator
     from onnx.reference.ops.op_conv import Conv as Own
 
-    class Conv(Own):  # type: ignore[misc] # onnx has no types
+    class Conv(Own):
         op_domain = ""
 
         def _run(self, *inputs: Any, **attributes: Any) -> tuple[Any, ...]:
-            results = super()._run(*(value.astype(np.float32) for value in inputs), **attributes)
+            wide = (value.astype(np.float32) for value in inputs)
+            results = super()._run(*wide, **attributes)  # type: ignore[no-untyped-call]
             return tuple(value.astype(inputs[0].dtype) for value in results)
 
     evaluator = ReferenceEvaluator(str(model), new_ops=[Conv])
 
     def run(image: Image) -> Image:
-        result: Image = np.asarray(evaluator.run(None, {"frame": image[None]})[0])[0]
+        sr, *_ = evaluator.run(None, {"frame": image[None]})
+        result: Image = np.asarray(sr, np.uint8)[0]
         return result
 
     return run
@@ -117,8 +121,11 @@ def about(engine: str, model: str) -> Spec:
 
 
 def ways(engine: str, file: Path) -> list[Upscaler]:
-    """All that is worth knowing of one file: by OpenVINO an fp32 one both in f32 and, where it differs, as the processor
-    computes it; a float16 one as it is typed. By any other engine: as it comes. Raises EngineError."""
+    """The ways of computing one file that are worth measuring. Raises EngineError.
+
+    By OpenVINO an fp32 file in f32 and, where that differs, as the processor does it by itself; a float16 one as it is
+    typed. By any other engine: as it comes.
+    """
     spec = about(engine, str(file))
     known = {model.path.resolve(): model for model in catalog.shipped()}.get(file.resolve())
     name = f"{known.name}-x{known.scale}" if known else file.stem

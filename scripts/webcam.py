@@ -21,9 +21,9 @@ Degrade = Callable[[Image, int, int], Image]
 """Of the truth, a seed and the scale: the low resolution."""
 
 
-def degraded(pictures: Pictures, low: Degrade = Degradation.webcam().low) -> Pictures:
-    """The same truth, cut to whole multiples of the scale, with low resolutions made by `low`."""
-    scale, pairs = pictures.scale, []
+def degraded(pictures: Pictures, low: Degrade | None = None) -> Pictures:
+    """The same truth, cut to multiples of the scale, with low resolutions made by `low`, by default the webcam's."""
+    scale, pairs, low = pictures.scale, [], low or Degradation.webcam().low
     for index, (name, _, high) in enumerate(pictures.pairs):
         height, width = (n - n % scale for n in high.shape[:2])
         truth = high[:height, :width].copy()
