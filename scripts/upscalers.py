@@ -127,7 +127,7 @@ def ways(engine: str, file: Path) -> list[Upscaler]:
     typed. By any other engine: as it comes.
     """
     spec = about(engine, str(file))
-    known = {model.path.resolve(): model for model in catalog.shipped()}.get(file.resolve())
+    known = {model.path.absolute(): model for model in catalog.shipped()}.get(file.absolute())
     name = f"{known.name}-x{known.scale}" if known else file.stem
     plain = Upscaler(name, spec.scale, spec.precision, through(engine, str(file), spec.scale), file)
     if engine != "openvino" or not known:

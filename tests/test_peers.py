@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -11,45 +10,12 @@ import pytest
 from engines.base import Image
 from scripts import peers
 from scripts.peers import Peer, PeerError, PeerFile, find
-
-STAND_IN = '''
-"""What dnn_superres.py needs of OpenCV's contrib module: nearest neighbours."""
-import sys
-import numpy as np
-
-def setNumThreads(count):
-    print("OpenCV's chatter", count)
-
-class Network:
-    def readModel(self, file):
-        if "broken" in file:
-            raise SystemExit("cv2.error: no such layer")
-    def setModel(self, name, scale):
-        self.name, self.scale = name, scale
-    def upsample(self, image):
-        if image.min() == 255:
-            raise SystemExit("out of memory")
-        return image.repeat(self.scale, 0).repeat(self.scale, 1)
-
-class dnn_superres:
-    DnnSuperResImpl_create = Network
-'''
+from tests import stand_in
 
 
 @pytest.fixture
 def python(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An environment whose cv2 is STAND_IN: the processes and what they say to each other are real."""
-    (tmp_path / "site").mkdir()
-    (tmp_path / "site/cv2.py").write_text(STAND_IN)
-    numpy = Path(np.__file__).parent.parent
-    own = tmp_path / "python"
-    own.write_text(
-        f"#!/bin/sh\nshift\n"  # -I, which would not see these folders
-        f'PYTHONPATH="{tmp_path / "site"}:{numpy}" exec "{sys.executable}" -S "$@"\n'
-    )
-    own.chmod(0o755)
-    monkeypatch.setattr(peers, "environment", lambda: own)
-    return own
+    return stand_in.install(tmp_path, monkeypatch)
 
 
 def noise(height: int, width: int) -> Image:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -14,8 +15,10 @@ from engines.base import Image
 from scripts import crops, gallery, page, scatter, webcam
 from scripts.evaluate import Pictures, Score
 from scripts.findings import Cleaning, Entry, Findings, Flicker
+from scripts.flicker import FRAMES
 from scripts.goals import goals
 from scripts.published import NETWORKS
+from tests import stand_in
 
 SETS = ("Set5", "Set14")
 ABOUT = {"processor": "an abacus", "cores": 2, "python": "3.12", "versions": {"openvino": "2026.4"}}
@@ -172,3 +175,69 @@ def test_a_set_is_degraded_the_same_way_each_time() -> None:
     assert (one.pairs[0][1] != one.pairs[1][1]).any(), "all pictures are degraded alike"
     plain = next(webcam.measure(one, []))
     assert plain == replace(plain, name="bicubic", precision="", score=one.bicubic)
+
+
+def test_what_is_missing_is_told_before_anything_is_measured(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from scripts.quality import main
+
+    def told(sets: Path, peers: Path, clips: Path) -> str:
+        assert main(["--sets", str(sets), "--peers", str(peers), "--clips", str(clips), "--out", str(tmp_path)]) == 2
+        shown = capsys.readouterr()
+        assert "Traceback" not in shown.err and not shown.out and not list(tmp_path.glob("*.md"))
+        return shown.err
+
+    assert "There is no folder" in told(tmp_path / "sets", tmp_path, tmp_path)
+    small_set(tmp_path / "sets/Set5")
+    assert "Set5 and Set14 are needed" in told(tmp_path / "sets", tmp_path, tmp_path)
+    small_set(tmp_path / "sets/Set14")
+    assert "There are no peers in" in told(tmp_path / "sets", tmp_path, tmp_path)
+    (tmp_path / "FSRCNN_x2.pb").touch()
+    assert "There are no films in" in told(tmp_path / "sets", tmp_path, tmp_path)
+
+
+def small_set(folder: Path) -> None:
+    """One picture at x2."""
+    (folder / "x2").mkdir(parents=True)
+    noise = np.random.default_rng(0).integers(0, 256, (80, 96, 3), np.uint8)
+    high = cv2.GaussianBlur(noise, (0, 0), 2)
+    low = cv2.resize(high, (48, 40), interpolation=cv2.INTER_AREA)
+    cv2.imwrite(str(folder / "x2/img_001_SRF_2_HR.png"), high)
+    cv2.imwrite(str(folder / "x2/img_001_SRF_2_LR.png"), low)
+
+
+@pytest.mark.torch
+def test_one_run_of_everything(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Small, with a stand-in for OpenCV's module; the rest is real."""
+    from engines import catalog
+    from scripts.quality import main
+    from tests.test_flicker import film, noisy
+
+    stand_in.install(tmp_path, monkeypatch)
+    models, out = tmp_path / "models", tmp_path / "docs"
+    for folder in (models, out, tmp_path / "clips"):
+        folder.mkdir()
+    for file in catalog.FOLDER.glob("fast-x2*.onnx"):
+        (models / file.name).symlink_to(file)
+        (models / file.name.replace("fast", "fast-webcam")).symlink_to(file)
+    monkeypatch.setattr(catalog, "FOLDER", models)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    for name in ("Set5", "Set14"):
+        small_set(tmp_path / "sets" / name)
+    (tmp_path / "FSRCNN_x2.pb").touch()
+    film(tmp_path / "clips/hall.mkv", noisy(FRAMES, 1.0))
+    folders = ["--sets", str(tmp_path / "sets"), "--peers", str(tmp_path), "--clips", str(tmp_path / "clips")]
+    short = ["--size", "48x32", "--threads", "1", "--seconds", "0.01", "--rounds", "1"]
+    assert main([*folders, *short, "--out", str(out), "--json", str(tmp_path / "figures.json")]) == 0
+    pictures = {"quality-x2.jpg", "quality-degraded.jpg", "quality-webcam.jpg"}
+    plots = {"quality-plot-light.png", "quality-plot-dark.png"}
+    assert {file.name for file in out.iterdir()} == pictures | plots | {"quality.md"}
+    text = (out / "quality.md").read_text()
+    assert all(name in text for name in pictures | plots)
+    told = json.loads((tmp_path / "figures.json").read_text())
+    timed = {(e["name"], e["precision"]) for e in told["entries"] if e["scale"] == 2 and e["rounds"]}
+    assert timed >= {("bicubic", ""), ("FSRCNN", ""), ("fast-x2", "fp32"), ("fast-x2", "int8")}
+    assert told["eager"].keys() == {"fast-x2"} and told["flicker"][0]["name"] == "bicubic"
+    # The same file under both names: it cleans no better than itself.
+    assert "| **fast-webcam-x2** | int8 |" in text and "+0.00 |" in text
