@@ -33,9 +33,10 @@ FILM = 4
 class Degradation:
     """The ranges that strengths are drawn from; [from, to], both included."""
 
-    blur: tuple[float, float] = (0.0, 1.2)
-    """Standard deviation of the lens's blur, in pixels of the low resolution; drawn for each axis, then turned."""
-    gain: tuple[float, float] = (1.0, 16.0)
+    blur: tuple[float, float] = (0.4, 1.2)
+    """Standard deviation of the blur, in pixels of the low resolution; drawn for each axis, then turned. Never none: a
+    small lens and the interpolation of a Bayer sensor's colours take their part of any picture."""
+    gain: tuple[float, float] = (1.0, 64.0)
     """Amplification of the sensor, as many times; drawn evenly on a logarithmic scale."""
     sharpen: tuple[float, float] = (0.0, 0.6)
     """Amount of the camera's own unsharp mask of one pixel."""
@@ -45,7 +46,7 @@ class Degradation:
     """Constant rate factor of H.264 (libx264)."""
     film: float = 0.4
     """Share of pictures that go through H.264; the others go through MJPEG."""
-    mild: float = 0.15
+    mild: float = 0.1
     """Share of pictures that are made small and nothing else, so that a clean picture stays one."""
 
     @classmethod

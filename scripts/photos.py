@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from itertools import repeat
 from pathlib import Path
@@ -26,6 +26,9 @@ class Photos:
     rounding: the standard definition of the published test sets. With a degradation it is what a webcam would make
     of the picture instead, in several `versions` that are drawn once, before training: degrading takes longer than
     learning from it.
+
+    `sizes` are the shares of its own size at which each photograph is used. A smaller one shows more to the pixel, and
+    the marks of its own JPEG are gone, as with the pictures of the published test sets.
     """
 
     def __init__(
@@ -35,6 +38,7 @@ class Photos:
         scale: int,
         longest: int,
         smallest: int,
+        sizes: Sequence[float] = (1.0,),
         degradation: Degradation | None = None,
         versions: int = 1,
         seed: int = 0,
@@ -44,7 +48,7 @@ class Photos:
         self.highs: list[NDArray[np.uint8]] = []
         seen: set[bytes] = set()
         files = sorted({f for d in folders for f in d.rglob("*") if f.suffix.lower() in ENDINGS and f.is_file()})
-        for file in tqdm(files, desc="photographs", unit=""):
+        for file in tqdm(files, desc="photographs", unit="", mininterval=1):
             with Image.open(file) as opened:
                 photo = opened.convert("RGB")
             # One picture is often shipped in several sizes: its tiny grey copy tells.
@@ -52,9 +56,10 @@ class Photos:
             if thumb in seen or min(photo.size) < smallest:
                 continue
             seen.add(thumb)
-            low, high = self._pair(photo, longest)
-            self.lows.append([low])
-            self.highs.append(high)
+            if max(photo.size) > longest:
+                photo.thumbnail((longest, longest), Image.Resampling.BICUBIC)
+            for share in sizes:
+                self._add(photo, share, smallest)
         if not self.highs:
             raise FileNotFoundError(
                 f"no photographs of at least {smallest} pixels a side under {', '.join(map(str, folders))}"
@@ -65,19 +70,23 @@ class Photos:
         if degradation:
             self._degrade(degradation, versions, seed)
 
-    def _pair(self, photo: Image.Image, longest: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-        if max(photo.size) > longest:
-            photo.thumbnail((longest, longest), Image.Resampling.BICUBIC)
+    def _add(self, photo: Image.Image, share: float, smallest: int) -> None:
+        if share != 1:
+            size = round(photo.width * share), round(photo.height * share)
+            photo = photo.resize(size, Image.Resampling.BICUBIC)
+        if min(photo.size) < smallest:
+            return
         width, height = (n - n % self.scale for n in photo.size)
         high = photo.crop((0, 0, width, height))
         low = high.resize((width // self.scale, height // self.scale), Image.Resampling.BICUBIC)
-        return np.asarray(low)[..., ::-1].copy(), np.asarray(high)[..., ::-1].copy()
+        self.lows.append([np.asarray(low)[..., ::-1].copy()])
+        self.highs.append(np.asarray(high)[..., ::-1].copy())
 
     def _degrade(self, degradation: Degradation, versions: int, seed: int) -> None:
         seeds = [[[seed, index, version] for version in range(versions)] for index in range(len(self.highs))]
         with ProcessPoolExecutor(mp_context=multiprocessing.get_context("spawn")) as pool:
             work = pool.map(_versions, repeat(degradation), self.highs, seeds, repeat(self.scale))
-            self.lows = list(tqdm(work, desc="webcam pictures", total=len(seeds), unit=""))
+            self.lows = list(tqdm(work, desc="webcam pictures", total=len(seeds), unit="", mininterval=1))
 
     def batch(self, seed: int, step: int, *, count: int, size: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
         """Low [count, size, size, 3] and high [count, s*size, s*size, 3] crops, uint8 BGR, flipped and turned."""

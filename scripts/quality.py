@@ -14,15 +14,17 @@ import argparse
 import json
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import engines
 from engines import catalog
 from engines.base import UserError
+from engines.slots import Slots
 from scripts import gallery, page, peers, scatter, timing, upscalers, webcam
 from scripts.bench import machine
 from scripts.bench import size as parse_size
@@ -110,7 +112,7 @@ class Quality:
             for scale in SCALES:
                 entry = Entry("bicubic", scale, "")
                 self.found.entries.append(entry)
-                loops.append((entry.rounds, stack.enter_context(self._loop("bicubic", "", scale))))
+                loops.append((entry.rounds, stack.enter_context(self._loop(None, scale))))
                 for peer in (peer for (_, s), peer in self._peers.items() if s == scale):
                     peer.upscale(frame)
                     entry = Entry(peer.file.name, scale, "")
@@ -120,7 +122,7 @@ class Quality:
                     entry = Entry(way.model, scale, way.precision, parameters=upscalers.parameters(way.file))
                     self.found.entries.append(entry)
                     if way.precision != "fp16":  # which nothing here computes as it is typed, but slowly
-                        loops.append((entry.rounds, stack.enter_context(self._loop_of(way))))
+                        loops.append((entry.rounds, stack.enter_context(self._loop(way, scale))))
             for model in {way.model: way.file for way in self._ways if way.precision == "fp32"}.items():
                 if model[0] in EAGER:
                     eager = timing.EagerLoop(model[1], frame, one.threads)
@@ -130,20 +132,21 @@ class Quality:
             rounds += times
 
     @contextmanager
-    def _loop(self, engine: str, model: str, scale: int) -> Iterator[Loop]:
-        with engines.load(engine, model, self.settings.size, threads=self.settings.threads, scale=scale) as loaded:
-            loop = timing.EngineLoop(loaded, timing.noise(self.settings.size))
-            loop.frames(3)  # warm
-            yield loop.seconds
-
-    @contextmanager
-    def _loop_of(self, way: Upscaler) -> Iterator[Loop]:
-        if way.precision == "fp32":
-            with upscalers.in_f32(way.file, self.settings.size, self.settings.threads) as loaded:
-                yield timing.EngineLoop(loaded, timing.noise(self.settings.size)).seconds
+    def _loop(self, way: Upscaler | None, scale: int) -> Iterator[Loop]:
+        """An engine that is warm; None: bicubic."""
+        size, threads = self.settings.size, self.settings.threads
+        engine: AbstractContextManager[Slots[Any]]
+        if way is None:
+            engine = engines.load("bicubic", "", size, scale=scale)
+        elif way.precision == "fp32":
+            engine = upscalers.in_f32(way.file, size, threads)
         else:
-            with self._loop("openvino", str(way.file), way.scale) as loop:
-                yield loop
+            engine = engines.load("openvino", str(way.file), size, threads=threads)
+        with engine as loaded:
+            loop = timing.EngineLoop(loaded, timing.noise(size))
+            loop.frames(2)
+            first = loop.frames(3)
+            yield lambda seconds: loop.frames(max(4, round(seconds * 1000 / first)))
 
     def _scores(self) -> None:
         runs = {(way.model, way.scale, way.precision): way.run for way in self._ways}

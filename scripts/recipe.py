@@ -20,7 +20,7 @@ PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float
 
 @dataclass(frozen=True)
 class Recipe:
-    """See configs/train/fast-x2.yaml for the meaning of each."""
+    """See configs/train/fast-base-x2.yaml for the meaning of each."""
 
     seed: int
     scale: int
@@ -39,12 +39,14 @@ class Recipe:
     fourier: float = 0.0
     precision: str = "fp32"
     start: str | None = None
+    sizes: tuple[float, ...] = (1.0,)
     versions: int = 1
     degradation: dict[str, Any] | None = field(default=None)
 
     def __post_init__(self) -> None:
         if self.precision not in PRECISIONS:
             raise TypeError(f"precision {self.precision!r} is none of {', '.join(PRECISIONS)}")
+        object.__setattr__(self, "sizes", tuple(self.sizes))  # YAML knows lists only
         self.webcam()
 
     @classmethod
@@ -52,7 +54,7 @@ class Recipe:
         try:
             return cls(**yaml.safe_load(path.read_text()))
         except (OSError, TypeError, yaml.YAMLError) as error:
-            raise SystemExit(f"{path} is not a recipe: {error}. Start from configs/train/fast-x2.yaml.") from None
+            raise SystemExit(f"{path} is not a recipe: {error}. Start from configs/train/fast-base-x2.yaml.") from None
 
     def webcam(self) -> Degradation | None:
         """What is done to pictures before the network sees them, beside making them small."""
@@ -74,4 +76,4 @@ class Recipe:
         return self.learning_rate * 0.5 * (1 + math.cos(math.pi * done))
 
     def values(self) -> dict[str, Any]:
-        return asdict(self)
+        return asdict(self) | {"sizes": list(self.sizes)}

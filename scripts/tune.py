@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Search width, depth and learning rate for the best picture within a time a frame:
 
-  python scripts/tune.py configs/train/fast-x2.yaml --budget 20 --data FOLDER ... --eval Set5
+  python scripts/tune.py configs/train/fast-base-x2.yaml --budget 20 --data FOLDER ... --eval Set5
 
 Each trial is exported and timed on the engine first; one over the budget is not trained. The others are trained for
 --steps, worse ones stopped early (Optuna's TPE sampler and median pruner). The study is kept in --out: run the command
@@ -145,7 +145,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         photos = Photos(
             options.data, scale=recipe.scale, longest=recipe.longest, smallest=recipe.scale * recipe.crop,
-            degradation=recipe.webcam(), versions=recipe.versions, seed=recipe.seed,
+            sizes=recipe.sizes, degradation=recipe.webcam(), versions=recipe.versions, seed=recipe.seed,
         )  # fmt: skip
         search = Search(recipe, photos, options.eval, options.budget, options.engine, (width, height), options.device)
         study.optimize(search, n_trials=options.trials, callbacks=[tell])

@@ -98,7 +98,9 @@ def test_a_hundred_steps_of_a_shipped_recipe_twice(folder: Path, precision: str)
     from scripts.train import Training
 
     shipped = Recipe.read(ROOT / "configs/train/fast-webcam-x2.yaml")
-    small = replace(shipped, precision=precision, batch=2, crop=16, versions=2, longest=96)
+    small = replace(
+        shipped, start="engines/models/fast-x2.onnx", precision=precision, batch=2, crop=16, versions=2, longest=96
+    )
     losses = []
     for workers in (0, 1):
         photos = photos_of(folder, degradation=small.webcam(), versions=small.versions, seed=small.seed)
@@ -207,6 +209,13 @@ def test_pairs_are_what_they_should_be(tmp_path: Path) -> None:
         photo.thumbnail((96, 96), Image.Resampling.BICUBIC)
         wanted = photo.crop((0, 0, 96, 56)).resize((48, 28), Image.Resampling.BICUBIC)
     assert np.array_equal(low, np.asarray(wanted)[..., ::-1])
+
+
+def test_photographs_are_used_at_several_sizes(tmp_path: Path) -> None:
+    save(tmp_path / "one.png", 1, (80, 60))
+    photos = photos_of(tmp_path, smallest=40, sizes=(1.0, 0.75, 0.5))
+    assert [high.shape[:2] for high in photos.highs] == [(60, 80), (44, 60)]  # at a half it is too small
+    assert [low.shape[:2] for (low,) in photos.lows] == [(30, 40), (22, 30)]
 
 
 def test_a_batch_depends_on_seed_and_step_alone_and_its_halves_match(folder: Path) -> None:

@@ -1,0 +1,221 @@
+#!/usr/bin/env python3
+"""Write the card of a shipped model, with figures measured now:
+
+  python scripts/card.py fast-x4 --run runs/fast-x4 --sets FOLDER --hardware "one core of an AMD EPYC"
+
+What a model is and how it was trained is read from its file and the log of its training; --sets holds Set5, Set14 ...
+as for scripts/evaluate.py.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import onnx
+import yaml
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+from engines import catalog
+from engines.base import ModelError, UserError
+from scripts import webcam
+from scripts.evaluate import Pictures, Result, evaluate, sets
+from scripts.goals import TARGETS
+from scripts.published import NETWORKS
+
+DEGRADED = "Set14"
+USES = {"fast": "the fastest", "balanced": "a board with time to spare", "quality": "the best picture"}
+CLEAN_WEAKNESS = (
+    "It was trained on clean pictures, made small by one known filter. It sharpens what is there; it does not remove "
+    "the noise of a sensor or the blocks of a strong codec, and sharpens those a little too: for cameras there are the "
+    "webcam models. It invents no detail."
+)
+WEBCAM_WEAKNESS = (
+    "It was trained to remove noise, blur and the blocks of codecs, and cannot always tell fine texture from noise: "
+    "grass, hair and cloth come out smoother than they were, and a clean picture is better served by the model without "
+    "`webcam` in its name. It looks at one picture at a time. It invents no detail."
+)
+
+
+class CardError(UserError):
+    """No card can be written with what was given."""
+
+
+@dataclass(frozen=True)
+class Shipped:
+    """A model as it is found: its files, what they say of themselves, and the log of the run that made it."""
+
+    name: str
+    """fast-x2."""
+    files: dict[str, Path]
+    facts: dict[str, str]
+    log: list[dict[str, str]]
+
+    @classmethod
+    def find(cls, name: str, run: Path) -> Shipped:
+        """Raises CardError, ModelError."""
+        files = {m.precision: m.path for m in catalog.shipped() if name == m.names[1]}
+        if "fp32" not in files:
+            raise ModelError(f"There is no model {name}", f"in {catalog.FOLDER}", "Give a name such as fast-x2.")
+        try:
+            with (run / "log.csv").open(newline="") as file:
+                log = list(csv.DictReader(file))
+        except OSError as error:
+            raise CardError(f"{run} is no run of scripts/train.py", str(error), "Give its --out folder.") from None
+        if not log:
+            raise CardError(f"{run / 'log.csv'} has no line", "the run has not come to its first checkpoint")
+        return cls(name, files, {p.key: p.value for p in onnx.load(files["fp32"]).metadata_props}, log)
+
+    @property
+    def recipe(self) -> dict[str, Any]:
+        values: dict[str, Any] = json.loads(self.facts["recipe"])
+        return values
+
+    @property
+    def kind(self) -> str:
+        return self.name.split("-")[0]
+
+    @property
+    def webcam(self) -> bool:
+        return webcam.MARK in self.name
+
+
+def heading(model: Shipped, results: Sequence[Result]) -> str:
+    """The front matter that engines.catalog reads."""
+    psnr: dict[str, dict[str, float]] = {p: {} for p in ("fp32", "fp16", "int8")}
+    for result in results:
+        if result.precision in psnr:
+            psnr[result.precision][result.set] = round(result.score.psnr, 2)
+    values = {
+        "use": f"{'cameras' if model.webcam else 'files'}; {USES[model.kind]}",
+        "parameters": int(model.facts["parameters"]),
+        "psnr": psnr,
+    }
+    return f"---\n{yaml.safe_dump(values, sort_keys=False, default_flow_style=None, width=110)}---\n"
+
+
+def what(model: Shipped) -> Iterator[str]:
+    recipe, scale = model.recipe, model.facts["scale"]
+    yield f"# {model.name}\n"
+    sizes = ", ".join(f"`{path.name}` {path.stat().st_size / 1024:.0f} KiB" for path in model.files.values())
+    yield f"Enlarges a picture {scale} times along both axes. {int(model.facts['parameters']):,} parameters; {sizes}."
+    yield f"`frame` uint8 [1, H, W, 3] BGR in, `sr` uint8 [1, {scale}H, {scale}W, 3] BGR out, any H and W.\n"
+    width, depth, outputs = recipe["channels"], recipe["depth"], recipe["scale"] ** 2
+    yield "## What it is\n"
+    yield (
+        f"Plain 3x3 convolutions and ReLU, all at the input's resolution: `base`, 3 -> {3 * outputs}, carries colour; "
+        f"`body`, 3 -> {width} and {depth} times {width} -> {width}, with `head`, {width} -> {outputs}, predicts luma "
+        "detail that is added to blue, green and red alike. Trained as collapsible linear blocks (SESR, "
+        "arXiv:2103.09404), which the export multiplies out; see scripts/network.py.\n"
+    )
+
+
+def figures(model: Shipped, results: Sequence[Result]) -> Iterator[str]:
+    names = list(dict.fromkeys(result.set for result in results))
+    yield "## Figures\n"
+    yield (
+        "PSNR in dB / SSIM of BT.601 luma: 8-bit results, borders of `scale` pixels cut, averaged over the pictures; "
+        "by `scripts/evaluate.py`, through OpenVINO. fp32 is computed in f32, bf16 the same file as the processor "
+        "computes it unless told not to, fp16 has every value rounded to float16 (on a processor, not on a GPU).\n"
+    )
+    yield f"| x{model.facts['scale']} | {' | '.join(names)} |"
+    yield "|---|" + "---:|" * len(names)
+    for precision in dict.fromkeys(result.precision for result in results):
+        row = {r.set: f"{r.score.psnr:.2f} / {r.score.ssim:.4f}" for r in results if r.precision == precision}
+        yield f"| {model.name}, {precision} | {' | '.join(row[name] for name in names)} |"
+    plain = {r.set: f"{r.bicubic.psnr:.2f} / {r.bicubic.ssim:.4f}" for r in results}
+    yield f"| bicubic (OpenCV) | {' | '.join(plain[name] for name in names)} |"
+    scale = int(model.facts["scale"])
+    for other in NETWORKS:
+        if other.rival == model.kind and scale in other.psnr and not model.webcam:
+            told = dict(zip(("Set5", "Set14"), other.psnr[scale], strict=True))
+            yield f"| {other.name}, as published | {' | '.join(f'{told[n]:.2f}' if n in told else '' for n in names)} |"
+    yield ""
+    if model.name in TARGETS:
+        yield goal(model.name, {r.set: r.score.psnr for r in results if r.precision == "fp32"})
+
+
+def goal(name: str, reached: dict[str, float]) -> str:
+    wanted = dict(zip(("Set5", "Set14"), TARGETS[name], strict=True))
+    short = {
+        s: f"{db - reached[s]:.2f} dB on {s}" for s, db in wanted.items() if s in reached and reached[s] < db - 5e-3
+    }
+    told = f"The project's goal for it is {' / '.join(f'{db:.2f}' for db in wanted.values())} on Set5 / Set14"
+    if not short:
+        return f"{told}: reached.\n"
+    return f"{told}: {' and '.join(short.values())} are missing. It was trained for as long as there was time.\n"
+
+
+def cleaning(model: Shipped, folder: Path) -> Iterator[str]:
+    """What it does to a degraded set."""
+    pictures = next(Pictures.read(each, webcam.SCALE) for each in sets(folder) if each.name == DEGRADED)
+    clean = model.name.replace(webcam.MARK, "").rsplit("-", 1)[0]
+    names = [clean, model.name.rsplit("-", 1)[0]]
+    yield f"{DEGRADED} made worse by scripts/degrade.py, seeds {webcam.SEED} and on, PSNR in dB / SSIM:\n"
+    yield f"| degraded {DEGRADED} | |"
+    yield "|---|---:|"
+    for found in webcam.measure(webcam.degraded(pictures), names):
+        label = f"{found.name}, {found.precision}" if found.precision else found.name
+        yield f"| {label} | {found.score.psnr:.2f} / {found.score.ssim:.4f} |"
+    yield ""
+
+
+def origin(model: Shipped, hardware: str) -> Iterator[str]:
+    recipe, last = model.recipe, model.log[-1]
+    yield "## How it was made\n"
+    yield f"    python scripts/train.py configs/train/{model.name}.yaml --data bsds500 wallpapers --eval Set5 Set14"
+    yield f"    python scripts/export.py runs/{model.name}/checkpoint.pt engines/models/{model.name}.onnx"
+    yield f"    python scripts/halve.py engines/models/{model.name}.onnx engines/models/{model.name}-fp16.onnx"
+    yield f"    python scripts/quantize.py engines/models/{model.name}.onnx --data bsds500\n"
+    begun = f", begun as {Path(recipe['start']).stem}" if recipe.get("start") else ""
+    yield (
+        f"- Recipe: configs/train/{model.name}.yaml, also in the file's metadata; seed {recipe['seed']}, "
+        f"{recipe['steps']:,} steps of {recipe['batch']} crops of {recipe['crop']}x{recipe['crop']} low-resolution "
+        f"pixels in {recipe['precision']}{begun}."
+    )
+    yield f"- {float(last['seconds']) / 60:.0f} minutes on {hardware}."
+    tests = [key for key in last if key not in ("step", "seconds", "loss")]
+    picked = [model.log[i * (len(model.log) - 1) // 4] for i in range(5)] if len(model.log) > 4 else model.log
+    way = "; ".join(f"{' / '.join(row[t] for t in tests)} after {int(row['step']):,} steps" for row in picked)
+    yield f"- On the way, {' / '.join(tests)} read (clean pictures, dB): {way}. The file is the last average."
+    yield "- The 8-bit file: post-training, scales of least squared error on 30 photographs of BSDS500."
+    yield "- Data and terms of use: docs/training-data.md. In short: research use, because of BSDS500.\n"
+    yield "## What it is bad at\n"
+    yield WEBCAM_WEAKNESS if model.webcam else CLEAN_WEAKNESS
+
+
+def card(model: Shipped, folder: Path, hardware: str) -> str:
+    """The whole text. Raises EvaluateError, EngineError."""
+    results = [r for path in model.files.values() for r in evaluate(folder, "openvino", [str(path)])]
+    lines = [*what(model), *figures(model, results)]
+    if model.webcam:
+        lines += cleaning(model, folder)
+    return heading(model, results) + "\n".join([*lines, *origin(model, hardware)]) + "\n"
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("model", help="name and scale, such as fast-x4")
+    parser.add_argument("--run", type=Path, required=True, help="folder that scripts/train.py wrote to")
+    parser.add_argument("--sets", type=Path, required=True, help="test sets")
+    parser.add_argument("--hardware", required=True, help="what it was trained on, in words")
+    options = parser.parse_args(arguments)
+    try:
+        text = card(Shipped.find(options.model, options.run), options.sets, options.hardware)
+        file = catalog.FOLDER / f"{options.model}.md"
+        file.write_text(text, encoding="utf-8")
+    except (UserError, OSError) as error:
+        print(error, file=sys.stderr)
+        return 2
+    print(file)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,63 @@
+#!/usr/bin/env python3
+"""Collect the photographs of Debian's wallpaper packages: python scripts/wallpapers.py data/wallpapers
+
+  apt install mate-backgrounds plasma-workspace-wallpapers gnome-backgrounds ukui-wallpapers \\
+      lomiri-wallpapers-16.04 lomiri-wallpapers-20.04 sway-backgrounds
+
+Of a wallpaper that comes in several sizes the largest is taken. Names begin with a running number in the order of their
+paths, so that the same packages give the same folder and a recipe the same crops. Pictures are linked, not copied.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+from pathlib import Path
+
+from PIL import Image, UnidentifiedImageError
+
+ENDINGS = {".jpg", ".jpeg", ".png", ".webp"}
+NO_PHOTOGRAPHS = ("screenshot", "preview")
+
+
+def collect(root: Path) -> list[Path]:
+    """The largest picture of each wallpaper under `root`, by path."""
+    best: dict[str, tuple[int, Path]] = {}
+    for file in sorted(root.rglob("*")):
+        if file.suffix.lower() not in ENDINGS or file.is_symlink() or not file.is_file():
+            continue
+        if any(word in file.name.lower() for word in NO_PHOTOGRAPHS):
+            continue
+        try:
+            with Image.open(file) as picture:  # reads the head alone
+                pixels = picture.width * picture.height
+        except (UnidentifiedImageError, Image.DecompressionBombError):
+            continue
+        sizes = re.search(r"wallpapers/([^/]+/contents/images[^/]*)/", str(file))
+        wallpaper = sizes[1] if sizes else str(file)
+        if wallpaper not in best or pixels > best[wallpaper][0]:
+            best[wallpaper] = pixels, file
+    return sorted(file for _, file in best.values())
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("out", type=Path, help="folder to make")
+    parser.add_argument("--root", type=Path, default=Path("/usr/share"), help="where packages put them [/usr/share]")
+    options = parser.parse_args(arguments)
+    found = collect(options.root / "backgrounds") + collect(options.root / "wallpapers")
+    if not found:
+        print(f"There are no wallpapers under {options.root}. Install the packages named in --help.", file=sys.stderr)
+        return 2
+    options.out.mkdir(parents=True, exist_ok=True)
+    for index, file in enumerate(found):
+        link = options.out / f"{index:03d}-{file.name}"
+        link.unlink(missing_ok=True)
+        link.symlink_to(file.resolve())
+    print(f"{len(found)} pictures in {options.out}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
