@@ -120,17 +120,19 @@ def read(path: Path, count: int) -> Iterator[Image]:
 def deviation(images: Iterator[Image], mask: Mask) -> float:
     """The mean over the static pixels of the standard deviation of luma over `images`, which may be larger than `mask`
     by a whole factor."""
-    first = luma(next(images))
-    inside = cv2.resize(mask.astype(np.uint8), first.shape[::-1], interpolation=cv2.INTER_NEAREST).astype(bool)
+    image = next(images)
+    height, width = image.shape[:2]
+    inside = cv2.resize(mask.astype(np.uint8), (width, height), interpolation=cv2.INTER_NEAREST).astype(bool)
+    first = luma(image)[inside]
     # Squares of differences from the first: those of grey levels would leave fp32 nothing of a small variance.
     total, squares, count = np.zeros_like(first), np.zeros_like(first), 1
     for image in images:
-        change = luma(image) - first
+        change = luma(image)[inside] - first
         total += change
         squares += change * change
         count += 1
     variance = squares / count - (total / count) ** 2
-    return float(np.sqrt(np.maximum(variance[inside], 0)).mean())
+    return float(np.sqrt(np.maximum(variance, 0)).mean())
 
 
 def main(arguments: list[str] | None = None) -> int:

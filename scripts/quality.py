@@ -105,31 +105,32 @@ class Quality:
             part()
 
     def _times(self) -> None:
-        """Everything that enlarges, one after the other, `rounds` times over."""
-        one, frame = self.settings, timing.noise(self.settings.size)
-        with ExitStack() as stack:
-            loops: list[tuple[list[float], Loop]] = []
-            for scale in SCALES:
-                entry = Entry("bicubic", scale, "")
-                self.found.entries.append(entry)
-                loops.append((entry.rounds, stack.enter_context(self._loop(None, scale))))
-                for peer in (peer for (_, s), peer in self._peers.items() if s == scale):
-                    peer.upscale(frame)
-                    entry = Entry(peer.file.name, scale, "")
-                    self.found.entries.append(entry)
-                    loops.append((entry.rounds, peer.seconds))
-                for way in (way for way in self._ways if way.scale == scale):
-                    entry = Entry(way.model, scale, way.precision, parameters=upscalers.parameters(way.file))
-                    self.found.entries.append(entry)
-                    if way.precision != "fp16":  # which nothing here computes as it is typed, but slowly
-                        loops.append((entry.rounds, stack.enter_context(self._loop(way, scale))))
-            for model in {way.model: way.file for way in self._ways if way.precision == "fp32"}.items():
-                if model[0] in EAGER:
-                    eager = timing.EagerLoop(model[1], frame, one.threads)
-                    loops.append((self.found.eager.setdefault(model[0], []), eager.seconds))
-            results = timing.alternate([partial(loop, one.seconds) for _, loop in loops], one.rounds)
-        for (rounds, _), times in zip(loops, results, strict=True):
-            rounds += times
+        """All that enlarges as many times takes turns, `rounds` times over. One scale after the other, as each engine
+        keeps its memory as long as it is there."""
+        one = self.settings
+        for scale in SCALES:
+            with ExitStack() as stack:
+                timed = list(self._timed(scale, stack))
+                results = timing.alternate([partial(loop, one.seconds) for _, loop in timed], one.rounds)
+                for (rounds, _), times in zip(timed, results, strict=True):
+                    rounds += times
+
+    def _timed(self, scale: int, stack: ExitStack) -> Iterator[tuple[list[float], Loop]]:
+        """Where the times belong and what is timed; what has to be closed is left to `stack`."""
+        frame, threads, entries = timing.noise(self.settings.size), self.settings.threads, self.found.entries
+        entries.append(Entry("bicubic", scale, ""))
+        yield entries[-1].rounds, stack.enter_context(self._loop(None, scale))
+        for peer in (peer for (_, s), peer in self._peers.items() if s == scale):
+            peer.upscale(frame)
+            entries.append(Entry(peer.file.name, scale, ""))
+            yield entries[-1].rounds, peer.seconds
+        for way in (way for way in self._ways if way.scale == scale):
+            entries.append(Entry(way.model, scale, way.precision, parameters=upscalers.parameters(way.file)))
+            if way.precision != "fp16":  # which nothing here computes as it is typed, but slowly
+                yield entries[-1].rounds, stack.enter_context(self._loop(way, scale))
+            if way.precision == "fp32" and way.model in EAGER:
+                eager = timing.EagerLoop(way.file, frame, threads)
+                yield self.found.eager.setdefault(way.model, []), eager.seconds
 
     @contextmanager
     def _loop(self, way: Upscaler | None, scale: int) -> Iterator[Loop]:
