@@ -27,28 +27,32 @@ class CropError(UserError):
 
 @dataclass(frozen=True)
 class Place:
-    """The upper left corner of a window, and how much the pictures compared differ in it (mean squared, luma)."""
+    """The upper left corner of a window, and the mean in it of what windows were chosen by."""
 
     y: int
     x: int
-    difference: float
+    mean: float
 
     def cut(self, image: Image, side: int) -> Image:
         return image[self.y : self.y + side, self.x : self.x + side]
 
 
-def differing(one: Image, other: Image, side: int, count: int = 1) -> list[Place]:
-    """The `count` windows of `side` pixels in which two pictures of the same size differ most; no two overlap."""
-    errors = (luma(one) - luma(other)) ** 2
+def places(amount: NDArray[np.float64], side: int, count: int = 1) -> list[Place]:
+    """The `count` windows of `side` pixels with the most of `amount`, float64 [H, W], in them; no two overlap."""
     # The value at a pixel is the mean over the window that begins there.
-    means: NDArray[np.float64] = np.asarray(cv2.boxFilter(errors, -1, (side, side), anchor=(0, 0)))
-    means = means[: errors.shape[0] - side + 1, : errors.shape[1] - side + 1].copy()
+    means: NDArray[np.float64] = np.asarray(cv2.boxFilter(amount, -1, (side, side), anchor=(0, 0)))
+    means = means[: amount.shape[0] - side + 1, : amount.shape[1] - side + 1].copy()
     found = []
     for _ in range(count):
         y, x = (int(n) for n in np.unravel_index(np.argmax(means), means.shape))
         found.append(Place(y, x, float(means[y, x])))
         means[max(0, y - side + 1) : y + side, max(0, x - side + 1) : x + side] = -1
     return found
+
+
+def differing(one: Image, other: Image, side: int, count: int = 1) -> list[Place]:
+    """Where two pictures of the same size differ most: `amount` is the squared difference of luma."""
+    return places((luma(one) - luma(other)) ** 2, side, count)
 
 
 def labelled(crop: Image, text: str, zoom: int) -> Image:

@@ -50,10 +50,15 @@ def luma(image: Image) -> NDArray[np.float32]:
     return np.asarray(cv2.transform(image.astype(np.float32), weights), np.float32)
 
 
+def spread(frames: list[Image]) -> NDArray[np.float32]:
+    """Between which grey levels low-passed luma goes up and down over `frames`: float32 [H, W]."""
+    low = [cv2.GaussianBlur(luma(frame), (0, 0), LOW_PASS) for frame in frames]
+    return np.asarray(np.max(low, axis=0) - np.min(low, axis=0), np.float32)
+
+
 def static(frames: list[Image]) -> Mask:
     """Where nothing moves over `frames`: bool [H, W]."""
-    low = [cv2.GaussianBlur(luma(frame), (0, 0), LOW_PASS) for frame in frames]
-    still = (np.max(low, axis=0) - np.min(low, axis=0) < RANGE).astype(np.uint8)
+    still = (spread(frames) < RANGE).astype(np.uint8)
     around = np.ones((2 * MARGIN + 1, 2 * MARGIN + 1), np.uint8)
     # What lies outside the picture is not known to be still.
     return np.asarray(cv2.erode(still, around, borderType=cv2.BORDER_CONSTANT, borderValue=0), bool)

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import cv2
+import numpy as np
+
 from engines.base import Image
 from scripts import crops, upscalers
 from scripts.evaluate import Pictures
-from scripts.flicker import Clip
-from scripts.testsets import psnr
+from scripts.flicker import Clip, spread
+from scripts.testsets import luma, psnr
 from scripts.upscalers import Run
 
 SHOWN = ("img_013", "img_005", "img_014")
 """Of Set14: lettering, ornaments, stripes. Of a set without them the first three."""
 SIDE = {2: 64, 3: 72, 4: 96}
 """Pixels of the large picture along a side of a crop, by scale."""
+MOVES = 25.0
+"""Grey levels by which low-passed luma has to change within a window for something to have moved there."""
 ZOOM = {2: 3, 3: 3, 4: 2}
 
 Columns = Sequence[tuple[str, Run]]
@@ -56,15 +61,18 @@ def against_truth(pictures: Pictures, columns: Columns) -> Image:
 
 
 def of_clips(clips: Sequence[Clip], columns: Columns, side: int = 144) -> Image:
-    """Two rows a clip, from the middle of its first window: where most has moved since the window began (people), and
-    where the first and the last column differ most."""
+    """Two rows a clip, from the middle of its first window: where what moves (people) has most detail, and where the
+    first and the last column differ most."""
     rows = []
     for clip in clips:
-        frames = clip.windows[0].frames
-        frame = frames[len(frames) // 2]
+        window = clip.windows[0]
+        frame = window.frames[len(window.frames) // 2]
         large = [run(frame) for _, run in columns]
-        moved = crops.differing(columns[0][1](frames[0]), large[0], side)
-        for place in moved + crops.differing(large[0], large[-1], side):
+        plane = luma(large[0])
+        moving = (spread(window.frames) > MOVES).astype(np.float64)
+        moving = cv2.resize(moving, plane.shape[::-1], interpolation=cv2.INTER_NEAREST)
+        detail = (plane - cv2.GaussianBlur(plane, (0, 0), 2)) ** 2 * moving
+        for place in crops.places(detail, side) + crops.differing(large[0], large[-1], side):
             labels = (f"{clip.name}: {label}" for label, _ in columns)
             rows.append([(label, place.cut(image, side)) for label, image in zip(labels, large, strict=True)])
     return crops.sheet(rows, 2)

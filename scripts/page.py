@@ -221,8 +221,8 @@ noise at several gains, resize kernels, sharpening, MJPEG or H.264), the same pi
 
 ![{degraded}, degraded](quality-degraded.jpg)
 
-Frames of real films, as they come out of the camera's encoder; of each film the window in which
-most has moved since a moment before, and that in which first and last column differ most:
+Frames of real films, as they come out of the camera's encoder; of each film the window in
+which what moves has most detail, and that in which first and last column differ most:
 
 ![Frames of films](quality-webcam.jpg)
 

@@ -80,7 +80,8 @@ class Quality:
         files = [file for file in peers.find(settings.peers) if file.scale in SCALES]
         self.clips = films(settings.clips)
         self.found = Findings(settings.size, settings.threads)
-        self._ways = [way for file in upscalers.files([]) for way in upscalers.ways("openvino", file)]
+        ways = [way for file in upscalers.files([]) for way in upscalers.ways("openvino", file)]
+        self._ways = sorted(ways, key=lambda way: (way.scale, rank(way.model.removesuffix(f"-x{way.scale}"))))
         self._stack = ExitStack()
         self._peers = {
             (file.name, file.scale): self._stack.enter_context(peers.Peer(file, settings.threads)) for file in files
@@ -181,7 +182,8 @@ class Quality:
             if any(way.scale == scale for way in self._ways):
                 sheet = gallery.against_truth(self.pictures[CROPPED, scale], self._columns(scale))
                 write(sheet, self.settings.out / f"quality-x{scale}.jpg")
-        cleaning = [("bicubic", upscalers.bicubic(2)), *self._models(webcam.models() or ["fast"], 2)]
+        chosen = [name for name in webcam.models() if name == ORDER[0] or webcam.MARK in name] or [ORDER[0]]
+        cleaning = [("bicubic", upscalers.bicubic(2)), *self._models(chosen, 2)]
         write(gallery.against_truth(self._degraded, cleaning), self.settings.out / "quality-degraded.jpg")
         write(gallery.of_clips(self.clips, cleaning), self.settings.out / "quality-webcam.jpg")
         points, levels = page.points(self.found, FIRST, NETWORKS)
@@ -194,11 +196,16 @@ class Quality:
     def _columns(self, scale: int) -> gallery.Columns:
         peer = [(name, peer.upscale) for (name, s), peer in self._peers.items() if s == scale and name == "FSRCNN"]
         clean = dict.fromkeys(m.name for m in catalog.shipped() if m.scale == scale and webcam.MARK not in m.name)
-        ordered = sorted(clean, key=lambda name: ORDER.index(name) if name in ORDER else len(ORDER))
-        return [("bicubic", upscalers.bicubic(scale)), *peer, *self._models(ordered, scale)]
+        return [("bicubic", upscalers.bicubic(scale)), *peer, *self._models(sorted(clean, key=rank), scale)]
 
     def _models(self, names: Sequence[str], scale: int) -> list[tuple[str, upscalers.Run]]:
         return [(name, upscalers.through("openvino", f"{name}-x{scale}", scale)) for name in names]
+
+
+def rank(name: str) -> tuple[bool, int, str]:
+    """Where a model stands in tables: from small to large, those for webcams last."""
+    size = name.removesuffix(webcam.MARK)
+    return webcam.MARK in name, ORDER.index(size) if size in ORDER else len(ORDER), name
 
 
 def films(folder: Path) -> list[Clip]:

@@ -32,8 +32,10 @@ def degraded(pictures: Pictures, low: Degrade | None = None) -> Pictures:
 
 
 def models() -> list[str]:
-    """The x2 models for webcams that are shipped, each behind the clean-trained one of its size; without a scale."""
-    names = dict.fromkeys(model.name for model in catalog.shipped() if model.scale == SCALE)
+    """The x2 models for webcams that are shipped, each behind the clean-trained one of its size, small ones first;
+    without a scale."""
+    there = sorted((m for m in catalog.shipped() if m.scale == SCALE), key=lambda m: m.path.stat().st_size)
+    names = dict.fromkeys(model.name for model in there)
     chosen: dict[str, None] = {}
     for name in names:
         if name.endswith(MARK):
