@@ -69,8 +69,8 @@ def of_clips(clips: Sequence[Clip], columns: Columns, side: int = 144) -> Image:
         frame = window.frames[len(window.frames) // 2]
         large = [run(frame) for _, run in columns]
         plane = luma(large[0])
-        moving = (spread(window.frames) > MOVES).astype(np.float64)
-        moving = cv2.resize(moving, plane.shape[::-1], interpolation=cv2.INTER_NEAREST)
+        moves = (spread(window.frames) > MOVES).astype(np.float64)
+        moving = np.asarray(cv2.resize(moves, plane.shape[::-1], interpolation=cv2.INTER_NEAREST), np.float64)
         detail = (plane - cv2.GaussianBlur(plane, (0, 0), 2)) ** 2 * moving
         for place in crops.places(detail, side) + crops.differing(large[0], large[-1], side):
             labels = (f"{clip.name}: {label}" for label, _ in columns)
