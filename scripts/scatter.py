@@ -66,7 +66,11 @@ def write(points: Sequence[Point], levels: dict[str, float], path: Path, *, dark
         }
         axes.scatter([p.ms for p in mine], [p.psnr for p in mine], s=64, label=kind.label, zorder=3, **look)
         for point in mine:
-            beside: dict[str, Any] = {"xytext": (8, above(point, points)), "textcoords": "offset points"}
+            beside: dict[str, Any] = {
+                "xytext": (0, above(point, points)),
+                "ha": "center",
+                "textcoords": "offset points",
+            }
             axes.annotate(point.name, (point.ms, point.psnr), color=colour, fontsize=9, **beside)
     scale(axes, points)
     axes.set_ylabel("PSNR on Set5, dB (higher is better)")
@@ -80,14 +84,14 @@ def write(points: Sequence[Point], levels: dict[str, float], path: Path, *, dark
 
 
 def above(point: Point, points: Sequence[Point]) -> int:
-    """How much higher than the point its name begins, in typographic points: more where another lies just below."""
-    crowded = any(0 < point.psnr - p.psnr < 0.3 and 0.7 < p.ms / point.ms < 1.4 for p in points)
-    return 2 if crowded else -9
+    """How much higher than the point its name stands, in typographic points: below it where another lies just above."""
+    crowded = any(0 < p.psnr - point.psnr < 0.3 and 0.7 < p.ms / point.ms < 1.4 for p in points)
+    return -17 if crowded else 8
 
 
 def scale(axes: Any, points: Sequence[Point]) -> None:
     """Time from left to right, logarithmic, with room for the names on the right."""
-    low, high = min(p.ms for p in points) / 1.6, max(p.ms for p in points) * 3.5
+    low, high = min(p.ms for p in points) / 1.6, max(p.ms for p in points) * 2.2
     ticks = [t * 10**n for n in range(-2, 6) for t in (1, 2, 5) if low <= t * 10**n <= high]
     axes.set_xscale("log")
     axes.set_xlim(low, high)
