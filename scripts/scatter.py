@@ -85,7 +85,7 @@ def write(points: Sequence[Point], levels: dict[str, float], path: Path, *, dark
 
 def above(point: Point, points: Sequence[Point]) -> int:
     """How much higher than the point its name stands, in typographic points: below it where another lies just above."""
-    crowded = any(0 < p.psnr - point.psnr < 0.3 and 0.7 < p.ms / point.ms < 1.4 for p in points)
+    crowded = any(0 < p.psnr - point.psnr < 0.2 and 0.8 < p.ms / point.ms < 1.25 for p in points)
     return -17 if crowded else 8
 
 
