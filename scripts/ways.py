@@ -1,0 +1,152 @@
+"""In what order and range somebody else's network wants its colours: told, or found by trying.
+
+It is let enlarge a picture whose large original is known in every way there is: one that is far better than the others
+is right. The order of colours is not seen that way: two networks enlarged a wrong one within 0.6 dB as well, yet not
+alike (29 to 54 dB apart), so that it must be told wherever it makes a difference.
+"""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from app.sources.poster import draw
+from engines.base import Image
+from scripts.foreign import Floats, Foreign, Geometry, WrapError
+
+SAME = 50.0
+"""PSNR in dB between two pictures that count as one: 0.8 grey levels on average."""
+FAR = 3.0
+"""By how many dB the right range must beat the other. Four networks at hand did by 5 to 33."""
+SIGNED = 1.0
+"""By how many dB a range of -1..1 must beat 0..1 to be believed. 0..1 was 0.9 to 25 dB ahead where it was right."""
+PLAUSIBLE = 20.0
+"""PSNR in dB that anything which enlarges pictures reaches: the least faithful at hand, trained on cartoons, has 24."""
+NEAR = (96, 128)
+"""Height and width, as nearly as the network allows, of what it is tried on."""
+SOFT = 0.5
+"""Standard deviation of the blur of what it is tried on, in its pixels. Enlarging that is no art, so that what is wrong
+stands out from what is hard: unblurred, a wrong range cost 1.4 dB only."""
+LUMA = np.array([0.114, 0.587, 0.299], np.float32)
+"""Of blue, green and red (ITU-R BT.601-7, 2.5.1)."""
+
+
+@dataclass(frozen=True)
+class Way:
+    """An order of colours and a range of values."""
+
+    order: str
+    """rgb or bgr, or luma for a network that sees nothing else."""
+    white: int
+    black: int = 0
+
+    def planes(self, picture: Image) -> Floats:
+        """uint8 [H, W, 3] BGR as the network takes it, float32 [3 or 1, H, W]."""
+        colours = picture[..., ::-1] if self.order == "rgb" else picture
+        values = (colours @ LUMA)[..., None] if self.order == "luma" else colours
+        scaled: Floats = values.astype(np.float32) / 255 * (self.white - self.black) + self.black
+        return scaled.transpose(2, 0, 1)
+
+    def picture(self, planes: Floats) -> Floats:
+        """What the network gave, in grey levels [H, W, 3 or 1], BGR, not rounded."""
+        levels: Floats = (planes.transpose(1, 2, 0) - self.black) / (self.white - self.black) * 255
+        return levels[..., ::-1] if self.order == "rgb" else levels
+
+
+def whole(levels: Floats) -> Image:
+    """Grey levels as bytes."""
+    return np.clip(np.round(levels), 0, 255).astype(np.uint8)
+
+
+def psnr(a: Image, b: Image) -> float:
+    """PSNR in dB over all colours; infinite for equal pictures."""
+    error = float(np.mean((a.astype(np.float64) - b) ** 2))
+    return float("inf") if error == 0 else float(10 * np.log10(255**2 / error))
+
+
+def pair(size: tuple[int, int], scale: int) -> tuple[Image, Image]:
+    """A soft picture of `size` (height, width), and its original, `scale` times larger; uint8 BGR."""
+    height, width = (scale * n for n in size)
+    large = cv2.resize(draw(width, height), (width, height), interpolation=cv2.INTER_AREA)
+    large = cv2.GaussianBlur(large, (0, 0), SOFT * scale)
+    small = cv2.resize(large, (size[1], size[0]), interpolation=cv2.INTER_AREA)
+    return np.asarray(small, np.uint8), np.asarray(large, np.uint8)
+
+
+def find(foreign: Foreign, geometry: Geometry, order: str | None, white: int | None) -> Way:
+    """The way of a network, as far as `order` and `white` leave it open. Raises WrapError naming what must be told."""
+    orders = ["luma"] if foreign.channels == 1 else [order] if order else ["bgr", "rgb"]
+    # The cheapest first: of those that come to the same, it is taken.
+    ways = [Way(o, w) for w, o in itertools.product([white] if white else [255, 1], orders)]
+    if len(ways) == 1:
+        return ways[0]  # all was told, by somebody who knows what is to come out
+    step = geometry.multiple
+    small, large = pair(foreign.size(*(-(-n // step) * step for n in NEAR)), geometry.scale)
+    if foreign.channels == 1:
+        large = whole((large @ LUMA)[..., None])
+    signed = [] if white else [Way(o, 1, -1) for o in orders]
+    made = {way: attempt(foreign, geometry, way, small) for way in ways + signed}
+    quality = {way: psnr(picture, large) for way, picture in made.items()}
+    best = max(quality, key=lambda way: quality[way])
+    if quality[best] < PLAUSIBLE:
+        seen = ", ".join(f"{words(way)}: {quality[way]:.1f} dB" for way in quality)
+        raise WrapError(
+            f"{foreign.path} does not enlarge a picture in any way that was tried",
+            f"PSNR against the original: {seen}",
+            "If it is to change what it sees, or its output has another range: give both --order and --range."
+            if foreign.channels == 3
+            else "Give --range.",
+        )
+    if best in signed and quality[best] - max(quality[way] for way in ways) >= SIGNED:
+        raise WrapError(
+            f"{foreign.path} takes values from -1 to 1",
+            f"a picture given so is enlarged at {quality[best]:.1f} dB, given as 0 to 1 or 255 at less",
+            "Export it with layers before and after that make it 0 to 1: x * 2 - 1 and y / 2 + 0.5.",
+        )
+    best = max(ways, key=lambda way: quality[way])
+    rivals = [way for way in ways if quality[way] > quality[best] - FAR]
+    if any(psnr(made[way], made[best]) < SAME for way in rivals):
+        raise ambiguous(foreign, {way: quality[way] for way in rivals})
+    return rivals[0]
+
+
+def attempt(foreign: Foreign, geometry: Geometry, way: Way, picture: Image) -> Image:
+    """What the network makes of `picture`, uint8 [H, W, 3], in Python: what the wrapped one must make too.
+
+    Of a network of luma without colours: uint8 [H, W, 1].
+    """
+    height, width = picture.shape[:2]
+    b, m, s, o = geometry.border, geometry.multiple, geometry.scale, geometry.offset
+    ends = ((b, -(-(n + 2 * b) // m) * m - n - b) for n in (height, width))
+    padded = np.pad(picture, (*ends, (0, 0)), "edge")
+    made = way.picture(foreign.run(way.planes(padded)))[o : o + s * height, o : o + s * width]
+    return whole(made)
+
+
+def coloured(luma: Image, picture: Image) -> Image:
+    """`luma` [s*H, s*W, 1] with the colours of `picture` [H, W, 3], which interpolation is good enough for."""
+    chroma = picture - (picture @ LUMA)[..., None]
+    large = cv2.resize(chroma, (luma.shape[1], luma.shape[0]), interpolation=cv2.INTER_CUBIC)
+    return whole(large + luma)
+
+
+def words(way: Way) -> str:
+    return f"{way.order}, {way.black}..{way.white}"
+
+
+def ambiguous(foreign: Foreign, rivals: dict[Way, float]) -> WrapError:
+    """The question that only a person can answer."""
+    options = []
+    if len({way.order for way in rivals}) > 1:
+        options.append("--order rgb (most networks) or --order bgr (some that were trained through OpenCV)")
+    if len({way.white for way in rivals}) > 1:
+        options.append("--range 1 or --range 255")
+    seen = ", ".join(f"{words(way)}: {quality:.1f} dB" for way, quality in rivals.items())
+    return WrapError(
+        f"It cannot be seen in which way {foreign.path} wants its colours",
+        f"it enlarges a picture about as well, but not alike, in several: {seen}",
+        f"Give {'; and '.join(options)}.",
+    )
