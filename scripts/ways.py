@@ -47,8 +47,8 @@ class Way:
         """uint8 [H, W, 3] BGR as the network takes it, float32 [3 or 1, H, W]."""
         colours = picture[..., ::-1] if self.order == "rgb" else picture
         values = (colours @ LUMA)[..., None] if self.order == "luma" else colours
-        scaled: Floats = values.astype(np.float32) / 255 * (self.white - self.black) + self.black
-        return scaled.transpose(2, 0, 1)
+        scaled = values / 255 * (self.white - self.black) + self.black
+        return np.asarray(scaled.transpose(2, 0, 1), np.float32)
 
     def picture(self, planes: Floats) -> Floats:
         """What the network gave, in grey levels [H, W, 3 or 1], BGR, not rounded."""
@@ -88,7 +88,7 @@ def find(foreign: Foreign, geometry: Geometry, order: str | None, white: int | N
     if foreign.channels == 1:
         large = whole((large @ LUMA)[..., None])
     signed = [] if white else [Way(o, 1, -1) for o in orders]
-    made = {way: attempt(foreign, geometry, way, small) for way in ways + signed}
+    made = {way: whole(attempt(foreign, geometry, way, small)) for way in ways + signed}
     quality = {way: psnr(picture, large) for way, picture in made.items()}
     best = max(quality, key=lambda way: quality[way])
     if quality[best] < PLAUSIBLE:
@@ -113,24 +113,23 @@ def find(foreign: Foreign, geometry: Geometry, order: str | None, white: int | N
     return rivals[0]
 
 
-def attempt(foreign: Foreign, geometry: Geometry, way: Way, picture: Image) -> Image:
-    """What the network makes of `picture`, uint8 [H, W, 3], in Python: what the wrapped one must make too.
+def attempt(foreign: Foreign, geometry: Geometry, way: Way, picture: Image) -> Floats:
+    """Grey levels [s*H, s*W, 3] that the network makes of `picture`, uint8 [H, W, 3], BGR, with all else in Python.
 
-    Of a network of luma without colours: uint8 [H, W, 1].
+    Of a network of luma [s*H, s*W, 1], without the colours.
     """
     height, width = picture.shape[:2]
     b, m, s, o = geometry.border, geometry.multiple, geometry.scale, geometry.offset
     ends = ((b, -(-(n + 2 * b) // m) * m - n - b) for n in (height, width))
     padded = np.pad(picture, (*ends, (0, 0)), "edge")
-    made = way.picture(foreign.run(way.planes(padded)))[o : o + s * height, o : o + s * width]
-    return whole(made)
+    return way.picture(foreign.run(way.planes(padded)))[o : o + s * height, o : o + s * width]
 
 
-def coloured(luma: Image, picture: Image) -> Image:
-    """`luma` [s*H, s*W, 1] with the colours of `picture` [H, W, 3], which interpolation is good enough for."""
+def coloured(luma: Floats, picture: Image) -> Floats:
+    """`luma` [s*H, s*W, 1] with the colours of `picture` [H, W, 3], for which interpolation is good enough."""
     chroma = picture - (picture @ LUMA)[..., None]
     large = cv2.resize(chroma, (luma.shape[1], luma.shape[0]), interpolation=cv2.INTER_CUBIC)
-    return whole(large + luma)
+    return np.asarray(large + luma, np.float32)
 
 
 def words(way: Way) -> str:

@@ -19,7 +19,7 @@ from engines.base import one_line
 from scripts.foreign import EXACTLY, KINDS, Foreign, Geometry, WrapError
 from scripts.graph import OPSET, Graph
 from scripts.model_file import save
-from scripts.ways import LUMA, SAME, Way, attempt, coloured, find, pair, psnr, words
+from scripts.ways import LUMA, SAME, Way, attempt, coloured, find, pair, psnr, whole, words
 
 OPSETS = range(13, 21)
 """What is left as it is: from where our own nodes are defined, to what TensorRT reads from 10.0 on (onnx-tensorrt,
@@ -176,7 +176,7 @@ def checked(foreign: Foreign, way: Way, geometry: Geometry, model: onnx.ModelPro
         for picture in (pair(size, 1)[0], noise.integers(0, 256, (*size, 3), np.uint8)):
             wanted = attempt(foreign, geometry, way, picture)
             wanted = coloured(wanted, picture) if way.order == "luma" else wanted
-            worst = min(worst, psnr(np.asarray(compiled(picture[None])[0])[0], wanted))
+            worst = min(worst, psnr(np.asarray(compiled(picture[None])[0])[0], whole(wanted)))
     if worst < SAME:
         raise WrapError(
             f"{foreign.path} cannot be wrapped: the result is not the original",
