@@ -39,7 +39,6 @@ EXTRAS = {
         "pytest-timeout>=2.3",  # a test that hangs must fail, not stop the run
         "hypothesis>=6.100",  # property tests of ring, slots, configuration
         "onnx>=1.16",  # makes models that break the contract
-        "onnxscript>=0.5",  # PyTorch's newer exporter, whose networks are wrapped
         "ruff>=0.6",
         "mypy>=1.11",
         "types-PyYAML",

@@ -58,8 +58,8 @@ class Way:
 
 
 def whole(levels: Floats) -> Image:
-    """Grey levels as bytes."""
-    return np.clip(np.round(levels), 0, 255).astype(np.uint8)
+    """Grey levels as bytes; what is no number, as a network in a wrong range may give, is black."""
+    return np.clip(np.round(np.nan_to_num(levels)), 0, 255).astype(np.uint8)
 
 
 def psnr(a: Image, b: Image) -> float:

@@ -74,7 +74,7 @@ class Wrapper:
         model = helper.make_model(
             graph,
             opset_imports=inner.opset_import,
-            ir_version=max(8, helper.find_min_ir_version_for(inner.opset_import)),
+            ir_version=max(8, helper.find_min_ir_version_for(inner.opset_import, ignore_unknown=True)),
             producer_name="scripts/export.py --wrap",
         )
         model.doc_string = f"Enlarges a picture {scale} times. BGR bytes in, BGR bytes out."
