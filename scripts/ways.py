@@ -21,9 +21,9 @@ from scripts.foreign import Floats, Foreign, Geometry, WrapError
 SAME = 50.0
 """PSNR in dB between two pictures that count as one: 0.8 grey levels on average."""
 FAR = 3.0
-"""By how many dB the right range must beat the other. Four networks at hand did by 5 to 33."""
+"""By how many dB the right range must beat the other. Four networks at hand did by 5 to 35."""
 SIGNED = 1.0
-"""By how many dB a range of -1..1 must beat 0..1 to be believed. 0..1 was 0.9 to 25 dB ahead where it was right."""
+"""By how many dB a range of -1..1 must beat 0..1 to be believed. 0..1 was 1.3 to 33 dB ahead where it was right."""
 PLAUSIBLE = 20.0
 """PSNR in dB that anything which enlarges pictures reaches: the least faithful at hand, trained on cartoons, has 24."""
 NEAR = (96, 128)
@@ -97,27 +97,32 @@ def find(foreign: Foreign, geometry: Geometry, order: str | None, white: int | N
     signed = [] if white else [Way(o, 1, -1) for o in orders]
     made = {way: whole(attempt(foreign, geometry, way, small)) for way in ways + signed}
     quality = {way: psnr(picture, large) for way, picture in made.items()}
-    best = max(quality, key=lambda way: quality[way])
-    if quality[best] < PLAUSIBLE:
-        seen = ", ".join(f"{words(way)}: {quality[way]:.1f} dB" for way in quality)
-        raise WrapError(
-            f"{foreign.path} does not enlarge a picture in any way that was tried",
-            f"PSNR against the original: {seen}",
-            "If it is to change what it sees, or its output has another range: give both --order and --range."
-            if foreign.channels == 3
-            else "Give --range.",
-        )
-    if best in signed and quality[best] - max(quality[way] for way in ways) >= SIGNED:
-        raise WrapError(
-            f"{foreign.path} takes values from -1 to 1",
-            f"a picture given so is enlarged at {quality[best]:.1f} dB, given as 0 to 1 or 255 at less",
-            "Export it with layers before and after that make it 0 to 1: x * 2 - 1 and y / 2 + 0.5.",
-        )
+    look_for_refusal(foreign, {way: quality[way] for way in ways}, {way: quality[way] for way in signed})
     best = max(ways, key=lambda way: quality[way])
-    rivals = [way for way in ways if quality[way] > quality[best] - FAR]
+    rivals = [way for way in ways if quality[way] >= quality[best] - FAR]
     if any(psnr(made[way], made[best]) < SAME for way in rivals):
         raise ambiguous(foreign, {way: quality[way] for way in rivals})
     return rivals[0]
+
+
+def look_for_refusal(foreign: Foreign, ways: dict[Way, float], signed: dict[Way, float]) -> None:
+    """Raise WrapError if none of `ways` is right, but perhaps one of `signed`; both with their PSNR in dB."""
+    best = max(ways.values())
+    if best < PLAUSIBLE and max(signed.values(), default=0) < PLAUSIBLE:
+        seen = ", ".join(f"{words(way)}: {quality:.1f} dB" for way, quality in (ways | signed).items())
+        told = "both --order and --range" if foreign.channels == 3 else "--range"
+        raise WrapError(
+            f"{foreign.path} does not enlarge a picture in any way that was tried",
+            f"PSNR against the original: {seen}",
+            f"If it is to change what it sees, give {told}. If what it gives has another range than what it takes, "
+            "export it with a layer more that mends this.",
+        )
+    if signed and max(signed.values()) > best + SIGNED:
+        raise WrapError(
+            f"{foreign.path} takes values from -1 to 1",
+            f"a picture given so is enlarged at {max(signed.values()):.1f} dB, otherwise at {best:.1f} dB",
+            "Export it with layers before and after that make it 0 to 1: x * 2 - 1 and y / 2 + 0.5.",
+        )
 
 
 def attempt(foreign: Foreign, geometry: Geometry, way: Way, picture: Image) -> Floats:

@@ -201,6 +201,8 @@ def test_a_network_of_one_size_keeps_it(tmp_path: Path) -> None:
 def test_an_order_that_makes_no_difference_is_not_asked_for(tmp_path: Path) -> None:
     wrap(network(tmp_path / "theirs.onnx", gains=(1, 1, 1)), tmp_path / "ours.onnx")
     assert told(tmp_path / "ours.onnx")["order"] == "bgr"  # as it comes: it costs nothing
+    wrap(plain(tmp_path / "theirs.onnx", ("Mul", 1)), tmp_path / "ours.onnx")  # neither does the range here
+    assert (upscaled(noise(20, 17), str(tmp_path / "ours.onnx")) == noise(20, 17)).all()
     with pytest.raises(WrapError, match="cannot be seen in which way") as asked:
         wrap(network(tmp_path / "theirs.onnx"), tmp_path / "none.onnx")
     assert "--order rgb" in asked.value.fix and "--range" not in asked.value.fix
