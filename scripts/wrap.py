@@ -39,7 +39,7 @@ def prepared(foreign: Foreign) -> onnx.ModelProto:
         try:
             model = version_converter.convert_version(model, OPSET)
         except Exception as error:  # whatever a converter of onnx meets
-            if opset < OPSETS.start:
+            if opset < OPSETS.start:  # a newer one goes as it is: OpenVINO reads it, a newer TensorRT may
                 raise WrapError(
                     f"{foreign.path} cannot be brought from opset {opset} to {OPSET}",
                     one_line(error),
