@@ -27,6 +27,7 @@ EXTRAS = {
     "rtx": ["tensorrt-rtx-cu13>=1.4; platform_machine == 'x86_64'"],  # TensorRT for a PC with an RTX card, CUDA 13
     "nvtx": ["nvtx>=0.2.10"],  # named ranges in Nsight Systems
     "nvidia": ["nvidia-ml-py>=12"],  # the same of a PC's NVIDIA card
+    "wrap": ["onnx>=1.16"],  # reads other people's networks and writes them anew
     "train": [
         "torch==2.13.0",  # the version the shipped models were trained with
         "onnx>=1.16",  # writes the models
