@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 from engines import catalog
 from engines.base import Image
@@ -22,8 +23,9 @@ Degrade = Callable[[Image, int, int], Image]
 
 
 def degraded(pictures: Pictures, low: Degrade | None = None) -> Pictures:
-    """The same truth, cut to multiples of the scale, with low resolutions made by `low`, by default the webcam's."""
-    scale, pairs, low = pictures.scale, [], low or Degradation.webcam().low
+    """The same truth, cut to multiples of the scale, with low resolutions made by `low`; by default the webcam's, which
+    here spares no picture."""
+    scale, pairs, low = pictures.scale, [], low or replace(Degradation.webcam(), mild=0).low
     for index, (name, _, high) in enumerate(pictures.pairs):
         height, width = (n - n % scale for n in high.shape[:2])
         truth = high[:height, :width].copy()
