@@ -27,6 +27,7 @@ EXTRAS = {
     "rtx": ["tensorrt-rtx-cu13>=1.4; platform_machine == 'x86_64'"],  # TensorRT for a PC with an RTX card, CUDA 13
     "nvtx": ["nvtx>=0.2.10"],  # named ranges in Nsight Systems
     "nvidia": ["nvidia-ml-py>=12"],  # the same of a PC's NVIDIA card
+    "wrap": ["onnx>=1.16"],  # reads other people's networks and writes them anew
     "train": [
         "torch==2.13.0",  # the version the shipped models were trained with
         "onnx>=1.16",  # writes the models
@@ -34,8 +35,15 @@ EXTRAS = {
         "matplotlib>=3.8",  # and how it went
         "optuna>=3.6",  # scripts/tune.py: searches width, depth and learning rate
     ],
+    "quality": [
+        "scikit-image>=0.22",  # SSIM as everybody computes it
+        "matplotlib>=3.8",  # the plot of docs/quality.md
+        "onnx>=1.16",  # evaluates float16 files as they are typed, on a processor that cannot
+    ],
     "test": [
         "pytest>=8",
+        "scikit-image>=0.22",  # the same as in quality
+        "matplotlib>=3.8",
         "tritonclient[grpc]>=2.50,<3",  # Triton's own schema, and its real server
         "pytest-xdist>=3.5",  # most tests wait: two at a time take little more than half as long
         "pytest-timeout>=2.3",  # a test that hangs must fail, not stop the run

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from engines.base import ModelError
@@ -16,6 +17,22 @@ def refused(path: Path, facts: str) -> ModelError:
         facts,
         "It takes one picture, uint8 [1, H, W, 3] BGR, and gives one, uint8 [1, s*H, s*W, 3].",
     )
+
+
+def unfit(path: Path, given: Sequence[int | None], size: tuple[int, int]) -> ModelError:
+    """What is said of a model whose input is `given`, None where it is free, before pictures of `size`.
+
+    `given` has four axes; `size` is (width, height).
+    """
+    (batch, height, width, channels), (wanted_width, wanted_height) = given, size
+    if batch in (1, None) and channels == 3:
+        return ModelError(
+            f"{path} takes pictures of {width or 'any width'}x{height or 'any height'} only",
+            f"these are {wanted_width}x{wanted_height}",
+            "Ask the camera for that with --size, or scale the file first; or take a model for pictures of any size.",
+        )
+    shape = ", ".join("?" if n is None else str(n) for n in given)
+    return refused(path, f"its input is [{shape}], which cannot be [1, {wanted_height}, {wanted_width}, 3]")
 
 
 def scale_between(path: Path, size: tuple[int, int], output: tuple[int, int]) -> int:

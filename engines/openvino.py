@@ -14,7 +14,7 @@ from platformdirs import user_cache_path
 
 from engines import catalog
 from engines.base import EngineError, Image, ModelError, Spec
-from engines.contract import refused, scale_between
+from engines.contract import refused, scale_between, unfit
 from engines.slots import Slots
 
 log = logging.getLogger(__name__)
@@ -95,7 +95,7 @@ def fit(model: ov.Model, path: Path, size: tuple[int, int]) -> int:
     given, wanted = model.input().partial_shape, ov.PartialShape([1, height, width, 3])
     # reshape() alone would force another layout or size on a model that was made for one.
     if not given.compatible(wanted):
-        raise refused(path, f"its input is {given}, which cannot be {wanted}")
+        raise unfit(path, [None if n.is_dynamic else n.get_length() for n in given], size)
     try:
         model.reshape(wanted)
     except RuntimeError as error:

@@ -22,7 +22,7 @@ import numpy as np
 
 from engines import catalog, libcuda
 from engines.base import EngineError, Spec
-from engines.contract import refused, scale_between
+from engines.contract import refused, scale_between, unfit
 from engines.cuda import Buffer, Device
 from engines.cuda_slot import CudaSlot
 from engines.plans import Key, Plan, Plans, digest, stopped
@@ -168,7 +168,7 @@ def parse(builder: trt.Builder, path: Path, size: tuple[int, int], *, typed: boo
             raise refused(path, f"its {kind} is {tensor.dtype} {shape}")
     given = dimensions(frame.shape)
     if any(has not in (-1, want) for has, want in zip(given, wanted, strict=True)):
-        raise refused(path, f"its input is {given}, which cannot be {wanted}")
+        raise unfit(path, [None if n == -1 else n for n in given], size)
     frame.shape = trt.Dims(list(wanted))
     result = dimensions(sr.shape)
     if len(result) != 4 or result[0] != 1 or result[3] != 3:

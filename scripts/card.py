@@ -13,6 +13,7 @@ import argparse
 import csv
 import json
 import sys
+import textwrap
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +30,7 @@ from scripts.evaluate import Pictures, Result, evaluate, sets
 from scripts.goals import TARGETS
 from scripts.published import NETWORKS
 
+ORDER = ("fp32", "fp16", "int8")
 DEGRADED = "Set14"
 USES = {"fast": "the fastest", "balanced": "a board with time to spare", "quality": "the best picture"}
 CLEAN_WEAKNESS = (
@@ -88,7 +90,7 @@ class Shipped:
 
 def heading(model: Shipped, results: Sequence[Result]) -> str:
     """The front matter that engines.catalog reads."""
-    psnr: dict[str, dict[str, float]] = {p: {} for p in ("fp32", "fp16", "int8")}
+    psnr: dict[str, dict[str, float]] = {p: {} for p in ORDER}
     for result in results:
         if result.precision in psnr:
             psnr[result.precision][result.set] = round(result.score.psnr, 2)
@@ -126,7 +128,7 @@ def figures(model: Shipped, results: Sequence[Result]) -> Iterator[str]:
     )
     yield f"| x{model.facts['scale']} | {' | '.join(names)} |"
     yield "|---|" + "---:|" * len(names)
-    for precision in dict.fromkeys(result.precision for result in results):
+    for precision in dict.fromkeys(["fp32", *(result.precision for result in results)]):
         row = {r.set: f"{r.score.psnr:.2f} / {r.score.ssim:.4f}" for r in results if r.precision == precision}
         yield f"| {model.name}, {precision} | {' | '.join(row[name] for name in names)} |"
     plain = {r.set: f"{r.bicubic.psnr:.2f} / {r.bicubic.ssim:.4f}" for r in results}
@@ -173,7 +175,8 @@ def origin(model: Shipped, hardware: str) -> Iterator[str]:
     yield f"    python scripts/export.py runs/{model.name}/checkpoint.pt engines/models/{model.name}.onnx"
     yield f"    python scripts/halve.py engines/models/{model.name}.onnx engines/models/{model.name}-fp16.onnx"
     yield f"    python scripts/quantize.py engines/models/{model.name}.onnx --data bsds500\n"
-    begun = f", begun as {Path(recipe['start']).stem}" if recipe.get("start") else ""
+    base = Path(recipe["start"]).stem if recipe.get("start") else ""
+    begun = f", begun as {base} (configs/train/{base}.yaml)" if base else ""
     yield (
         f"- Recipe: configs/train/{model.name}.yaml, also in the file's metadata; seed {recipe['seed']}, "
         f"{recipe['steps']:,} steps of {recipe['batch']} crops of {recipe['crop']}x{recipe['crop']} low-resolution "
@@ -192,11 +195,21 @@ def origin(model: Shipped, hardware: str) -> Iterator[str]:
 
 def card(model: Shipped, folder: Path, hardware: str) -> str:
     """The whole text. Raises EvaluateError, EngineError."""
-    results = [r for path in model.files.values() for r in evaluate(folder, "openvino", [str(path)])]
+    files = [model.files[p] for p in ORDER if p in model.files]
+    results = [r for path in files for r in evaluate(folder, "openvino", [str(path)])]
+    results.sort(key=lambda r: (len(r.set), r.set))  # Set5 before Set14
     lines = [*what(model), *figures(model, results)]
     if model.webcam:
         lines += cleaning(model, folder)
-    return heading(model, results) + "\n".join([*lines, *origin(model, hardware)]) + "\n"
+    return heading(model, results) + "\n".join(map(wrapped, [*lines, *origin(model, hardware)])) + "\n"
+
+
+def wrapped(line: str) -> str:
+    """A paragraph or a point of a list in lines of 120 characters; tables and commands as they are."""
+    if line.startswith(("|", " ", "#")):
+        return line
+    end = "\n" if line.endswith("\n") else ""
+    return textwrap.fill(line, 120, subsequent_indent="  " if line.startswith("- ") else "") + end
 
 
 def main(arguments: list[str] | None = None) -> int:

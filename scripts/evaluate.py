@@ -1,8 +1,11 @@
 #!/usr/bin/env python3
 """Measure shipped models on test sets, through the engine that people use: python scripts/evaluate.py FOLDER
 
-FOLDER holds one folder a set, laid out as scripts/testsets.py says (Set5, Set14 ...). The figure is PSNR in dB of
-BT.601 luma, rounded to 8 bits, `scale` pixels of border cut, averaged over the pictures; bicubic is OpenCV's.
+FOLDER holds one folder a set, laid out as scripts/testsets.py says (Set5, Set14 ...). PSNR is in dB of BT.601 luma,
+rounded to 8 bits, `scale` pixels of border cut, averaged over the pictures; SSIM is of the same luma; bicubic is
+OpenCV's; loss is PSNR less than the same network has in fp32.
+With OpenVINO the precisions are: fp32 computed in f32; bf16 (or f16) the same file as this processor computes it unless
+told not to; fp16 every value rounded to float16 (by ONNX's reference evaluator); int8.
 """
 
 from __future__ import annotations
@@ -10,15 +13,20 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from pathlib import Path
+from statistics import fmean
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-import engines
-from engines import catalog
-from engines.base import SMALLEST, Image, UserError
-from scripts.testsets import pairs, psnr
+from engines.base import Image, UserError
+from scripts import upscalers
+from scripts.testsets import pairs, psnr, ssim
+from scripts.upscalers import Run, Upscaler
+
+WORDS, NUMBERS = ("set", "model", "precision"), ("pictures", "PSNR", "SSIM", "bicubic", "gain")
+TITLE = "{:<8} {:<18} {:<9}".format(*WORDS) + " {:>8} {:>7} {:>7} {:>8} {:>6}  loss".format(*NUMBERS)
 
 
 class EvaluateError(UserError):
@@ -26,54 +34,74 @@ class EvaluateError(UserError):
 
 
 @dataclass(frozen=True)
+class Score:
+    """How near pictures are to the truth, on average: PSNR in dB, SSIM at most 1, both of luma."""
+
+    psnr: float
+    ssim: float
+
+
+@dataclass(frozen=True)
 class Result:
-    """One model on one test set; PSNR in dB."""
+    """One model on one test set."""
 
     set: str
     model: str
     engine: str
+    scale: int
     precision: str
     pictures: int
-    psnr: float
-    bicubic: float
+    score: Score
+    bicubic: Score
+    loss: float | None
+    """PSNR less than in fp32; None if that was not measured."""
 
     @property
     def gain(self) -> float:
-        return self.psnr - self.bicubic
+        return self.score.psnr - self.bicubic.psnr
+
+    def __str__(self) -> str:
+        loss = "" if self.loss is None else f"{self.loss:.3f}"
+        return (
+            f"{self.set:<8} {self.model:<18} {self.precision:<9} {self.pictures:>8} {self.score.psnr:>7.2f}"
+            f" {self.score.ssim:>7.4f} {self.bicubic.psnr:>8.2f} {self.gain:>+6.2f}  {loss}"
+        ).rstrip()
+
+    def as_dict(self) -> dict[str, object]:
+        """For --json: flat, both figures of both."""
+        flat = asdict(self) | {"psnr": self.score.psnr, "ssim": self.score.ssim, "gain": self.gain}
+        del flat["score"]
+        return flat | {"bicubic": self.bicubic.psnr, "bicubic_ssim": self.bicubic.ssim}
 
 
-def upscale(engine: str, model: str, image: Image, scale: int) -> tuple[Image, str]:
-    """`image` enlarged by an engine made for its size, and the precision it was computed in."""
-    height, width = image.shape[:2]
-    with engines.load(engine, model, (width, height), depth=1, scale=scale) as loaded:
-        loaded.reserve()
-        loaded.submit(image, None)
-        result = loaded.collect(timeout=60)
-        assert result is not None  # only a cancelled engine ends before its frame
-        return result[0].copy(), loaded.spec.precision
+class Pictures:
+    """A test set at one scale: pairs of pictures, read once, and what bicubic makes of them."""
 
+    def __init__(self, name: str, scale: int, pairs: Sequence[tuple[str, Image, Image]]) -> None:
+        """`pairs`: name, low and high resolution."""
+        self.name, self.scale, self.pairs = name, scale, pairs
+        self._bicubic: Score | None = None
 
-def scale_of(engine: str, model: str) -> int:
-    """The scale of a model, asked of the engine."""
-    with engines.load(engine, model, SMALLEST, depth=1) as loaded:
-        return loaded.spec.scale
+    @classmethod
+    def read(cls, folder: Path, scale: int) -> Pictures:
+        """Raises OSError for a picture that is missing."""
+        return cls(folder.name, scale, list(pairs(folder, scale)))
 
+    @property
+    def bicubic(self) -> Score:
+        if self._bicubic is None:
+            self._bicubic = self.score(upscalers.bicubic(self.scale))
+        return self._bicubic
 
-def measure(folder: Path, engine: str, model: str) -> Result | None:
-    """`model` on the test set in `folder`; None if the set has no pictures for the model's scale."""
-    scale = scale_of(engine, model)
-    figures, plain, precision = [], [], ""
-    for _name, low, high in pairs(folder, scale):
-        image, precision = upscale(engine, model, low, scale)
-        bicubic, _ = upscale("bicubic", "", low, scale)
-        truth = high[: image.shape[0], : image.shape[1]]
-        figures.append(psnr(image, truth, border=scale))
-        plain.append(psnr(bicubic, truth, border=scale))
-    if not figures:
-        return None
-    name = Path(model).stem if model.endswith(".onnx") else model
-    count = len(figures)
-    return Result(folder.name, name, engine, precision, count, sum(figures) / count, sum(plain) / count)
+    def score(self, run: Run) -> Score:
+        """`run` on all pictures. The truth is cut to the size of the result."""
+        noise, likeness = [], []
+        for _, low, high in self.pairs:
+            image = run(low)
+            truth = high[: image.shape[0], : image.shape[1]]
+            noise.append(psnr(image, truth, border=self.scale))
+            likeness.append(ssim(image, truth, border=self.scale))
+        return Score(fmean(noise), fmean(likeness))
 
 
 def sets(folder: Path) -> list[Path]:
@@ -94,16 +122,31 @@ def sets(folder: Path) -> list[Path]:
     return found
 
 
-def evaluate(folder: Path, engine: str, models: list[str]) -> Iterator[Result]:
-    """Every model on every set in `folder` that has pictures for it. Raises EvaluateError, EngineError."""
-    some = False
-    for model in models:
-        for one in sets(folder):
-            if result := measure(one, engine, model):
+def evaluate(folder: Path, engine: str, models: Sequence[str] = ()) -> Iterator[Result]:
+    """Every model (upscalers.files) in every precision on every set in `folder` that has pictures for its scale.
+
+    Raises EvaluateError, EngineError.
+    """
+    found, chosen, some = sets(folder), upscalers.files(models), False
+    pictures = lru_cache(None)(Pictures.read)
+    exact: dict[tuple[str, str], float] = {}
+    for way in (way for file in chosen for way in upscalers.ways(engine, file)):
+        for one in (pictures(each, way.scale) for each in found):
+            if one.pairs:
                 some = True
-                yield result
+                yield measure(one, engine, way, exact)
     if not some:
-        raise EvaluateError(f"No test set in {folder} has pictures for the scale of {', '.join(models)}")
+        names = ", ".join(file.stem for file in chosen)
+        raise EvaluateError(f"No test set in {folder} has pictures for the scale of {names}")
+
+
+def measure(one: Pictures, engine: str, way: Upscaler, exact: dict[tuple[str, str], float]) -> Result:
+    """`way` on one test set; `exact` remembers what fp32 reached on which set."""
+    score, place = one.score(way.run), (one.name, way.model)
+    loss = exact[place] - score.psnr if place in exact else None
+    if way.precision == "fp32":
+        exact.setdefault(place, score.psnr)
+    return Result(one.name, way.model, engine, way.scale, way.precision, len(one.pairs), score, one.bicubic, loss)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -115,17 +158,9 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     results: list[dict[str, object]] = []
     try:
-        for r in evaluate(options.folder, options.engine, options.model or [str(m.path) for m in catalog.shipped()]):
-            if not results:
-                print(
-                    f"{'set':<8} {'model':<16} {'precision':<9} {'pictures':>8} {'PSNR':>7} {'bicubic':>8} {'gain':>6}"
-                )
-            print(
-                f"{r.set:<8} {r.model:<16} {r.precision:<9} {r.pictures:>8} {r.psnr:>7.2f} {r.bicubic:>8.2f}"
-                f" {r.gain:>+6.2f}",
-                flush=True,
-            )
-            results.append(asdict(r) | {"gain": r.gain})
+        for result in evaluate(options.folder, options.engine, options.model or []):
+            print(result if results else f"{TITLE}\n{result}", flush=True)
+            results.append(result.as_dict())
         if options.json:
             options.json.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
     except (UserError, OSError) as error:  # an OSError names its file: a picture that is missing, an unwritable --json

@@ -1,13 +1,18 @@
 #!/usr/bin/env python3
-"""Export a trained network: python scripts/export.py runs/fast-x2/checkpoint.pt engines/models/fast-x2.onnx
+"""Export a trained network, or put somebody else's under the contract:
 
-The graph is written node by node, not traced, so that it reads well (in Netron, say) and holds nothing twice. It is
-compared with the PyTorch network before it is written; network_from_onnx() goes the other way.
+  python scripts/export.py runs/fast-x2/checkpoint.pt engines/models/fast-x2.onnx
+  python scripts/export.py --wrap theirs.onnx their-x4.onnx             any ONNX network from picture to picture
+
+What is exported is compared with the PyTorch network before it is written; network_from_onnx() goes the other way.
+What is wrapped is compared with the original (scripts/wrap.py); that needs no PyTorch.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
+import importlib.util
 import json
 import pickle
 import re
@@ -17,59 +22,27 @@ from typing import Any
 
 import numpy as np
 import onnx
-import torch
 from onnx import TensorProto, helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
-from torch import Tensor, nn
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from engines.base import UserError
+from scripts.graph import OPSET, Graph
 from scripts.model_file import save
-from scripts.network import Contract, Upscaler
+from scripts.wrap import LARGEST_MULTIPLE, wrap
 
-OPSET = 17  # the newest that the ONNX parser of TensorRT 10.3 (JetPack 6.1) knows in full
+with contextlib.suppress(ModuleNotFoundError):  # --wrap needs none of it; main() says who does
+    import torch
+    from torch import Tensor, nn
+
+    from scripts.network import Contract, Upscaler
+
 COLOURS = 3
 SAME, EQUAL = 1, 0.999  # an export may differ by this many grey levels, and in all but this share of values not at all
 
 
 class ExportError(UserError):
     """What was given cannot be exported."""
-
-
-class Graph:
-    """Nodes and constants in the order they run; each node is named after its output."""
-
-    def __init__(self) -> None:
-        self.nodes: list[onnx.NodeProto] = []
-        self.constants: list[onnx.TensorProto] = []
-
-    def add(self, kind: str, name: str, *inputs: str, **attributes: Any) -> str:
-        """Append a node of `kind`; returns its output, called `name` too."""
-        self.nodes.append(helper.make_node(kind, list(inputs), [name], name=name, **attributes))
-        return name
-
-    def constant(self, name: str, value: Any) -> str:
-        self.constants.append(numpy_helper.from_array(np.asarray(value), name))
-        return name
-
-    def conv(
-        self,
-        name: str,
-        source: str,
-        conv: nn.Conv2d,
-        *,
-        weight: float = 1,
-        bias: float = 1,
-        pad: int = 1,
-        copies: int = 1,
-    ) -> str:
-        """A 3x3 convolution with its weight and bias multiplied by constants, all its outputs `copies` times over."""
-        assert conv.bias is not None
-        constants = [
-            self.constant(f"{name}.weight", (conv.weight.detach() * weight).repeat(copies, 1, 1, 1).numpy()),
-            self.constant(f"{name}.bias", (conv.bias.detach() * bias).repeat(copies).numpy()),
-        ]
-        return self.add("Conv", name, source, *constants, kernel_shape=[3, 3], pads=[pad] * 4)
 
 
 def build(network: Upscaler, metadata: dict[str, str]) -> onnx.ModelProto:
@@ -192,6 +165,8 @@ def difference(model: onnx.ModelProto, network: nn.Module) -> tuple[int, float]:
 
 def export(checkpoint: Path, file: Path) -> str:
     """Write `file`; returns a line about it. Raises ExportError, having written nothing."""
+    if importlib.util.find_spec("torch") is None:
+        raise ExportError("PyTorch is not installed", "a checkpoint holds its tensors", "pip install -e .[train]")
     network, recipe = load(checkpoint)
     model = build(network, {"recipe": json.dumps(recipe), "trained_by": "scripts/train.py"})
     largest, equal = difference(model, network)
@@ -212,11 +187,25 @@ def export(checkpoint: Path, file: Path) -> str:
 
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("checkpoint", type=Path, help="checkpoint.pt of scripts/train.py")
+    parser.add_argument("source", type=Path, help="checkpoint.pt of scripts/train.py; with --wrap an .onnx file")
     parser.add_argument("file", type=Path, help="NAME-x<scale>.onnx to write")
+    parser.add_argument("--wrap", action="store_true", help="put somebody else's network under the contract")
+    group = parser.add_argument_group("of a network to wrap", "what is left out is found, or asked for")
+    group.add_argument("--order", choices=("rgb", "bgr"), help="its order of colours")
+    group.add_argument("--range", type=int, choices=(1, 255), dest="white", help="what white is; black is 0")
+    group.add_argument("--multiple", type=int, metavar="N", help="height and width must be multiples of N")
+    group.add_argument("--scale", type=int, metavar="N", help="how many times it enlarges, to be sure of it")
     options = parser.parse_args(arguments)
+    told = {name: getattr(options, name) for name in ("order", "white", "multiple", "scale")}
+    if not options.wrap and any(told.values()):
+        parser.error("--order, --range, --multiple and --scale are for --wrap")
+    if options.multiple is not None and not 1 <= options.multiple <= LARGEST_MULTIPLE:
+        parser.error(f"--multiple goes from 1 to {LARGEST_MULTIPLE}")
     try:
-        print(export(options.checkpoint, options.file))
+        if options.wrap:
+            print(wrap(options.source, options.file, **told))
+        else:
+            print(export(options.source, options.file))
     except UserError as error:
         print(error, file=sys.stderr)
         return 2

@@ -1,4 +1,4 @@
-"""Super-resolution test sets on disk, and the one figure everybody quotes for them.
+"""Super-resolution test sets on disk, and the two figures everybody quotes for them.
 
 Layout, as published by Huang et al. (SelfExSR, CVPR 2015): `<set>/x<scale>/<name>_SRF_<scale>_{LR,HR}.png`.
 """
@@ -12,7 +12,18 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from engines.base import UserError
+
 Image = NDArray[np.uint8]
+
+WEIGHTS = (24.966, 128.553, 65.481)
+"""Of blue, green and red in luma, for 1.0 each (ITU-R BT.601-7, 2.5)."""
+
+
+class TestSetError(UserError):
+    """A figure cannot be computed."""
+
+    __test__ = False  # pytest takes every class of this name for a test
 
 
 def pairs(folder: Path, scale: int) -> Iterator[tuple[str, Image, Image]]:
@@ -32,12 +43,34 @@ def read(path: Path) -> Image:
 
 def luma(image: Image) -> NDArray[np.float64]:
     """BT.601 luma in 16..235, float64 [H, W] (ITU-R BT.601-7, 2.5; MATLAB's rgb2ycbcr), of uint8 BGR."""
-    y: NDArray[np.float64] = image.astype(np.float64) @ np.array([24.966, 128.553, 65.481]) / 255 + 16
+    y: NDArray[np.float64] = image.astype(np.float64) @ np.array(WEIGHTS) / 255 + 16
     return y
+
+
+def inner(plane: NDArray[np.float64], border: int) -> NDArray[np.float64]:
+    """`plane` without `border` pixels on each side."""
+    return plane[border : plane.shape[0] - border, border : plane.shape[1] - border]
 
 
 def psnr(image: Image, truth: Image, *, border: int) -> float:
     """PSNR in dB of luma, `border` pixels cut from each side; infinite for equal pictures."""
-    cut = (slice(border, -border),) * 2 if border else ()
-    error = np.mean((luma(image)[cut] - luma(truth)[cut]) ** 2)
+    error = np.mean((inner(luma(image), border) - inner(luma(truth), border)) ** 2)
     return float("inf") if error == 0 else float(10 * np.log10(255**2 / error))
+
+
+def ssim(image: Image, truth: Image, *, border: int) -> float:
+    """Structural similarity of luma, at most 1, `border` pixels cut from each side.
+
+    As defined by Wang et al., IEEE TIP 13(4), 2004: a Gaussian window of 11x11 and sigma 1.5, K1 0.01, K2 0.03, range
+    255, averaged where the whole window lies inside. Raises TestSetError if scikit-image is missing or the picture is
+    smaller than the window.
+    """
+    try:
+        from skimage.metrics import structural_similarity
+    except ModuleNotFoundError as error:
+        raise TestSetError("SSIM needs scikit-image", str(error), "pip install -e '.[quality]'") from None
+    planes = [inner(luma(one), border) for one in (image, truth)]
+    if min(planes[1].shape) < 11:
+        raise TestSetError(f"A picture of {truth.shape[1]}x{truth.shape[0]} is too small for SSIM", f"border {border}")
+    options = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False, "data_range": 255}
+    return float(structural_similarity(*planes, **options))  # type: ignore[no-untyped-call]

@@ -11,8 +11,9 @@ import pytest
 
 from engines import catalog
 from engines.base import Image
-from scripts.evaluate import main, measure, sets
-from scripts.testsets import luma, pairs, psnr, read
+from scripts import upscalers
+from scripts.evaluate import TITLE, Pictures, evaluate, main, sets
+from scripts.testsets import TestSetError, luma, pairs, psnr, read, ssim
 
 
 @pytest.fixture(autouse=True)
@@ -76,32 +77,102 @@ def test_pairs_belong_together(folder: Path) -> None:
     assert list(pairs(folder / "Mini", 3)) == []
 
 
+def test_ssim_against_the_formula() -> None:
+    random = np.random.default_rng(0)
+    truth = random.integers(0, 256, (24, 31, 3), np.uint8)
+    image = np.asarray(np.clip(truth + random.normal(0, 20, truth.shape), 0, 255), np.uint8)
+    assert ssim(truth, truth, border=2) == pytest.approx(1)
+    # Wang et al. 2004, equation 13, a window of 11x11 at a time.
+    line = np.exp(-(np.arange(-5, 6) ** 2) / (2 * 1.5**2))
+    weights = np.outer(line, line) / np.outer(line, line).sum()
+    x, y, values = luma(image)[2:-2, 2:-2], luma(truth)[2:-2, 2:-2], []
+    for i in range(x.shape[0] - 10):
+        for j in range(x.shape[1] - 10):
+            a, b = x[i : i + 11, j : j + 11], y[i : i + 11, j : j + 11]
+            ma, mb = (weights * a).sum(), (weights * b).sum()
+            va, vb, cov = (weights * a * a).sum(), (weights * b * b).sum(), (weights * a * b).sum()
+            c1, c2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
+            above = (2 * ma * mb + c1) * (2 * (cov - ma * mb) + c2)
+            values.append(above / ((ma**2 + mb**2 + c1) * (va - ma**2 + vb - mb**2 + c2)))
+    assert ssim(image, truth, border=2) == pytest.approx(np.mean(values), abs=1e-6)
+    with pytest.raises(TestSetError):
+        ssim(truth[:12], truth[:12], border=2)
+
+
 def test_a_miniature_set_is_measured_through_the_engine(folder: Path) -> None:
-    result = measure(folder / "Mini", "openvino", "fast")
-    assert result is not None
-    assert (result.set, result.model, result.pictures) == ("Mini", "fast", 2)
+    exact, *others = evaluate(folder, "openvino", ["fast-x2"])
+    assert (exact.set, exact.model, exact.precision, exact.pictures) == ("Mini", "fast-x2", "fp32", 2)
     # By hand: OpenCV's bicubic, the mean of the pictures' figures.
     by_hand = []
     for _, low, high in pairs(folder / "Mini", 2):
         large = cv2.resize(low, (high.shape[1], high.shape[0]), interpolation=cv2.INTER_CUBIC)
         by_hand.append(psnr(np.asarray(large, np.uint8), high, border=2))
-    assert result.bicubic == pytest.approx(np.mean(by_hand), abs=1e-6)
-    assert result.gain > 1, "the shipped network draws lines no better than bicubic"
+    assert exact.bicubic.psnr == pytest.approx(np.mean(by_hand), abs=1e-6)
+    assert exact.gain > 1, "the shipped network draws lines no better than bicubic"
+    assert exact.score.ssim > exact.bicubic.ssim
+    # Each precision once, and what it loses against the first row.
+    assert {"fp16", "int8"} <= {one.precision for one in others} <= {"bf16", "f16", "fp16", "int8"}
+    assert exact.loss is None
+    for one in others:
+        assert one.loss == pytest.approx(exact.score.psnr - one.score.psnr) and one.score != exact.score
+    assert min(abs(one.loss or 0) for one in others) == abs(next(o for o in others if o.precision == "fp16").loss or 0)
 
 
 def test_the_bicubic_engine_gains_nothing(folder: Path) -> None:
-    result = measure(folder / "Mini", "bicubic", "fast")
-    assert result is not None and result.gain == 0
+    (result,) = evaluate(folder, "bicubic", ["fast-x2-int8"])
+    assert result.gain == 0 and result.loss is None
+
+
+def test_float16_rounds_every_value(tmp_path: Path) -> None:
+    import onnx
+    from onnx import TensorProto, helper, numpy_helper
+
+    half = np.float16
+    weight = numpy_helper.from_array(np.array([1 / 3, 1 / 7, 1 / 9], half).reshape(1, 3, 1, 1), "w")
+    bias = numpy_helper.from_array(np.array([0.1], half), "b")
+    ten = numpy_helper.from_array(np.array([10], half), "ten")
+    nodes = [
+        helper.make_node("Cast", ["frame"], ["a"], to=TensorProto.FLOAT16),
+        helper.make_node("Transpose", ["a"], ["t"], perm=[0, 3, 1, 2]),
+        helper.make_node("Conv", ["t", "w", "b"], ["c"], kernel_shape=[1, 1]),
+        helper.make_node("Mul", ["c", "ten"], ["m"]),
+        helper.make_node("Cast", ["m"], ["sr"], to=TensorProto.UINT8),
+    ]
+    frame = helper.make_tensor_value_info("frame", TensorProto.UINT8, [1, 2, 2, 3])
+    sr = helper.make_tensor_value_info("sr", TensorProto.UINT8, [1, 1, 2, 2])
+    graph = helper.make_graph(nodes, "g", [frame], [sr], [weight, bias, ten])
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8), tmp_path / "m.onnx")
+    picture = np.arange(12, dtype=np.uint8).reshape(2, 2, 3) + 1
+    products = picture.astype(np.float32) * np.array([1 / 3, 1 / 7, 1 / 9], half).astype(np.float32)
+    wanted = (products.sum(2) + np.float32(half(0.1))).astype(half) * half(10)
+    assert (upscalers.float16(tmp_path / "m.onnx")(picture)[0] == wanted.astype(np.uint8)).all()
+
+
+def test_which_files_a_name_stands_for() -> None:
+    assert [file.stem for file in upscalers.files(["fast-x2"])] == ["fast-x2", "fast-x2-fp16", "fast-x2-int8"]
+    assert [file.stem for file in upscalers.files(["fast-x2-int8", "fast-x2-int8"])] == ["fast-x2-int8"]
+    assert len(upscalers.files([])) == len(catalog.shipped())
 
 
 def test_table_and_json(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main([str(folder), "--json", str(tmp_path / "figures.json")]) == 0
+    assert main([str(folder), "--model", "fast-x2", "--json", str(tmp_path / "figures.json")]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0].split()[:2] == ["set", "model"] and lines[1].split()[0] == "Mini"
-    assert lines[1].split()[1] == catalog.shipped()[0].path.stem
-    figures, *_ = json.loads((tmp_path / "figures.json").read_text())
-    assert figures["gain"] == pytest.approx(figures["psnr"] - figures["bicubic"])
-    assert f"{figures['psnr']:.2f}" in lines[1]
+    assert lines[0] == TITLE and lines[1].split()[:3] == ["Mini", "fast-x2", "fp32"]
+    figures = json.loads((tmp_path / "figures.json").read_text())
+    assert len(figures) == len(lines) - 1
+    for one, line in zip(figures, lines[1:], strict=True):
+        assert one["gain"] == pytest.approx(one["psnr"] - one["bicubic"])
+        assert f"{one['psnr']:.2f}" in line and f"{one['ssim']:.4f}" in line
+        assert line.endswith("" if one["loss"] is None else f"{one['loss']:.3f}")
+
+
+def test_a_truth_may_be_larger_than_the_result(folder: Path) -> None:
+    """Of an odd size, say."""
+    whole = Pictures.read(folder / "Mini", 2)
+    name, low, high = whole.pairs[0]
+    larger = np.asarray(cv2.copyMakeBorder(high, 0, 1, 0, 1, cv2.BORDER_REPLICATE), np.uint8)
+    run = upscalers.bicubic(2)
+    assert Pictures("odd", 2, [(name, low, larger)]).score(run) == Pictures("even", 2, [(name, low, high)]).score(run)
 
 
 def test_a_set_may_be_named_itself(folder: Path) -> None:

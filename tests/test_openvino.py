@@ -110,11 +110,12 @@ def test_another_layout_or_size_is_not_forced_upon_a_model(tmp_path: Path) -> No
     planes = save(
         tmp_path / "planes.onnx", same(), [port("frame", shape=(1, 3, "H", "W"))], [port("sr", shape=(1, 3, "H", "W"))]
     )
-    assert "[1,3,?,?], which cannot be [1,24,32,3]" in refused(planes).facts
-    fixed = save(
-        tmp_path / "fixed.onnx", same(), [port("frame", shape=(1, 20, 20, 3))], [port("sr", shape=(1, 20, 20, 3))]
-    )
-    assert "[1,20,20,3], which cannot be [1,24,32,3]" in refused(fixed).facts
+    assert "[1, 3, ?, ?], which cannot be [1, 24, 32, 3]" in refused(planes).facts
+    for shape, only in (((1, 20, 40, 3), "40x20"), (("n", "h", 40, 3), "40xany height")):
+        fixed = save(tmp_path / "fixed.onnx", same(), [port("frame", shape=shape)], [port("sr", shape=shape)])
+        told = refused(fixed)
+        assert told.problem.endswith(f"takes pictures of {only} only") and told.facts == "these are 32x24"
+        assert "--size" in told.fix
 
 
 def test_a_scale_that_is_no_whole_number(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import onnx
 import pytest
@@ -19,8 +20,10 @@ from engines import catalog, libcuda, tensorrt
 from engines.base import EngineError, ModelError
 from engines.progress import Progress
 from scripts import build_engine
+from scripts.wrap import wrap
 from tests.lazy_cuda import forget
 from tests.test_openvino import FLOATS, SIZE, port, resizing, same, save
+from tests.test_wrap import network
 
 ROOT = Path(__file__).parent.parent
 SDK = ROOT / ".venv" / "sdk" / "rtx"
@@ -81,8 +84,23 @@ def test_a_model_that_breaks_the_contract(tmp_path: Path) -> None:
         helper.make_node("Cast", ["f"], ["sr"], to=TensorProto.UINT8),
     ]
     fixed = [port(name, shape=(1, 20, 20, 3)) for name in ("frame", "sr")]
-    told = refused(save(tmp_path / "fixed.onnx", nodes, fixed[:1], fixed[1:])).facts
-    assert told == "its input is (1, 20, 20, 3), which cannot be (1, 24, 32, 3)"
+    told = refused(save(tmp_path / "fixed.onnx", nodes, fixed[:1], fixed[1:]))
+    assert told.problem.endswith("takes pictures of 20x20 only") and told.facts == "these are 32x24"
+
+
+def test_networks_of_other_projects_build(tmp_path: Path) -> None:
+    """Padding, cropping, swapped colours and luma apart from the colours, as scripts/wrap.py writes them."""
+    styles: list[dict[str, Any]] = [
+        {"multiple": 8, "lost": 6, "scale": 3},
+        {"kind": TensorProto.FLOAT16, "multiple": 2},
+        {"gains": (1,), "last": True, "multiple": 4},
+        {"white": 255, "opset": 20, "size": SIZE[::-1]},
+    ]
+    for number, options in enumerate(styles):
+        theirs, ours = network(tmp_path / "theirs.onnx", **options), tmp_path / f"{number}.onnx"
+        wrap(theirs, ours, order=None if "gains" in options else "rgb")
+        plan = tensorrt.build(ours, SIZE, Progress(), capabilities=["8.6"])
+        assert plan.precision == ("fp16" if "kind" in options else "fp32")
 
 
 def test_what_is_no_model(tmp_path: Path) -> None:

@@ -1,0 +1,32 @@
+"""Figures that others have published, none of them measured here.
+
+PSNR in dB of luma on Set5 and Set14, as this project was given them to beat.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Published:
+    """One network of a paper."""
+
+    name: str
+    paper: str
+    psnr: dict[int, tuple[float, float]]
+    """Set5 and Set14, by scale."""
+    rival: str
+    """The shipped model of about its size."""
+    peer: str = ""
+    """The same architecture in OpenCV's dnn_superres, trained by somebody else: its time is the network's."""
+    parameters: str = ""
+
+
+NETWORKS = (
+    Published("ESPCN", "Shi et al., CVPR 2016", {2: (36.87, 32.62)}, "fast", "ESPCN", "26.8 K"),
+    Published("FSRCNN", "Dong et al., ECCV 2016", {2: (37.00, 32.68)}, "fast", "FSRCNN", "24.7 K"),
+    Published("ECBSR-M4C16", "Zhang et al., ACM Multimedia 2021", {2: (37.18, 32.79), 4: (30.87, 27.80)}, "fast"),
+    Published("ECBSR-M4C32", "Zhang et al., ACM Multimedia 2021", {2: (37.39, 33.03), 4: (31.24, 28.04)}, "balanced"),
+    Published("ETDS-L", "Chao et al., CVPR 2023", {2: (37.64, 33.24), 4: (31.69, 28.31)}, "quality"),
+)

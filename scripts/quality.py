@@ -1,0 +1,246 @@
+#!/usr/bin/env python3
+"""Measure every shipped model beside its peers and write docs/quality.md with its pictures:
+
+  python scripts/quality.py --sets FOLDER --peers FOLDER --clips FOLDER
+
+--sets holds Set5, Set14 ... as for scripts/evaluate.py; --peers FSRCNN_x2.pb, ESPCN_x2.pb ... (scripts/peers.py);
+--clips films of a camera that stands still (scripts/flicker.py). Times are taken in turns, in one run, at one size and
+with the same number of threads for all: let nothing else run meanwhile. Needs the extras `quality` and `train`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+import engines
+from engines import catalog
+from engines.base import UserError
+from engines.slots import Slots
+from scripts import gallery, page, peers, scatter, timing, upscalers, webcam
+from scripts.bench import machine
+from scripts.bench import size as parse_size
+from scripts.crops import write
+from scripts.evaluate import Pictures, sets
+from scripts.findings import Entry, Findings, Flicker
+from scripts.flicker import FRAMES, Clip
+from scripts.goals import EAGER
+from scripts.published import NETWORKS
+from scripts.upscalers import Upscaler
+
+SCALES = (2, 3, 4)
+FIRST = "Set5"
+"""The set that goals and losses are stated for."""
+CROPPED = "Set14"
+ORDER = ("fast", "balanced", "quality")
+WINDOWS = 2
+"""Of each clip, for flicker."""
+
+
+class QualityError(UserError):
+    """The page cannot be made of what was given."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What is measured with, and how long."""
+
+    sets: Path
+    peers: Path
+    clips: Path
+    out: Path
+    size: tuple[int, int] = (640, 360)
+    threads: int = 1
+    seconds: float = 0.6
+    rounds: int = 3
+
+
+Loop = Callable[[float], float]
+"""Runs for about so many seconds; returns milliseconds a frame."""
+
+
+class Quality:
+    """One run. `found` is what has been measured so far."""
+
+    def __init__(self, settings: Settings) -> None:
+        """Raises UserError if something that is needed is missing, before anything is measured."""
+        self.settings = settings
+        folders = {folder.name: folder for folder in sets(settings.sets)}
+        if not {FIRST, CROPPED} <= folders.keys():
+            raise QualityError(f"{FIRST} and {CROPPED} are needed", f"in {settings.sets} are: {', '.join(folders)}")
+        self.pictures = {(n, s): Pictures.read(folder, s) for n, folder in folders.items() for s in SCALES}
+        files = [file for file in peers.find(settings.peers) if file.scale in SCALES]
+        self.clips = films(settings.clips)
+        self.found = Findings(settings.size, settings.threads)
+        ways = [way for file in upscalers.files([]) for way in upscalers.ways("openvino", file)]
+        self._ways = sorted(ways, key=lambda way: (way.scale, rank(way.model.removesuffix(f"-x{way.scale}"))))
+        self._stack = ExitStack()
+        self._peers = {
+            (file.name, file.scale): self._stack.enter_context(peers.Peer(file, settings.threads)) for file in files
+        }
+
+    def __enter__(self) -> Quality:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    def run(self) -> None:
+        """Raises UserError."""
+        for title, part in (
+            ("times", self._times),
+            ("pictures of the sets", self._scores),
+            ("webcam", self._webcam),
+            ("flicker", self._flicker),
+            ("crops and plot", self._pictures),
+        ):
+            print(f"{title} ...", flush=True)
+            part()
+
+    def _times(self) -> None:
+        """All that enlarges as many times takes turns, `rounds` times over. One scale after the other, as each engine
+        keeps its memory as long as it is there."""
+        one = self.settings
+        for scale in SCALES:
+            with ExitStack() as stack:
+                timed = list(self._timed(scale, stack))
+                results = timing.alternate([partial(loop, one.seconds) for _, loop in timed], one.rounds)
+                for (rounds, _), times in zip(timed, results, strict=True):
+                    rounds += times
+
+    def _timed(self, scale: int, stack: ExitStack) -> Iterator[tuple[list[float], Loop]]:
+        """Where the times belong and what is timed; what has to be closed is left to `stack`."""
+        frame, threads, entries = timing.noise(self.settings.size), self.settings.threads, self.found.entries
+        entries.append(Entry("bicubic", scale, ""))
+        yield entries[-1].rounds, stack.enter_context(self._loop(None, scale))
+        for peer in (peer for (_, s), peer in self._peers.items() if s == scale):
+            peer.upscale(frame)
+            entries.append(Entry(peer.file.name, scale, ""))
+            yield entries[-1].rounds, peer.seconds
+        for way in (way for way in self._ways if way.scale == scale):
+            entries.append(Entry(way.model, scale, way.precision, parameters=upscalers.parameters(way.file)))
+            if way.precision != "fp16":  # which nothing here computes as it is typed, but slowly
+                yield entries[-1].rounds, stack.enter_context(self._loop(way, scale))
+            if way.precision == "fp32" and way.model in EAGER:
+                eager = timing.EagerLoop(way.file, frame, threads)
+                yield self.found.eager.setdefault(way.model, []), eager.seconds
+
+    @contextmanager
+    def _loop(self, way: Upscaler | None, scale: int) -> Iterator[Loop]:
+        """An engine that is warm; None: bicubic."""
+        size, threads = self.settings.size, self.settings.threads
+        engine: AbstractContextManager[Slots[Any]]
+        if way is None:
+            engine = engines.load("bicubic", "", size, scale=scale)
+        elif way.precision == "fp32":
+            engine = upscalers.in_f32(way.file, size, threads)
+        else:
+            engine = engines.load("openvino", str(way.file), size, threads=threads)
+        with engine as loaded:
+            loop = timing.EngineLoop(loaded, timing.noise(size))
+            loop.frames(2)
+            first = loop.frames(3)
+            yield lambda seconds: loop.frames(max(4, round(seconds * 1000 / first)))
+
+    def _scores(self) -> None:
+        runs = {(way.model, way.scale, way.precision): way.run for way in self._ways}
+        runs |= {(name, scale, ""): peer.upscale for (name, scale), peer in self._peers.items()}
+        runs |= {("bicubic", scale, ""): upscalers.bicubic(scale) for scale in SCALES}
+        for entry in self.found.entries:
+            for (name, scale), pictures in self.pictures.items():
+                # What rounds to float16 is computed slowly, and asked for its loss alone.
+                if scale == entry.scale and pictures.pairs and (entry.precision != "fp16" or name == FIRST):
+                    run = runs[entry.name, entry.scale, entry.precision]
+                    entry.scores[name] = pictures.score(run)
+
+    def _webcam(self) -> None:
+        self._degraded = webcam.degraded(self.pictures[CROPPED, webcam.SCALE])
+        self.found.degraded = CROPPED
+        self.found.cleaning = list(webcam.measure(self._degraded, webcam.models()))
+
+    def _flicker(self) -> None:
+        for clip in self.clips:
+            self.found.clips[clip.name] = (
+                f"{clip.size[0]}x{clip.size[1]}, {len(clip.windows)} x {FRAMES} frames, {clip.share:.0%} static"
+            )
+            plain, _ = clip.flicker_of("", "bicubic")
+            self.found.flicker.append(Flicker(clip.name, "bicubic", "", plain))
+            for name in webcam.models() or ["fast"]:
+                deviation, precision = clip.flicker_of(f"{name}-x2")
+                self.found.flicker.append(Flicker(clip.name, f"{name}-x2", precision, deviation))
+
+    def _pictures(self) -> None:
+        for scale in (2, 4):
+            if any(way.scale == scale for way in self._ways):
+                sheet = gallery.against_truth(self.pictures[CROPPED, scale], self._columns(scale))
+                write(sheet, self.settings.out / f"quality-x{scale}.jpg")
+        chosen = [name for name in webcam.models() if name == ORDER[0] or webcam.MARK in name] or [ORDER[0]]
+        cleaning = [("bicubic", upscalers.bicubic(2)), *self._models(chosen, 2)]
+        write(gallery.against_truth(self._degraded, cleaning), self.settings.out / "quality-degraded.jpg")
+        write(gallery.of_clips(self.clips, cleaning), self.settings.out / "quality-webcam.jpg")
+        points, levels = page.points(self.found, FIRST, NETWORKS)
+        size = "{}x{} -> {}x{}".format(*self.settings.size, *(2 * n for n in self.settings.size))
+        title = f"x2, {size}, {self.settings.threads} threads of {machine()['processor']}"
+        for shade in ("light", "dark"):
+            path = self.settings.out / f"quality-plot-{shade}.png"
+            scatter.write(points, levels, path, dark=shade == "dark", title=title)
+
+    def _columns(self, scale: int) -> gallery.Columns:
+        peer = [(name, peer.upscale) for (name, s), peer in self._peers.items() if s == scale and name == "FSRCNN"]
+        clean = dict.fromkeys(m.name for m in catalog.shipped() if m.scale == scale and webcam.MARK not in m.name)
+        return [("bicubic", upscalers.bicubic(scale)), *peer, *self._models(sorted(clean, key=rank), scale)]
+
+    def _models(self, names: Sequence[str], scale: int) -> list[tuple[str, upscalers.Run]]:
+        return [(name, upscalers.through("openvino", f"{name}-x{scale}", scale)) for name in names]
+
+
+def rank(name: str) -> tuple[bool, int, str]:
+    """Where a model stands in tables: from small to large, those for webcams last."""
+    size = name.removesuffix(webcam.MARK)
+    return webcam.MARK in name, ORDER.index(size) if size in ORDER else len(ORDER), name
+
+
+def films(folder: Path) -> list[Clip]:
+    """All films in a folder. Raises QualityError, FlickerError, SourceError."""
+    paths = sorted(path for path in folder.glob("*") if path.suffix in (".mkv", ".mp4", ".avi", ".mov", ".webm"))
+    if not paths:
+        raise QualityError(f"There are no films in {folder}", "wanted are .mkv, .mp4 ...", "Give another --clips.")
+    return [Clip(path, WINDOWS) for path in paths]
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    for name in ("sets", "peers", "clips"):
+        parser.add_argument(f"--{name}", type=Path, required=True, metavar="FOLDER")
+    parser.add_argument("--out", type=Path, default=Path("docs"), metavar="FOLDER", help="for the page [docs]")
+    parser.add_argument("--size", type=parse_size, default=(640, 360), metavar="WxH", help="for times [640x360]")
+    parser.add_argument("--threads", type=int, default=machine()["cores"], help="for everything timed [all cores]")
+    parser.add_argument("--seconds", type=float, default=0.6, help="for one round of one thing [0.6]")
+    parser.add_argument("--rounds", type=int, default=3, help="in which all take turns [3]")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures too")
+    options = vars(parser.parse_args(arguments))
+    file = options.pop("json")
+    try:
+        with Quality(Settings(**options)) as quality:
+            quality.run()
+            text = page.written(quality.found, FIRST, NETWORKS, machine())
+            (options["out"] / "quality.md").write_text(text, encoding="utf-8")
+        if file:
+            told = {"machine": machine()} | asdict(quality.found)
+            file.write_text(json.dumps(told, indent=2) + "\n", encoding="utf-8")
+    except (UserError, OSError) as error:
+        print(error, file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
