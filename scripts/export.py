@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import copy
 import importlib.util
 import json
 import pickle
@@ -35,7 +36,7 @@ with contextlib.suppress(ModuleNotFoundError):  # --wrap needs none of it; main(
     import torch
     from torch import Tensor, nn
 
-    from scripts.network import Contract, Upscaler
+    from scripts.network import Contract, Upscaler, smoothing
 
 COLOURS = 3
 SAME, EQUAL = 1, 0.999  # an export may differ by this many grey levels, and in all but this share of values not at all
@@ -65,7 +66,7 @@ def build(network: Upscaler, metadata: dict[str, str]) -> onnx.ModelProto:
         first = index == 0
         features = graph.conv(f"body_{index}", features, conv, weight=1 / 255 if first else 1, pad=0 if first else 1)
         features = graph.add("Relu", f"body_{index}_relu", features)
-    base = graph.conv("base", padded, network.base, bias=255, pad=0)
+    base = graph.conv("base", padded, base_of(network), bias=255, pad=0)
     # The same detail three times, one for each colour, costs less out of the convolution (whose channels engines fill
     # up to 16 anyway) than copied afterwards: OpenVINO, 640x360, two cores of an AMD EPYC: 19.0 ms against 19.7.
     detail = graph.conv("head", features, network.head, weight=255, bias=255, copies=COLOURS)
@@ -73,6 +74,8 @@ def build(network: Upscaler, metadata: dict[str, str]) -> onnx.ModelProto:
     # Adding and rounding the scale**2 sub-pixels of each colour as channels, before they are put in their places,
     # lets an engine do it on the way out of the convolution.
     sharp = graph.add("Add", "sharp", detail, base)
+    if network.coring:
+        sharp = cored(graph, sharp, padded, network)
     limits = [graph.constant("black", np.float32(0)), graph.constant("white", np.float32(255))]
     whole = graph.add("Clip", "limited", graph.add("Round", "rounded", sharp), *limits)
     large = graph.add("DepthToSpace", "large", whole, blocksize=scale, mode="CRD")
@@ -88,6 +91,23 @@ def build(network: Upscaler, metadata: dict[str, str]) -> onnx.ModelProto:
     helper.set_model_props(model, metadata | {"scale": str(scale), "parameters": str(parameters(network))})
     onnx.checker.check_model(model, full_check=True)
     return model
+
+
+def base_of(network: Upscaler) -> nn.Conv2d:
+    """Its `base`; with coring, what that differs by from the smooth enlargement."""
+    base = copy.deepcopy(network.base)
+    if network.coring:
+        base.weight.data -= smoothing(network.scale)
+    return base
+
+
+def cored(graph: Graph, sharp: str, padded: str, network: Upscaler) -> str:
+    """The smooth enlargement, and of what `sharp` adds to it what is not faint."""
+    kernel = graph.constant("smooth.weight", smoothing(network.scale).numpy())
+    smooth = graph.add("Conv", "smooth", padded, kernel, kernel_shape=[3, 3], pads=[0] * 4)
+    limits = [graph.constant(f"faint.{side}", np.float32(sign * network.coring)) for side, sign in SIDES]
+    distinct = graph.add("Sub", "distinct", sharp, graph.add("Clip", "faint", sharp, *limits))
+    return graph.add("Add", "calm", smooth, distinct)
 
 
 def parameters(network: nn.Module) -> int:
@@ -114,6 +134,9 @@ def network_from_onnx(path: Path) -> Upscaler:
             state[name] /= 255
         for name in ("head.weight", "head.bias"):
             state[name] = state[name][: scale**2]  # the first of the copies
+        if "smooth.weight" in values:
+            network.coring = float(values["faint.most"])
+            state["base.weight"] += values["smooth.weight"]
         network.load_state_dict(state)
     except OSError as error:
         raise ExportError(f"{path} cannot be read", error.strerror or str(error)) from None
@@ -125,6 +148,7 @@ def network_from_onnx(path: Path) -> Upscaler:
 
 
 PARTS = ("weight", "bias")
+SIDES = (("least", -1), ("most", 1))
 
 
 def load(path: Path) -> tuple[Upscaler, dict[str, Any]]:
@@ -135,6 +159,7 @@ def load(path: Path) -> tuple[Upscaler, dict[str, Any]]:
         shape = {key: int(recipe[key]) for key in ("scale", "channels", "depth", "expand")}
         network = Upscaler(**shape)
         network.load_state_dict(state["average"])
+        network.coring = float(recipe.get("coring", 0))
     except (OSError, EOFError, KeyError, TypeError, RuntimeError, pickle.UnpicklingError) as error:
         raise ExportError(
             f"{path} is not a checkpoint of scripts/train.py",

@@ -41,6 +41,7 @@ class Recipe:
     start: str | None = None
     sizes: tuple[float, ...] = (1.0,)
     versions: int = 1
+    coring: float = 0.0
     degradation: dict[str, Any] | None = field(default=None)
 
     def __post_init__(self) -> None:

@@ -64,6 +64,27 @@ def by_torch(model: Path, image: Image) -> Image:
         return np.asarray(Contract(network_from_onnx(model))(torch.from_numpy(image[None]))[0].numpy(), np.uint8)
 
 
+@pytest.mark.parametrize("coring", [0.0, 1.5, 300.0])
+def test_a_cored_network_is_the_same_in_the_file_and_comes_back(
+    checkpoint: Path, tmp_path: Path, coring: float
+) -> None:
+    import torch
+
+    from scripts.export import export, network_from_onnx
+    from tests.test_train import recipe
+
+    state = torch.load(checkpoint, weights_only=True)
+    torch.save(state | {"recipe": asdict(recipe(coring=coring))}, checkpoint)
+    file = tmp_path / "made-x2.onnx"
+    export(checkpoint, file)  # compares them itself
+    assert network_from_onnx(file).coring == coring
+    given = by_torch(file, picture((24, 18))).astype(int)
+    if coring == 300:  # more than there is: what is left is the smooth enlargement, which keeps to what it is given
+        flat = np.full((9, 11, 3), 77, np.uint8)
+        assert (by_torch(file, flat) == 77).all()
+        assert given.std() < picture((24, 18)).std()
+
+
 @pytest.mark.parametrize("size", [(17, 16), (33, 47), (64, 36)])
 def test_the_engine_computes_what_pytorch_computes(size: tuple[int, int]) -> None:
     model = catalog.find("fast")
