@@ -116,6 +116,11 @@ def what(model: Shipped) -> Iterator[str]:
         "detail that is added to blue, green and red alike. Trained as collapsible linear blocks (SESR, "
         "arXiv:2103.09404), which the export multiplies out; see scripts/network.py.\n"
     )
+    if recipe.get("coring"):
+        yield (
+            f"What differs from a smooth enlargement by less than {recipe['coring']} grey levels is left out, so that "
+            "what stands still does not flicker.\n"
+        )
 
 
 def figures(model: Shipped, results: Sequence[Result]) -> Iterator[str]:
@@ -182,6 +187,12 @@ def origin(model: Shipped, hardware: str) -> Iterator[str]:
         f"{recipe['steps']:,} steps of {recipe['batch']} crops of {recipe['crop']}x{recipe['crop']} low-resolution "
         f"pixels in {recipe['precision']}{begun}."
     )
+    if recipe.get("degradation"):
+        ranges = ", ".join(f"{k} {v}" for k, v in recipe["degradation"].items())
+        yield (
+            f"- Of each photograph {recipe['versions']} webcam pictures were made by scripts/degrade.py: {ranges}; what "
+            "each means is said there."
+        )
     yield f"- {float(last['seconds']) / 60:.0f} minutes on {hardware}."
     tests = [key for key in last if key not in ("step", "seconds", "loss")]
     picked = [model.log[i * (len(model.log) - 1) // 4] for i in range(5)] if len(model.log) > 4 else model.log
@@ -209,7 +220,9 @@ def wrapped(line: str) -> str:
     if line.startswith(("|", " ", "#")):
         return line
     end = "\n" if line.endswith("\n") else ""
-    return textwrap.fill(line, 120, subsequent_indent="  " if line.startswith("- ") else "") + end
+    return (
+        textwrap.fill(line, 120, break_on_hyphens=False, subsequent_indent="  " if line.startswith("- ") else "") + end
+    )
 
 
 def main(arguments: list[str] | None = None) -> int:
