@@ -190,7 +190,7 @@ def origin(model: Shipped, hardware: str) -> Iterator[str]:
     if recipe.get("degradation"):
         ranges = ", ".join(f"{k} {v}" for k, v in recipe["degradation"].items())
         yield (
-            f"- Of each photograph {recipe['versions']} webcam pictures were made by scripts/degrade.py: {ranges}; what "
+            f"- Of each photograph {recipe['versions']} webcam pictures made by scripts/degrade.py: {ranges}. What "
             "each means is said there."
         )
     yield f"- {float(last['seconds']) / 60:.0f} minutes on {hardware}."
