@@ -18,6 +18,8 @@ import cv2
 import numpy as np
 import pytest
 
+from engines import catalog
+from engines.catalog import Card
 from tests.clips import encode, number
 
 ROOT = Path(__file__).parent.parent
@@ -161,7 +163,9 @@ def test_the_configuration_that_is_printed_runs(tmp_path: Path) -> None:
 def test_the_list_tells_what_there_is() -> None:
     done = run("--list")
     assert done.returncode == 0, done.stderr
-    told = ("Cameras", "fast", "x2", "12,964", "fp16 fp32 int8", "37.13", "files", "openvino", "chosen by auto")
+    card = Card.of(catalog.FOLDER / "fast-x2.md")
+    figures = f"{card.psnr['fp32']['Set5']:.2f}", card.use
+    told = ("Cameras", "fast", "x2", "12,964", "fp16 fp32 int8", *figures, "openvino", "chosen by auto")
     for part in (*told, "tensorrt", "not available"):
         assert part in done.stdout
 
