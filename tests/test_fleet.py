@@ -70,7 +70,7 @@ def test_what_triton_is_compared_with_makes_the_same_picture() -> None:
 def test_the_servers_death_is_survived(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fleet, "KILLS", 1)
     monkeypatch.setattr(fleet, "DOWN", 0.3)
-    told = fleet.survive(2, 0.12, size=(64, 48))
+    told = fleet.survive(2, 0.25, size=(64, 48))
     assert told["kills"] == 1 and told["fallback"] > 0
     assert (told["wrong"], told["unordered"], told["regions_left"]) == (0, 0, [])
     assert max(told["recovery_s"]) < 30
