@@ -19,18 +19,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import onnx
 import yaml
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from engines import catalog
 from engines.base import ModelError, UserError
+from engines.properties import properties
 from scripts import webcam
 from scripts.evaluate import Pictures, Result, evaluate, sets
 from scripts.goals import TARGETS
 from scripts.published import NETWORKS
+from scripts.upscalers import PRECISIONS
 
-ORDER = ("fp32", "fp16", "int8")
 DEGRADED = "Set14"
 USES = {"fast": "the fastest", "balanced": "a board with time to spare", "quality": "the best picture"}
 CLEAN_WEAKNESS = (
@@ -72,7 +72,7 @@ class Shipped:
             raise CardError(f"{run} is no run of scripts/train.py", str(error), "Give its --out folder.") from None
         if not log:
             raise CardError(f"{run / 'log.csv'} has no line", "the run has not come to its first checkpoint")
-        return cls(name, files, {p.key: p.value for p in onnx.load(files["fp32"]).metadata_props}, log)
+        return cls(name, files, properties(files["fp32"]), log)
 
     @property
     def recipe(self) -> dict[str, Any]:
@@ -90,7 +90,7 @@ class Shipped:
 
 def heading(model: Shipped, results: Sequence[Result]) -> str:
     """The front matter that engines.catalog reads."""
-    psnr: dict[str, dict[str, float]] = {p: {} for p in ORDER}
+    psnr: dict[str, dict[str, float]] = {p: {} for p in PRECISIONS}
     for result in results:
         if result.precision in psnr:
             psnr[result.precision][result.set] = round(result.score.psnr, 2)
@@ -133,7 +133,7 @@ def figures(model: Shipped, results: Sequence[Result]) -> Iterator[str]:
     )
     yield f"| x{model.facts['scale']} | {' | '.join(names)} |"
     yield "|---|" + "---:|" * len(names)
-    for precision in dict.fromkeys(["fp32", *(result.precision for result in results)]):
+    for precision in dict.fromkeys(result.precision for result in results):
         row = {r.set: f"{r.score.psnr:.2f} / {r.score.ssim:.4f}" for r in results if r.precision == precision}
         yield f"| {model.name}, {precision} | {' | '.join(row[name] for name in names)} |"
     plain = {r.set: f"{r.bicubic.psnr:.2f} / {r.bicubic.ssim:.4f}" for r in results}
@@ -206,9 +206,7 @@ def origin(model: Shipped, hardware: str) -> Iterator[str]:
 
 def card(model: Shipped, folder: Path, hardware: str) -> str:
     """The whole text. Raises EvaluateError, EngineError."""
-    files = [model.files[p] for p in ORDER if p in model.files]
-    results = [r for path in files for r in evaluate(folder, "openvino", [str(path)])]
-    results.sort(key=lambda r: (len(r.set), r.set))  # Set5 before Set14
+    results = sorted(evaluate(folder, "openvino", [model.name]), key=lambda r: (len(r.set), r.set))  # Set5, then Set14
     lines = [*what(model), *figures(model, results)]
     if model.webcam:
         lines += cleaning(model, folder)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import yaml
 from scripts.degrade import Degradation
 from scripts.export import network_from_onnx
 from scripts.network import Upscaler
+from scripts.photos import Photos
 
 ROOT = Path(__file__).resolve().parent.parent
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -60,6 +62,19 @@ class Recipe:
     def webcam(self) -> Degradation | None:
         """What is done to pictures before the network sees them, beside making them small."""
         return None if self.degradation is None else Degradation.of(self.degradation)
+
+    def photos(self, folders: Iterable[Path]) -> Photos:
+        """What there is to learn from in `folders`. Raises FileNotFoundError if that is nothing."""
+        return Photos(
+            folders,
+            scale=self.scale,
+            longest=self.longest,
+            smallest=self.scale * self.crop,
+            sizes=self.sizes,
+            degradation=self.webcam(),
+            versions=self.versions,
+            seed=self.seed,
+        )
 
     def network(self) -> Upscaler:
         """The network to begin with. Raises ExportError if the file to start from is none of ours."""

@@ -27,9 +27,9 @@ from engines.base import UserError
 from scripts.network import Upscaler
 from scripts.photos import Photos
 from scripts.recipe import PRECISIONS, Recipe
-from scripts.testsets import pairs, psnr
+from scripts.testsets import WEIGHTS, pairs, psnr
 
-LUMA = torch.tensor([24.966, 128.553, 65.481]) / 255  # BT.601, for BGR
+LUMA = torch.tensor(WEIGHTS) / 255
 
 
 def loss_of(recipe: Recipe, step: int, out: Tensor, truth: Tensor) -> Tensor:
@@ -204,16 +204,7 @@ def main() -> None:
     recipe = Recipe.read(options.recipe)
     out = options.out or Path("runs") / options.recipe.stem
     out.mkdir(parents=True, exist_ok=True)
-    photos = Photos(
-        options.data,
-        scale=recipe.scale,
-        longest=recipe.longest,
-        smallest=recipe.scale * recipe.crop,
-        sizes=recipe.sizes,
-        degradation=recipe.webcam(),
-        versions=recipe.versions,
-        seed=recipe.seed,
-    )
+    photos = recipe.photos(options.data)
     workers = options.workers if options.workers is not None else 4 * options.device.startswith("cuda")
     try:
         run = Training(recipe, photos, device=options.device, compiled=options.compile, workers=workers)

@@ -143,10 +143,7 @@ def main(arguments: list[str] | None = None) -> int:
         pruner=optuna.pruners.MedianPruner(n_startup_trials=4, n_warmup_steps=options.steps // 4),
     )
     try:
-        photos = Photos(
-            options.data, scale=recipe.scale, longest=recipe.longest, smallest=recipe.scale * recipe.crop,
-            sizes=recipe.sizes, degradation=recipe.webcam(), versions=recipe.versions, seed=recipe.seed,
-        )  # fmt: skip
+        photos = recipe.photos(options.data)
         search = Search(recipe, photos, options.eval, options.budget, options.engine, (width, height), options.device)
         study.optimize(search, n_trials=options.trials, callbacks=[tell])
         found = options.out / f"{options.recipe.stem}.yaml"

@@ -13,7 +13,11 @@ import numpy as np
 import engines
 from engines import catalog
 from engines.base import SMALLEST, Image, Spec
+from engines.properties import properties
 from engines.slots import Slots
+
+PRECISIONS = ("fp32", "fp16", "int8")
+"""Of shipped files, in the order they are told."""
 
 Run = Callable[[Image], Image]
 """Enlarges uint8 [H, W, 3] BGR; the result is the caller's."""
@@ -145,8 +149,7 @@ def files(names: Sequence[str]) -> list[Path]:
 
     A name may leave out precision (all of them) and scale (all of them); a path is taken as it is. Raises ModelError.
     """
-    order = ("fp32", "fp16", "int8")
-    models = sorted(catalog.shipped(), key=lambda m: (m.name, m.scale, order.index(m.precision)))
+    models = sorted(catalog.shipped(), key=lambda m: (m.name, m.scale, PRECISIONS.index(m.precision)))
     chosen: list[Path] = [model.path for model in models] if not names else []
     for name in names:
         fitting = [model.path for model in models if name in model.names]
@@ -156,7 +159,5 @@ def files(names: Sequence[str]) -> list[Path]:
 
 def parameters(file: Path) -> int | None:
     """The number of weights and biases that the metadata of an .onnx file tells; None if it tells none."""
-    import onnx
-
-    told = {entry.key: entry.value for entry in onnx.load(file).metadata_props}.get("parameters", "")
+    told = properties(file).get("parameters", "")
     return int(told) if told.isdigit() else None

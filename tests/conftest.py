@@ -1,4 +1,4 @@
-"""What tests of several files share: a real X server, and the names of shared memory."""
+"""What tests of several files share: a real X server, the names of shared memory, and cameras."""
 
 from __future__ import annotations
 
@@ -8,9 +8,13 @@ import subprocess
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from filelock import FileLock
+
+if TYPE_CHECKING:
+    from scripts.puppet import Dev
 
 
 @pytest.fixture(scope="module")
@@ -39,3 +43,19 @@ def display() -> Iterator[str]:
     yield f":{number}"
     server.terminate()
     server.wait(10)
+
+
+@pytest.fixture
+def dev(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Dev:
+    """Cameras at the vendor's end; none is plugged in yet."""
+    import cv2
+
+    from app.sources import devices, presence
+    from scripts.puppet import Dev, Puppet
+
+    made = Dev(tmp_path / "dev")
+    monkeypatch.setattr(devices, "DEV", made.folder)
+    monkeypatch.setattr(devices, "NAMES", made.folder / "names")
+    monkeypatch.setattr(cv2, "VideoCapture", Puppet)
+    monkeypatch.setattr(presence, "KNOWN", {})
+    return made

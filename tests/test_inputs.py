@@ -20,14 +20,14 @@ from app.inputs import engine_for, model_for, opened_input
 from app.loading import Loading
 from app.options import parse
 from app.sensors import Reading
-from app.sources import Source, devices, presence
+from app.sources import Source
 from app.stats import Stats
 from app.steering import Steering
 from app.view import View
 from engines import catalog
 from engines.base import EngineError
 from engines.slots import Slots
-from scripts.puppet import Dev, Puppet
+from scripts.puppet import Dev
 from tests.clips import encode, jpeg, multipart, serve
 from tests.test_openvino import resizing
 
@@ -50,15 +50,10 @@ def webcam(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def dev(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Dev:
-    """A camera 0 at the vendor's end."""
-    made = Dev(tmp_path / "dev")
-    monkeypatch.setattr(devices, "DEV", made.folder)
-    monkeypatch.setattr(devices, "NAMES", made.folder / "names")
-    monkeypatch.setattr(cv2, "VideoCapture", Puppet)
-    monkeypatch.setattr(presence, "KNOWN", {})
-    made.plug(0)
-    return made
+def camera(dev: Dev) -> Dev:
+    """`dev` with a camera 0."""
+    dev.plug(0)
+    return dev
 
 
 def config(*arguments: str) -> Config:
@@ -92,7 +87,7 @@ def test_files_and_the_demo_get_the_faithful_one(tmp_path: Path, caplog: pytest.
     assert chosen("--source", str(tmp_path / "still.png")) == "fast-x2"
 
 
-def test_cameras_get_the_one_that_cleans(dev: Dev, caplog: pytest.LogCaptureFixture) -> None:
+def test_cameras_get_the_one_that_cleans(camera: Dev, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO):
         assert chosen("--camera", "0") == "fast-webcam-x2"
     assert "is fast-webcam" in caplog.text
@@ -118,7 +113,7 @@ def test_streams_are_cameras_and_films_over_http_are_films(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("name", ["kiosk", "record", "default"])
-def test_the_shipped_configurations_with_a_camera(dev: Dev, name: str) -> None:
+def test_the_shipped_configurations_with_a_camera(camera: Dev, name: str) -> None:
     data = read_yaml(CONFIGS / f"{name}.yaml")
     data.setdefault("input", {})["camera"] = 0
     asked = from_mapping(data, name)
@@ -126,15 +121,15 @@ def test_the_shipped_configurations_with_a_camera(dev: Dev, name: str) -> None:
         assert source.camera and model_for(asked, source) == "fast-webcam"
 
 
-def test_the_model_is_the_cameras_though_it_is_away(dev: Dev) -> None:
+def test_the_model_is_the_cameras_though_it_is_away(camera: Dev) -> None:
     """The attract loop goes through the engine that is there: another one would take seconds to load."""
-    dev.unplug(0)
+    camera.unplug(0)
     asked = config("--camera", "0", "--lasting", "--attract", "demo", "--attract-after", "0")
     with contextlib.closing(opened_input(asked)) as source:
         assert model_for(asked, source) == "fast-webcam"
 
 
-def test_without_a_webcam_variant_all_get_the_same(dev: Dev, webcam: Path) -> None:
+def test_without_a_webcam_variant_all_get_the_same(camera: Dev, webcam: Path) -> None:
     for file in webcam.glob("fast-webcam*"):
         file.unlink()
     assert chosen("--camera", "0") == chosen("--source", "demo") == "fast-x2"

@@ -10,29 +10,18 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import pytest
 
 from app.frame import Frame, Origin
-from app.sources import SourceError, devices, presence
+from app.sources import SourceError
 from app.sources.lasting import fitted
 from app.sources.ways import comes_and_goes, open_lasting
-from scripts.puppet import Dev, Puppet
+from scripts.puppet import Dev
 from tests.clips import encode, jpeg, multipart, serve
 
 LIMIT = 15.0
 HELD, LIVE, ATTRACT = Origin.HELD, Origin.LIVE, Origin.ATTRACT
-
-
-@pytest.fixture
-def dev(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Dev:
-    made = Dev(tmp_path / "dev")
-    monkeypatch.setattr(devices, "DEV", made.folder)
-    monkeypatch.setattr(devices, "NAMES", made.folder / "names")
-    monkeypatch.setattr(cv2, "VideoCapture", Puppet)
-    monkeypatch.setattr(presence, "KNOWN", {})
-    return made
 
 
 class Watched:
