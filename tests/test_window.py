@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import json
 import os
 import shutil
@@ -20,6 +21,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.sinks import SinkError
+from app.sinks.screen import MapEvent, connection, tell_mapped
 from app.sinks.window import Window, letterbox, open_screen
 from app.view import View
 
@@ -207,6 +209,35 @@ def test_a_large_picture_opens_in_a_window_that_fits(display: str) -> None:
     with showing(display, (3840, 2160)) as shown:
         assert shown.geometry()["WIDTH"] == 1280
         assert shown.geometry()["HEIGHT"] == 720
+
+
+def take_for_unmapped(window: str) -> None:
+    """Let the program believe that its window, which is on the screen, is not: what Qt does that lost the news."""
+    number = int(window)
+    with connection() as found:
+        assert found is not None
+        xlib, display = found
+        event = MapEvent(type=18, display=display, event=number, window=number)  # UnmapNotify
+        xlib.XSendEvent(display, ctypes.c_ulong(number), 0, ctypes.c_long(0), ctypes.byref(event))
+        xlib.XSync(display, 0)
+
+
+@pytest.mark.parametrize("manager", [False, True])
+def test_a_window_that_missed_its_mapping_paints_when_told(
+    display: str, monkeypatch: pytest.MonkeyPatch, manager: bool
+) -> None:
+    monkeypatch.setenv("DISPLAY", display)
+    with managed(display) if manager else nullcontext(), showing(display) as shown:
+        place = shown.geometry()
+        left, middle = place["X"] + 20, place["Y"] + 180
+        shown.until(lambda: shown.pixel(left, middle)[2] > 200)
+        take_for_unmapped(shown.id)
+        shown.key("h")  # bars to the left and right from now on
+        time.sleep(0.3)
+        assert shown.pixel(left, middle)[2] > 200, "it paints all the same: nothing is tested here"
+        assert not tell_mapped("another window")
+        assert tell_mapped("tested window")
+        shown.until(lambda: shown.pixel(left, middle) == (0, 0, 0))
 
 
 def test_the_close_button_quits(display: str) -> None:

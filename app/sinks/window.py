@@ -12,7 +12,7 @@ import numpy as np
 
 from app.frame import Picture
 from app.sinks import SinkError
-from app.sinks.screen import Screen, x11
+from app.sinks.screen import Screen, tell_mapped, x11
 from app.view import View
 from engines.base import Image
 
@@ -21,6 +21,9 @@ OPENING = (1280, 720)
 
 STEP = 0.02
 """How far an arrow key moves the divider, as a share of the picture's width."""
+
+LOOKS = 30
+"""Pictures after which a window that its X server does not know by its title is left alone."""
 
 # Key codes as Qt and GTK (X11 key symbols), Windows and macOS tell them.
 LEFT, RIGHT = {65361, 2424832, 63234}, {65363, 2555904, 63235}
@@ -43,6 +46,7 @@ class Window:
         self._picture = self._shown = (0, 0)  # sizes of the picture shown last, without and with its bars
         self._opening = OPENING
         self._full: bool | None = None  # as it was set; None: not open
+        self._looks = 0  # pictures that are still to be followed by a look for the window
         self.obey(view, actions)
 
     def obey(self, view: View, actions: Mapping[str, Callable[[], None]], *, locked: bool = False) -> None:
@@ -66,6 +70,8 @@ class Window:
         self._picture, self._shown = (width, height), (shown.shape[1], shown.shape[0])
         cv2.imshow(self._title, shown)
         self._events()
+        if self._looks:
+            self._looks = 0 if tell_mapped(self._title) else self._looks - 1
 
     def idle(self) -> None:
         if self._full is not None:
@@ -92,6 +98,7 @@ class Window:
             )
         cv2.setMouseCallback(self._title, self._mouse)
         self._full = False
+        self._looks = 0 if self._screen is None else LOOKS
 
     def _fitted(self, image: Image) -> Image:
         """`image` itself if the window has its size, else scaled between black bars on the canvas."""
