@@ -40,6 +40,8 @@ ROOT = Path(__file__).resolve().parent.parent
 SIZE = (320, 180)
 CALM = 1.0
 """Seconds of undisturbed live picture before the next fault."""
+HEAP = {"MALLOC_ARENA_MAX": "2", "MALLOC_MMAP_THRESHOLD_": "131072"}
+"""As configs/livesr-kiosk.service has it."""
 LIMIT = 20.0
 """Seconds after which a fault counts as not recovered."""
 
@@ -86,7 +88,7 @@ class Soak:
         self.app = subprocess.Popen(
             [sys.executable, "scripts/puppet.py", self.dev.folder, "--config", self.config],
             cwd=ROOT,
-            env=os.environ | {"DISPLAY": self.screen.display, "MALLOC_ARENA_MAX": "2"},  # as the service has it
+            env=os.environ | HEAP | {"DISPLAY": self.screen.display},
             stderr=self.log,
         )
         self.process = psutil.Process(self.app.pid)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import subprocess
 import sys
 import threading
 import time
+import weakref
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -84,6 +86,24 @@ def test_unplugged_and_replugged_under_another_number(dev: Dev, caplog: pytest.L
         assert seen.source.losses == 2
         assert seen.source.facts()["seconds_away"] > 0
     assert "looking for it" in caplog.text
+
+
+def test_what_has_gone_is_not_kept(dev: Dev) -> None:
+    """A camera that fails every few seconds for a month must not fill the memory with what it was."""
+    path = dev.plug(0)
+    with Watched(camera=str(path)) as seen:
+        seen.until(LIVE)
+        gone = []
+        for _ in range(3):
+            gone.append(weakref.ref(seen.source._reader))
+            dev.unplug(0)
+            seen.until(HELD)
+            time.sleep(0.8)  # it is opened in vain meanwhile
+            gone.append(weakref.ref(seen.source._reader))
+            dev.plug(0)
+            seen.until(LIVE)
+        gc.collect()
+        assert not [reader for reader in gone[:-1] if reader() is not None]
 
 
 def test_found_by_its_name_where_there_are_no_links(dev: Dev) -> None:

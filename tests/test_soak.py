@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import yaml
 
 from scripts.puppet import draw_code, read_code, scene
-from scripts.soak import Soak, judge, report, slope
+from scripts.soak import HEAP, ROOT, Soak, judge, report, slope
 
 
 @pytest.mark.parametrize("size", [(320, 180), (640, 360), (256, 144)])
@@ -20,6 +21,13 @@ def test_the_code_on_a_picture_is_read_back(size: tuple[int, int]) -> None:
     assert read_code(blank) is None
     draw_code(blank, 9)
     assert read_code(blank) == (9, False)
+
+
+def test_the_heap_is_the_kiosk_s() -> None:
+    service = (ROOT / "configs/livesr-kiosk.service").read_text()
+    assert "Environment=" + " ".join(f"{name}={value}" for name, value in HEAP.items()) + "\n" in service
+    compose = yaml.safe_load((ROOT / "configs/kiosk.compose.yaml").read_text())
+    assert compose["services"]["kiosk"]["environment"].items() >= HEAP.items()
 
 
 def test_a_slope_is_one_of_the_later_part() -> None:

@@ -238,17 +238,17 @@ class Lasting:
         self._reader.end()
         if self._reader.alive:
             self._strays.append(self._reader)
-        old = self._reader
+        leaving = self._reader.thread
         self._lost(why, now)
-        self._reader = Reader(self._open_after(old), self._changed, delay=self._pause, look=self._ways.look)
+        self._reader = Reader(self._open_after(leaving), self._changed, delay=self._pause, look=self._ways.look)
         self._pause, self._patience = min(PAUSES[1], 2 * self._pause), min(4 * self._frozen_after, 2 * self._patience)
         self._offset = None
 
-    def _open_after(self, old: Reader) -> Callable[[], Source]:
-        """A device is opened once its last reader has let it go, or will not."""
+    def _open_after(self, leaving: threading.Thread) -> Callable[[], Source]:
+        """A device is opened once its last reader's thread has let it go, or will not."""
 
         def opened() -> Source:
-            old.join(OPENING / 4)
+            leaving.join(OPENING / 4)
             return self._ways.live()
 
         return opened
@@ -280,7 +280,7 @@ class Lasting:
             reader.end()
         until = time.monotonic() + 1.0  # one that hangs in its driver is a daemon, and ends with the program
         for reader in readers:
-            reader.join(max(0.0, until - time.monotonic()))
+            reader.thread.join(max(0.0, until - time.monotonic()))
 
 
 def fitted(image: Image, canvas: Image) -> Image:

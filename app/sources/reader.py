@@ -30,7 +30,7 @@ class Reader:
         look: Look = nothing,
     ) -> None:
         """Opens after `delay` seconds, or at once when `look` finds a device that was not there. Notifies `changed`."""
-        self._open, self._changed, self._delay, self._look = open_, changed, delay, look
+        self._changed, self._delay, self._look = changed, delay, look
         self._latest: Frame | None = None
         self._source: Source | None = None
         self._ended = threading.Event()
@@ -40,8 +40,9 @@ class Reader:
         """When opening began, time.monotonic()."""
         self.opened: float | None = None
         self.name, self.fps = "", 0.0
-        self._thread = threading.Thread(target=self._work, name="reader", daemon=True)
-        self._thread.start()
+        # Nothing here keeps `open_`: it can know of the reader before this one, and so of all that there have been.
+        self.thread = threading.Thread(target=self._work, args=(open_,), name="reader", daemon=True)
+        self.thread.start()
 
     def take(self) -> Frame | None:
         """The newest picture that has not been taken yet. The caller holds `changed`."""
@@ -56,7 +57,7 @@ class Reader:
     @property
     def alive(self) -> bool:
         """Whether the thread is still there, perhaps inside a driver."""
-        return self._thread.is_alive()
+        return self.thread.is_alive()
 
     def end(self) -> None:
         """Let go of the source as soon as it lets go of the thread. Returns at once."""
@@ -69,16 +70,13 @@ class Reader:
         if frame is not None:
             frame.release()
 
-    def join(self, timeout: float) -> None:
-        self._thread.join(timeout)
-
-    def _work(self) -> None:
+    def _work(self, open_: Callable[[], Source]) -> None:
         try:
             self._await()
             if not self._ended.is_set():
-                self._read()
+                self._read(open_)
         except UserError as error:
-            self.why = error
+            self.why = error.with_traceback(None)
         except Exception as error:  # a driver's surprise must not end an exhibition
             self.why = UserError("The source has failed", f"{type(error).__name__}: {error}")
         finally:
@@ -95,9 +93,9 @@ class Reader:
                 return
             before = now
 
-    def _read(self) -> None:
+    def _read(self, open_: Callable[[], Source]) -> None:
         self.opening = time.monotonic()
-        source = self._open()
+        source = open_()
         with contextlib.closing(source):
             self._source, self.name, self.fps = source, source.name, source.fps
             self.opened = time.monotonic()
