@@ -203,8 +203,12 @@ class Soak:
         return time.monotonic()
 
     def disk_read_only(self) -> float:
-        for arguments in (["-o", "bind", self.disk, self.disk], ["-o", "remount,bind,ro", self.disk]):
-            subprocess.run(["mount", *map(str, arguments)], check=True)
+        subprocess.run(["mount", "-o", "bind", self.disk, self.disk], check=True)
+        end = time.monotonic() + LIMIT
+        while subprocess.run(["mount", "-o", "remount,bind,ro", self.disk], stderr=subprocess.DEVNULL).returncode:
+            if time.monotonic() > end:  # busy as long as the segment is open that was begun on this mount
+                raise RuntimeError(f"{self.disk} cannot be made read-only")
+            time.sleep(0.2)
         self.pause(2, 6)
         subprocess.run(["umount", "-l", self.disk], check=True)
         return time.monotonic()
