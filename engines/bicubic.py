@@ -26,9 +26,10 @@ class BicubicSlot:
         self._output: Image = np.empty((height * scale, width * scale, 3), np.uint8)
         self.finished = 0.0
 
-    def place(self, input: Image, output: Image) -> None:
+    def place(self, input: Image, output: Image) -> bool:
         """Work in these buffers from now on (engines.child)."""
         self.input, self._output = input, output
+        return True
 
     def launch(self, image: Image) -> None:
         if image is not self.input:

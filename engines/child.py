@@ -39,8 +39,11 @@ class Placeable(Protocol):
 
     input: Image
 
-    def place(self, input: Image, output: Image) -> None:
-        """Use these from now on; launch(self.input) copies nothing. A CUDA engine registers them page-locked."""
+    def place(self, input: Image, output: Image) -> bool:
+        """Use these from now on; launch(self.input) copies nothing. A CUDA engine registers them page-locked.
+
+        False if it cannot, and frames have to be copied.
+        """
 
 
 def sizes(spec: Spec) -> tuple[int, int]:
@@ -68,11 +71,11 @@ class Worker:
 
     def __init__(self, link: Connection, slots: Sequence[Slot], shared: Sequence[tuple[Image, Image]]) -> None:
         self._link, self._slots, self._shared = link, slots, shared
-        self._placed = [isinstance(slot, Placeable) for slot in slots]
+        self._placed = [
+            isinstance(slot, Placeable) and slot.place(image, output)
+            for slot, (image, output) in zip(slots, shared, strict=True)
+        ]
         self._flying: queue.SimpleQueue[int | None] = queue.SimpleQueue()
-        for slot, (image, output) in zip(slots, shared, strict=True):
-            if isinstance(slot, Placeable):
-                slot.place(image, output)
 
     def run(self) -> None:
         """Until the parent closes its end."""

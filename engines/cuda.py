@@ -10,6 +10,7 @@ import numpy as np
 import psutil
 
 from engines.base import EngineError, Image
+from engines.libcuda import CudaError, Registration
 
 LOST = (
     "illegal",
@@ -93,6 +94,7 @@ class Buffer:
         driver = device.driver
         flags = driver.host_alloc_flags.DEVICEMAP if mapped else 0
         self.host: Image = driver.pagelocked_empty(shape, np.uint8, mem_flags=flags)
+        self._mapped = mapped
         self._memory: Any = None
         self._pages: Any = self.host.base
         try:
@@ -104,6 +106,22 @@ class Buffer:
         except driver.Error:
             self._pages.free()
             raise
+
+    def move(self, image: Image) -> None:
+        """Have somebody else's memory of the same size for the host's side from now on: `host` is a view of `image`.
+
+        It begins at a page, and must stay until free(). Raises CudaError, and nothing has changed; pycuda's errors.
+        """
+        pages = Registration(image, mapped=self._mapped)
+        try:
+            if self._mapped:
+                self.address = pages.get_device_pointer()
+        except CudaError:
+            pages.free()
+            raise
+        before, self._pages = self._pages, pages
+        self.host = image.reshape(self.host.shape)
+        before.free()
 
     def free(self, error: type[Exception]) -> None:
         """Give both back; `host` must not be touched any more. On a lost device `error` is all that is left of them."""

@@ -35,6 +35,9 @@ class Work(Protocol):
     def capturable(self, stream: int) -> bool:
         """Whether it can be recorded into a CUDA graph."""
 
+    def bind(self, source: int, result: int) -> None:
+        """Its input and output lie at these addresses of the device from now on. It is not running."""
+
     def close(self) -> None:
         """Free what it owns. It is not running any more."""
 
@@ -63,7 +66,8 @@ class CudaSlot:
 
     def launch(self, image: Image) -> None:
         with FILL:
-            np.copyto(self.input, image)
+            if image is not self.input:
+                np.copyto(self.input, image)
         started, *_, done = self._events
         try:
             with self._device, LAUNCH:
@@ -109,6 +113,28 @@ class CudaSlot:
         except (self._driver.Error, CudaError, EngineError) as error:
             log.info("no CUDA graph, every frame is launched piece by piece: %s", error)
         return self._graph is not None
+
+    def place(self, input: Image, output: Image) -> bool:
+        """Work in these buffers, page-locked, from now on (engines.child). Nothing is in flight.
+
+        False if the device cannot, which is told: then whoever has the buffers copies.
+        """
+        with self._device:
+            graph, self._graph = self._graph, None
+            if graph is not None:
+                graph.close()
+            placed = False
+            try:
+                self._source.move(input)
+                self._result.move(output)
+                placed = True
+            except (self._driver.Error, CudaError) as error:
+                log.info("frames are copied between the processes once more: %s", error)
+            self._work.bind(self._source.address, self._result.address)
+            if graph is not None:
+                self.record_graph()
+        self.input = self._source.host[0]
+        return placed
 
     def close(self) -> None:
         with self._device:

@@ -1,7 +1,7 @@
-"""The CUDA driver library itself, for the two things that pycuda has no words for: is there a driver, and graphs.
+"""The CUDA driver library itself, for what pycuda has no words for: is there a driver, graphs, foreign memory.
 
 Names, signatures and constants are those of cuda.h (CUDA Driver API reference: Initialization, Version Management,
-Stream Management, Graph Management).
+Memory Management, Stream Management, Graph Management).
 """
 
 from __future__ import annotations
@@ -11,10 +11,14 @@ import importlib.metadata
 from collections.abc import Callable
 from typing import Any
 
+from engines.base import Image
+
 CAPTURE_THREAD_LOCAL = 1
 """CU_STREAM_CAPTURE_MODE_THREAD_LOCAL: what other threads do meanwhile does not spoil the capture."""
 NON_BLOCKING = 1
 """CU_STREAM_NON_BLOCKING: such a stream does not wait for the default one, which libraries use now and then."""
+REGISTER_MAPPED = 2
+"""CU_MEMHOSTREGISTER_DEVICEMAP"""
 
 WHEELS = ("tensorrt-cu12", "tensorrt-cu13", "tensorrt-rtx-cu12", "tensorrt-rtx-cu13")
 """Packages on PyPI whose name tells which CUDA they were built for; JetPack's own fits JetPack's driver."""
@@ -108,3 +112,30 @@ class Graph:
         if self._run.value:
             self._driver.cuGraphExecDestroy(self._run)
             self._run = ctypes.c_void_p()
+
+
+class Registration:
+    """Memory of somebody else's, page-locked as long as this lasts.
+
+    Not by pycuda (2026.1): its register_host_memory() gives an array a second base, which NumPy refuses.
+    """
+
+    def __init__(self, image: Image, *, mapped: bool) -> None:
+        """`image` begins at a page and stays where it is until free(). The context is current.
+
+        Raises CudaError, also on a device that does not see what the processor has written (cuMemHostRegister:
+        CU_DEVICE_ATTRIBUTE_HOST_REGISTER_SUPPORTED).
+        """
+        self._driver, self._at = library(), ctypes.c_void_p(image.ctypes.data)
+        flags = REGISTER_MAPPED if mapped else 0
+        call(self._driver, "cuMemHostRegister_v2", self._at, ctypes.c_size_t(image.nbytes), flags)
+
+    def get_device_pointer(self) -> int:
+        """Where the device sees it, if it is mapped. Raises CudaError."""
+        pointer = ctypes.c_uint64()
+        call(self._driver, "cuMemHostGetDevicePointer_v2", ctypes.byref(pointer), self._at, 0)
+        return pointer.value
+
+    def free(self) -> None:
+        """It is ordinary memory again. Nothing on the device may use it any more."""
+        self._driver.cuMemHostUnregister(self._at)

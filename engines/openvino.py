@@ -40,11 +40,12 @@ class OpenVinoSlot:
     def _stamp(self, _userdata: Any) -> None:
         self.finished = time.monotonic()
 
-    def place(self, input: Image, output: Image) -> None:
+    def place(self, input: Image, output: Image) -> bool:
         """Work in these buffers from now on (engines.child)."""
         self._request.set_input_tensor(ov.Tensor(input[None], shared_memory=True))
         self._request.set_output_tensor(ov.Tensor(output[None], shared_memory=True))
         self.input, self._output = input, output
+        return True
 
     def launch(self, image: Image) -> None:
         if image is not self.input:

@@ -315,7 +315,7 @@ class Inference:
     def __init__(
         self, gpu: Device, engine: trt.ICudaEngine, addresses: dict[str, int], profiler: trt.IProfiler | None
     ) -> None:
-        """`addresses`: where each tensor lies on the device; `profiler` is told the time of every layer.
+        """`addresses`: where input and output lie on the device; `profiler` is told the time of every layer.
 
         Raises EngineError, pycuda's errors.
         """
@@ -328,8 +328,8 @@ class Inference:
         self._scratch = gpu.driver.mem_alloc(size)
         self._context: trt.IExecutionContext | None = context
         context.set_device_memory(int(self._scratch), size)
-        for name, address in addresses.items():
-            context.set_tensor_address(name, address)
+        self._names = tuple(addresses)
+        self.bind(*addresses.values())
         if profiler is not None:
             context.profiler = profiler
 
@@ -337,6 +337,11 @@ class Inference:
         assert self._context is not None  # closed slots are not launched
         if not self._context.execute_async_v3(stream):
             raise EngineError("TensorRT has refused a frame", last_error(), "Start again, or try --engine openvino.")
+
+    def bind(self, source: int, result: int) -> None:
+        assert self._context is not None
+        for name, address in zip(self._names, (source, result), strict=True):
+            self._context.set_tensor_address(name, address)
 
     def capturable(self, stream: int) -> bool:
         ask = getattr(self._context, "is_stream_capturable", None)  # TensorRT-RTX

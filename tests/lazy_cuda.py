@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import importlib.machinery
+import mmap
 import sys
 import threading
 from collections import deque
@@ -100,6 +101,14 @@ class Memory:
         del machine.memories[self.address]
 
 
+class Registered(Memory):
+    """Memory of the host's own that has been page-locked."""
+
+    def __init__(self, machine: Machine, at: int, size: int) -> None:
+        super().__init__(machine, size, host=True)
+        self.data = np.ctypeslib.as_array((ctypes.c_uint8 * size).from_address(at))
+
+
 class Pages(np.ndarray):
     """What pagelocked_empty() returns: an array whose base is its allocation."""
 
@@ -176,6 +185,10 @@ class Machine:
         self.capacity = 1 << 24
         self.streams: list[Stream] = []
         self.memories: dict[int, Memory] = {}
+        self.registered: dict[int, Registered] = {}
+        """By the address that the host knows."""
+        self.registers = True
+        """Whether the device sees what the processor has written to memory that it did not allocate."""
         self.graphs: dict[int, list[Operation]] = {}
         self.faults: list[str] = []
         self.stacks = threading.local()
@@ -207,6 +220,13 @@ class Machine:
             self.stacks.contexts = []
         made: list[Context] = self.stacks.contexts
         return made
+
+    def page_locked(self, array: Any) -> Memory:
+        """The memory behind an array that is copied asynchronously."""
+        if isinstance(array, Pages):
+            return array.memory
+        assert array.ctypes.data in self.registered, "an asynchronous copy of pageable memory"
+        return self.registered[array.ctypes.data]
 
     def need_context(self, what: str) -> None:
         if not self.stack:
@@ -298,7 +318,7 @@ class Driver(ModuleType):
     def memcpy_htod_async(self, dest: int, src: Pages, stream: Stream) -> None:
         self._machine.need_context("memcpy_htod_async")
         self._machine.fail()
-        memory, target = src.memory, self._machine.memories[dest]
+        memory, target = self._machine.page_locked(src), self._machine.memories[dest]
 
         def run() -> None:
             target.data[:] = memory.data
@@ -308,7 +328,7 @@ class Driver(ModuleType):
     def memcpy_dtoh_async(self, dest: Pages, src: int, stream: Stream) -> None:
         self._machine.need_context("memcpy_dtoh_async")
         self._machine.fail()
-        memory, origin = dest.memory, self._machine.memories[src]
+        memory, origin = self._machine.page_locked(dest), self._machine.memories[src]
 
         def run() -> None:
             memory.data[:] = origin.data
@@ -368,6 +388,24 @@ class Library:
         return self.OK
 
     cuGraphExecDestroy = cuGraphDestroy
+
+    def cuMemHostRegister_v2(self, at: ctypes.c_void_p, size: ctypes.c_size_t, flags: int) -> int:
+        machine = self._machine
+        if machine.broken or not machine.registers:
+            return self.FAILED
+        assert at.value and at.value % mmap.PAGESIZE == 0 and at.value not in machine.registered
+        machine.registered[at.value] = Registered(machine, at.value, size.value)
+        return self.OK
+
+    def cuMemHostGetDevicePointer_v2(self, pointer: Any, at: ctypes.c_void_p, flags: int) -> int:
+        assert at.value
+        pointer._obj.value = self._machine.registered[at.value].address
+        return self.OK
+
+    def cuMemHostUnregister(self, at: ctypes.c_void_p) -> int:
+        assert at.value
+        self._machine.registered.pop(at.value).free()
+        return self.OK
 
     def cuGraphLaunch(self, run: ctypes.c_void_p, stream: ctypes.c_void_p) -> int:
         if self._machine.broken:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import mmap
 import random
 from typing import Any
 
@@ -10,6 +11,7 @@ import numpy as np
 
 from engines import catalog, cuda_slot, tensorrt
 from engines.base import EngineError, Image
+from engines.child import sizes, views
 from tests.lazy_cuda import Choose, Machine, install
 from tests.lazy_tensorrt import compiled
 
@@ -38,6 +40,8 @@ def drive(patch: Any, choose: Choose) -> Machine:
     patch.setattr(cuda_slot, "SAMPLE", (1, 2, 32)[choose(3)])
     depth, leave_after = 1 + choose(3), (FRAMES, FRAMES, 3, 0)[choose(4)]
     with tensorrt.load(MODEL, SIZE, depth=depth, profile=choose(8) == 0) as engine:
+        if choose(2):
+            place(engine, depth, machine)
         if choose(3) == 0:
             machine.refuse = machine.inferences + 1 + choose(2)
         try:
@@ -49,6 +53,15 @@ def drive(patch: Any, choose: Choose) -> Machine:
             assert machine.graph_launches == FRAMES, "graphs were not used"
     check_clean(machine)
     return machine
+
+
+def place(engine: Any, depth: int, machine: Machine) -> None:
+    """Let it work in memory that it shares with another process, as engines.child does; or find that it cannot."""
+    machine.registers = machine.choose(4) > 0
+    shared = views(mmap.mmap(-1, depth * sum(sizes(engine.spec))), engine.spec, depth)
+    for slot, (image, output) in zip(engine.slots, shared, strict=True):
+        assert slot.place(image, output) == machine.registers
+        assert np.shares_memory(slot.input, image) == machine.registers
 
 
 def frames_through(engine: Any, depth: int, leave_after: int, choose: Choose) -> int:

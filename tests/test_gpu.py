@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import mmap
 import threading
 import time
 from collections.abc import Iterator
@@ -17,6 +18,7 @@ import pytest
 import engines
 from engines import cuda_slot, libcuda, tensorrt
 from engines.base import EngineError, Image, Spec
+from engines.child import sizes, views
 from engines.cuda import Buffer, Device
 from engines.cuda_slot import CudaSlot
 from engines.slots import Slots
@@ -49,6 +51,8 @@ class FourTimes:
 
     def capturable(self, stream: int) -> bool:
         return True
+
+    def bind(self, source: int, result: int) -> None: ...
 
     def close(self) -> None: ...
 
@@ -88,6 +92,25 @@ def test_a_graph_gives_what_a_stream_gives(gpu: Device, mapped: bool, monkeypatc
         assert (one.wait(20) == wanted(picture(seed))).all()
         assert time.monotonic() - 20 < one.finished <= time.monotonic()
     one.close()
+
+
+def test_memory_of_another_process_is_worked_in(gpu: Device, mapped: bool) -> None:
+    """As engines.child has it: registered page-locked, or copied where the device cannot."""
+    one = slot(gpu, mapped=mapped)
+    with gpu:
+        one.launch(picture(0))
+        one.wait(20)
+        assert one.record_graph()
+    spec = Spec("four times", gpu.name, "none", "u8", 2, SIZE, (2 * SIZE[0], 2 * SIZE[1]))
+    (shared,) = views(mmap.mmap(-1, sum(sizes(spec))), spec, 1)
+    assert one.place(*shared), "this GPU cannot; see the log"
+    for seed in range(12):
+        shared[0][:] = picture(seed)
+        one.launch(one.input)
+        one.wait(20)
+        assert (shared[1] == wanted(picture(seed))).all()
+    one.close()
+    assert shared[1].any()  # still ours
 
 
 @pytest.mark.parametrize("depth", [2, 3])
