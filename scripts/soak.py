@@ -22,19 +22,16 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
-import av
 import cv2
-import numpy as np
 import psutil
 import yaml
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-from app.sinks.archive import SEGMENT
 from scripts.puppet import Dev
 from scripts.screen import Screen
+from scripts.verdict import Fault, Outcome, judge, recorded, report, segments
 
 ROOT = Path(__file__).resolve().parent.parent
 SIZE = (320, 180)
@@ -46,24 +43,13 @@ LIMIT = 20.0
 """Seconds after which a fault counts as not recovered."""
 
 
-@dataclass
-class Fault:
-    """One that was injected."""
-
-    kind: str
-    at: float
-    recovered: float | None = None
-    """Seconds from its repair (from itself, where it needs none) to a live picture; None: never."""
-    gap: float = 0.0
-    """The longest time without a new picture around it, seconds."""
-
-
 class Soak:
     """The program, its surroundings, and what is done to them."""
 
     def __init__(self, folder: Path, seed: int, only: Sequence[str] = ()) -> None:
         """`only`: kinds of faults, instead of all."""
         self.random, self.folder, self.only = random.Random(seed), folder, only
+        self.seed = seed
         self.faults: list[Fault] = []
         self.samples: list[tuple[float, float, int, int]] = []
         self.disk = folder / "disk"
@@ -328,8 +314,20 @@ class Soak:
         assert self._server.stdout is not None
         self._port = int(self._server.stdout.readline())
 
-    def close(self) -> int:
-        """End everything; the program's exit status."""
+    def close(self, minutes: float) -> Outcome:
+        """End everything; what has come of the `minutes` that were asked for."""
+        hours, status = (time.monotonic() - self.began) / 3600, self._ended()
+        command = f"python scripts/soak.py --minutes {minutes:g} --seed {self.seed}"
+        log = (self.folder / "log").read_text(encoding="utf-8")
+        count, broken = segments(self.disk)
+        if self.mounted:
+            subprocess.run(["umount", "-l", self.disk], capture_output=True)
+        return Outcome(
+            command, hours, status, self.faults, self.samples, self.screen.seen, count, broken, recorded(log)
+        )
+
+    def _ended(self) -> int:
+        """The program's exit status, once everything is over."""
         self.screen.ended = time.monotonic()
         with contextlib.suppress(ProcessLookupError):
             self.app.send_signal(signal.SIGTERM)
@@ -344,98 +342,6 @@ class Soak:
         self.screen.close()
         self.log.close()
         return status
-
-    def unplayable(self) -> tuple[int, list[str]]:
-        """How many segments there are, and those that do not play."""
-        found = [path for path in self.disk.iterdir() if SEGMENT.fullmatch(path.name)]
-        return len(found), [path.name for path in found if not plays(path)]
-
-    def unmount(self) -> None:
-        if self.mounted:
-            subprocess.run(["umount", "-l", self.disk], capture_output=True)
-
-
-def plays(path: Path) -> bool:
-    """Whether every picture of a recording can be decoded, and there is one."""
-    try:
-        with av.open(str(path)) as container:
-            return sum(1 for _ in container.decode(video=0)) > 0
-    except av.FFmpegError:
-        return False
-
-
-def slope(samples: list[tuple[float, float, int, int]]) -> float:
-    """Megabytes an hour, by a straight line through all but the first quarter, when everything has been in use once."""
-    kept = samples[len(samples) // 4 :]
-    if len(kept) < 3:
-        return 0.0
-    hours = np.array([at for at, *_ in kept]) / 3600
-    return float(np.polyfit(hours, [memory for _, memory, *_ in kept], 1)[0])
-
-
-VERDICTS = {True: "yes", False: "NO", None: "too short to tell"}
-
-
-@dataclass(frozen=True)
-class Promise:
-    """One line of the verdict; `kept` None: the run was too short to tell."""
-
-    text: str
-    kept: bool | None
-    measured: str
-
-
-def judge(soak: Soak, status: int, hours: float) -> list[Promise]:
-    """What was promised, and what came of it."""
-    count, broken = soak.unplayable()
-    by = soak.faults
-    engine = sorted(fault.gap for fault in by if fault.kind in ("engine killed", "engine hangs"))
-    camera = [fault.recovered for fault in by if fault.kind.startswith(("camera", "stream server"))]
-    back = [value for value in camera if value is not None]
-    lost = [fault for fault in by if fault.recovered is None]
-    grown = slope(soak.samples)
-    late = soak.samples[len(soak.samples) // 2 :] or [(0, 0, 0, 0)]
-    early = soak.samples[: max(1, len(soak.samples) // 2)] or [(0, 0, 0, 0)]
-    files, threads = (max(s[i] for s in late) - max(s[i] for s in early) for i in (2, 3))
-    p99 = float(np.percentile(engine, 99)) if engine else 0.0
-    return [
-        Promise("no exit until asked, then status 0", status == 0, f"status {status}"),
-        Promise("every fault recovered", not lost, f"{len(by) - len(lost)} of {len(by)}"),
-        Promise("engine faults hidden within 0.3 s (p99)", p99 <= 0.3, f"{p99:.3f} s over {len(engine)}"),
-        Promise("live again within 2 s", max(back, default=0) <= 2, f"{max(back, default=0):.2f} s at most"),
-        Promise("no segment unplayable", not broken, f"{len(broken)} of the {count} that are kept {broken or ''}"),
-        # A slope over minutes is that of the start: it counts from half an hour on.
-        Promise(
-            "memory grows less than 1 MB an hour",
-            None if hours < 0.5 else grown < 1,
-            f"{grown:.2f} MB/h over {hours:.2f} h",
-        ),
-        Promise("no more files and threads", files <= 8 and threads <= 4, f"{files:+d} files, {threads:+d} threads"),
-    ]
-
-
-def report(soak: Soak, promises: list[Promise], seed: int, minutes: float) -> str:
-    """The whole of it as Markdown."""
-    seen = soak.screen.seen
-    lines = [
-        f"`python scripts/soak.py --minutes {minutes:g} --seed {seed}`: {len(soak.faults)} faults,"
-        f" {seen.pictures} new pictures seen on the screen, the longest time in which nothing moved on it"
-        f" {seen.longest:.2f} s.",
-        "",
-        "| promise | kept | measured |",
-        "|---|---|---|",
-        *(f"| {p.text} | {VERDICTS[p.kept]} | {p.measured} |" for p in promises),
-        "",
-        "| fault | injected | recovered | s to live, median | s to live, most | s without a new picture, most |",
-        "|---|---|---|---|---|---|",
-    ]
-    for kind in sorted({fault.kind for fault in soak.faults}):
-        some = [fault for fault in soak.faults if fault.kind == kind]
-        back = [fault.recovered for fault in some if fault.recovered is not None]
-        gaps = max(fault.gap for fault in some)
-        middle, most = (f"{value:.2f}" for value in ((np.median(back), max(back)) if back else (np.nan, np.nan)))
-        lines.append(f"| {kind} | {len(some)} | {len(back)} | {middle} | {most} | {gaps:.2f} |")
-    return "\n".join(lines) + "\n"
 
 
 @contextlib.contextmanager
@@ -464,14 +370,13 @@ def main(arguments: list[str] | None = None) -> int:
             soak.run(options.minutes)
             soak.settle()
         finally:
-            status = soak.close()
-            promises = judge(soak, status, (time.monotonic() - soak.began) / 3600)
-            soak.unmount()
+            outcome = soak.close(options.minutes)
             if options.log:
                 shutil.copy(folder / "log", options.log)
                 for picture in folder.glob("lost-*.png"):
                     shutil.copy(picture, options.log.parent)
-        text = report(soak, promises, options.seed, options.minutes)
+    promises = judge(outcome)
+    text = report(outcome, promises)
     print(text)
     if options.report:
         options.report.write_text(text, encoding="utf-8")

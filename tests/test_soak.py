@@ -8,7 +8,8 @@ import pytest
 import yaml
 
 from scripts.puppet import draw_code, read_code, scene
-from scripts.soak import HEAP, ROOT, Soak, judge, report, slope
+from scripts.soak import HEAP, ROOT, Soak
+from scripts.verdict import Recorded, judge, recorded, report, slope
 
 
 @pytest.mark.parametrize("size", [(320, 180), (640, 360), (256, 144)])
@@ -36,18 +37,34 @@ def test_a_slope_is_one_of_the_later_part() -> None:
     assert slope([(float(t), t / 3600, 0, 0) for t in range(0, 1000, 10)]) == pytest.approx(1)
 
 
+def test_what_was_recorded_is_read_off_the_log() -> None:
+    log = """12:00:05 recorded 86 frames, 2.8 s, to /disk/20261124-120002.mp4
+12:00:06 recording has stopped; the picture goes on
+  The recording /disk/.livesr-1.part.mp4 has failed
+  No space left on device; 15 frames, 0.5 s, were recorded and play but for the last half second
+12:00:11 recording again, to /disk/20261124-120011.mp4
+12:00:12 recorded 16 frames, 0.5 s, to /disk/.livesr-2.part.mp4
+12:00:12 recorded 117 frames, 3.8 s, in 3 files in /disk
+12:00:12 120 pictures shown in 10.0 s, 28.7 fps
+12:00:13 recording has stopped; the picture goes on
+11:00:14 recording again, to /disk/20261124-120014.mp4
+"""
+    told = recorded(log)
+    assert told == Recorded(86 + 15 + 16, told.seconds, 2, 5)
+    assert told.seconds == pytest.approx(2.8 + 0.5 + 0.5)
+
+
+@pytest.mark.timeout(400)
 def test_the_kiosk_survives(tmp_path: Path) -> None:
-    wanted = ["engine killed", "camera unplugged, another number", "reload", "disk full", "reload of a bad file"]
-    wanted += ["X server killed and restarted", "wall clock jumps"]
-    soak = Soak(tmp_path, 11, wanted)  # all kinds take minutes
+    """Two minutes of everything, while other tests compute on the same cores: only what no load excuses is judged."""
+    soak = Soak(tmp_path, 11)
     try:
-        soak.run(0.25)
+        soak.run(2)
     finally:
-        status = soak.close()
-        promises = judge(soak, status, 0.01)
-        soak.unmount()
-    text = report(soak, promises, 11, 0.25) + (tmp_path / "log").read_text()
-    assert status == 0, text
-    assert len(soak.faults) >= 3 and all(fault.recovered is not None for fault in soak.faults), text
-    assert all(promise.kept for promise in promises if "segment" in promise.text), text
-    assert soak.screen.seen.pictures > 50
+        outcome = soak.close(2)
+    promises = judge(outcome)
+    text = report(outcome, promises) + (tmp_path / "log").read_text()
+    assert outcome.status == 0, text
+    assert len(outcome.faults) >= 15 and all(fault.recovered is not None for fault in outcome.faults), text
+    assert not outcome.broken and outcome.segments, text
+    assert outcome.seen.pictures > 500 and outcome.recorded.frames > 500, text

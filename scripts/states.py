@@ -1,0 +1,125 @@
+#!/usr/bin/env python3
+"""The kiosk in each of its states, as pictures: python scripts/states.py docs
+
+The shipped configuration on an Xvfb of 1280x720, with a camera on strings (scripts/puppet.py) that sees the demo's
+poster, and its engine in a process of its own, which is killed. Writes kiosk-STATE.jpg into the folder. Linux.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import av
+import cv2
+import numpy as np
+import psutil
+import yaml
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+from app.sources.demo import Demo
+from engines.base import Image
+from scripts import puppet
+from scripts.puppet import Dev
+from scripts.screen import Screen
+
+ROOT = Path(__file__).resolve().parent.parent
+SIZE = (1280, 720)
+LIMIT = 30.0
+QUALITY = 88
+ATTRACT, SWEEP = 4.0, 16.0
+"""Seconds: the kiosk's own, but for less patience with a camera that is away."""
+
+
+def configuration(folder: Path) -> Path:
+    data = yaml.safe_load((ROOT / "configs/kiosk.yaml").read_text())
+    data["kiosk"] |= {"attract_after": ATTRACT, "sweep": SWEEP}
+    path = folder / "kiosk.yaml"
+    path.write_text(yaml.safe_dump(data))
+    return path
+
+
+def screenshot(display: str) -> Image:
+    """What the X server shows, asked for in one piece, uint8 [H, W, 3] BGR."""
+    options = {"video_size": f"{SIZE[0]}x{SIZE[1]}", "draw_mouse": "0"}
+    with av.open(display, format="x11grab", options=options) as screen:
+        frame = next(screen.decode(video=0))
+        # As it is: FFmpeg's conversion reads beyond the X server's memory, now and then beyond what is mapped.
+        rows = np.frombuffer(frame.planes[0], np.uint8).reshape(SIZE[1], frame.planes[0].line_size)
+        image: Image = rows[:, : 4 * SIZE[0]].reshape(SIZE[1], SIZE[0], 4)[..., :3].copy()
+        return image
+
+
+def shown(display: str) -> Image:
+    """The first picture there is. Raises RuntimeError."""
+    until = time.monotonic() + LIMIT
+    while time.monotonic() < until:
+        if (image := screenshot(display)).std() > 20:
+            return image
+    raise RuntimeError("nothing is shown")
+
+
+def engine_of(app: subprocess.Popen[bytes]) -> psutil.Process:
+    """The process of the engine that computes most."""
+    found = [one for one in psutil.Process(app.pid).children() if "engines.child" in " ".join(one.cmdline())]
+    return max(found, key=lambda one: sum(one.cpu_times()[:2]))
+
+
+def photograph(folder: Path, work: Path) -> None:
+    """Raises RuntimeError if the program ends or shows nothing."""
+    dev, screen = Dev(work / "dev"), Screen(work, SIZE)
+    dev.plug()
+    command = [sys.executable, __file__, "--worker", str(dev.folder), "--config", str(configuration(work))]
+    app = subprocess.Popen(command, cwd=ROOT, env=os.environ | {"DISPLAY": screen.display})
+
+    def keep(state: str, image: Image | None = None) -> None:
+        if app.poll() is not None:
+            raise RuntimeError(f"the program has ended with status {app.poll()}")
+        seen = screenshot(screen.display) if image is None else image
+        cv2.imwrite(str(folder / f"kiosk-{state}.jpg"), seen, (cv2.IMWRITE_JPEG_QUALITY, QUALITY))
+        print(f"kiosk-{state}.jpg", flush=True)
+
+    try:
+        keep("building", shown(screen.display))
+        time.sleep(6)
+        keep("live")
+        time.sleep(SWEEP / 4)
+        keep("wipe")
+        engine_of(app).kill()
+        time.sleep(0.3)
+        keep("fallback")
+        time.sleep(5)
+        dev.unplug()
+        time.sleep(ATTRACT / 2)
+        keep("lost")
+        time.sleep(ATTRACT)
+        keep("attract")
+    finally:
+        app.terminate()
+        app.wait(LIMIT)
+        screen.close()
+
+
+def main(arguments: list[str] | None = None) -> None:
+    arguments = sys.argv[1:] if arguments is None else arguments
+    if arguments[:1] == ["--worker"]:
+        from app.run import main as run
+
+        poster = Demo(size=(640, 360))
+        puppet.scene = lambda count, size: poster.picture(count)
+        puppet.install(Path(arguments[1]))
+        sys.exit(run(arguments[2:]))
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path, help="where the pictures go")
+    options = parser.parse_args(arguments)
+    with tempfile.TemporaryDirectory(prefix="states-") as work:
+        photograph(options.folder, Path(work))
+
+
+if __name__ == "__main__":
+    main()
