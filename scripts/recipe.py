@@ -12,7 +12,7 @@ import torch
 import yaml
 
 from scripts.degrade import Degradation
-from scripts.export import network_from_onnx
+from scripts.export import ExportError, network_from_onnx
 from scripts.network import Upscaler
 from scripts.photos import Photos
 
@@ -39,6 +39,8 @@ class Recipe:
     colour: float
     finish: float
     fourier: float = 0.0
+    teacher: str | None = None
+    distil: float = 0.0
     precision: str = "fp32"
     start: str | None = None
     sizes: tuple[float, ...] = (1.0,)
@@ -83,6 +85,17 @@ class Recipe:
         if self.start:
             network.start_from(network_from_onnx(ROOT / self.start))
         return network
+
+    def master(self) -> Upscaler | None:
+        """The finished network to learn from beside the photographs. Raises ExportError as network() does."""
+        if not (self.teacher and self.distil):
+            return None
+        found = network_from_onnx(ROOT / self.teacher)
+        if found.scale != self.scale:
+            raise ExportError(
+                f"{self.teacher} cannot teach this network", f"it enlarges {found.scale} times, not {self.scale}"
+            )
+        return found.requires_grad_(False)
 
     def rate(self, step: int) -> float:
         """Learning rate: linear warm-up, then a cosine down to nothing (SGDR, arXiv:1608.03983, one cycle)."""

@@ -64,6 +64,9 @@ class Training:
         self.network = recipe.network().to(device)
         self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.average = copy.deepcopy(self.network)
+        self.teacher = recipe.master()
+        if self.teacher is not None:
+            self.teacher.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.forward = torch.compile(self.network) if compiled else self.network
         self.optimiser = torch.optim.Adam(self.network.parameters(), betas=(0.9, 0.99))
         # fp16 has few exponents: small gradients are made larger on the way back.
@@ -87,7 +90,11 @@ class Training:
         self.optimiser.param_groups[0]["lr"] = recipe.rate(self.step)
         with torch.autocast(self.device, PRECISIONS[recipe.precision], enabled=recipe.precision != "fp32"):
             result = self.forward(low)
+            with torch.no_grad():
+                taught = self.teacher(low) if self.teacher is not None else None
         loss = loss_of(recipe, self.step, result, high)
+        if taught is not None:
+            loss = loss + recipe.distil * loss_of(recipe, self.step, result, taught)
         self.optimiser.zero_grad()
         self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
         self.scaler.step(self.optimiser)
@@ -114,7 +121,7 @@ class Training:
 
     def resume(self, path: Path) -> None:
         state = torch.load(path, map_location=self.device, weights_only=True)
-        if state["recipe"] != self.recipe.values():
+        if Recipe(**state["recipe"]).values() != self.recipe.values():  # older ones know less of recipes
             raise SystemExit(f"{path} was made by another recipe. Give another --out, or delete it.")
         self.step = state["step"]
         self.network.load_state_dict(state["network"])

@@ -108,6 +108,44 @@ def test_a_hundred_steps_of_a_shipped_recipe_twice(folder: Path, precision: str)
     assert losses[0] == losses[1] and len(losses[0]) == 100
 
 
+def test_a_teacher_is_learnt_from(folder: Path) -> None:
+    taught: dict[str, Any] = {"teacher": "engines/models/fast-x2.onnx", "distil": 5.0}
+    alone, first, second = training(folder), training(folder, **taught), training(folder, **taught)
+    low = next(iter(first.batches()))[0].permute(0, 3, 1, 2).float() / 255
+    assert first.teacher is not None and alone.teacher is None
+    wanted = first.teacher(low)
+
+    def apart(run: Training) -> float:
+        return float((run.network(low) - wanted).detach().abs().mean())
+
+    assert advance(first) == advance(second)
+    advance(alone)
+    assert apart(first) < apart(alone)
+    assert training(folder, teacher="engines/models/fast-x2.onnx").teacher is None  # a weight of nothing
+
+
+def test_a_teacher_of_another_scale_is_refused(folder: Path) -> None:
+    from scripts.export import ExportError
+
+    with pytest.raises(ExportError, match="enlarges 4 times, not 2"):
+        training(folder, teacher="engines/models/fast-x4.onnx", distil=0.5)
+
+
+def test_an_older_checkpoint_is_resumed(folder: Path, tmp_path: Path) -> None:
+    """One whose recipe had not all of today's lines."""
+    import torch
+
+    run, path = training(folder), tmp_path / "checkpoint.pt"
+    advance(run, 3)
+    run.save(path)
+    state = torch.load(path, weights_only=True)
+    del state["recipe"]["teacher"], state["recipe"]["distil"]
+    torch.save(state, path)
+    again = training(folder)
+    again.resume(path)
+    assert again.step == 3
+
+
 def test_a_resumed_run_ends_like_an_uninterrupted_one(folder: Path, tmp_path: Path) -> None:
     whole, early, late = training(folder), training(folder), training(folder)
     advance(whole)
