@@ -37,6 +37,7 @@ import engines
 from engines import catalog, isolated
 from engines.base import UserError
 from scripts import timing
+from scripts.sizes import size
 
 PARTS = ("engine", "eager", "isolate", "app", "latency", "memory")
 SMALL = (160, 90)  # the size for memory: 5,000 frames go through in a minute
@@ -317,12 +318,6 @@ def fleet(cameras: int, minutes: float | None, options: dict[str, Any]) -> int:
     if file:
         file.write_text(json.dumps({"machine": about} | details, indent=2) + "\n", encoding="utf-8")
     return 0
-
-
-def size(text: str) -> tuple[int, int]:
-    """(640, 360) of 640x360."""
-    width, height = text.lower().split("x")
-    return int(width), int(height)
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -31,16 +31,9 @@ from engines import catalog, libcuda, tensorrt
 from engines.base import EngineError, UserError
 from engines.plans import Key, Plans, digest, stopped
 from engines.progress import Progress
+from scripts.sizes import size
 
 SIZES = ("640x360", "1280x720", "1920x1080")
-
-
-def size_of(text: str) -> tuple[int, int]:
-    """(640, 360) of "640x360"."""
-    width, _, height = text.lower().partition("x")
-    if not (width.isdecimal() and height.isdecimal()):
-        raise argparse.ArgumentTypeError(f"a size is written WIDTHxHEIGHT, not {text}")
-    return int(width), int(height)
 
 
 def listing(plans: Plans) -> list[str]:
@@ -119,7 +112,7 @@ def built(work: Callable[[Progress], str], progress: Progress) -> str:
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", action="append", help="a name or an .onnx file; again for more [as the program]")
-    parser.add_argument("--size", action="append", type=size_of, metavar="WxH", help=f"input; again for more {SIZES}")
+    parser.add_argument("--size", action="append", type=size, metavar="WxH", help=f"input; again for more {SIZES}")
     parser.add_argument("--ahead", action="append", metavar="CC", help="compute capability to build for, such as 8.6")
     parser.add_argument("--dla", type=int, metavar="N", help="build for this DLA core of the board")
     parser.add_argument("--list", action="store_true", help="show what is kept, and end")
@@ -135,12 +128,12 @@ def main(arguments: list[str] | None = None) -> int:
             gone = plans.prune(usable())
             print(*(f"deleted {path.name}" for path in gone), f"{len(plans.entries())} kept", sep="\n")
         else:
-            sizes = options.size or [size_of(text) for text in SIZES]
+            sizes = options.size or [size(text) for text in SIZES]
             usual = dict.fromkeys(catalog.usual(camera=camera) for camera in (False, True))
             with ended_by_ctrl_c() as progress:
-                for model, size in itertools.product(options.model or usual, sizes):
-                    works = [partial(build_ahead, model, size, cc, plans) for cc in options.ahead or ()]
-                    for work in works or [partial(build_one, model, size, options.dla)]:
+                for model, input in itertools.product(options.model or usual, sizes):
+                    works = [partial(build_ahead, model, input, cc, plans) for cc in options.ahead or ()]
+                    for work in works or [partial(build_one, model, input, options.dla)]:
                         print(built(work, progress), flush=True)
     except UserError as error:
         print(f"Error: {error}", file=sys.stderr)

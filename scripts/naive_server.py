@@ -16,9 +16,9 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from engines import catalog
-from scripts.bench import size
 from scripts.export import network_from_onnx
 from scripts.network import Contract
+from scripts.sizes import size
 
 
 class Server(HTTPServer):

@@ -27,13 +27,13 @@ from engines.base import UserError
 from engines.slots import Slots
 from scripts import gallery, page, peers, scatter, timing, upscalers, webcam
 from scripts.bench import machine
-from scripts.bench import size as parse_size
 from scripts.crops import write
 from scripts.evaluate import Pictures, sets
 from scripts.findings import Entry, Findings, Flicker
 from scripts.flicker import FRAMES, Clip
 from scripts.goals import EAGER
 from scripts.published import NETWORKS
+from scripts.sizes import size
 from scripts.upscalers import Upscaler
 
 SCALES = (2, 3, 4)
@@ -221,7 +221,7 @@ def main(arguments: list[str] | None = None) -> int:
     for name in ("sets", "peers", "clips"):
         parser.add_argument(f"--{name}", type=Path, required=True, metavar="FOLDER")
     parser.add_argument("--out", type=Path, default=Path("docs"), metavar="FOLDER", help="for the page [docs]")
-    parser.add_argument("--size", type=parse_size, default=(640, 360), metavar="WxH", help="for times [640x360]")
+    parser.add_argument("--size", type=size, default=(640, 360), metavar="WxH", help="for times [640x360]")
     parser.add_argument("--threads", type=int, default=machine()["cores"], help="for everything timed [all cores]")
     parser.add_argument("--seconds", type=float, default=0.6, help="for one round of one thing [0.6]")
     parser.add_argument("--rounds", type=int, default=3, help="in which all take turns [3]")

@@ -33,7 +33,8 @@ from app.sources import open_source
 from engines import bicubic
 from engines.base import Image, UserError
 from engines.connection import Options
-from scripts.bench import machine, size
+from scripts.bench import machine
+from scripts.sizes import size
 from scripts.timing import noise
 
 COUNTS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10000)

@@ -24,7 +24,7 @@ import onnx
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from engines import catalog
 from engines.base import EngineError, UserError
-from scripts.bench import size
+from scripts.sizes import size
 
 FLAVOURS = ("python", "openvino", "onnxruntime", "tensorrt_plan")
 SERVED = Path(__file__).resolve().parent / "served"

@@ -26,6 +26,7 @@ from scripts.export import build
 from scripts.model_file import save
 from scripts.photos import Photos
 from scripts.recipe import Recipe
+from scripts.sizes import size
 from scripts.timing import EngineLoop, noise
 from scripts.train import Training, validate
 
@@ -122,14 +123,10 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--trials", type=int, default=30, help="trials to add [30]")
     parser.add_argument("--steps", type=int, default=2000, help="training steps of a trial [2000]")
     parser.add_argument("--engine", default="openvino", help="engine to be fast on [openvino]")
-    parser.add_argument("--size", default="640x360", help="input size it is timed at [640x360]")
+    parser.add_argument("--size", type=size, default=(640, 360), metavar="WxH", help="input it is timed at [640x360]")
     parser.add_argument("--out", type=Path, default=Path("runs/tune"), help="where study and recipe go [runs/tune]")
     parser.add_argument("--device", default="cpu", help="where trials are trained [cpu]")
     options = parser.parse_args(arguments)
-    try:
-        width, height = (int(n) for n in options.size.split("x"))
-    except ValueError:
-        parser.error(f"--size {options.size}: give WIDTHxHEIGHT, such as 640x360")
     whole = Recipe.read(options.recipe)
     recipe = replace(whole, steps=options.steps, warmup=min(whole.warmup, options.steps // 10))
     options.out.mkdir(parents=True, exist_ok=True)
@@ -144,7 +141,7 @@ def main(arguments: list[str] | None = None) -> int:
     )
     try:
         photos = recipe.photos(options.data)
-        search = Search(recipe, photos, options.eval, options.budget, options.engine, (width, height), options.device)
+        search = Search(recipe, photos, options.eval, options.budget, options.engine, options.size, options.device)
         study.optimize(search, n_trials=options.trials, callbacks=[tell])
         found = options.out / f"{options.recipe.stem}.yaml"
         found.write_text(best(study, whole))

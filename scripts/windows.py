@@ -28,6 +28,7 @@ from app.sinks.window import Window
 from app.view import View
 from scripts.puppet import scene
 from scripts.screen import Screen
+from scripts.sizes import size
 from scripts.timing import alternate
 
 PERIOD = 1 / 30
@@ -57,11 +58,11 @@ def screen() -> Iterator[None]:
 
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--size", default="1280x720", metavar="WxH", help="of the pictures [1280x720]")
+    parser.add_argument("--size", type=size, default=(1280, 720), metavar="WxH", help="of the pictures [1280x720]")
     parser.add_argument("--rounds", type=int, default=10, help="of a second each [10]")
     options = parser.parse_args(arguments)
-    width, height = map(int, options.size.split("x"))
-    images = [scene(count, (width, height)) for count in range(round(1 / PERIOD))]
+    shape = "x".join(map(str, options.size))
+    images = [scene(count, options.size) for count in range(round(1 / PERIOD))]
     pictures = [Picture(image, Frame(image, 0, 0.0, 0.0)) for image in images]
     actions = {name: (lambda: None) for name in ("quit", "record", "snapshot")}
     try:
@@ -80,7 +81,7 @@ def main(arguments: list[str] | None = None) -> int:
         return 2
     for name, kept in zip(("in this process", "in its own"), times, strict=True):
         p50, p99 = np.percentile(kept, (50, 99)) * 1000
-        print(f"{name:<16} p50 {p50:6.2f} ms, p99 {p99:6.2f} ms, {len(kept)} pictures of {options.size}")
+        print(f"{name:<16} p50 {p50:6.2f} ms, p99 {p99:6.2f} ms, {len(kept)} pictures of {shape}")
     later = statistics.median(b - a for a, b in zip(*rounds, strict=True)) * 1000
     print(f"in its own, later by {later:.2f} ms, the median over {options.rounds} rounds, each beside the other")
     return 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 from pathlib import Path
 
@@ -9,7 +10,8 @@ import pytest
 
 import engines
 from scripts import timing
-from scripts.bench import Bench, Figure, Settings, machine, main, size, table
+from scripts.bench import Bench, Figure, Settings, machine, main, table
+from scripts.sizes import size
 from scripts.timing import AppRun, EngineLoop, alternate, growth, noise
 
 TINY = (32, 24)
@@ -128,6 +130,6 @@ def test_the_app_is_run_and_watched(tmp_path: Path) -> None:
 
 def test_machine_and_size() -> None:
     assert machine()["cores"] >= 1
-    assert size("640x360") == (640, 360)
-    with pytest.raises(ValueError):
+    assert size("640x360") == size("640X360") == (640, 360)
+    with pytest.raises(argparse.ArgumentTypeError, match="WIDTHxHEIGHT, such as 640x360, not 640"):
         size("640")
