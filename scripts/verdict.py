@@ -151,8 +151,8 @@ def report(run: Outcome, promises: Sequence[Promise]) -> str:
     lines = [
         f"`{run.command}`: {len(run.faults)} faults, {run.seen.pictures} new pictures seen on the screen,"
         f" the longest time in which nothing moved on it {run.seen.longest:.2f} s."
-        f" Recorded: {disk.frames} frames, {disk.seconds:.0f} s; stopped by the disk {disk.stops} times,"
-        f" for {disk.stopped:.0f} s together.",
+        f" Recorded: {disk.frames} frames, {disk.seconds:.0f} s; lost while there was no disk: {disk.stopped:.0f} s,"
+        f" {disk.stops} times.",
         "",
         "| promise | kept | measured |",
         "|---|---|---|",
