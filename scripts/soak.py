@@ -189,11 +189,15 @@ class Soak:
         return time.monotonic()
 
     def disk_read_only(self) -> float:
-        subprocess.run(["mount", "-o", "bind", self.disk, self.disk], check=True)
         end = time.monotonic() + LIMIT
-        while subprocess.run(["mount", "-o", "remount,bind,ro", self.disk], stderr=subprocess.DEVNULL).returncode:
-            if time.monotonic() > end:  # busy as long as the segment is open that was begun on this mount
-                raise RuntimeError(f"{self.disk} cannot be made read-only")
+        while True:
+            subprocess.run(["mount", "-o", "bind", self.disk, self.disk], check=True)
+            done = subprocess.run(["mount", "-o", "remount,bind,ro", self.disk], capture_output=True, text=True)
+            if not done.returncode:
+                break
+            subprocess.run(["umount", "-l", self.disk], check=True)  # busy: a segment was begun on it in between
+            if time.monotonic() > end:
+                raise RuntimeError(f"{self.disk} cannot be made read-only: {done.stderr}")
             time.sleep(0.2)
         self.pause(2, 6)
         subprocess.run(["umount", "-l", self.disk], check=True)
