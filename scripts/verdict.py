@@ -106,12 +106,15 @@ def plays(path: Path) -> bool:
 
 
 def slope(samples: Sequence[tuple[float, float, int, int]]) -> float:
-    """Megabytes an hour, by a straight line through all but the first quarter, when everything has been in use once."""
+    """Megabytes an hour: the median of the slopes between any two samples (Theil 1950, Sen 1968), which what is in use for
+    a moment does not bend. Without the first quarter: until then not everything has been in use once.
+    """
     kept = samples[len(samples) // 4 :]
     if len(kept) < 3:
         return 0.0
-    hours = np.array([at for at, *_ in kept]) / 3600
-    return float(np.polyfit(hours, [memory for _, memory, *_ in kept], 1)[0])
+    hours, memory = np.array([at for at, *_ in kept]) / 3600, np.array([memory for _, memory, *_ in kept])
+    first, second = np.triu_indices(len(kept), 1)
+    return float(np.median((memory[second] - memory[first]) / (hours[second] - hours[first])))
 
 
 def judge(run: Outcome) -> list[Promise]:
