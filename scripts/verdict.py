@@ -106,8 +106,9 @@ def plays(path: Path) -> bool:
 
 
 def slope(samples: Sequence[tuple[float, float, int, int]]) -> float:
-    """Megabytes an hour: the median of the slopes between any two samples (Theil 1950, Sen 1968), which what is in use for
-    a moment does not bend. Without the first quarter: until then not everything has been in use once.
+    """Megabytes an hour: the median of the slopes between any two samples (Theil 1950, Sen 1968).
+
+    What is in use for a moment does not bend it. Without the first quarter, in which all is in use for the first time.
     """
     kept = samples[len(samples) // 4 :]
     if len(kept) < 3:
