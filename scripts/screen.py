@@ -84,6 +84,8 @@ class Screen:
     def restart(self) -> None:
         """After kill(), under the same name. The time without a screen does not count as one in which nothing moved."""
         self.seen.moved = time.monotonic()  # before its black picture can be seen
+        # A new file: the old one, whatever is done to it, is still being looked at.
+        (self._folder / "Xvfb_screen0").unlink(missing_ok=True)
         self._server = self._serve(self._number)
 
     def _watch(self) -> None:
