@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable
 from types import FrameType
 
-from app.config import Config, ConfigError
+from app.config import Config
 from engines.base import UserError
 
 log = logging.getLogger("livesr")
@@ -18,7 +18,7 @@ class Control:
     """Safe to use from any thread."""
 
     def __init__(self, config: Config, reread: Callable[[], Config]) -> None:
-        """`reread` reads the configuration anew and raises ConfigError if it is bad."""
+        """`reread` reads the configuration anew and raises UserError if it is bad."""
         self.config = config
         self.stopping = threading.Event()
         """Ends the run that is going on."""
@@ -36,7 +36,7 @@ class Control:
         """End this run in favour of one with the configuration as it is now; a bad one is told and changes nothing."""
         try:
             config = self._reread()
-        except ConfigError as error:
+        except UserError as error:
             log.error("the new configuration is refused; the old one stays\n  %s", error)
             return
         if config == self.config:

@@ -16,6 +16,7 @@ from app.control import Control
 from app.listing import listing
 from app.options import parse
 from app.systemd import Notifier, Progress
+from engines import catalog
 from engines.base import UserError
 
 if TYPE_CHECKING:
@@ -158,7 +159,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def checked(config: Config) -> Config:
-    """`config`, unless it would fail after hours: then ConfigError."""
+    """`config`, unless it would fail after hours, or take a picture off the screen in vain: then UserError."""
     if importlib.util.find_spec("cv2") is None:
         raise ConfigError(
             "OpenCV is not installed",
@@ -168,6 +169,9 @@ def checked(config: Config) -> Config:
         )
     if config.run.stats:
         report.check_writable(config.run.stats)
+    asked = config.engine
+    if asked.model != "auto" and not {asked.name.partition("://")[0], *asked.fallback} <= catalog.MODELLESS:
+        catalog.find(asked.model, scale=asked.scale)
     return config
 
 

@@ -9,12 +9,22 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import mss
 import numpy as np
 
 from engines.base import Image
 from scripts.puppet import read_code
 
 SIZE = (640, 360)
+
+
+def screenshot(display: str) -> Image:
+    """What any X server shows, asked for in one piece, without the pointer; uint8 [H, W, 3] BGR.
+
+    Raises mss.ScreenShotError if no server answers.
+    """
+    with mss.MSS(display=display) as screen:
+        return np.array(screen.grab(screen.monitors[0]))[..., :3]
 
 
 @dataclass

@@ -29,6 +29,7 @@ import psutil
 import yaml
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+from scripts.children import engines
 from scripts.puppet import Dev
 from scripts.screen import Screen
 from scripts.verdict import Fault, Outcome, judge, recorded, report, segments
@@ -150,22 +151,13 @@ class Soak:
         """The process of the engine in use, once it has been there for as long as loading takes."""
         end = time.monotonic() + LIMIT
         while time.monotonic() < end and self.app.poll() is None:
-            before = self.engines()
+            before = engines(self.process)
             time.sleep(0.3)
-            worked = {child: spent - before.get(child, spent) for child, spent in self.engines().items()}
+            worked = {child: spent - before.get(child, spent) for child, spent in engines(self.process).items()}
             busy = max(worked, key=lambda child: worked[child], default=None)
             if busy is not None and worked[busy] > 0:  # the governor's spare one does not work
                 return busy
         return None
-
-    def engines(self) -> dict[psutil.Process, float]:
-        """Their processes, those of the last seconds left out, and the seconds that each has computed."""
-        found: dict[psutil.Process, float] = {}
-        for child in self.process.children():
-            with contextlib.suppress(psutil.Error):
-                if "engines.child" in " ".join(child.cmdline()) and time.time() - child.create_time() > 3:
-                    found[child] = sum(child.cpu_times()[:2])
-        return found
 
     def engine_memory(self) -> float:
         """No more memory for it than it has: what it allocates from now on fails."""

@@ -15,9 +15,7 @@ import tempfile
 import time
 from pathlib import Path
 
-import av
 import cv2
-import numpy as np
 import psutil
 import yaml
 
@@ -25,8 +23,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from app.sources.demo import Demo
 from engines.base import Image
 from scripts import puppet
+from scripts.children import engines
 from scripts.puppet import Dev
-from scripts.screen import Screen
+from scripts.screen import Screen, screenshot
 
 ROOT = Path(__file__).resolve().parent.parent
 SIZE = (1280, 720)
@@ -44,17 +43,6 @@ def configuration(folder: Path) -> Path:
     return path
 
 
-def screenshot(display: str) -> Image:
-    """What the X server shows, asked for in one piece, uint8 [H, W, 3] BGR."""
-    options = {"video_size": f"{SIZE[0]}x{SIZE[1]}", "draw_mouse": "0"}
-    with av.open(display, format="x11grab", options=options) as screen:
-        frame = next(screen.decode(video=0))
-        # As it is: FFmpeg's conversion reads beyond the X server's memory, now and then beyond what is mapped.
-        rows = np.frombuffer(frame.planes[0], np.uint8).reshape(SIZE[1], frame.planes[0].line_size)
-        image: Image = rows[:, : 4 * SIZE[0]].reshape(SIZE[1], SIZE[0], 4)[..., :3].copy()
-        return image
-
-
 def shown(display: str) -> Image:
     """The first picture there is. Raises RuntimeError."""
     until = time.monotonic() + LIMIT
@@ -62,12 +50,6 @@ def shown(display: str) -> Image:
         if (image := screenshot(display)).std() > 20:
             return image
     raise RuntimeError("nothing is shown")
-
-
-def engine_of(app: subprocess.Popen[bytes]) -> psutil.Process:
-    """The process of the engine that computes most."""
-    found = [one for one in psutil.Process(app.pid).children() if "engines.child" in " ".join(one.cmdline())]
-    return max(found, key=lambda one: sum(one.cpu_times()[:2]))
 
 
 def photograph(folder: Path, work: Path) -> None:
@@ -90,7 +72,8 @@ def photograph(folder: Path, work: Path) -> None:
         keep("live")
         time.sleep(SWEEP / 4)
         keep("wipe")
-        engine_of(app).kill()
+        computed = engines(psutil.Process(app.pid))
+        max(computed, key=lambda one: computed[one]).kill()
         time.sleep(0.3)
         keep("fallback")
         time.sleep(5)

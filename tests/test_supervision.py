@@ -155,7 +155,13 @@ def test_a_new_configuration_takes_the_place_of_the_old(tmp_path: Path, dev: Dev
 
 
 def test_a_bad_configuration_is_refused(tmp_path: Path, dev: Dev, config: Path) -> None:
-    bad = {"input: {camra: 0}\n": "Did you mean input.camera?", "input: {fps: fast}\n": "'fast'", "a: [": "not YAML"}
+    bad = {
+        "input: {camra: 0}\n": "Did you mean input.camera?",
+        "input: {fps: fast}\n": "'fast'",
+        "a: [": "not YAML",
+        "engine: {model: none.onnx}\n": "no model file none.onnx",
+        "engine: {model: fats}\n": "Did you mean fast?",
+    }
     with managed(tmp_path, dev, config) as manager:
 
         def refused(told: str) -> bool:

@@ -15,7 +15,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import av
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -24,6 +23,7 @@ from app.sinks import SinkError
 from app.sinks.screen import MapEvent, connection, tell_mapped
 from app.sinks.window import Window, letterbox, open_screen
 from app.view import View
+from scripts.screen import screenshot
 
 ROOT = Path(__file__).parent.parent
 LIMIT = 20.0
@@ -96,11 +96,7 @@ class Shown:
 
     def pixel(self, x: int, y: int) -> tuple[int, int, int]:
         """Blue, green, red of the screen itself."""
-        with av.open(self.display, format="x11grab", options={"video_size": "1280x800"}) as screen:
-            frame = next(screen.decode(video=0))
-            assert frame.format.name == "bgr0"
-            # As it is: FFmpeg's conversion reads beyond the X server's memory, now and then beyond what is mapped.
-            blue, green, red, _ = bytes(frame.planes[0])[(at := y * frame.planes[0].line_size + 4 * x) : at + 4]
+        blue, green, red = screenshot(self.display)[y, x].tolist()
         return blue, green, red
 
     def until(self, seen: Callable[[], Any]) -> Any:

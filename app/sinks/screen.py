@@ -86,26 +86,31 @@ def named(xlib: Any, display: ctypes.c_void_p, window: ctypes.c_ulong, name: byt
 
 @contextlib.contextmanager
 def connection() -> Iterator[tuple[Any, ctypes.c_void_p] | None]:
-    """Xlib and one of its own to DISPLAY; None if no X server answers there."""
-    if not os.environ.get("DISPLAY"):
+    """Xlib and a connection of our own to DISPLAY; None if no X server answers there."""
+    opened = connect()
+    if opened is None:
         yield None
         return
-    try:
-        xlib = ctypes.CDLL("libX11.so.6")
-    except OSError:
-        yield None
-        return
-    xlib.XOpenDisplay.restype = xlib.XSetErrorHandler.restype = ctypes.c_void_p
-    xlib.XInternAtom.restype = xlib.XGetSelectionOwner.restype = xlib.XDefaultRootWindow.restype = ctypes.c_ulong
-    display = ctypes.c_void_p(xlib.XOpenDisplay(None))
-    if not display:
-        yield None
-        return
+    xlib, display = opened
     # Xlib's own handler ends the program when somebody's window goes away while we look at it.
     patient = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p)(lambda *_: 0)
     before = ctypes.c_void_p(xlib.XSetErrorHandler(patient))
     try:
-        yield xlib, display
+        yield opened
     finally:
         xlib.XCloseDisplay(display)
         xlib.XSetErrorHandler(before)
+
+
+def connect() -> tuple[Any, ctypes.c_void_p] | None:
+    """Xlib, and a display that the caller closes with XCloseDisplay; None if there is neither."""
+    if not os.environ.get("DISPLAY"):
+        return None
+    try:
+        xlib = ctypes.CDLL("libX11.so.6")
+    except OSError:
+        return None
+    xlib.XOpenDisplay.restype = xlib.XSetErrorHandler.restype = ctypes.c_void_p
+    xlib.XInternAtom.restype = xlib.XGetSelectionOwner.restype = xlib.XDefaultRootWindow.restype = ctypes.c_ulong
+    display = ctypes.c_void_p(xlib.XOpenDisplay(None))
+    return (xlib, display) if display else None
