@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from app import report
 from app.config import Config, ConfigError
 from app.control import Control
+from app.heap import Heap
 from app.listing import listing
 from app.options import parse
 from app.systemd import Notifier, Progress
@@ -143,7 +144,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             checked(config)
             control = Control(config, lambda: checked(parse(arguments)[0]))
             control.listen()
-            runs(control)
+            with closing(Heap()):
+                runs(control)
     except UserError as error:
         print(f"Error: {error}", file=sys.stderr)
         if verbose:
