@@ -41,7 +41,9 @@ class Record:
         self.due = 0.0
         self.told = ""
 
-    def fail(self, error: EngineError, retry: Retry, now: float) -> None:
+    def fail(self, error: EngineError, retry: Retry, now: float, spent: float = 0.0) -> None:
+        """`spent`: seconds that it took to fail, which do not count: loads that hang for minutes fail in a row too."""
+        self.failed = deque((moment + spent for moment in self.failed), self.failed.maxlen)
         while self.failed and now - self.failed[0] > retry.within:
             self.failed.popleft()
         self.failed.append(now)

@@ -30,6 +30,8 @@ log = logging.getLogger(__name__)
 
 BUILD = 1800.0
 """Seconds the child may take to load: an engine that has to be built takes minutes on a small board."""
+SILENCE = 120.0
+"""Seconds the child may say nothing while it loads: of a build it tells twice a second; a driver may hang."""
 RETRY = Retry(longest=5.0)
 SHORT = FAREWELL / 10
 """A Standby's farewell: a child that is still loading, or hangs, is ended by its thread or by our end."""
@@ -110,10 +112,13 @@ class Child:
         """What the child says once its engine is loaded, or has failed to."""
         until = time.monotonic() + BUILD
         while True:
+            left = max(0.0, until - time.monotonic())
             try:
-                told: dict[str, Any] = json.loads(self.receive(max(0.0, until - time.monotonic())))
+                told: dict[str, Any] = json.loads(self.receive(min(left, SILENCE)))
             except TimeoutError:
-                facts = f"its process has been loading it for {BUILD:.0f} s"
+                facts = f"its process has said nothing for {SILENCE:.0f} s"
+                if left < SILENCE:
+                    facts = f"its process has been loading it for {BUILD:.0f} s"
                 raise EngineError("The engine does not load", facts, "Try --engine bicubic.") from None
             if "progress" not in told:
                 return told

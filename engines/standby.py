@@ -225,20 +225,21 @@ class Standby(Slots[T]):
 
     # The supervisor.
 
-    def _note(self, record: Record, error: EngineError) -> None:
+    def _note(self, record: Record, error: EngineError, spent: float = 0.0) -> None:
         news = not record.told
-        record.fail(error, self._retry, time.monotonic())
+        record.fail(error, self._retry, time.monotonic(), spent)
         if record in self._lineup.records[:1]:
             self.state = record.told
         (log.warning if news else log.debug)("%s", record.told)
 
     def _supervise(self) -> None:
         while (record := self._next()) is not None:
+            begun = time.monotonic()
             try:
                 primary = self._load(record)
             except EngineError as error:
                 with self._guard:
-                    self._note(record, error)
+                    self._note(record, error, time.monotonic() - begun)
             else:
                 self._publish(primary)
 

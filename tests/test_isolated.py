@@ -171,8 +171,24 @@ def test_a_load_without_end_is_given_up(tmp_path: Path, monkeypatch: pytest.Monk
     (tmp_path / "sitecustomize.py").write_text(SLOW.format(root=str(ROOT)))
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     monkeypatch.setattr(isolated, "BUILD", 1.0)
-    with pytest.raises(EngineError, match="does not load"):
+    with pytest.raises(EngineError, match="has been loading it"):
         isolated.load("bicubic", "fast", SIZE)
+
+
+STOPPED = """
+import os, signal, sys
+if "engines.child" in sys.orig_argv:
+    os.kill(os.getpid(), signal.SIGSTOP)
+"""
+
+
+def test_a_load_that_hangs_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "sitecustomize.py").write_text(STOPPED)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.setattr(isolated, "SILENCE", 0.5)
+    with pytest.raises(EngineError, match="said nothing for"):
+        isolated.load("bicubic", "fast", SIZE)
+    assert not [one for one in psutil.Process().children() if one.status() == psutil.STATUS_STOPPED]
 
 
 def current(engine: Slots[int]) -> Isolated | None:

@@ -303,6 +303,17 @@ def test_the_next_engine_may_be_broken_too() -> None:
         run.frames(20)
 
 
+def test_loads_that_hang_count_as_failures_in_a_row() -> None:
+    def hang(_number: int) -> None:
+        time.sleep(QUICK.within)
+        raise EngineError("The engine does not load")
+
+    first, second = Device(on_load=hang), Device(name="second")
+    with standby(first, second, scale=2) as (_, run):
+        run.until("second")
+        assert first.loads == QUICK.failures
+
+
 def test_without_an_engine_at_the_start() -> None:
     away = Device(on_load=raising(GONE))
     with pytest.raises(EngineError, match="The server is away"), standby(away):
