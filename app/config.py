@@ -1,69 +1,23 @@
-"""One frozen, validated configuration: what can be set, what it may be, and what is said when it is wrong."""
+"""One frozen, validated configuration: what can be set, and what it may be."""
 
 from __future__ import annotations
 
-import difflib
-import re
 import typing
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 from pydantic.fields import FieldInfo
 
-from engines import NAMES, catalog
+from app.notation import Camera, Names, Size, parse_engine, parse_fallback
+from engines import catalog
 from engines.base import UserError
 from engines.contract import LARGEST_SCALE
 
 
 class ConfigError(UserError):
     """Wrong usage: an option or a configuration file says something that cannot be."""
-
-
-def parse_size(value: Any) -> Any:
-    """(640, 360) of "640x360"."""
-    match = re.fullmatch(r"\s*(\d+)\s*[xX]\s*(\d+)\s*", value) if isinstance(value, str) else None
-    if isinstance(value, str) and not match:
-        raise ValueError("a size is written WIDTHxHEIGHT, such as 640x360")
-    return (int(match[1]), int(match[2])) if match else value
-
-
-def parse_camera(value: Any) -> Any:
-    """0 of "0"; a path stays a path."""
-    return int(value) if isinstance(value, str) and value.isdecimal() else value
-
-
-def parse_engine(value: Any) -> Any:
-    """One of the names there are; triton may be an address."""
-    names = ("auto", *NAMES)
-    if isinstance(value, str) and value.partition("://")[0] not in names:
-        near = difflib.get_close_matches(value, names, 1)
-        raise ValueError(f"the engines are {', '.join(names)}" + (f"; did you mean {near[0]}?" if near else ""))
-    return value
-
-
-def parse_names(value: Any) -> Any:
-    """("ko", "en") of "ko,en", as the command line has it."""
-    return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
-
-
-def parse_fallback(value: Any) -> Any:
-    """Engines as a list, of "openvino,bicubic"; of "none" an empty one."""
-    names = () if value == "none" else parse_names(value)
-    own = [name for name in NAMES if name != "triton"]
-    if isinstance(names, (list, tuple)) and (wrong := [name for name in names if name not in own]):
-        raise ValueError(f"{wrong[0]!r} is not one of {', '.join(own)}; none for no fallback")
-    return names
-
-
-Size = Annotated[
-    tuple[int, int],
-    BeforeValidator(parse_size),
-    PlainSerializer(lambda size: f"{size[0]}x{size[1]}", return_type=str, when_used="json"),
-]
-Names = Annotated[tuple[str, ...], BeforeValidator(parse_names)]
-Camera = Annotated[int | str, BeforeValidator(parse_camera)]
 
 
 def option(default: Any, text: str, *, flag: str | None = None, metavar: str | None = None, **limits: Any) -> Any:
@@ -344,7 +298,7 @@ class Config(Section):
         )
 
     def as_yaml(self) -> str:
-        """The configuration as a file that from_mapping() reads back to an equal one."""
+        """The configuration as a file that app.config_file reads back to an equal one."""
         return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False)
 
 
@@ -361,59 +315,3 @@ def known_keys() -> list[str]:
 def flag_of(name: str, field: FieldInfo) -> str:
     extra = typing.cast("dict[str, str]", field.json_schema_extra)
     return extra["flag"] or name
-
-
-def from_mapping(data: Any, origin: str) -> Config:
-    """A validated Config. Raises ConfigError naming the key, its value, and what would be right."""
-    try:
-        return Config.model_validate(data)
-    except ValidationError as error:
-        first = error.errors()[0]
-    # What pydantic adds to a location for the members of a union is no part of the key.
-    key = ".".join(str(part) for part in first["loc"][:2])
-    if first["type"] == "extra_forbidden":
-        raise unknown_key(key, origin)
-    text = first["msg"].removeprefix("Value error, ")
-    section, _, name = key.partition(".")
-    if not name:
-        keys = f"{section} has the keys {', '.join(SECTIONS[section].model_fields)}." if section in SECTIONS else ""
-        raise (
-            ConfigError(f"{origin}: {section or 'it'} cannot be {first['input']!r}", text, keys)
-            if first["type"] != "value_error"
-            else ConfigError(f"{origin}: {text}")
-        )
-    field = SECTIONS[section].model_fields[name]
-    raise ConfigError(
-        f"{origin}: {key} cannot be {first['input']!r}",
-        text[0].lower() + text[1:],
-        f"{key} (--{flag_of(name, field)}): {field.description}.",
-    )
-
-
-def unknown_key(key: str, origin: str) -> ConfigError:
-    keys = known_keys() + list(SECTIONS)
-    section = key.partition(".")[0]
-    # A key put at the top by mistake is most likely the one of that name inside a section.
-    inside = [k for k in known_keys() if k.split(".")[1] == key]
-    near = inside or difflib.get_close_matches(key, keys, 1, 0.5)
-    names = SECTIONS[section].model_fields if "." in key and section in SECTIONS else SECTIONS
-    return ConfigError(
-        f"{origin}: there is no key {key}",
-        f"{section if '.' in key else 'the configuration'} has: {', '.join(names)}",
-        f"Did you mean {near[0]}?" if near else "python -m app.run --print-config shows all keys.",
-    )
-
-
-def read_yaml(path: Path) -> dict[str, Any]:
-    """The mapping in a YAML file. Raises ConfigError."""
-    try:
-        data = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ConfigError(
-            f"The configuration {path} cannot be read", error.strerror or str(error), "Give the path of a YAML file."
-        ) from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} is not YAML", " ".join(str(error).split()), "configs/default.yaml is.") from None
-    if not isinstance(data, dict | None):
-        raise ConfigError(f"{path} is no configuration", f"it holds {data!r}", "configs/default.yaml has all keys.")
-    return data or {}

@@ -11,7 +11,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from app.config import SECTIONS, Config, ConfigError, flag_of, from_mapping, read_yaml
+from app.config import SECTIONS, Config, ConfigError, flag_of
+from app.config_file import from_mapping, read_yaml
 
 
 def parser() -> argparse.ArgumentParser:

@@ -187,6 +187,11 @@ def origin(model: Shipped, hardware: str) -> Iterator[str]:
         f"{recipe['steps']:,} steps of {recipe['batch']} crops of {recipe['crop']}x{recipe['crop']} low-resolution "
         f"pixels in {recipe['precision']}{begun}."
     )
+    if recipe.get("teacher") and recipe.get("distil"):
+        yield (
+            f"- Beside the photographs it learnt from {Path(recipe['teacher']).stem}, a larger one, whose answers "
+            f"weigh {recipe['distil']:g} times as much."
+        )
     if recipe.get("degradation"):
         ranges = ", ".join(f"{k} {v}" for k, v in recipe["degradation"].items())
         yield (

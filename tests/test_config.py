@@ -10,7 +10,8 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.config import SECTIONS, Config, ConfigError, from_mapping, known_keys, read_yaml
+from app.config import SECTIONS, Config, ConfigError, known_keys
+from app.config_file import from_mapping, read_yaml
 from app.options import parse, parser
 
 CONFIGS = Path(__file__).parent.parent / "configs"

@@ -15,7 +15,8 @@ import cv2
 import numpy as np
 import pytest
 
-from app.config import Config, from_mapping, read_yaml
+from app.config import Config
+from app.config_file import from_mapping, read_yaml
 from app.inputs import engine_for, model_for, opened_input
 from app.loading import Loading
 from app.options import parse

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from app.config import from_mapping, read_yaml
+from app.config_file import from_mapping, read_yaml
 from app.options import parse
 
 ROOT = Path(__file__).parent.parent

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 
-from app.config import ConfigError, read_yaml
+from app.config import ConfigError
+from app.config_file import read_yaml
 
 FOLDER = Path(__file__).parent
 

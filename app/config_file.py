@@ -1,0 +1,68 @@
+"""Config file: a configuration from YAML, and what is said when it is wrong."""
+
+from __future__ import annotations
+
+import difflib
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+
+from app.config import SECTIONS, Config, ConfigError, flag_of, known_keys
+
+
+def from_mapping(data: Any, origin: str) -> Config:
+    """A validated Config. Raises ConfigError naming the key, its value, and what would be right."""
+    try:
+        return Config.model_validate(data)
+    except ValidationError as error:
+        first = error.errors()[0]
+    # What pydantic adds to a location for the members of a union is no part of the key.
+    key = ".".join(str(part) for part in first["loc"][:2])
+    if first["type"] == "extra_forbidden":
+        raise unknown_key(key, origin)
+    text = first["msg"].removeprefix("Value error, ")
+    section, _, name = key.partition(".")
+    if not name:
+        keys = f"{section} has the keys {', '.join(SECTIONS[section].model_fields)}." if section in SECTIONS else ""
+        raise (
+            ConfigError(f"{origin}: {section or 'it'} cannot be {first['input']!r}", text, keys)
+            if first["type"] != "value_error"
+            else ConfigError(f"{origin}: {text}")
+        )
+    field = SECTIONS[section].model_fields[name]
+    raise ConfigError(
+        f"{origin}: {key} cannot be {first['input']!r}",
+        text[0].lower() + text[1:],
+        f"{key} (--{flag_of(name, field)}): {field.description}.",
+    )
+
+
+def unknown_key(key: str, origin: str) -> ConfigError:
+    keys = known_keys() + list(SECTIONS)
+    section = key.partition(".")[0]
+    # A key put at the top by mistake is most likely the one of that name inside a section.
+    inside = [k for k in known_keys() if k.split(".")[1] == key]
+    near = inside or difflib.get_close_matches(key, keys, 1, 0.5)
+    names = SECTIONS[section].model_fields if "." in key and section in SECTIONS else SECTIONS
+    return ConfigError(
+        f"{origin}: there is no key {key}",
+        f"{section if '.' in key else 'the configuration'} has: {', '.join(names)}",
+        f"Did you mean {near[0]}?" if near else "python -m app.run --print-config shows all keys.",
+    )
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """The mapping in a YAML file. Raises ConfigError."""
+    try:
+        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(
+            f"The configuration {path} cannot be read", error.strerror or str(error), "Give the path of a YAML file."
+        ) from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} is not YAML", " ".join(str(error).split()), "configs/default.yaml is.") from None
+    if not isinstance(data, dict | None):
+        raise ConfigError(f"{path} is no configuration", f"it holds {data!r}", "configs/default.yaml has all keys.")
+    return data or {}
