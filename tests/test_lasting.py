@@ -16,8 +16,10 @@ import numpy as np
 import pytest
 
 from app.frame import Frame, Origin
-from app.sources import SourceError
+from app.sources import Source, SourceError
 from app.sources.lasting import fitted
+from app.sources.presence import Plug
+from app.sources.reader import UNKNOWN, Reader
 from app.sources.ways import comes_and_goes, open_lasting
 from scripts.puppet import Dev
 from tests.clips import encode, jpeg, multipart, serve
@@ -104,6 +106,31 @@ def test_what_has_gone_is_not_kept(dev: Dev) -> None:
             seen.until(LIVE)
         gc.collect()
         assert not [reader for reader in gone[:-1] if reader() is not None]
+
+
+def test_one_that_comes_while_it_is_opened_in_vain_is_found(dev: Dev) -> None:
+    """Not after the pause, which may be one of seconds by then."""
+    changed = threading.Condition()
+
+    def too_early() -> Source:
+        dev.plug(0)
+        raise SourceError("There is no camera")
+
+    def in_vain() -> Source:
+        raise SourceError("The camera is busy")
+
+    def reader(open_: Callable[[], Source], delay: float, seen: object) -> Reader:
+        made = Reader(open_, changed, delay=delay, look=Plug(None).look, seen=seen)
+        made.thread.join(LIMIT)
+        return made
+
+    first = reader(too_early, 0.5, UNKNOWN)
+    began = time.monotonic()
+    second = reader(in_vain, 10.0, first.seen)
+    assert time.monotonic() - began < 3
+    began = time.monotonic()
+    reader(in_vain, 1.0, second.seen)
+    assert time.monotonic() - began >= 1, "it is the one that has failed"
 
 
 def test_found_by_its_name_where_there_are_no_links(dev: Dev) -> None:

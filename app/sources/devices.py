@@ -5,9 +5,15 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+if sys.platform.startswith("linux"):
+    # Now, not with the first camera that fails: an exhibition's memory should not grow in its second week.
+    from linuxpy.video.device import Capability
+    from linuxpy.video.device import Device as Video
 
 DEV = Path("/dev")
 NAMES = Path("/sys/class/video4linux")
@@ -78,9 +84,6 @@ def _look(path: Path) -> Device | None:
     if not os.access(path, os.R_OK | os.W_OK):
         return Device(str(path), name, by_id, problem="Permission denied")
     try:
-        from linuxpy.video.device import Capability
-        from linuxpy.video.device import Device as Video
-
         with Video(str(path)) as video:
             if Capability.VIDEO_CAPTURE not in video.info.device_capabilities:
                 return None

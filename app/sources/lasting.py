@@ -238,9 +238,10 @@ class Lasting:
         self._reader.end()
         if self._reader.alive:
             self._strays.append(self._reader)
-        leaving = self._reader.thread
+        leaving, seen = self._reader.thread, self._reader.seen
         self._lost(why, now)
-        self._reader = Reader(self._open_after(leaving), self._changed, delay=self._pause, look=self._ways.look)
+        open_, look = self._open_after(leaving), self._ways.look
+        self._reader = Reader(open_, self._changed, delay=self._pause, look=look, seen=seen)
         self._pause, self._patience = min(PAUSES[1], 2 * self._pause), min(4 * self._frozen_after, 2 * self._patience)
         self._offset = None
 

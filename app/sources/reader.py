@@ -16,6 +16,8 @@ from engines.base import LARGEST, SMALLEST, UserError
 
 LOOK = 0.2
 """Seconds between two looks for a device's return."""
+UNKNOWN = object()
+"""Nobody has looked yet."""
 
 
 class Reader:
@@ -28,9 +30,13 @@ class Reader:
         *,
         delay: float = 0.0,
         look: Look = nothing,
+        seen: object = UNKNOWN,
     ) -> None:
-        """Opens after `delay` seconds, or at once when `look` finds a device that was not there. Notifies `changed`."""
-        self._changed, self._delay, self._look = changed, delay, look
+        """Opens after `delay` seconds, or at once when `look` finds a device that was not there. Notifies `changed`.
+
+        `seen`: that of the reader before, so that what came while it opened in vain is found.
+        """
+        self._changed, self._delay, self._look, self.seen = changed, delay, look, seen
         self._latest: Frame | None = None
         self._source: Source | None = None
         self._ended = threading.Event()
@@ -86,12 +92,13 @@ class Reader:
 
     def _await(self) -> None:
         """The pause between two openings, cut short by the device's return."""
-        before, until = self._look() if self._delay else None, time.monotonic() + self._delay
+        until = time.monotonic() + self._delay
+        if self._delay and self.seen is UNKNOWN:
+            self.seen = self._look()
         while (left := until - time.monotonic()) > 0 and not self._ended.wait(min(LOOK, left)):
-            now = self._look()
-            if now is not None and now != before:
+            before, self.seen = self.seen, self._look()
+            if self.seen is not None and self.seen != before:
                 return
-            before = now
 
     def _read(self, open_: Callable[[], Source]) -> None:
         self.opening = time.monotonic()
