@@ -189,8 +189,8 @@ def origin(model: Shipped, hardware: str) -> Iterator[str]:
     )
     if recipe.get("teacher") and recipe.get("distil"):
         yield (
-            f"- Beside the photographs it learnt from {Path(recipe['teacher']).stem}, a larger one, whose answers "
-            f"weigh {recipe['distil']:g} times as much."
+            f"- Beside the photographs it learnt from {Path(recipe['teacher']).stem}, a larger one: the difference "
+            f"from its answers weighs {recipe['distil']:g}, where that from the photographs weighs 1."
         )
     if recipe.get("degradation"):
         ranges = ", ".join(f"{k} {v}" for k, v in recipe["degradation"].items())
