@@ -108,6 +108,11 @@ class Engine(Section):
         flag="engine-start",
     )
 
+    @property
+    def reads_model(self) -> bool:
+        """Whether one is asked for that reads a model's file here."""
+        return not {self.name.partition("://")[0], *self.fallback} <= {"triton", "bicubic"}
+
     @model_validator(mode="after")
     def _one_scale(self) -> Engine:
         told = catalog.scale_in(self.model)

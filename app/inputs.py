@@ -49,7 +49,7 @@ def model_for(config: Config, source: Source) -> str:
     if asked.model != "auto":
         return asked.model
     model = catalog.usual(camera=source.camera, scale=scale_for(config))
-    if not {asked.name.partition("://")[0], *asked.fallback} <= catalog.MODELLESS:
+    if asked.reads_model:
         log.info("the model for %s is %s", source.name, model)
     return model
 

@@ -172,7 +172,7 @@ def checked(config: Config) -> Config:
     if config.run.stats:
         report.check_writable(config.run.stats)
     asked = config.engine
-    if asked.model != "auto" and not {asked.name.partition("://")[0], *asked.fallback} <= catalog.MODELLESS:
+    if asked.model != "auto" and asked.reads_model:
         catalog.find(asked.model, scale=asked.scale)
     return config
 

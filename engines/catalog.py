@@ -37,9 +37,6 @@ FAITHFUL, CLEANING = "fast", "fast-webcam"
 SCALE = 2
 """How many times larger, where nothing says otherwise."""
 
-MODELLESS = frozenset({"triton", "bicubic"})
-"""Engines that read none of these files."""
-
 
 @dataclass(frozen=True)
 class Model:

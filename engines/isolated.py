@@ -116,9 +116,8 @@ class Child:
             try:
                 told: dict[str, Any] = json.loads(self.receive(min(left, SILENCE)))
             except TimeoutError:
-                facts = f"its process has said nothing for {SILENCE:.0f} s"
-                if left < SILENCE:
-                    facts = f"its process has been loading it for {BUILD:.0f} s"
+                how = f"said nothing for {SILENCE:.0f} s" if left > SILENCE else f"been loading it for {BUILD:.0f} s"
+                facts = f"its process has {how}"
                 raise EngineError("The engine does not load", facts, "Try --engine bicubic.") from None
             if "progress" not in told:
                 return told

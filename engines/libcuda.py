@@ -28,7 +28,7 @@ class CudaError(RuntimeError):
     """A call of the driver has failed."""
 
 
-def library() -> Any:
+def load() -> Any:
     """libcuda.so.1. Raises OSError where no NVIDIA driver is installed."""
     return ctypes.CDLL("libcuda.so.1")
 
@@ -48,7 +48,7 @@ def call(driver: Any, name: str, *arguments: Any) -> None:
 def missing() -> str | None:
     """Why no program can use CUDA here; None if it can."""
     try:
-        driver = library()
+        driver = load()
     except OSError:
         return "there is no NVIDIA driver: libcuda.so.1 is not found"
     count, version = ctypes.c_int(), ctypes.c_int()
@@ -87,7 +87,7 @@ class Graph:
 
         Raises CudaError, or what `work` raises; the stream can be used as before then.
         """
-        self._driver = library()
+        self._driver = load()
         graph, self._run = ctypes.c_void_p(), ctypes.c_void_p()
         call(self._driver, "cuStreamBeginCapture_v2", ctypes.c_void_p(stream), CAPTURE_THREAD_LOCAL)
         try:
@@ -126,7 +126,7 @@ class Registration:
         Raises CudaError, also on a device that does not see what the processor has written (cuMemHostRegister:
         CU_DEVICE_ATTRIBUTE_HOST_REGISTER_SUPPORTED).
         """
-        self._driver, self._at = library(), ctypes.c_void_p(image.ctypes.data)
+        self._driver, self._at = load(), ctypes.c_void_p(image.ctypes.data)
         flags = REGISTER_MAPPED if mapped else 0
         call(self._driver, "cuMemHostRegister_v2", self._at, ctypes.c_size_t(image.nbytes), flags)
 

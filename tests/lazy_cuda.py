@@ -431,7 +431,7 @@ def install(patch: Any, machine: Machine, **library: int) -> None:
     for name, module in (("pycuda", package), ("pycuda.driver", Driver(machine)), ("tensorrt", TensorRt(machine))):
         patch.setitem(sys.modules, name, module)
     driver = Library(machine, **library)
-    patch.setattr(libcuda, "library", lambda: driver)
+    patch.setattr(libcuda, "load", lambda: driver)
     patch.setattr(libcuda, "built_for", lambda: [("tensorrt-cu13 11.4.0", 13)])
     patch.setattr(cuda_slot, "PAUSE", 0.0)
     forget()

@@ -43,7 +43,7 @@ class FourTimes:
         self._source, self._result, self._rounds = source, result, rounds
 
     def enqueue(self, stream: int) -> None:
-        size, driver = self._source.host.nbytes, libcuda.library()
+        size, driver = self._source.host.nbytes, libcuda.load()
         for part in [*range(4)] * self._rounds:
             target = ctypes.c_uint64(self._result.address + part * size)
             origin, length = ctypes.c_uint64(self._source.address), ctypes.c_size_t(size)

@@ -229,14 +229,14 @@ def library(machine: Machine, **facts: int) -> Any:
 
 def test_why_it_cannot_be_used(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
     assert engines.unavailable("tensorrt") is None
-    monkeypatch.setattr(libcuda, "library", library(machine, devices=0))
+    monkeypatch.setattr(libcuda, "load", library(machine, devices=0))
     assert engines.unavailable("tensorrt") == "the NVIDIA driver sees no GPU"
-    monkeypatch.setattr(libcuda, "library", library(machine, version=12060))
+    monkeypatch.setattr(libcuda, "load", library(machine, version=12060))
     told = engines.unavailable("tensorrt")
     assert told == "the NVIDIA driver is too old: it knows CUDA up to 12.6, tensorrt-cu13 11.4.0 needs 13.0"
     with pytest.raises(EngineError, match="tensorrt cannot be used"):
         engines.load("tensorrt", MODEL, SIZE)
-    monkeypatch.setattr(libcuda, "library", library(machine))
+    monkeypatch.setattr(libcuda, "load", library(machine))
     machine.broken = "no CUDA-capable device is detected"
     assert "driver does not work: cuInit failed: no CUDA-capable device" in str(engines.unavailable("tensorrt"))
     machine.broken = ""
@@ -251,7 +251,7 @@ def test_no_driver(monkeypatch: pytest.MonkeyPatch) -> None:
     def none() -> Any:
         raise OSError("libcuda.so.1: cannot open shared object file")
 
-    monkeypatch.setattr(libcuda, "library", none)
+    monkeypatch.setattr(libcuda, "load", none)
     assert libcuda.missing() == "there is no NVIDIA driver: libcuda.so.1 is not found"
 
 
