@@ -12,7 +12,7 @@ import openvino as ov
 from openvino.frontend import FrontEndManager
 from platformdirs import user_cache_path
 
-from engines import catalog
+from engines import catalog, rows
 from engines.base import EngineError, Image, ModelError, Spec
 from engines.contract import refused, scale_between, unfit
 from engines.slots import Slots
@@ -147,6 +147,8 @@ def load(model: str, size: tuple[int, int], *, depth: int, threads: int | None, 
     path = catalog.find(model, precisions(core), scale)
     network = read(path)
     scale = fit(network, path, size)
+    if scale >= rows.LEAST:
+        rows.cut(network)
     compiled = compile_model(core, network, threads)
     used = compiled.get_property("INFERENCE_NUM_THREADS")
     spec = Spec(
