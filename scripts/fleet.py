@@ -151,10 +151,16 @@ def gather(processes: list[subprocess.Popen[str]], fleet: Fleet) -> Result:
     return result
 
 
+def weights_of(model: str) -> str:
+    """The fp32 file of a shipped network, of which `model` is the file in some precision; both without .onnx."""
+    own = next(one for one in catalog.shipped() if one.path.stem == model)
+    return catalog.find(f"{own.name}-x{own.scale}-fp32").stem
+
+
 @contextlib.contextmanager
-def naive(port: int) -> Iterator[str]:
-    """The naive program, ready; its address."""
-    command = [sys.executable, str(ROOT / "scripts" / "naive_server.py"), "--port", str(port)]
+def naive(port: int, model: str = MODEL) -> Iterator[str]:
+    """The naive program with a shipped fp32 model, ready; its address."""
+    command = [sys.executable, str(ROOT / "scripts" / "naive_server.py"), "--port", str(port), "--model", model]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
         try:
             assert process.stdout is not None
@@ -221,7 +227,7 @@ def compare(cameras: int, model: str, size: tuple[int, int], seconds: float, rou
         for _ in range(rounds):
             result.fleets["Triton, shared memory"] = fast = drive(one)
             if comparable:
-                with naive(free_ports(1)[0]) as address:
+                with naive(free_ports(1)[0], weights_of(model)) as address:
                     result.fleets["naive PyTorch over HTTP"] = slow = drive(replace(one, engine=address))
                 ratios.append(fast.total("fps") / slow.total("fps"))
         result.fleets["Triton, raw over loopback"] = drive(replace(one, transport="raw"))

@@ -52,17 +52,26 @@ def test_recovery_is_from_ready_to_the_first_picture_of_the_server() -> None:
     assert recovery({"makers": [(1.0, "triton"), (10.0, "bicubic")]}, 15.0) == math.inf
 
 
+@pytest.mark.parametrize("model", ["fast-x2", "fast-x2-fp16", "balanced-webcam-x2-int8"])
+def test_the_naive_program_has_the_same_network(model: str) -> None:
+    assert fleet.weights_of(model) == model.removesuffix("-fp16").removesuffix("-int8")
+
+
 @pytest.mark.torch
-def test_what_triton_is_compared_with_makes_the_same_picture() -> None:
+@pytest.mark.parametrize("model", ["fast-x2", "balanced-x2"])
+def test_what_triton_is_compared_with_makes_the_same_picture(model: str) -> None:
     frame = pictures(0, (64, 48))[0]
-    with fleet.naive(free_ports(1)[0]) as address, load(address, (64, 48), 2, "auto", "none") as engine:
+    with fleet.naive(free_ports(1)[0], model) as address, load(address, (64, 48), 2, "auto", "none") as engine:
         engine.reserve()
         engine.submit(frame, None)  # type: ignore[arg-type]
         done = engine.collect(30)
         assert done is not None
         made = done[0].copy()
-    (wanted,) = expected([frame], "triton://anywhere/fast-x2")
-    assert np.abs(made[::SPARSE, ::SPARSE].astype(int) - wanted).mean() < 1  # bf16 against fp32
+    away = {
+        name: np.abs(made[::SPARSE, ::SPARSE].astype(int) - expected([frame], f"triton://anywhere/{name}")[0]).mean()
+        for name in ("fast-x2", "balanced-x2")
+    }
+    assert away[model] < 1 and min(away, key=lambda name: away[name]) == model, away  # bf16 against fp32
 
 
 @pytest.mark.triton
