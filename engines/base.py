@@ -25,13 +25,18 @@ class UserError(Exception):
         super().__init__(problem)
         self.problem, self.facts, self.fix = problem, facts, fix
 
+    @property
+    def parts(self) -> tuple[str, str, str]:
+        return self.problem, self.facts, self.fix
+
     def __str__(self) -> str:
-        return "\n  ".join(part for part in (self.problem, self.facts, self.fix) if part)
+        return "\n  ".join(part for part in self.parts if part)
 
 
 def one_line(error: Exception) -> str:
     """What `error` says, on one line; "" if it says nothing."""
-    return " ".join(str(error).split())
+    parts = error.parts if isinstance(error, UserError) else (str(error),)
+    return "; ".join(" ".join(part.split()).rstrip(".") for part in parts if part)
 
 
 class EngineError(UserError):

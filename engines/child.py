@@ -107,8 +107,9 @@ class Worker:
                 self._link.send_bytes(DONE.pack(index, slot.finished))
 
     def _fail(self, index: int, error: Exception) -> None:
-        told = one_line(error) or type(error).__name__
-        self._link.send_bytes(DONE.pack(-1 - index, time.monotonic()) + told.encode())
+        if not isinstance(error, EngineError):
+            error = EngineError("The engine failed on a frame", one_line(error) or type(error).__name__)
+        self._link.send_bytes(DONE.pack(-1 - index, time.monotonic()) + json.dumps(error.parts).encode())
 
 
 @contextlib.contextmanager
@@ -140,7 +141,7 @@ def main(arguments: list[str]) -> None:
             name, model, size = options.pop("name"), options.pop("model"), tuple(options.pop("size"))
             engine = engines.load(name, model, size, **options, progress=progress)
     except EngineError as error:
-        link.send_bytes(json.dumps({"problem": error.problem, "facts": error.facts, "fix": error.fix}).encode())
+        link.send_bytes(json.dumps({"error": error.parts}).encode())
         return
     link.send_bytes(json.dumps(asdict(engine.spec)).encode())
     if link.recv_bytes() == b"go":

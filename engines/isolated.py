@@ -51,8 +51,8 @@ class Child:
         try:
             self.send(json.dumps(options | {"level": log.getEffectiveLevel()}).encode())
             told = self._loaded(tell)
-            if "problem" in told:
-                raise EngineError(told["problem"], told["facts"], told["fix"])
+            if "error" in told:
+                raise EngineError(*told["error"])
             sizes = {key: tuple(told[key]) for key in ("input", "output")}
             self.spec = Spec(**(told | sizes))
             self.views = self._share(options["depth"])
@@ -100,7 +100,7 @@ class Child:
         finally:
             self._reading.release()
         if told:
-            raise EngineError("The engine failed on a frame", told, "Try --engine bicubic.")
+            raise EngineError(*json.loads(told))
         return finished
 
     def close(self) -> None:

@@ -19,6 +19,7 @@ from engines.slots import Slots
 
 log = logging.getLogger(__name__)
 
+NO_MEMORY = ("MemoryError", "std::bad_alloc")
 WARM_UP = 60.0
 """Seconds that a slot's first inference may take."""
 
@@ -69,7 +70,8 @@ def first_line(error: Exception) -> str:
     """The part of an OpenVINO message that tells something: it begins with source positions of its own."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     told = [line for line in lines if not line.startswith(("Exception from", "Check '"))]
-    return (told or lines or [type(error).__name__])[-1]
+    last = (told or lines or [type(error).__name__])[-1]
+    return "there is not enough memory" if last.startswith(NO_MEMORY) else last
 
 
 def read(path: Path) -> ov.Model:

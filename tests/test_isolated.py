@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -17,7 +18,7 @@ import pytest
 
 import engines
 from engines import isolated
-from engines.base import EngineError, Image
+from engines.base import EngineError, Image, one_line
 from engines.isolated import Isolated, guarded
 from engines.slots import Slots
 
@@ -86,6 +87,19 @@ def test_a_killed_child_is_told_of_at_once() -> None:
             for _ in range(5):
                 through(engine, FRAMES[1])
         assert "SIGKILL" in str(caught.value) and time.monotonic() - began < 5
+
+
+@pytest.mark.skipif(not hasattr(resource, "prlimit"), reason="a limit is set on another process")
+def test_a_child_without_memory_says_so_in_the_engines_words() -> None:
+    with isolated.load("openvino", "fast", SIZE) as engine:
+        through(engine, FRAMES[0])
+        had = psutil.Process(engine.child.pid).memory_info().vms
+        resource.prlimit(engine.child.pid, resource.RLIMIT_AS, (had, had))
+        with pytest.raises(EngineError) as caught:
+            for _ in range(5):
+                through(engine, FRAMES[1])
+    assert caught.value.parts == ("OpenVINO failed on a frame", "there is not enough memory", "Try --engine bicubic.")
+    assert one_line(caught.value) == "OpenVINO failed on a frame; there is not enough memory; Try --engine bicubic"
 
 
 def test_a_child_that_hangs_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
