@@ -22,7 +22,7 @@ from typing import Any
 import onnx
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-from engines import catalog
+from engines import catalog, rows
 from engines.base import EngineError, UserError
 from scripts.sizes import size
 
@@ -220,6 +220,7 @@ def write_model(folder: Path, model: catalog.Model, plan: Plan) -> None:
     if plan.flavour == "python":
         shutil.copy(model.path, version / "model.onnx")  # frames go through it one by one, as on the device
         shutil.copy(SERVED / "upscale.py", version / "model.py")
+        shutil.copy(rows.__file__, version)
     elif plan.flavour == "openvino":
         import openvino as ov
 

@@ -34,7 +34,8 @@ MODEL = "fast-x2"
 @pytest.fixture(scope="module")
 def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("served") / "models"
-    assert triton_repository.main([str(folder), "--model", "fast", "--size", "64x48", "--instances", "1"]) == 0
+    models = ["--model", "fast", "--model", "fast-x4"]
+    assert triton_repository.main([str(folder), *models, "--size", "64x48", "--instances", "1"]) == 0
     return folder
 
 
@@ -54,10 +55,12 @@ def picture(seed: int, size: tuple[int, int] = SIZE) -> Image:
     return np.random.default_rng(seed).integers(0, 256, (size[1], size[0], 3), np.uint8)
 
 
-def load(server: TritonServer | str, size: tuple[int, int] = SIZE, *, depth: int = 2, **more: Any) -> Slots[int]:
+def load(
+    server: TritonServer | str, size: tuple[int, int] = SIZE, *, model: str = MODEL, depth: int = 2, **more: Any
+) -> Slots[int]:
     options = Options(**{key: more.pop(key) for key in list(more) if key in Options.__dataclass_fields__})
     address = server if isinstance(server, str) else server.address
-    return engines.load(f"triton://{address}/{MODEL}", "fast", size, depth=depth, options=options, **more)
+    return engines.load(f"triton://{address}/{model}", "fast", size, depth=depth, options=options, **more)
 
 
 def through(engine: Slots[int], pictures: list[Image]) -> list[Image]:
@@ -91,9 +94,9 @@ def collect(engine: Slots[int]) -> tuple[Image, int]:
     raise AssertionError("no picture came")
 
 
-def local(pictures: list[Image]) -> list[Image]:
+def local(pictures: list[Image], model: str = MODEL) -> list[Image]:
     size = (pictures[0].shape[1], pictures[0].shape[0])
-    with engines.load("openvino", "fast-x2-fp32", size) as engine:
+    with engines.load("openvino", f"{model}-fp32", size) as engine:
         return through(engine, pictures)
 
 
@@ -109,6 +112,14 @@ def test_frames_are_those_of_the_local_engine_to_the_bit(
         for made, wanted in zip(through(engine, pictures), local(pictures), strict=True):
             assert (made == wanted).all()
     assert not known_regions(server)
+
+
+def test_four_times_the_size(server: TritonServer) -> None:
+    pictures = [picture(seed) for seed in range(4)]
+    with load(server, model="fast-x4", scale=4) as engine:
+        assert engine.spec.scale == 4
+        for made, wanted in zip(through(engine, pictures), local(pictures, "fast-x4"), strict=True):
+            assert (made == wanted).all()
 
 
 def test_jpeg_there_and_back(server: TritonServer) -> None:

@@ -1,7 +1,7 @@
 """Runs inside Triton's Python backend: an .onnx file of the contract through OpenVINO, for servers without a GPU.
 
-scripts/triton_repository.py copies it into a model repository as VERSION/model.py, beside model.onnx. Parameters of the
-model (config.pbtxt): `threads` of the processor for one instance, 0 for all.
+scripts/triton_repository.py copies it into a model repository as VERSION/model.py, beside model.onnx and rows.py.
+Parameters of the model (config.pbtxt): `threads` of the processor for one instance, 0 for all.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import Any
 sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type] # engines/__init__.py says why
 import numpy as np  # noqa: E402 (what is above must come first)
 import openvino as ov  # noqa: E402
+import rows  # type: ignore[import-not-found]  # noqa: E402
 import triton_python_backend_utils as pb_utils  # noqa: E402
 
 SIZES = 8
@@ -27,6 +28,8 @@ class Worker:
     def __init__(self, core: ov.Core, path: Path, height: int, width: int, options: dict[str, Any]) -> None:
         model = core.read_model(path)
         model.reshape([1, height, width, 3])
+        if model.output().shape[1] >= rows.LEAST * height:
+            rows.cut(model)
         compiled = core.compile_model(model, "CPU", options)
         self._requests = [compiled.create_infer_request() for _ in range(2)]
         _, self._height, self._width, _ = compiled.output().shape
