@@ -112,6 +112,14 @@ def test_segments_follow_one_another_without_a_gap(tmp_path: Path) -> None:
     assert facts["missed"] <= 100  # before the first file was open; none between two
 
 
+def test_a_segment_of_a_few_pictures_is_told_by_its_name(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level("INFO"), started(tmp_path) as camera:
+        camera.until(lambda: camera.sink.facts()["frames"])
+    (path,) = segments(tmp_path)
+    assert frames(path)
+    assert [line.rpartition(", to ")[2] for line in caplog.messages if ", to " in line] == [str(path)]
+
+
 def test_a_segment_ends_by_size(tmp_path: Path) -> None:
     with started(tmp_path, segment=None, segment_mb=0.3) as camera:
         camera.until(lambda: len(segments(tmp_path)) >= 3)

@@ -72,13 +72,9 @@ class Archive:
 
     def facts(self) -> dict[str, Any]:
         """For --stats. `missed`: pictures that came while the recording was stopped."""
-        totals = dict(self._totals)
-        for recorder in [self._current] if self._current else []:
-            totals = {
-                "frames": totals["frames"] + recorder.frames,
-                "seconds": totals["seconds"] + recorder.seconds,
-                "dropped": totals["dropped"] + recorder.dropped,
-            }
+        totals, recorder = self._totals, self._current
+        if recorder is not None:
+            totals = {key: value + getattr(recorder, key) for key, value in totals.items()}
         return {
             "path": str(self._settings.folder),
             **totals,
@@ -123,8 +119,8 @@ class Archive:
                 "the recording in %s could not be finished in time; it plays up to there", self._settings.folder
             )
         elif self.segments:
-            told = self.facts()
-            log.info("recorded %(frames)d frames, %(seconds).1f s, in %(segments)d files in %(path)s", told)
+            told = self.facts() | {"files": "1 file" if self.segments == 1 else f"{self.segments} files"}
+            log.info("recorded %(frames)d frames, %(seconds).1f s, in %(files)s in %(path)s", told)
 
     # Main thread.
 
@@ -230,14 +226,17 @@ class Archive:
 
     def _finish(self, recorder: Recorder) -> None:
         """Close a segment; what is in it plays, whatever happened to it."""
+        whole = False
         try:
-            recorder.close()
+            whole = recorder.finish()
         except SinkError as error:
             self._stop(error)
         finally:
             with contextlib.suppress(OSError):
                 if self._name(recorder) in self._named:
                     self._discard(recorder)
+                elif whole:
+                    recorder.tell()
             for key, value in recorder.facts().items():
                 if key in self._totals:
                     self._totals[key] += value
@@ -247,7 +246,7 @@ class Archive:
     def _discard(self, recorder: Recorder) -> None:
         self._named.pop(recorder.path, None)
         with contextlib.suppress(SinkError):
-            recorder.close()
+            recorder.finish()
         with contextlib.suppress(OSError):
             recorder.path.unlink(missing_ok=True)
 

@@ -123,7 +123,16 @@ class Recorder:
         self._check()
 
     def close(self) -> None:
-        """Encode what is queued and close the file. Raises SinkError if the recording has failed unnoticed."""
+        """finish(), and tell what was recorded."""
+        if self.finish():
+            self.tell()
+
+    def finish(self) -> bool:
+        """Encode what is queued and close the file; whether this call has, and there is something in it.
+
+        Raises SinkError if the recording has failed unnoticed.
+        """
+        whole = False
         if self._thread.is_alive():
             until = time.monotonic() + GIVE_UP
             with contextlib.suppress(queue.Full):
@@ -131,9 +140,13 @@ class Recorder:
             self._thread.join(max(0.0, until - time.monotonic()))
             if self._thread.is_alive():
                 log.warning("the encoder has not finished %s within %g s; it plays up to there", self.path, GIVE_UP)
-            elif self._failure is None and self.frames:
-                log.info("recorded %d frames, %.1f s, to %s", self.frames, self.seconds, self.path)
+            else:
+                whole = bool(self.frames)
         self._check()
+        return whole
+
+    def tell(self) -> None:
+        log.info("recorded %d frames, %.1f s, to %s", self.frames, self.seconds, self.path)
 
     def _check(self) -> None:
         if self._failure is not None:
