@@ -108,7 +108,8 @@ class Worker:
 
     def _fail(self, index: int, error: Exception) -> None:
         if not isinstance(error, EngineError):
-            error = EngineError("The engine failed on a frame", one_line(error) or type(error).__name__)
+            facts = one_line(error) or type(error).__name__
+            error = EngineError("The engine failed on a frame", facts, "Try --engine bicubic.")
         self._link.send_bytes(DONE.pack(-1 - index, time.monotonic()) + json.dumps(error.parts).encode())
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import resource
 import signal
@@ -10,6 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from multiprocessing import Pipe
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +21,7 @@ import pytest
 import engines
 from engines import isolated
 from engines.base import EngineError, Image, one_line
+from engines.child import DONE, Worker
 from engines.isolated import Isolated, guarded
 from engines.slots import Slots
 
@@ -100,6 +103,27 @@ def test_a_child_without_memory_says_so_in_the_engines_words() -> None:
                 through(engine, FRAMES[1])
     assert caught.value.parts == ("OpenVINO failed on a frame", "there is not enough memory", "Try --engine bicubic.")
     assert one_line(caught.value) == "OpenVINO failed on a frame; there is not enough memory; Try --engine bicubic"
+
+
+def test_a_slot_that_does_not_answer_is_told_with_what_to_do() -> None:
+    class Late:
+        input = FRAMES[0]
+
+        def launch(self, image: Image) -> None:
+            pass
+
+        def wait(self, timeout: float) -> Image:
+            raise TimeoutError
+
+    ours, theirs = Pipe()
+    worker = threading.Thread(target=Worker(theirs, [Late()], [(FRAMES[0], FRAMES[0])]).run)  # type: ignore[list-item]
+    worker.start()
+    ours.send_bytes((0).to_bytes(4, "little"))
+    assert ours.poll(20)
+    told = json.loads(ours.recv_bytes()[DONE.size :])
+    ours.close()
+    worker.join(20)
+    assert told == ["The engine failed on a frame", "TimeoutError", "Try --engine bicubic."]
 
 
 def test_a_child_that_hangs_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
