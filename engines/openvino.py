@@ -149,8 +149,7 @@ def load(model: str, size: tuple[int, int], *, depth: int, threads: int | None, 
     path = catalog.find(model, precisions(core), scale)
     network = read(path)
     scale = fit(network, path, size)
-    if scale >= rows.LEAST:
-        rows.cut(network)
+    rows.apply(network)
     compiled = compile_model(core, network, threads)
     used = compiled.get_property("INFERENCE_NUM_THREADS")
     spec = Spec(

@@ -153,12 +153,12 @@ def gather(processes: list[subprocess.Popen[str]], fleet: Fleet) -> Result:
 
 def weights_of(model: str) -> str:
     """The fp32 file of a shipped network, of which `model` is the file in some precision; both without .onnx."""
-    own = next(one for one in catalog.shipped() if one.path.stem == model)
+    (own,) = triton_repository.chosen([model])
     return catalog.find(f"{own.name}-x{own.scale}-fp32").stem
 
 
 @contextlib.contextmanager
-def naive(port: int, model: str = MODEL) -> Iterator[str]:
+def naive(port: int, model: str) -> Iterator[str]:
     """The naive program with a shipped fp32 model, ready; its address."""
     command = [sys.executable, str(ROOT / "scripts" / "naive_server.py"), "--port", str(port), "--model", model]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
@@ -176,8 +176,7 @@ def served(size: tuple[int, int], model: str = MODEL) -> Iterator[TritonServer]:
     """A real Triton with a shipped model, as scripts/triton_repository.py writes it."""
     with tempfile.TemporaryDirectory() as folder:
         models = Path(folder, "models")
-        chosen = [one for one in catalog.shipped() if one.path.stem == model]
-        triton_repository.write(models, chosen, triton_repository.Plan(size=size))
+        triton_repository.write(models, triton_repository.chosen([model]), triton_repository.Plan(size=size))
         with TritonServer(models) as server:
             yield server
 

@@ -22,12 +22,13 @@ from typing import Any
 import onnx
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-from engines import catalog, rows
+from engines import catalog
 from engines.base import EngineError, UserError
 from scripts.sizes import size
 
 FLAVOURS = ("python", "openvino", "onnxruntime", "tensorrt_plan")
 SERVED = Path(__file__).resolve().parent / "served"
+ROWS = Path(catalog.__file__).with_name("rows.py")
 SMALLEST = 16
 QUEUED = 64
 """Requests that may wait for a model; more are refused at once, and the camera goes on by itself."""
@@ -220,7 +221,7 @@ def write_model(folder: Path, model: catalog.Model, plan: Plan) -> None:
     if plan.flavour == "python":
         shutil.copy(model.path, version / "model.onnx")  # frames go through it one by one, as on the device
         shutil.copy(SERVED / "upscale.py", version / "model.py")
-        shutil.copy(rows.__file__, version)
+        shutil.copy(ROWS, version)
     elif plan.flavour == "openvino":
         import openvino as ov
 

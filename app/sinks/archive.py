@@ -72,9 +72,8 @@ class Archive:
 
     def facts(self) -> dict[str, Any]:
         """For --stats. `missed`: pictures that came while the recording was stopped."""
-        totals, recorder = self._totals, self._current
-        if recorder is not None:
-            totals = {key: value + getattr(recorder, key) for key, value in totals.items()}
+        current = self._current
+        totals = self._totals if current is None else self._with(current)
         return {
             "path": str(self._settings.folder),
             **totals,
@@ -237,11 +236,14 @@ class Archive:
                     self._discard(recorder)
                 elif whole:
                     recorder.tell()
-            for key, value in recorder.facts().items():
-                if key in self._totals:
-                    self._totals[key] += value
+            self._totals = self._with(recorder)
             # PyAV's containers and streams refer to one another, with an encoder's many megabytes behind them.
             gc.collect()
+
+    def _with(self, recorder: Recorder) -> dict[str, float]:
+        """The totals, and what is in this segment."""
+        facts = recorder.facts()
+        return {key: value + facts[key] for key, value in self._totals.items()}
 
     def _discard(self, recorder: Recorder) -> None:
         self._named.pop(recorder.path, None)
