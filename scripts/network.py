@@ -27,12 +27,13 @@ class CollapsibleConv(nn.Module):
     """A 3x3 convolution trained as 3x3 to `expand` channels followed by 1x1, plus identity where shapes allow.
 
     The product is formed in weight space, so a training step costs one plain convolution
-    (collapsible linear blocks: SESR, Bhardwaj et al., MLSys 2022, arXiv:2103.09404).
+    (collapsible linear blocks: SESR, Bhardwaj et al., MLSys 2022, arXiv:2103.09404). Both factors are matrices, so
+    that Muon can train them.
     """
 
     def __init__(self, inputs: int, outputs: int, *, expand: int, gain: float = 1.0, padding: int = 1) -> None:
         super().__init__()
-        self.wide = nn.Parameter(torch.randn(expand, inputs, 3, 3) * (9 * inputs) ** -0.5)
+        self.wide = nn.Parameter(torch.randn(expand, inputs * 9) * (9 * inputs) ** -0.5)
         self.narrow = nn.Parameter(torch.randn(outputs, expand) * gain * expand**-0.5)
         self.bias = nn.Parameter(torch.zeros(outputs))
         self.residual = inputs == outputs
@@ -41,7 +42,7 @@ class CollapsibleConv(nn.Module):
     def kernel(self) -> Tensor:
         """The one 3x3 kernel this block stands for, float32 [outputs, inputs, 3, 3]."""
         with exactly(self.wide):
-            kernel = torch.einsum("om,mihw->oihw", self.narrow, self.wide)
+            kernel = (self.narrow @ self.wide).view(len(self.narrow), -1, 3, 3)
         if self.residual:
             kernel = kernel + identity(kernel)
         return kernel
@@ -67,7 +68,7 @@ class CollapsibleConv(nn.Module):
         rank = min(len(values), len(self.wide))
         self.narrow.zero_()
         self.narrow[:, :rank] = (left * values.sqrt())[:, :rank]
-        self.wide[:rank] = (right * values.sqrt()[:, None]).view(len(values), *self.wide.shape[1:])[:rank]
+        self.wide[:rank] = (right * values.sqrt()[:, None])[:rank]
         assert conv.bias is not None
         self.bias[:outputs] = conv.bias
 

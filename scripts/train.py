@@ -43,6 +43,18 @@ def loss_of(recipe: Recipe, step: int, out: Tensor, truth: Tensor) -> Tensor:
     return loss
 
 
+def optimisers(network: Upscaler) -> list[torch.optim.Optimizer]:
+    """Muon (Jordan et al., kellerjordan.github.io/posts/muon) for the matrices of which the kernels are made, Adam for
+    biases and the picture's own path. Their "lr" here are shares of the recipe's.
+    """
+    matrices = [p for p in network.parameters() if p.ndim == 2]
+    others = [p for p in network.parameters() if p.ndim != 2]
+    return [
+        torch.optim.Muon(matrices, lr=1.0, weight_decay=0, adjust_lr_fn="match_rms_adamw"),
+        torch.optim.Adam(others, lr=0.5, betas=(0.9, 0.99)),
+    ]
+
+
 class Batches(Dataset[tuple[Tensor, Tensor]]):
     """The batch of each step: low and high resolution, uint8 [N, H, W, 3] BGR."""
 
@@ -68,7 +80,7 @@ class Training:
         if self.teacher is not None:
             self.teacher.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.forward = torch.compile(self.network) if compiled else self.network
-        self.optimiser = torch.optim.Adam(self.network.parameters(), betas=(0.9, 0.99))
+        self.optimisers = optimisers(self.network)
         # fp16 has few exponents: small gradients are made larger on the way back.
         self.scaler = torch.amp.GradScaler(device, enabled=recipe.precision == "fp16")
 
@@ -87,7 +99,8 @@ class Training:
         """One step on a batch of Batches; returns its loss, on the device: reading it waits for the step."""
         recipe = self.recipe
         low, high = (a.to(self.device, non_blocking=True).permute(0, 3, 1, 2).float() / 255 for a in (low, high))
-        self.optimiser.param_groups[0]["lr"] = recipe.rate(self.step)
+        for optimiser in self.optimisers:
+            optimiser.param_groups[0]["lr"] = recipe.rate(self.step) * optimiser.defaults["lr"]
         with torch.autocast(self.device, PRECISIONS[recipe.precision], enabled=recipe.precision != "fp32"):
             result = self.forward(low)
             with torch.no_grad():
@@ -95,9 +108,10 @@ class Training:
         loss = loss_of(recipe, self.step, result, high)
         if taught is not None:
             loss = loss + recipe.distil * loss_of(recipe, self.step, result, taught)
-        self.optimiser.zero_grad()
+        self.network.zero_grad()
         self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
-        self.scaler.step(self.optimiser)
+        for optimiser in self.optimisers:
+            self.scaler.step(optimiser)
         self.scaler.update()
         keep = min(recipe.average, self.step / (self.step + 10))
         with torch.no_grad():
@@ -113,7 +127,7 @@ class Training:
             "step": self.step,
             "network": self.network.state_dict(),
             "average": self.average.state_dict(),
-            "optimiser": self.optimiser.state_dict(),
+            "optimisers": [optimiser.state_dict() for optimiser in self.optimisers],
             "scaler": self.scaler.state_dict(),
         }
         torch.save(state, path.with_suffix(".tmp"))
@@ -123,10 +137,15 @@ class Training:
         state = torch.load(path, map_location=self.device, weights_only=True)
         if Recipe(**state["recipe"]).values() != self.recipe.values():  # older ones know less of recipes
             raise SystemExit(f"{path} was made by another recipe. Give another --out, or delete it.")
+        if "optimisers" not in state:
+            raise SystemExit(
+                f"{path} was begun by an older train.py, with Adam alone. Give another --out, or delete it."
+            )
         self.step = state["step"]
         self.network.load_state_dict(state["network"])
         self.average.load_state_dict(state["average"])
-        self.optimiser.load_state_dict(state["optimiser"])
+        for optimiser, values in zip(self.optimisers, state["optimisers"], strict=True):
+            optimiser.load_state_dict(values)
         self.scaler.load_state_dict(state["scaler"])
 
 

@@ -109,8 +109,8 @@ def test_a_hundred_steps_of_a_shipped_recipe_twice(folder: Path, precision: str)
 
 
 def test_a_teacher_is_learnt_from(folder: Path) -> None:
-    taught: dict[str, Any] = {"teacher": "engines/models/fast-x2.onnx", "distil": 5.0}
-    alone, first, second = training(folder), training(folder, **taught), training(folder, **taught)
+    taught: dict[str, Any] = {"teacher": "engines/models/fast-x2.onnx", "distil": 5.0, "steps": 200}
+    alone, first, second = training(folder, steps=200), training(folder, **taught), training(folder, **taught)
     low = next(iter(first.batches()))[0].permute(0, 3, 1, 2).float() / 255
     assert first.teacher is not None and alone.teacher is None
     wanted = first.teacher(low)
@@ -118,8 +118,8 @@ def test_a_teacher_is_learnt_from(folder: Path) -> None:
     def apart(run: Training) -> float:
         return float((run.network(low) - wanted).detach().abs().mean())
 
-    assert advance(first) == advance(second)
-    advance(alone)
+    assert advance(first, 200) == advance(second, 200)
+    advance(alone, 200)
     assert apart(first) < apart(alone)
     assert training(folder, teacher="engines/models/fast-x2.onnx").teacher is None  # a weight of nothing
 
@@ -144,6 +144,28 @@ def test_an_older_checkpoint_is_resumed(folder: Path, tmp_path: Path) -> None:
     again = training(folder)
     again.resume(path)
     assert again.step == 3
+
+
+def test_a_checkpoint_from_before_muon_is_refused(folder: Path, tmp_path: Path) -> None:
+    import torch
+
+    run, path = training(folder), tmp_path / "checkpoint.pt"
+    run.save(path)
+    state = torch.load(path, weights_only=True)
+    state["optimiser"] = state.pop("optimisers")[1]
+    torch.save(state, path)
+    with pytest.raises(SystemExit, match=r"older train\.py.*another --out"):
+        run.resume(path)
+
+
+def test_every_weight_has_one_optimiser_and_learns(folder: Path) -> None:
+    run = training(folder)
+    before = [p.detach().clone() for p in run.network.parameters()]
+    held = [id(p) for o in run.optimisers for group in o.param_groups for p in group["params"]]
+    assert sorted(held) == sorted(id(p) for p in run.network.parameters())
+    advance(run, 2)
+    assert all((p != old).any() for p, old in zip(run.network.parameters(), before, strict=True))
+    assert [o.param_groups[0]["lr"] for o in run.optimisers] == pytest.approx([0.005, 0.0025])
 
 
 def test_a_resumed_run_ends_like_an_uninterrupted_one(folder: Path, tmp_path: Path) -> None:
