@@ -191,7 +191,7 @@ def jetson(stack: ExitStack) -> Read | None:
     try:
         board: Any = stack.enter_context(jtop(interval=PERIOD))
     except Exception as error:  # jetson-stats raises many kinds, and none of them may stop a kiosk
-        log.warning("no figures from jetson-stats (%s); is its service up? sudo systemctl restart jtop", error)
+        log.warning("no figures from jetson-stats (%s); is its service there? sudo pip3 install jetson-stats", error)
         return None
 
     def jetson_stats() -> Reading:

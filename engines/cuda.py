@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 from types import ModuleType
 from typing import Any
 
@@ -93,18 +94,17 @@ class Buffer:
         """Raises pycuda's errors, holding nothing."""
         driver = device.driver
         flags = driver.host_alloc_flags.DEVICEMAP if mapped else 0
-        self.host: Image = driver.pagelocked_empty(shape, np.uint8, mem_flags=flags)
         self._mapped = mapped
-        self._memory: Any = None
-        self._pages: Any = self.host.base
+        # The device's first: where there is too little, that says so at once; locking pages could starve the board.
+        self._memory: Any = driver.mem_alloc(math.prod(shape)) if not mapped else None
+        self._pages: Any = None
         try:
-            if mapped:
-                self.address = int(self._pages.get_device_pointer())
-            else:
-                self._memory = driver.mem_alloc(self.host.nbytes)
-                self.address = int(self._memory)
+            self.host: Image = driver.pagelocked_empty(shape, np.uint8, mem_flags=flags)
+            self._pages = self.host.base
+            place: Any = self._pages.get_device_pointer() if mapped else self._memory
+            self.address = int(place)
         except driver.Error:
-            self._pages.free()
+            self.free(driver.Error)
             raise
 
     def move(self, image: Image) -> None:

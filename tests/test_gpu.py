@@ -27,6 +27,8 @@ from tests.lazy_cuda import forget
 pytestmark = pytest.mark.gpu
 
 SIZE = (640, 360)
+BALLAST = 128 << 20
+"""Bytes."""
 SDK = Path(__file__).parent.parent / ".venv" / "sdk" / "rtx"
 
 
@@ -36,18 +38,22 @@ def gpu() -> Device:
     return tensorrt.device()
 
 
-class FourTimes:
-    """Work without TensorRT: the input's bytes four times one after the other, `rounds` times over."""
+def move(target: int, origin: int, length: int, stream: int) -> None:
+    """Within the device, in its own time."""
+    places = ctypes.c_uint64(target), ctypes.c_uint64(origin)
+    libcuda.call(libcuda.load(), "cuMemcpyDtoDAsync_v2", *places, ctypes.c_size_t(length), ctypes.c_void_p(stream))
 
-    def __init__(self, source: Buffer, result: Buffer, rounds: int) -> None:
-        self._source, self._result, self._rounds = source, result, rounds
+
+class FourTimes:
+    """Work without TensorRT: the input's bytes four times one after the other."""
+
+    def __init__(self, device: Device, source: Buffer, result: Buffer) -> None:
+        self._source, self._result = source, result
 
     def enqueue(self, stream: int) -> None:
-        size, driver = self._source.host.nbytes, libcuda.load()
-        for part in [*range(4)] * self._rounds:
-            target = ctypes.c_uint64(self._result.address + part * size)
-            origin, length = ctypes.c_uint64(self._source.address), ctypes.c_size_t(size)
-            libcuda.call(driver, "cuMemcpyDtoDAsync_v2", target, origin, length, ctypes.c_void_p(stream))
+        size = self._source.host.nbytes
+        for part in range(4):
+            move(self._result.address + part * size, self._source.address, size, stream)
 
     def capturable(self, stream: int) -> bool:
         return True
@@ -57,12 +63,12 @@ class FourTimes:
     def close(self) -> None: ...
 
 
-def slot(gpu: Device, *, mapped: bool, rounds: int = 1) -> CudaSlot:
+def slot(gpu: Device, *, mapped: bool, work: type[FourTimes] = FourTimes) -> CudaSlot:
     width, height = SIZE
     with gpu:
         source = Buffer(gpu, (1, height, width, 3), mapped=mapped)
         result = Buffer(gpu, (1, 2 * height, 2 * width, 3), mapped=mapped)
-        return CudaSlot(gpu, source, result, FourTimes(source, result, rounds), mapped=mapped)
+        return CudaSlot(gpu, source, result, work(gpu, source, result), mapped=mapped)
 
 
 def picture(seed: int) -> Image:
@@ -153,40 +159,53 @@ def test_ten_thousand_frames_by_two_threads_without_a_leak(gpu: Device, mapped: 
         assert gpu.free() >= free - (32 << 20), "device memory was left behind"
 
 
+class Ballast(FourTimes):
+    """The same, and so many bytes of the device moved before it, which take it far longer than the host to ask for."""
+
+    def __init__(self, device: Device, source: Buffer, result: Buffer) -> None:
+        super().__init__(device, source, result)
+        self._memory = [device.driver.mem_alloc(BALLAST) for _ in range(2)]
+
+    def enqueue(self, stream: int) -> None:
+        target, origin = (int(memory) for memory in self._memory)
+        for _ in range(16):
+            move(target, origin, BALLAST, stream)
+        super().enqueue(stream)
+
+    def close(self) -> None:
+        for memory in self._memory:
+            memory.free()
+
+
 def test_frames_overlap(gpu: Device) -> None:
-    """Two slots take less than twice one: while one computes the other copies. Measured by events over 200 frames."""
-    one, other = (slot(gpu, mapped=False, rounds=8) for _ in range(2))
-    frame = picture(0)
-
-    def seconds(slots: list[CudaSlot]) -> float:
-        begun = time.monotonic()
-        for number in range(200):
-            now = slots[number % len(slots)]
-            if number >= len(slots):
-                now.wait(20)
-            now.launch(frame)
-        for now in slots:
-            now.wait(20)
-        return time.monotonic() - begun
-
-    seconds([one, other])
-    alone, both = (min(seconds(slots) for _ in range(5)) for slots in ([one], [one, other]))
-    stages = one.stages
-    print(f"one slot {alone:.3f} s, two {both:.3f} s for 200 frames; stages {stages}")
-    assert both < alone
-    for now in (one, other):
+    """While one slot works the other's frame is copied in, by the device's own clock."""
+    one, other = made = [slot(gpu, mapped=False, work=Ballast) for _ in range(2)]
+    for now in made:  # first times are slow ones
+        now.launch(picture(0))
+        now.wait(20)
+    ahead = []
+    for seed in range(10):
+        for now in made:
+            now.launch(picture(seed))
+        for now in made:
+            assert (now.wait(20) == wanted(picture(seed))).all()
+        _started, copied, *_ = other._events
+        *_, worked, _done = one._events
+        with gpu:
+            ahead.append(copied.time_till(worked))
+    print(f"the second frame was on the device {max(ahead):.3f} ms before the first was worked on to its end")
+    assert max(ahead) > 0
+    for now in made:
         now.close()
 
 
-def test_out_of_memory_frees_what_was_got(gpu: Device) -> None:
-    free = gpu.free()
-    kept: list[Buffer] = []
-    with gpu, pytest.raises(gpu.driver.Error, match="out of memory"):
-        while True:
-            kept.append(Buffer(gpu, (1, 8192, 8192, 16), mapped=False))
+def test_out_of_memory_leaves_nothing_behind(gpu: Device) -> None:
+    """More than there is at all, so that it is refused at once: on a Jetson what is taken is missing elsewhere."""
     with gpu:
-        for buffer in kept:
-            buffer.free(gpu.driver.Error)
+        _free, total = gpu.driver.mem_get_info()
+    free = gpu.free()
+    with gpu, pytest.raises(gpu.driver.Error, match="out of memory"):
+        Buffer(gpu, (1, 1, 2 * total, 1), mapped=False)
     if not gpu.integrated:
         assert gpu.free() >= free - (32 << 20)
 
@@ -204,6 +223,10 @@ def engine_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         yield
 
 
+BUILDS = pytest.mark.timeout(1800)
+"""An engine is built first, which takes a small board minutes."""
+
+
 def loaded(**options: Any) -> Slots[Any]:
     """The engine, or a skip that says what TensorRT answered: TensorRT-RTX takes 7.5 to 12.x without 9.0."""
     if why := tensorrt.unavailable():
@@ -216,6 +239,7 @@ def loaded(**options: Any) -> Slots[Any]:
         raise
 
 
+@BUILDS
 @pytest.mark.parametrize("memory", ["copy", "mapped"])
 def test_the_whole_engine_against_the_processor(engine_cache: None, memory: str) -> None:
     frame: Image = np.asarray(cv2.resize(picture(1)[:90, :160], SIZE, interpolation=cv2.INTER_CUBIC), np.uint8)
@@ -237,10 +261,24 @@ def test_the_whole_engine_against_the_processor(engine_cache: None, memory: str)
         print(engine.stages)
 
 
+def stages(frame: Image) -> dict[str, float]:
+    """Median seconds of each stage while no other frame is in flight."""
+    taken: list[dict[str, float]] = []
+    with loaded(depth=1) as engine:
+        for _ in range(20 * cuda_slot.SAMPLE):
+            engine.reserve()
+            engine.submit(frame, None)
+            engine.collect(60)
+            taken.append(dict(engine.stages))
+    return {name: float(np.median([one[name] for one in taken])) for name in taken[-1]}
+
+
+@BUILDS
 @pytest.mark.parametrize("depth", [2, 3])
 def test_pipelined_throughput_against_the_slowest_stage(engine_cache: None, depth: int) -> None:
     """Printed for docs/performance.md (goal 0.95); asserted only loosely, for a GPU may be shared."""
     frame = picture(1)
+    alone = stages(frame)
     with loaded(depth=depth) as engine:
 
         def submit() -> None:
@@ -249,18 +287,16 @@ def test_pipelined_throughput_against_the_slowest_stage(engine_cache: None, dept
 
         thread = threading.Thread(target=submit, daemon=True)
         thread.start()
-        slowest: list[float] = []
         for _ in range(200):
             engine.collect(20)
         begun = time.monotonic()
         for _ in range(2000):
             engine.collect(20)
-            slowest.append(max(engine.stages.values()))
         rate = 2000 / (time.monotonic() - begun)
         engine.cancel()
         thread.join(20)
-    share = rate * float(np.median(slowest))
-    print(f"depth {depth}: {rate:.0f} frames a second, {share:.3f} of what the slowest stage allows")
+    share = rate * max(alone.values())
+    print(f"depth {depth}: {rate:.0f} frames a second, {share:.3f} of what the slowest stage allows; alone {alone}")
     assert share > 0.3
 
 
