@@ -25,6 +25,9 @@ OWN_TIME = 5.0
 FIRST = 20.0
 """Seconds that the first frame of a size may take: the server may compile the network for it."""
 LARGEST_SCALE = 8
+SHARES = (2, 50)
+"""The version from which a server keeps shared memory that it is still working in when it is told to forget it. Earlier
+ones crash (github.com/triton-inference-server/server, pull request 7567)."""
 
 
 @dataclass(frozen=True)
@@ -111,7 +114,7 @@ class Connection:
 
         self.grpc: Any = grpc
         self.server, self.model, self.version, self.options = server, address.model, address.version, options
-        self.input = size
+        self.input, self.here = size, is_here(server)
         self.headers = self._headers()
         self.client = self._client()
         self._closed = False
@@ -141,7 +144,7 @@ class Connection:
         width, height = self.input
         # What an answer of the largest scale needs, and some for the envelope; gRPC's own limit is 4 MB.
         limit = width * height * 3 * LARGEST_SCALE**2 + 2**20
-        arguments = [
+        arguments: list[tuple[str, int | str]] = [
             ("grpc.max_send_message_length", limit),
             ("grpc.max_receive_message_length", limit),
             ("grpc.keepalive_time_ms", 10_000),
@@ -151,6 +154,8 @@ class Connection:
             # Connections of their own: a second engine for the same server must not inherit the first one's state.
             ("grpc.use_local_subchannel_pool", 1),
         ]
+        if not self.here:  # a name may stand for many servers, such as the pods of a cluster
+            arguments.append(("grpc.lb_policy_name", "round_robin"))
         tls = {"root_certificates": one.tls_ca, "certificate_chain": one.tls_certificate, "private_key": one.tls_key}
         files = {name: str(path) for name, path in tls.items() if path}
         for file in files.values():  # the client would read them too, and leave half of itself behind if it cannot
@@ -198,14 +203,18 @@ class Connection:
 
     def _check_server(self) -> None:
         about = self.ask(self.client.get_server_metadata, timeout=self.options.timeout)
-        version = about.version.partition(".")[0]
-        if version != "2":
+        numbers = [int(number) for number in re.findall(r"\d+", about.version)[:2]]
+        if numbers[:1] != [2]:
             raise EngineError(
                 f"The server at {self.server} is of another version",
                 f"it is {about.name} {about.version}; this program talks to version 2",
                 "Use a Triton server 2.x.",
             )
         self.about, self.extensions = f"{about.name} {about.version}", set(about.extensions)
+        self.apart = "" if self.here else "it is another machine"
+        """Why it and this program cannot work in the same memory."""
+        if self.here and tuple(numbers) < SHARES:
+            self.apart = f"it is {about.version}; before 2.50 it crashes if memory goes while it is late"
 
     def serves(self, model: str) -> bool:
         """Whether a model is there and ready."""

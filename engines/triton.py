@@ -20,7 +20,7 @@ import numpy as np
 from engines import regions
 from engines.balance import balanced
 from engines.base import EngineError, Image, Spec, one_line
-from engines.connection import Address, Connection, Options, is_here, parse
+from engines.connection import Address, Connection, Options, parse
 from engines.slots import Slots
 
 log = logging.getLogger(__name__)
@@ -232,16 +232,16 @@ def cuda_slots(connection: Connection, depth: int, deadline: float) -> list[Trit
 
 def make_slots(connection: Connection, depth: int, deadline: float) -> tuple[list[TritonSlot], str]:
     """Slots that carry pictures as asked for, and the name of the way. Raises EngineError."""
-    wanted, here = connection.options.transport, is_here(connection.server)
-    if wanted in ("shm", "cuda") and not here:
+    wanted, here, apart = connection.options.transport, connection.here, connection.apart
+    if wanted in ("shm", "cuda") and apart:
         raise EngineError(
             f"There is no shared memory with {connection.server}",
-            "it is another machine",
+            apart,
             "Use --transport raw, jpeg or auto.",
         )
     if wanted == "cuda":
         return cuda_slots(connection, depth, deadline), "CUDA shared memory"
-    if wanted == "shm" or (wanted == "auto" and here and regions.available()):
+    if wanted == "shm" or (wanted == "auto" and not apart and regions.available()):
         try:
             return list(shared_slots(connection, depth, deadline)), "shared memory"
         except (EngineError, OSError) as error:

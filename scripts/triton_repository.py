@@ -29,6 +29,8 @@ from scripts.sizes import size
 FLAVOURS = ("python", "openvino", "onnxruntime", "tensorrt_plan")
 SERVED = Path(__file__).resolve().parent / "served"
 ROWS = Path(catalog.__file__).with_name("rows.py")
+MOUNT = "/models"
+"""Where the server has the repository: configs/triton/compose.yaml, kubernetes.yaml."""
 SMALLEST = 16
 QUEUED = 64
 """Requests that may wait for a model; more are refused at once, and the camera goes on by itself."""
@@ -41,14 +43,20 @@ class Plan:
     flavour: str = "python"
     fps: float = 30.0
     size: tuple[int, int] = (640, 360)
-    largest: tuple[int, int] = (1920, 1080)
+    largest: tuple[int, int] | None = None
+    """What a GPU's engine can take; None: `size`. Each instance has memory of its own for a batch of these."""
     batch: int = 8
+    """Pictures at once; with `openvino` always 1, for its backend refuses requests of any smaller batch."""
     instances: int = 2
     """One computes while the other's frames are copied. On two cores of an AMD EPYC, fast-x2-int8 and eight cameras,
     that made 68 frames a second in total of 58, for 1.7 ms more when a camera is alone (scripts/fleet.py)."""
     threads: int = 0
     jpeg: bool = True
     quality: int = 90
+
+    def __post_init__(self) -> None:
+        if self.flavour == "openvino":
+            object.__setattr__(self, "batch", 1)
 
     @property
     def on_gpu(self) -> bool:
@@ -106,7 +114,7 @@ def config(name: str, scale: int, plan: Plan) -> Any:
             "precision_mode": "FP32",
             "max_workspace_size_bytes": str(2**30),
             "trt_engine_cache_enable": "1",
-            "trt_engine_cache_path": f"/tmp/livesr-{name}",
+            "trt_engine_cache_path": f"{MOUNT}/{name}/cache",
             **{f"trt_profile_{kind}_shapes": shape for kind, shape in shapes(plan).items()},
         }.items():
             accelerator.parameters[key] = value
@@ -189,28 +197,8 @@ def shapes(plan: Plan) -> dict[str, str]:
     return {
         "min": shape(1, SMALLEST, SMALLEST),
         "opt": shape(max(1, plan.batch // 2), *plan.size),
-        "max": shape(plan.batch, *plan.largest),
+        "max": shape(plan.batch, *(plan.largest or plan.size)),
     }
-
-
-BUILD = """#!/usr/bin/env bash
-# Builds the TensorRT plans of this repository. Run it once on each kind of server, in the container that serves it:
-#   docker run --rm --gpus all -v FOLDER:/models nvcr.io/nvidia/tritonserver:VERSION-py3 /models/build_plans.sh
-# A plan runs only on the kind of GPU and the version of TensorRT that built it. Precision is in the .onnx files.
-set -euo pipefail
-cd "$(dirname "$0")"
-trtexec=$(command -v trtexec || echo /usr/src/tensorrt/bin/trtexec)
-[ -x "$trtexec" ] || { echo "trtexec was not found: run this where TensorRT is installed." >&2; exit 2; }
-typed=$("$trtexec" --help 2>&1 | grep -q -- --stronglyTyped && echo --stronglyTyped || true)
-for model in */model.onnx; do
-    name=${model%/model.onnx}
-    echo "$name: building, some minutes"
-    "$trtexec" --onnx="$model" --saveEngine="$name/1/model.plan.new" $typed \\
-        --minShapes=MIN --optShapes=OPT --maxShapes=MAX --timingCacheFile=timing.cache >"$name/build.log" 2>&1 ||
-        { tail -20 "$name/build.log" >&2; exit 1; }
-    mv "$name/1/model.plan.new" "$name/1/model.plan"
-done
-"""
 
 
 def write_model(folder: Path, model: catalog.Model, plan: Plan) -> None:
@@ -228,6 +216,8 @@ def write_model(folder: Path, model: catalog.Model, plan: Plan) -> None:
         read = ov.Core().read_model(batched.SerializeToString())
         ov.save_model(read, version / "model.xml", compress_to_fp16=False)
     else:
+        if plan.flavour == "onnxruntime":
+            (version.parent / "cache").mkdir(exist_ok=True)
         onnx.save(batched, (version if plan.flavour == "onnxruntime" else folder / name) / "model.onnx")
     if plan.jpeg:
         save(folder, ensemble(name, model.scale, plan))
@@ -251,7 +241,7 @@ def write(folder: Path, models: list[catalog.Model], plan: Plan) -> None:
         for step in ("decode", "encode"):
             shutil.copy(SERVED / "jpeg.py", save(folder, jpeg_step(step, plan)) / "model.py")
     if plan.flavour == "tensorrt_plan":
-        text = BUILD
+        text = (SERVED / "build_plans.sh").read_text(encoding="utf-8")
         for kind, shape in shapes(plan).items():
             text = text.replace(kind.upper(), shape)
         script = folder / "build_plans.sh"
@@ -274,7 +264,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--model", action="append", default=[], metavar="NAME", help="a shipped model [all]")
     parser.add_argument("--fps", type=float, default=plan.fps, help="of a camera; bounds the queues [30]")
     parser.add_argument("--size", type=size, default=plan.size, metavar="WxH", help="the usual input [640x360]")
-    parser.add_argument("--largest", type=size, default=plan.largest, metavar="WxH", help="TensorRT only [1920x1080]")
+    parser.add_argument("--largest", type=size, default=plan.largest, metavar="WxH", help="TensorRT only [as --size]")
     parser.add_argument("--batch", type=int, default=plan.batch, help="largest batch [8]")
     parser.add_argument("--instances", type=int, default=plan.instances, help="of each model, on each GPU [2]")
     parser.add_argument("--threads", type=int, default=plan.threads, help="of an instance without a GPU; 0: all [0]")
@@ -288,7 +278,7 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"Error: {error}", file=sys.stderr)
         return 2
     except (OSError, ImportError) as error:
-        print(f"Error: {folder} cannot be written\n  {error}\n  pip install -e '.[triton,train]'", file=sys.stderr)
+        print(f"Error: {folder} cannot be written\n  {error}\n  pip install -e '.[triton,wrap]'", file=sys.stderr)
         return 2
     print(f"{folder}: {', '.join(sorted(path.parent.name for path in folder.glob('*/config.pbtxt')))}")
     return 0

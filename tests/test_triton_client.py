@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import Any
 
 import grpc
@@ -18,8 +18,9 @@ import engines
 from engines import bicubic
 from engines.balance import balanced
 from engines.base import EngineError, Image
-from engines.connection import is_here, parse
+from engines.connection import Connection, Options, is_here, parse
 from engines.slots import Slots
+from engines.triton import make_slots
 
 SIZE = (16, 16)
 
@@ -86,6 +87,19 @@ class Other(service_pb2_grpc.GRPCInferenceServiceServicer):  # type: ignore[misc
         return told
 
 
+@contextmanager
+def serving(other: Other) -> Iterator[str]:
+    """Its address."""
+    server = grpc.server(ThreadPoolExecutor(2))
+    service_pb2_grpc.add_GRPCInferenceServiceServicer_to_server(other, server)
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    try:
+        yield f"triton://127.0.0.1:{port}/fast-x2"
+    finally:
+        server.stop(0).wait(5)
+
+
 @pytest.mark.parametrize(
     ("other", "problem", "facts"),
     [
@@ -96,16 +110,18 @@ class Other(service_pb2_grpc.GRPCInferenceServiceServicer):  # type: ignore[misc
     ],
 )
 def test_servers_that_are_not_what_they_should_be(other: Other, problem: str, facts: str) -> None:
-    server = grpc.server(ThreadPoolExecutor(2))
-    service_pb2_grpc.add_GRPCInferenceServiceServicer_to_server(other, server)
-    port = server.add_insecure_port("127.0.0.1:0")
-    server.start()
-    try:
-        with pytest.raises(EngineError) as told:
-            engines.load(f"triton://127.0.0.1:{port}/fast-x2", "fast", SIZE)
-    finally:
-        server.stop(0).wait(5)
+    with serving(other) as address, pytest.raises(EngineError) as told:
+        engines.load(address, "fast", SIZE)
     assert problem in told.value.problem and facts in told.value.facts and told.value.fix
+
+
+def test_a_server_that_crashes_with_shared_memory_gets_none() -> None:
+    with serving(Other(version="2.49.0")) as address:
+        with pytest.raises(EngineError, match="no shared memory") as told:
+            engines.load(address, "fast", SIZE, options=Options(transport="shm"))
+        assert "it is 2.49.0" in told.value.facts
+        with closing(Connection(parse(address).servers[0], parse(address), SIZE, Options())) as connection:
+            assert make_slots(connection, 1, 1.0)[1] == "raw"
 
 
 class Station:

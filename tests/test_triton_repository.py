@@ -34,7 +34,7 @@ def test_configurations_of_all_flavours(tmp_path: Path, flavour: str) -> None:
     assert main([str(tmp_path), "--flavour", flavour, "--fps", "25", "--batch", "4", "--instances", "3"]) == 0
     for model in catalog.shipped():
         config = read(tmp_path, model.path.stem)
-        assert (config.name, config.max_batch_size) == (model.path.stem, 4)
+        assert (config.name, config.max_batch_size) == (model.path.stem, 1 if flavour == "openvino" else 4)
         assert [(port.name, port.data_type, list(port.dims)) for port in (*config.input, *config.output)] == [
             ("frame", pb.TYPE_UINT8, [-1, -1, 3]),
             ("sr", pb.TYPE_UINT8, [-1, -1, 3]),
@@ -71,6 +71,11 @@ def test_the_accelerator_of_onnx_runtime(tmp_path: Path) -> None:
     (accelerator,) = read(tmp_path, "fast-x2").optimization.execution_accelerators.gpu_execution_accelerator
     assert accelerator.name == "tensorrt"
     assert accelerator.parameters["trt_profile_max_shapes"] == "frame:8x720x1280x3"
+    cache = Path(accelerator.parameters["trt_engine_cache_path"])  # kept when the container is made anew
+    assert (tmp_path / cache.relative_to("/models")).is_dir()
+    assert main([str(tmp_path), "--flavour", "onnxruntime", "--size", "320x240"]) == 0
+    (accelerator,) = read(tmp_path, "fast-x2").optimization.execution_accelerators.gpu_execution_accelerator
+    assert accelerator.parameters["trt_profile_max_shapes"] == "frame:8x240x320x3"
 
 
 @pytest.mark.parametrize("model", catalog.shipped(), ids=lambda model: str(model.path.stem))
@@ -102,20 +107,36 @@ def test_plans_are_built_where_they_run(tmp_path: Path) -> None:
     fake = tmp_path / "bin" / "trtexec"
     fake.parent.mkdir()
     fake.write_text(
-        '#!/bin/sh\n[ "$1" = --help ] && { echo "  --stronglyTyped"; exit; }\necho "$@" >> "$CALLS"\n'
+        "#!/bin/sh\n"
+        '[ "$1" = --help ] && { printf "%s\\n" "TensorRT v$TRT" $(seq 9999) --stronglyTyped $(seq 9999); exit; }\n'
+        'echo "$@" >> "$CALLS"\n'
         'for one in "$@"; do case $one in --saveEngine=*) echo plan > "${one#*=}";; esac; done\n'
     )
     fake.chmod(0o755)
     calls = tmp_path / "calls"
-    env = os.environ | {"PATH": f"{fake.parent}:{os.environ['PATH']}", "CALLS": str(calls)}
-    done = subprocess.run([folder / "build_plans.sh"], env=env, capture_output=True, text=True, timeout=30)
-    assert done.returncode == 0, done.stderr
-    for model, call in itertools.zip_longest(catalog.shipped(), calls.read_text().splitlines()):
+    env = os.environ | {"PATH": f"{fake.parent}:{os.environ['PATH']}", "CALLS": str(calls), "TRT": "101300"}
+
+    def build(**more: str) -> list[str]:
+        """What trtexec was called with."""
+        calls.unlink(missing_ok=True)
+        command = [folder / "build_plans.sh"]
+        done = subprocess.run(command, env=env | more, capture_output=True, text=True, timeout=30)
+        assert done.returncode == 0, done.stderr
+        return calls.read_text().splitlines() if calls.exists() else []
+
+    made = build()
+    for model, call in itertools.zip_longest(catalog.shipped(), made):
         name = model.path.stem
         assert f"--onnx={name}/model.onnx" in call and "--stronglyTyped" in call
         assert "--minShapes=frame:1x16x16x3" in call
         assert "--optShapes=frame:2x360x640x3 --maxShapes=frame:4x720x1280x3" in call
+        assert "--skipInference" not in call  # this one does not know it
         assert (folder / name / "1" / "model.plan").read_text() == "plan\n"
+    assert build() == []
+    (folder / "fast-x2" / "1" / "model.plan").unlink()
+    (folder / "fast-x3" / "model.onnx").write_bytes(b"another")
+    assert [call.split("/")[0] for call in build()] == ["--onnx=fast-x2", "--onnx=fast-x3"]
+    assert len(build(TRT="101400")) == len(made), "plans of another TensorRT do not run"
 
 
 def test_what_cannot_be_written_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
