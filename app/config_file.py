@@ -53,10 +53,48 @@ def unknown_key(key: str, origin: str) -> ConfigError:
     )
 
 
+class _Loader(yaml.SafeLoader):
+    """Refuses what SafeLoader lets pass, while lines and spelling are still known: keys that are no text, and twins.
+
+    As soon as a mapping is read, not when it is made: by then merge keys have put the keys of others into it.
+    """
+
+    def __init__(self, text: str, origin: str) -> None:
+        super().__init__(text)
+        self._text, self._origin = text, origin
+        self._path: list[str] = []
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        """`index`: of what belongs to a key of a mapping, the node of that key."""
+        self._path.append(str(index.value) if isinstance(index, yaml.ScalarNode) else "")
+        node = super().compose_node(parent, index)
+        if isinstance(node, yaml.MappingNode):
+            self._check_keys([key for key, _ in node.value])
+        self._path.pop()
+        return node
+
+    def _check_keys(self, keys: list[yaml.Node]) -> None:
+        lines: dict[str, int] = {}
+        for key in keys:
+            kind, line = key.tag.rpartition(":")[2], key.start_mark.line + 1
+            written = self._text[key.start_mark.index : key.end_mark.index]
+            name = key.value if isinstance(key, yaml.ScalarNode) else " ".join(written.split())
+            where = f"{self._origin}, line {line}: the key {'.'.join([*filter(None, self._path), name or repr(name)])}"
+            if kind in ("merge", "value"):  # <<, which may be there twice, and =, which is text after all
+                continue
+            if kind != "str":
+                boolean = "YAML reads on, off, yes and no without quotes as true and false"
+                reason = boolean if kind == "bool" else f"YAML reads it as {kind}"
+                raise ConfigError(f"{where} is no text", reason, 'Put "quotes" around it or rename it.')
+            if name in lines:
+                raise ConfigError(f"{where} is given twice", f"line {lines[name]} has it too", "Leave one of them out.")
+            lines[name] = line
+
+
 def read_yaml(path: Path) -> dict[str, Any]:
     """The mapping in a YAML file. Raises ConfigError."""
     try:
-        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+        data = _Loader(path.read_text(encoding="utf-8"), str(path)).get_single_data()
     except OSError as error:
         raise ConfigError(
             f"The configuration {path} cannot be read", error.strerror or str(error), "Give the path of a YAML file."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import signal
 import threading
@@ -14,15 +15,30 @@ from engines.base import UserError
 log = logging.getLogger("livesr")
 
 
+def terminal_gone() -> bool:
+    """Whether the terminal that this program was started from is closed, or the connection to it broken."""
+    import termios  # not at the top: Windows has neither it nor SIGHUP
+
+    for number in (0, 1, 2):
+        try:
+            termios.tcgetattr(number)
+        except termios.error as error:
+            # What is a file, a pipe or closed has other errors: as under a service manager, there is no terminal.
+            if error.args[0] == errno.EIO:
+                return True
+    return False
+
+
 class Control:
     """Safe to use from any thread."""
 
-    def __init__(self, config: Config, reread: Callable[[], Config]) -> None:
-        """`reread` reads the configuration anew and raises UserError if it is bad."""
+    def __init__(self, config: Config, reread: Callable[[], Config], *, file: bool = True) -> None:
+        """`reread` reads the configuration anew and raises UserError if it is bad; `file`: there is one to read."""
         self.config = config
         self.stopping = threading.Event()
         """Ends the run that is going on."""
-        self._reread = reread
+        self._reread, self._file = reread, file
+        self._nohup = False
         self._before: Config | None = None
         self._pending: Config | None = None
         self._ending = False
@@ -32,12 +48,29 @@ class Control:
         self._ending = True
         self.stopping.set()
 
+    @property
+    def ending(self) -> bool:
+        """Whether end() was called."""
+        return self._ending
+
+    def hang_up(self) -> None:
+        """SIGHUP: the terminal is closed, so end; or, if there is a file, somebody has changed it, so reload."""
+        if self._nohup or (self._file and not terminal_gone()):
+            self.reload()
+        else:
+            self.end()
+            log.info("SIGHUP ends the program: its terminal is closed, or there is no --config to read again")
+
     def reload(self) -> None:
         """End this run in favour of one with the configuration as it is now; a bad one is told and changes nothing."""
         try:
             config = self._reread()
         except UserError as error:
             log.error("the new configuration is refused; the old one stays\n  %s", error)
+            return
+        except Exception as error:  # a fault of this program, which must not cost the picture either
+            told = "the new configuration is refused; the old one stays\n  this should not have happened: %s: %s"
+            log.error(told, type(error).__name__, error, exc_info=self.config.run.verbose)
             return
         if config == self.config:
             log.info("the configuration has not changed")
@@ -79,9 +112,12 @@ class Control:
             if number in (signal.SIGINT, signal.SIGTERM):
                 signal.signal(number, signal.SIG_DFL)
             # Not from here: the handler may have interrupted the holder of a lock.
-            act = self.reload if number == getattr(signal, "SIGHUP", None) else self.end
+            act = self.hang_up if number == hangup else self.end
             threading.Thread(target=act, daemon=True).start()
 
-        for number in (signal.SIGINT, signal.SIGTERM, getattr(signal, "SIGHUP", None)):
+        hangup = getattr(signal, "SIGHUP", None)  # Windows has none
+        # Whoever started this with nohup wants it to outlive the terminal.
+        self._nohup = hangup is not None and signal.getsignal(hangup) == signal.SIG_IGN
+        for number in (signal.SIGINT, signal.SIGTERM, hangup):
             if number is not None:
                 signal.signal(number, handler)

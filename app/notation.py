@@ -27,7 +27,7 @@ def parse_camera(value: Any) -> Any:
 def parse_engine(value: Any) -> Any:
     """One of the names there are; triton may be an address."""
     names = ("auto", *NAMES)
-    if isinstance(value, str) and value.partition("://")[0] not in names:
+    if isinstance(value, str) and value not in names and not value.startswith("triton://"):
         near = difflib.get_close_matches(value, names, 1)
         raise ValueError(f"the engines are {', '.join(names)}" + (f"; did you mean {near[0]}?" if near else ""))
     return value

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import textwrap
 import time
 from collections.abc import Sequence
@@ -13,9 +12,11 @@ from typing import Any, Protocol, runtime_checkable
 
 import psutil
 
+from app import whole
 from app.config import ConfigError
 from app.frame import Picture
 from app.sensors import Reading
+from app.sinks import SinkError
 from app.sources import Source
 from app.stats import Stats
 from app.steering import Steering
@@ -152,17 +153,20 @@ def peak_memory() -> int:
 def check_writable(path: Path) -> None:
     """Raise ConfigError now if `path` cannot be written at the end of a long run."""
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if path.is_dir() or not os.access(path.parent, os.W_OK):
-            raise PermissionError(f"{path.parent.absolute()} cannot be written to")
+        whole.check(path)
     except OSError as error:
         raise ConfigError(
-            f"The figures cannot be written to {path}", str(error), "Give another --stats FILE."
+            f"The figures cannot be written to {path}", error.strerror or str(error), "Give another --stats FILE."
         ) from None
 
 
 def save(path: Path, figures: dict[str, Any]) -> None:
-    """Write --stats, whole or not at all."""
-    temporary = path.with_name(path.name + ".tmp")
-    temporary.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
-    temporary.replace(path)
+    """Write --stats, whole or not at all. Raises SinkError."""
+    try:
+        whole.write(path, (json.dumps(figures, indent=2) + "\n").encode())
+    except OSError as error:
+        raise SinkError(
+            f"The figures cannot be written to {path}",
+            error.strerror or str(error),
+            "Make room on the disk, or give another --stats FILE.",
+        ) from None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import logging
 import sys
 import traceback
@@ -11,13 +10,14 @@ from contextlib import ExitStack, closing
 from typing import TYPE_CHECKING
 
 from app import report
+from app.checks import checked
 from app.config import Config, ConfigError
 from app.control import Control
 from app.heap import Heap
 from app.listing import listing
 from app.options import parse
+from app.sources import SourceError
 from app.systemd import Notifier, Progress
-from engines import catalog
 from engines.base import UserError
 
 if TYPE_CHECKING:
@@ -88,10 +88,8 @@ def run(config: Config, control: Control, notifier: Notifier, windows: list[Show
             stopping=control.stopping,
             loading=loading,
         )
-        log.info("from %s", source.name)
-        try:
-            pipeline.run()
-        finally:
+
+        def conclude() -> None:
             recording.close()
             for one in archive:
                 one.close()
@@ -99,6 +97,17 @@ def run(config: Config, control: Control, notifier: Notifier, windows: list[Show
             if config.run.stats:
                 facts = recording.facts() or next((one.facts() for one in archive), None)
                 report.save(config.run.stats, figures.as_dict(facts))
+
+        log.info("from %s", source.name)
+        try:
+            pipeline.run()
+        except UserError:
+            try:
+                conclude()
+            except UserError as second:  # the first is the one to tell
+                log.warning("%s", second)
+            raise
+        conclude()
 
 
 def runs(control: Control) -> None:
@@ -110,6 +119,8 @@ def runs(control: Control) -> None:
             try:
                 run(control.config, control, notifier, windows)
             except UserError as error:
+                if control.ending and isinstance(error, SourceError):
+                    break  # it was ended before there was a picture, while a camera or stream was waited for
                 if not control.again(error):
                     raise
             else:
@@ -142,7 +153,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(*listing(), sep="\n")
         else:
             checked(config)
-            control = Control(config, lambda: checked(parse(arguments)[0]))
+            control = Control(config, lambda: checked(parse(arguments)[0]), file=asked.config is not None)
             control.listen()
             with closing(Heap()):
                 runs(control)
@@ -151,6 +162,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if verbose:
             traceback.print_exc()
         return 2 if isinstance(error, ConfigError) else 1
+    except KeyboardInterrupt:  # before Control listens, or while a list is made
+        return 130
     except Exception as error:
         print(f"Error: this should not have happened: {type(error).__name__}: {error}", file=sys.stderr)
         print("  " + ("" if verbose else "--verbose shows where; please report it with that."), file=sys.stderr)
@@ -158,23 +171,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
             traceback.print_exc()
         return 1
     return 0
-
-
-def checked(config: Config) -> Config:
-    """`config`, unless it would fail after hours, or take a picture off the screen in vain: then UserError."""
-    if importlib.util.find_spec("cv2") is None:
-        raise ConfigError(
-            "OpenCV is not installed",
-            f"{sys.executable} has no module cv2",
-            "./scripts/run installs it. By hand: pip install opencv-python; on a Jetson, where the system has one, "
-            "make the environment with python3 -m venv --system-site-packages.",
-        )
-    if config.run.stats:
-        report.check_writable(config.run.stats)
-    asked = config.engine
-    if asked.model != "auto" and asked.reads_model:
-        catalog.find(asked.model, scale=asked.scale)
-    return config
 
 
 if __name__ == "__main__":

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import logging
 import queue
 import threading
@@ -12,6 +11,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from app import whole
 from app.frame import Picture
 from app.panel import Panel, letter
 from app.sinks import SinkError
@@ -37,7 +37,9 @@ class Snapshot:
     stage = "sink"
 
     def __init__(self, folder: Path, view: View, *, file: Path | None = None) -> None:
-        """Raises SinkError if `file` cannot be written."""
+        """Raises SinkError if `file` cannot be written; so does what comes later, once it could not."""
+        self._file = file
+        self._failure: SinkError | None = None
         self._folder, self._view = folder, view
         self._wanted: list[tuple[float, Path]] = []
         self._worker: threading.Thread | None = None
@@ -64,7 +66,10 @@ class Snapshot:
         self._worker.start()
 
     def idle(self) -> None:
-        """Show what the worker has to say."""
+        """Show what the worker has to say. Raises SinkError if what it could not write was asked for as `file`."""
+        if self._failure is not None:
+            failure, self._failure = self._failure, None
+            raise failure
         while not self._notices.empty():
             self._view.say(self._notices.get())
 
@@ -79,13 +84,14 @@ class Snapshot:
     def _save(self, path: Path, before: Image, after: Image) -> None:
         try:
             _, data = cv2.imencode(".png", side_by_side(before, after))
-            path.parent.mkdir(parents=True, exist_ok=True)
-            partial = path.with_name(path.name + ".part")
-            partial.write_bytes(data.tobytes())
-            partial.replace(path)
+            path.parent.mkdir(parents=True, exist_ok=True)  # the folder of a key's snapshots may not be there yet
+            whole.write(path, data.tobytes())
         except (OSError, cv2.error) as error:
             log.warning("the snapshot %s cannot be written: %s", path, error)
             self._notices.put(f"cannot write {path.name}")
+            if path == self._file:
+                fix = "Make room on the disk, or give another --snapshot FILE."
+                self._failure = SinkError(f"The snapshot {path} cannot be written", str(error), fix)
         else:
             log.info("before and after are in %s", path)
             self._notices.put(f"saved {path.name}")
@@ -108,12 +114,7 @@ def check_png(path: Path) -> None:
     if path.suffix.lower() != ".png":
         raise SinkError(f"Cannot write a snapshot to {path}", "it is not a .png", "Give a name that ends in .png.")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if path.is_dir():
-            raise IsADirectoryError(errno.EISDIR, "there is a folder of that name")
-        partial = path.with_name(path.name + ".part")
-        partial.write_bytes(b"")
-        partial.unlink()
+        whole.check(path)
     except OSError as error:
         raise SinkError(
             f"Cannot write a snapshot to {path}",

@@ -298,6 +298,8 @@ class Standby(Slots[T]):
             primary.record.told = ""
         elif primary.record.rank:
             log.warning("%s takes over (%s)", primary.spec, self.state)
+        else:
+            log.info("%s", primary.spec)
 
     def _dispose(self, primary: Primary) -> None:
         """Free an engine once no slot holds on to it, in a thread of its own: a hung one must hold up nothing."""

@@ -48,14 +48,16 @@ prepare() {
         pins=("numpy<2")
         extra="${extra:+$extra,}jetson"
     fi
-    if ! [ -x .venv/bin/python ]; then
-        local python
-        python=$(find_python)
-        "$python" -m venv "${jetson[@]}" .venv >/dev/null ||
-            { rm -rf .venv; fail "$python cannot make a virtual environment." "  On Debian and Ubuntu: sudo apt install python3-venv"; }
-    fi
     mark=$(cat setup.py scripts/venv.sh | cksum)" $extra"
-    if [ "$(cat ".venv/installed-${1:-base}" 2>/dev/null)" != "$mark" ]; then
+    if ! [ -x .venv/bin/python ] || [ "$(cat ".venv/installed-${1:-base}" 2>/dev/null)" != "$mark" ]; then
+        # Python is there before pip is: a Ctrl-C in between leaves a .venv that nothing can be installed into. bin/pip
+        # comes after pip's own files.
+        if ! { [ -e .venv/bin/pip ] && .venv/bin/python -c 'import pip'; } 2>/dev/null; then
+            local python
+            python=$(find_python)
+            "$python" -m venv --clear "${jetson[@]}" .venv >/dev/null ||
+                { rm -rf .venv; fail "$python cannot make a virtual environment." "  On Debian and Ubuntu: sudo apt install python3-venv"; }
+        fi
         echo "Installing into .venv; this takes a minute the first time." >&2
         .venv/bin/python -m pip install --quiet --disable-pip-version-check -e ".${extra:+[$extra]}" "${pins[@]}" ||
             fail "The installation failed; pip's words are above." "  Is the machine online?"

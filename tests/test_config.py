@@ -148,6 +148,14 @@ def test_it_is_frozen() -> None:
         ("input: {camera: 0, source: demo}", ["a camera or a source, not both"]),
         ("- a", ["no configuration"]),
         ("a: [", ["not YAML", "line 1"]),
+        ("output:\n  on: true", ["line 2", "output.on", "YAML reads on, off, yes and no", 'Put "quotes"', "rename"]),
+        ("no: 1", ["line 1: the key no is no text", "true and false"]),
+        ("input: {1: 2}", ["the key input.1 is no text", "int", "rename"]),
+        ("1: 2", ["the key 1 is no text", 'Put "quotes"']),
+        ("engine: {fallback: [{~: 1}]}", ["the key engine.fallback.~ is no text", "null"]),
+        ("input: {{ camera }}", ["the key input.{ camera } is no text"]),
+        ("input: {loop: true}\nengine: bicubic\ninput: {fps: 5}", ["line 3: the key input is given twice", "line 1"]),
+        ("input:\n  fps: 5\n  loop: true\n  'fps': 6", ["line 4: the key input.fps is given twice", "line 2 has it"]),
     ],
 )
 def test_a_mistake_in_the_file_is_named(tmp_path: Path, text: str, told: list[str]) -> None:
@@ -179,3 +187,16 @@ def test_a_mistake_on_the_command_line_is_named(arguments: list[str], told: list
 
 def test_an_empty_section_leaves_the_defaults() -> None:
     assert from_mapping(dict.fromkeys(SECTIONS), "test") == Config()
+
+
+def test_a_key_may_replace_one_that_is_merged(tmp_path: Path) -> None:
+    file = tmp_path / "c.yaml"
+    file.write_text(
+        "recording: &all {overlay: true}\noutput: &some {<<: *all, overlay: false, headless: true}\n"
+        "kiosk: {<<: *some, overlay: 3}\ninput: {<<: [*some, *all], fps: &rate 5}\ngovernor: {fps: *rate}\n"
+    )
+    data = read_yaml(file)
+    assert data["output"] == {"overlay": False, "headless": True}
+    assert data["kiosk"] == {"overlay": 3, "headless": True}
+    assert data["input"] == {"overlay": False, "headless": True, "fps": 5}
+    assert data["governor"] == {"fps": 5}

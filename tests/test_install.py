@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import importlib.metadata
+import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -49,16 +52,20 @@ def test_the_scripts_are_sound_shell(script: str) -> None:
     assert done.returncode == 0, done.stderr
 
 
+def copy_scripts(folder: Path) -> None:
+    (folder / "scripts").mkdir()
+    for name in ("run", "venv.sh"):
+        (folder / "scripts" / name).write_bytes((ROOT / "scripts" / name).read_bytes())
+    (folder / "setup.py").write_text("")
+
+
 def test_the_run_script_says_which_python_it_wants(tmp_path: Path) -> None:
     """In a copy of the scripts, on a PATH without any Python."""
     (tmp_path / "bin").mkdir()
     for tool in ("bash", "dirname", "cat", "cksum", "env"):
         found = subprocess.run(["which", tool], capture_output=True, text=True, timeout=10).stdout.strip()
         (tmp_path / "bin" / tool).symlink_to(found)
-    (tmp_path / "scripts").mkdir()
-    for name in ("run", "venv.sh"):
-        (tmp_path / "scripts" / name).write_bytes((ROOT / "scripts" / name).read_bytes())
-    (tmp_path / "setup.py").write_text("")
+    copy_scripts(tmp_path)
     done = subprocess.run(
         [tmp_path / "bin" / "bash", tmp_path / "scripts" / "run"],
         env={"PATH": str(tmp_path / "bin")},
@@ -68,3 +75,38 @@ def test_the_run_script_says_which_python_it_wants(tmp_path: Path) -> None:
     )
     assert done.returncode == 2
     assert "No Python 3.10 to 3.13" in done.stderr
+
+
+def test_an_interrupted_set_up_is_made_good(tmp_path: Path) -> None:
+    """Killed when .venv has a Python and no pip yet; then without an index, as far as a pip that says so."""
+    copy_scripts(tmp_path)
+    command = ["bash", str(tmp_path / "scripts/run"), "--list"]
+    environment = os.environ | {"PYTHON": sys.executable, "PIP_NO_INDEX": "1"}
+    python = tmp_path / ".venv/bin/python"
+    with subprocess.Popen(command, env=environment, start_new_session=True) as first:
+        end = time.monotonic() + 30
+        while not python.exists() and time.monotonic() < end:
+            time.sleep(0.01)
+        os.killpg(first.pid, signal.SIGKILL)
+    assert python.exists()
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=100)
+    assert done.returncode == 2 and "No module named pip" not in done.stderr, done.stderr
+    assert "pip's words are above" in done.stderr
+    assert subprocess.run([python, "-m", "pip", "--version"], capture_output=True, timeout=30).returncode == 0
+
+
+def test_a_complete_environment_starts_at_once(tmp_path: Path) -> None:
+    """With a Python that only notes what it is asked."""
+    copy_scripts(tmp_path)
+    (tmp_path / ".venv/bin").mkdir(parents=True)
+    for name in ("python", "pip"):
+        (tmp_path / ".venv/bin" / name).write_text(f'#!/bin/sh\necho "$*" >>{tmp_path}/calls\n')
+        (tmp_path / ".venv/bin" / name).chmod(0o755)
+    calls = tmp_path / "calls"
+    for expected in ("pip install", ""):
+        calls.unlink(missing_ok=True)
+        command = ["bash", str(tmp_path / "scripts/run"), "--list"]
+        subprocess.run(command, check=True, capture_output=True, env=os.environ | {"DISPLAY": ":0"}, timeout=30)
+        *before, last = calls.read_text().splitlines()
+        assert last == "-m app.run --list"
+        assert expected in " ".join(before) if expected else not before

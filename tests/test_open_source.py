@@ -35,6 +35,9 @@ def test_files_folders_patterns_and_stills(tmp_path: Path, monkeypatch: pytest.M
     assert numbers(named(str(tmp_path / "p2.png"))) == [2]
     monkeypatch.chdir(tmp_path)
     assert numbers(named("clip.mkv")) == list(range(5))
+    (tmp_path / "clip.mkv").rename("clip:10.mkv")  # not a protocol called clip
+    assert numbers(named("clip:10.mkv")) == list(range(5))
+    (tmp_path / "clip:10.mkv").rename("clip.mkv")
     monkeypatch.setenv("HOME", str(tmp_path))
     assert numbers(named("~/clip.mkv")) == list(range(5))
     with pytest.raises(SourceError, match="no file") as error:

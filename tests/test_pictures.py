@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import cv2
@@ -56,6 +57,15 @@ def test_unreadable_pictures_are_skipped(album: Path, caplog: pytest.LogCaptureF
     assert [number(frame.image) for frame in frames] == [0, 1, 2, 3, 5, 7, 8, 9, 10, 11]
     assert [frame.index for frame in frames] == list(range(10))
     assert "shot 4.webp" in caplog.text and "shot 6.png" in caplog.text
+
+
+def test_a_name_of_another_alphabet(album: Path) -> None:
+    """Latin 1, as on old cards: OpenCV's own reader would end the process."""
+    name = os.fsdecode(os.fsencode(album) + b"/old/caf\xe9.png")
+    (album / "old").mkdir()
+    Path(name).write_bytes((album / "shot 6.png").read_bytes())
+    for source in (album / "old", Path(name)):
+        assert [number(frame.image) for frame in Pictures.of(source)] == [6]
 
 
 def test_nothing_to_read_is_an_error(album: Path) -> None:

@@ -160,6 +160,42 @@ def test_closing_without_a_picture_is_no_failure(tmp_path: Path) -> None:
     assert recorder.facts()["frames"] == 0
 
 
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv"])
+def test_what_was_there_stays_until_the_first_picture(tmp_path: Path, suffix: str) -> None:
+    """The engine may not load, or the program be ended, before there is one."""
+    path = tmp_path / f"a{suffix}"
+    Recorder(path, lossless=True).close()
+    assert not path.exists()
+    record(path, [i / 30 for i in range(30)])
+    before = path.read_bytes()
+    Recorder(path, lossless=True).close()
+    assert path.read_bytes() == before
+    record(path, [0.0, 0.1])
+    assert len(played(path)[0]) == 2
+
+
+def test_a_file_that_another_one_writes_is_let_alone(tmp_path: Path) -> None:
+    path = tmp_path / "a.mkv"
+    first = Recorder(path, lossless=True)
+    with pytest.raises(SinkError, match="Cannot record") as told:
+        Recorder(path, lossless=True)
+    assert "another program is writing it" in told.value.facts
+    first.close()
+    record(path, [0.0])
+
+
+def test_a_recording_that_was_begun_goes_on_under_another_name(tmp_path: Path) -> None:
+    """As it is after a reload."""
+    settings = Settings(file=tmp_path / "a.mp4")
+    for index in range(2):
+        recording = Recording(settings, View(), fps=30, lossless=True)
+        for number in range(3 + index):
+            image = scene(number)
+            recording.write(Picture(image, Frame(image, number, 0, number / 30)))
+        recording.close()
+    assert [len(played(tmp_path / name)[0]) for name in ("a.mp4", "a-2.mp4")] == [3, 4]
+
+
 @pytest.mark.parametrize(
     ("name", "options", "told"),
     [
@@ -212,6 +248,14 @@ def test_a_full_disk_is_told_and_what_was_kept_plays(tmp_path: Path, suffix: str
     positions = [frame.position for frame in Stream(path)]
     assert kept > 1
     assert kept - 0.7 < positions[-1] <= kept
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv"])
+def test_a_disk_that_is_full_from_the_start_is_called_that(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"a{suffix}"
+    full = FULL.replace("400_000", "10")
+    done = subprocess.run([sys.executable, "-c", full, path], cwd=ROOT, capture_output=True, text=True, timeout=100)
+    assert "File too large; nothing was recorded\n  Make room" in done.stdout, done.stdout + done.stderr
 
 
 KILLED = """

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -223,19 +225,27 @@ MISTAKES: dict[str, tuple[list[str], int, list[str]]] = {
     "tensorrt": (["--engine", "tensorrt"], 1, ["tensorrt cannot be used", "Engines that work here"]),
     "triton": (
         ["--engine", "triton"],
-        1,
+        2,
         ["triton is no address of a Triton server", "triton://127.0.0.1:8001/fast-x2"],
     ),
-    "no such model": (["--model", "fats"], 1, ["Did you mean fast?"]),
-    "no such scale": (["--model", "fast", "--scale", "7"], 1, ["fast does not enlarge 7 times", "x2"]),
+    "no such model": (["--model", "fats"], 2, ["Did you mean fast?"]),
+    "no such scale": (["--model", "fast", "--scale", "7"], 2, ["fast does not enlarge 7 times", "x2"]),
+    "no scale at all": (["--scale", "7"], 2, ["does not enlarge 7 times"]),
+    "engine with an address": (["--engine", "openvino://x"], 2, ["the engines are"]),
+    "recording over its source": (
+        ["--source", "{tmp}/clip.mkv", "--record", "{tmp}/./clip.mkv"],
+        2,
+        ["source and record are the same file", "another name"],
+    ),
+    "a pipe": (["--source", "{tmp}/pipe.mkv"], 1, ["is no file", "pipe"]),
     "two scales": (["--model", "fast-x4", "--scale", "2"], 2, ["enlarges 4 times and scale is 2"]),
-    "no model file": (["--model", "{tmp}/none.onnx"], 1, ["no model file"]),
+    "no model file": (["--model", "{tmp}/none.onnx"], 2, ["no model file"]),
     "not onnx": (["--model", "{tmp}/text.onnx"], 1, ["not an ONNX model"]),
-    "recording to avi": (["--record", "{tmp}/a.avi"], 1, [".mp4 or .mkv"]),
+    "recording to avi": (["--record", "{tmp}/a.avi"], 2, [".mp4 or .mkv"]),
     "unwritable": (["--record", "{tmp}/text.mp4/a.mp4"], 1, ["Cannot record"]),
     "unknown encoder": (["--record", "{tmp}/a.mp4", "--encoder", "h265x"], 1, ["h265x", "libx264"]),
     "stats": (["--stats", "{tmp}/text.mp4/a.json"], 2, ["figures cannot be written"]),
-    "snapshot": (["--snapshot", "{tmp}/a.bmp"], 1, [".png"]),
+    "snapshot": (["--snapshot", "{tmp}/a.bmp"], 2, [".png"]),
     "tiny": (["--source", "{tmp}/1x1.png"], 1, ["1x1", "16x16 to 4096x2160"]),
     "huge": (["--source", "{tmp}/huge.png"], 1, ["6000x6000", "16x16 to 4096x2160"]),
 }
@@ -252,6 +262,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     make(path / "cut.mp4", whole.read_bytes()[: whole.stat().st_size // 2])
     make(path / "typo.yaml", b"input: {sorce: demo}\n")
     make(path / "type.yaml", b"input: {fps: fast}\n")
+    os.mkfifo(path / "pipe.mkv")
     cv2.imwrite(str(path / "1x1.png"), np.zeros((1, 1, 3), np.uint8))
     cv2.imwrite(str(path / "huge.png"), np.zeros((6000, 6000), np.uint8))
     assert clip.exists()
@@ -341,3 +352,43 @@ def test_a_disk_that_fills_ends_the_run_and_keeps_what_there_is(tmp_path: Path) 
     figures = json.loads((tmp_path / "s.json").read_text())
     assert figures["recording"]["frames"] > 0
     assert frames(out)
+
+
+def test_what_cannot_be_written_at_the_end_hides_no_failure(tmp_path: Path) -> None:
+    """Neither the figures nor the snapshot; alone, each is a failure of its own, and leaves nothing behind."""
+    code = (
+        "import resource, signal, sys; signal.signal(signal.SIGXFSZ, signal.SIG_IGN);"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000));"
+        "from app.run import main; sys.exit(main(sys.argv[1:]))"
+    )
+    asked = ["--source", "demo", "--size", "320x180", "--engine", "bicubic", "--headless", "--frames", "60"]
+    files = {"--record": tmp_path / "r.mp4", "--snapshot": tmp_path / "s.png", "--stats": tmp_path / "s.json"}
+    for names, told in (
+        (["--record", "--stats"], "The recording"),
+        (["--snapshot"], "The snapshot"),
+        (["--stats"], "The figures"),
+    ):
+        options = [part for name in names for part in (name, str(files[name]))]
+        command = [sys.executable, "-c", code, *asked, *options]
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=LIMIT)
+        assert done.returncode == 1 and f"Error: {told}" in done.stderr, done.stderr
+        assert "File too large" in done.stderr and "should not have happened" not in done.stderr
+        assert {path.name for path in tmp_path.iterdir()} <= {"r.mp4"}
+
+
+def test_the_end_may_come_while_a_stream_is_waited_for() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server, contextlib.ExitStack() as stack:
+        process = stack.enter_context(start("--source", f"http://127.0.0.1:{server.getsockname()[1]}/", "--headless"))
+        server.settimeout(LIMIT)
+        stack.enter_context(server.accept()[0])  # which takes the call and says nothing
+        process.send_signal(signal.SIGTERM)
+        _, err = process.communicate(timeout=LIMIT)
+    assert process.returncode == 0 and "Error" not in err, err
+
+
+def test_a_run_that_fails_at_once_costs_no_recording(tmp_path: Path) -> None:
+    (tmp_path / "a.mkv").write_bytes(b"an old film")
+    (tmp_path / "text.onnx").write_bytes(b"no network")
+    done = run("--source", "demo", "--headless", "--record", tmp_path / "a.mkv", "--model", tmp_path / "text.onnx")
+    assert done.returncode == 1 and "not an ONNX model" in done.stderr
+    assert (tmp_path / "a.mkv").read_bytes() == b"an old film"

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
+import logging
 import os
+import pty
 import shutil
 import signal
 import socket
 import subprocess
 import sys
+import termios
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -159,6 +163,7 @@ def test_a_bad_configuration_is_refused(tmp_path: Path, dev: Dev, config: Path) 
         "input: {camra: 0}\n": "Did you mean input.camera?",
         "input: {fps: fast}\n": "'fast'",
         "a: [": "not YAML",
+        "output: {on: true}\n": "the key output.on is no text",
         "engine: {model: none.onnx}\n": "no model file none.onnx",
         "engine: {model: fats}\n": "Did you mean fast?",
     }
@@ -214,6 +219,87 @@ def test_control_knows_what_follows() -> None:
     assert not control.again(EngineError("broken")), "it had worked"
     control.end()
     assert not control.again() and control.stopping.is_set()
+
+
+@pytest.mark.parametrize("verbose", [False, True])
+def test_a_fault_of_the_program_is_a_refusal_too(verbose: bool, caplog: pytest.LogCaptureFixture) -> None:
+    config = Config.model_validate({"run": {"verbose": verbose}})
+    answers: dict[str, Config] = {}
+    control = Control(config, lambda: answers["nothing"])
+    control.reload()
+    assert not control.stopping.is_set() and not control.again() and control.config == config
+    (said,) = [record for record in caplog.records if record.levelno == logging.ERROR]
+    assert "is refused; the old one stays" in said.getMessage() and "KeyError: 'nothing'" in said.getMessage()
+    assert bool(said.exc_info) == verbose
+
+
+class Terminal:
+    """A real one, with the program in it as a shell would have it. Its standard error is a file."""
+
+    def __init__(self, folder: Path, *arguments: object, ignoring: bool = False) -> None:
+        self.folder, self.log = folder, folder / "log"
+        self._master, slave = pty.openpty()
+
+        def prepare() -> None:
+            fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+            signal.signal(signal.SIGHUP, signal.SIG_IGN if ignoring else signal.SIG_DFL)
+
+        with self.log.open("wb") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "app.run", *map(str, arguments), "--headless", "--engine", "bicubic"],
+                cwd=ROOT,
+                stdin=slave,
+                stdout=slave,
+                stderr=log,
+                start_new_session=True,
+                preexec_fn=prepare,
+            )
+        os.close(slave)
+        self.until("from ")
+
+    def until(self, text: str) -> None:
+        end = time.monotonic() + LIMIT
+        while text not in self.log.read_text():
+            assert time.monotonic() < end and self.process.poll() is None, self.log.read_text()
+            time.sleep(0.05)
+
+    def shut(self) -> None:
+        """As a window that is closed, or an ssh session that is lost."""
+        os.close(self._master)
+        self._master = -1
+
+    def __enter__(self) -> Terminal:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.process.kill()
+        self.process.wait(LIMIT)
+        if self._master >= 0:
+            self.shut()
+
+
+def test_the_program_ends_with_its_terminal(tmp_path: Path, config: Path) -> None:
+    write(config, input={"source": "demo", "size": "80x60"})
+    with Terminal(tmp_path, "--config", config) as terminal:
+        terminal.process.send_signal(signal.SIGHUP)  # the terminal is there: somebody wants a reload
+        terminal.until("the configuration has not changed")
+        terminal.shut()
+        assert terminal.process.wait(LIMIT) == 0
+        assert "SIGHUP ends the program" in terminal.log.read_text() and "shown in" in terminal.log.read_text()
+
+
+def test_without_a_file_there_is_nothing_to_reload(tmp_path: Path) -> None:
+    with Terminal(tmp_path, "--source", "demo", "--size", "80x60") as terminal:
+        terminal.process.send_signal(signal.SIGHUP)
+        assert terminal.process.wait(LIMIT) == 0
+        assert "no --config" in terminal.log.read_text()
+
+
+def test_nohup_outlives_the_terminal(tmp_path: Path) -> None:
+    with Terminal(tmp_path, "--source", "demo", "--size", "80x60", ignoring=True) as terminal:
+        terminal.shut()
+        terminal.until("the configuration has not changed")
+        assert terminal.process.poll() is None
 
 
 def test_without_a_manager_nothing_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -314,3 +400,22 @@ def test_install_refuses_in_words(tmp_path: Path, arguments: list[str], told: st
     done = install(tmp_path, *arguments)
     assert done.returncode == 2 and told in done.stderr, done.stderr + done.stdout
     assert not (tmp_path / "etc/systemd").exists()
+
+
+def test_install_refuses_a_path_that_a_unit_cannot_name(tmp_path: Path) -> None:
+    def refused(root: Path, path: Path, fix: str, *arguments: str) -> None:
+        done = install(root, *arguments)
+        assert done.returncode == 2 and str(path) in done.stderr, done.stderr + done.stdout
+        assert fix in done.stderr.splitlines()[-1]
+        assert not (root / "etc").exists() and not (root / "calls").exists()
+
+    refused(tmp_path / "100%", tmp_path / "100%/project", "  Move the project")
+    assert install(tmp_path / "100%", "--remove").returncode == 0, "one of before this was refused"
+    root = tmp_path / "plain"
+    for character in "&|\\ %@'é":
+        config = tmp_path / f"a{character}b.yaml"
+        shutil.copy(ROOT / "configs/kiosk.yaml", config)
+        refused(root, config, "  --config", "--config", str(config))
+    (root / "bin/getent").write_text(f"#!/bin/sh\necho 'guest:x:1000:1000::{tmp_path}/a guest:/bin/sh'\n")
+    (root / "bin/getent").chmod(0o755)
+    refused(root, tmp_path / "a guest", "  --user", "--user", "guest")

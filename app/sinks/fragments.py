@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,15 +13,28 @@ BUFFER = 8 << 20
 
 
 class FragmentFile:
-    """For av.open(): what the muxer flushes is written whole, or taken back if the disk does not take all of it."""
+    """For av.open(): what the muxer flushes is written whole, or taken back if the disk does not take all of it.
+
+    What the file held before is lost with the first write and not earlier, for what is to be recorded may never come.
+    Another process's file is let alone as long as that writes it.
+    """
 
     def __init__(self, path: Path) -> None:
-        """Raises OSError."""
-        self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | getattr(os, "O_CLOEXEC", 0), 0o666)
+        """Raises OSError; BlockingIOError if another one has it open."""
+        self._new, self._begun = not path.exists(), False
+        self._file = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o666)
         self.name = str(path)
+        try:
+            lock(self._file)
+        except BlockingIOError:
+            os.close(self._file)
+            raise
 
     def write(self, data: bytes) -> int:
         """All of `data`. Raises OSError, with the file as it was before."""
+        if not self._begun:
+            self._begun = True
+            os.ftruncate(self._file, 0)
         before = os.lseek(self._file, 0, os.SEEK_CUR)
         size = os.fstat(self._file).st_size
         left = memoryview(data)
@@ -48,7 +63,23 @@ class FragmentFile:
         self.close()
 
     def close(self) -> None:
-        """Idempotent. The container does not do it."""
+        """Idempotent. The container does not do it. A file into which nothing came is gone again."""
         if self._file >= 0:
+            if self._new and not self._begun:
+                with contextlib.suppress(OSError):
+                    Path(self.name).unlink()
             os.close(self._file)
             self._file = -1
+
+
+def lock(file: int) -> None:
+    """For as long as it is open. Raises BlockingIOError if another one holds it."""
+    if sys.platform != "win32":
+        import fcntl
+
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise
+        except OSError:
+            pass  # a file system that knows no locks

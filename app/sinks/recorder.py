@@ -34,13 +34,16 @@ GIVE_UP = 20.0
 
 # What has been written plays even if the power fails now: nothing waits in a buffer, and no index waits for the end.
 FORMATS: dict[str, dict[str, str]] = {
-    ".mp4": {
+    "mp4": {
         "movflags": "+frag_keyframe+empty_moov+default_base_moof",
         "frag_duration": "500000",  # microseconds
         "flush_packets": "1",
     },
-    ".mkv": {"cluster_time_limit": "500", "flush_packets": "1"},  # milliseconds
+    "matroska": {"cluster_time_limit": "500", "flush_packets": "1"},  # milliseconds
 }
+
+KINDS = {".mp4": "mp4", ".mkv": "matroska"}
+"""FFmpeg's names of what can be recorded."""
 
 ENCODERS = ("libx264", "h264_nvenc", "h264_v4l2m2m", "h264_nvmpi", "h264_vaapi", "libopenh264", "h264_videotoolbox")
 
@@ -151,16 +154,16 @@ class Recorder:
     def _check(self) -> None:
         if self._failure is not None:
             failure, self._failure = self._failure, None
-            raise self._error(reason(failure)) from failure
+            raise self._error(reason(failure), full=isinstance(cause(failure), OSError)) from failure
 
-    def _error(self, why: str) -> SinkError:
+    def _error(self, why: str, *, full: bool = False) -> SinkError:
         # A muxer loses what it was about to write: half a second, by FORMATS.
         kept = f"{self.frames} frames, {self.seconds:.1f} s, were recorded and play but for the last half second"
         return SinkError(
             f"The recording {self.path} has failed",
             f"{why}; {kept}" if self.frames else f"{why}; nothing was recorded",
             "Make room on the disk, or record somewhere else."
-            if self.frames
+            if self.frames or full
             else f"Choose another encoder than {self._encoder} with --encoder, or record somewhere else.",
         )
 
@@ -267,28 +270,41 @@ def known(name: str) -> bool:
         return False
 
 
-def create(path: Path) -> tuple[Any, FragmentFile]:
-    """An open container for `path` and the file it writes; its folder is made. Raises SinkError."""
-    options = FORMATS.get(path.suffix.lower())
-    if options is None:
+def kind_of(path: Path) -> str:
+    """FFmpeg's name of the kind of file that `path` is to be. Raises SinkError."""
+    kind = KINDS.get(path.suffix.lower())
+    if kind is None:
         raise SinkError(
             f"Cannot record to {path}",
             f"its name ends in {path.suffix or 'nothing'}",
             "Use a name that ends in .mp4 or .mkv.",
         )
+    return kind
+
+
+def create(path: Path) -> tuple[Any, FragmentFile]:
+    """An open container for `path` and the file it writes; its folder is made. Raises SinkError."""
+    kind = kind_of(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        if path.exists():
+        if path.exists() and path.stat().st_size:
             log.warning("%s is there already and is written anew", path)
-        kind = {".mp4": "mp4", ".mkv": "matroska"}[path.suffix.lower()]
         file = FragmentFile(path)
-        return av.open(file, "w", format=kind, options=options, buffer_size=BUFFER), file
+        return av.open(file, "w", format=kind, options=FORMATS[kind], buffer_size=BUFFER), file
+    except BlockingIOError:
+        raise SinkError(f"Cannot record to {path}", "another program is writing it", "Give another name.") from None
     except OSError as error:  # PyAV's errors of the system are OSErrors too
         raise SinkError(
             f"Cannot record to {path}", reason(error), f"Is {path.parent.absolute()} a folder you may write to?"
         ) from None
 
 
+def cause(error: BaseException) -> BaseException:
+    """What PyAV has wrapped, if it has: an error of the file that it was given."""
+    return error.__cause__ or error.__context__ or error
+
+
 def reason(error: BaseException) -> str:
     """What the system says, without the address of the file in it."""
+    error = cause(error)
     return getattr(error, "strerror", None) or str(error) or type(error).__name__

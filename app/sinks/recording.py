@@ -18,6 +18,10 @@ from app.view import View
 log = logging.getLogger(__name__)
 
 
+begun: set[Path] = set()
+"""What this process has recorded to: after a reload the recording goes on under another name."""
+
+
 class Recording:
     """At most one Recorder at a time. One that --record asked for may fail the run; one of the key's may not."""
 
@@ -30,7 +34,9 @@ class Recording:
         self._facts: dict[str, Any] | None = None
         self._by_key = False
         if settings.file is not None:
-            self._start(settings.file)
+            file = settings.file.absolute()
+            self._start(unused(settings.file) if file in begun else settings.file)
+            begun.add(file)
 
     def toggle(self) -> None:
         """What the key r does. A failure becomes a notice on the picture."""

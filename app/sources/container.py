@@ -41,6 +41,12 @@ def open_file(path: Path) -> tuple[InputContainer, VideoStream]:
     where = path.absolute()
     if not path.exists():
         raise missing(path)
+    if not path.is_file():
+        raise SourceError(
+            f"{path} is no file",
+            "it is a pipe or a device, which cannot be read twice",
+            "Give a file, or rtsp://, gst: ...",
+        )
     try:
         with path.open("rb") as file:
             start = file.read(32)
@@ -51,7 +57,7 @@ def open_file(path: Path) -> tuple[InputContainer, VideoStream]:
     if not start:
         raise SourceError(f"{path.name} is empty", f"{where} has 0 bytes", "Copy or record it again.")
     try:
-        container = av.open(str(path), timeout=READ_LIMIT)
+        container = av.open(str(where), timeout=READ_LIMIT)  # a relative name could begin like a protocol, clip:1.mp4
     except FFmpegError as error:
         if _lacks_index(path):
             raise SourceError(

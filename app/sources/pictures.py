@@ -5,6 +5,7 @@ from __future__ import annotations
 import glob
 import itertools
 import logging
+import os
 import re
 import time
 from collections.abc import Iterator, Sequence
@@ -105,15 +106,19 @@ def _split(path: Path) -> tuple[Path, str]:
 def _has_reader(path: Path) -> bool:
     """Whether the first bytes are those of a kind of picture that OpenCV knows."""
     try:
-        return bool(cv2.haveImageReader(str(path)))
+        name = os.fsencode(path).decode()
+    except UnicodeDecodeError:  # OpenCV would end the process
+        return _read(path) is not None
+    try:
+        return bool(cv2.haveImageReader(name))
     except cv2.error:
         return False
 
 
 def _read(path: Path) -> Image | None:
     """The picture as uint8 [H, W, 3] BGR, turned upright as its EXIF data say; None if it cannot be read."""
-    try:
-        image = cv2.imread(str(path), cv2.IMREAD_COLOR)
-    except cv2.error:  # larger than OpenCV's limit on pixels
+    try:  # not imread(): it ends the process on a name that is not UTF-8
+        image = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_COLOR)
+    except (OSError, cv2.error):  # cannot be read, is empty, or larger than OpenCV's limit on pixels
         return None
     return None if image is None else np.ascontiguousarray(image, np.uint8)

@@ -1,0 +1,58 @@
+"""What is looked at before a run: whatever would fail after hours, or take a picture off the screen in vain."""
+
+from __future__ import annotations
+
+import importlib.util
+import itertools
+import sys
+from pathlib import Path
+
+from app.config import Config, ConfigError
+from engines import catalog, connection
+from engines.base import UserError
+
+
+def checked(config: Config) -> Config:
+    """`config`. Raises ConfigError."""
+    if importlib.util.find_spec("cv2") is None:
+        raise ConfigError(
+            "OpenCV is not installed",
+            f"{sys.executable} has no module cv2",
+            "./scripts/run installs it. By hand: pip install opencv-python; on a Jetson, where the system has one, "
+            "make the environment with python3 -m venv --system-site-packages.",
+        )
+    try:
+        check_files(config)
+        check_model(config)
+    except UserError as error:  # of a kind that says where it came from; here it is the configuration that is wrong
+        raise ConfigError(*error.parts) from None
+    return config
+
+
+def check_files(config: Config) -> None:
+    """Those that are written can be, and none is another one. Raises UserError."""
+    from app import report, snapshot
+    from app.sinks import recorder
+
+    written = {"record": config.recording.file, "snapshot": config.output.snapshot, "stats": config.run.stats}
+    source = Path((config.input.source or "").removeprefix("file://")).expanduser()
+    named = [(name, path) for name, path in (("source", source), *written.items()) if path]
+    for (one, path), (other, same) in itertools.combinations(named, 2):
+        if path.resolve() == same.resolve():
+            raise ConfigError(f"{one} and {other} are the same file", str(same), "Give one of them another name.")
+    if written["record"]:
+        recorder.kind_of(written["record"])
+    if written["snapshot"]:
+        snapshot.check_png(written["snapshot"])
+    if written["stats"]:
+        report.check_writable(written["stats"])
+
+
+def check_model(config: Config) -> None:
+    """It is there, in the scale asked for, or the address is one of a server. Raises EngineError."""
+    asked = config.engine
+    if asked.name.startswith("triton"):
+        connection.parse(asked.name)
+    if asked.reads_model and (asked.model != "auto" or asked.scale):
+        model = catalog.usual(camera=False, scale=asked.scale) if asked.model == "auto" else asked.model
+        catalog.find(model, scale=asked.scale)
