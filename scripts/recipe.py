@@ -17,6 +17,7 @@ from scripts.network import Upscaler
 from scripts.photos import Photos
 
 ROOT = Path(__file__).resolve().parent.parent
+OPTIMISERS = ("muon", "adam")
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
@@ -42,6 +43,7 @@ class Recipe:
     teacher: str | None = None
     distil: float = 0.0
     precision: str = "fp32"
+    optimiser: str = "adam"
     start: str | None = None
     sizes: tuple[float, ...] = (1.0,)
     versions: int = 1
@@ -51,6 +53,8 @@ class Recipe:
     def __post_init__(self) -> None:
         if self.precision not in PRECISIONS:
             raise TypeError(f"precision {self.precision!r} is none of {', '.join(PRECISIONS)}")
+        if self.optimiser not in OPTIMISERS:
+            raise TypeError(f"optimiser {self.optimiser!r} is none of {', '.join(OPTIMISERS)}")
         object.__setattr__(self, "sizes", tuple(self.sizes))  # YAML knows lists only
         self.webcam()
 

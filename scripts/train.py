@@ -43,12 +43,14 @@ def loss_of(recipe: Recipe, step: int, out: Tensor, truth: Tensor) -> Tensor:
     return loss
 
 
-def optimisers(network: Upscaler) -> list[torch.optim.Optimizer]:
-    """Muon (Jordan et al., kellerjordan.github.io/posts/muon) for the matrices of which the kernels are made, Adam for
-    biases and the picture's own path. Their "lr" here are shares of the recipe's.
+def optimisers(network: Upscaler, kind: str) -> list[torch.optim.Optimizer]:
+    """Adam for all weights or, with `muon`, Muon (kellerjordan.github.io/posts/muon) for the matrices of which the
+    kernels are made and Adam for biases and the picture's own path. Their "lr" here are shares of the recipe's.
     """
-    matrices = [p for p in network.parameters() if p.ndim == 2]
-    others = [p for p in network.parameters() if p.ndim != 2]
+    matrices = [p for p in network.parameters() if p.ndim == 2 and kind == "muon"]
+    others = [p for p in network.parameters() if p.ndim != 2 or kind == "adam"]
+    if not matrices:
+        return [torch.optim.Adam(others, lr=1.0, betas=(0.9, 0.99))]
     return [
         torch.optim.Muon(matrices, lr=1.0, weight_decay=0, adjust_lr_fn="match_rms_adamw"),
         torch.optim.Adam(others, lr=0.5, betas=(0.9, 0.99)),
@@ -80,7 +82,7 @@ class Training:
         if self.teacher is not None:
             self.teacher.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.forward = torch.compile(self.network) if compiled else self.network
-        self.optimisers = optimisers(self.network)
+        self.optimisers = optimisers(self.network, recipe.optimiser)
         # fp16 has few exponents: small gradients are made larger on the way back.
         self.scaler = torch.amp.GradScaler(device, enabled=recipe.precision == "fp16")
 
@@ -137,10 +139,6 @@ class Training:
         state = torch.load(path, map_location=self.device, weights_only=True)
         if Recipe(**state["recipe"]).values() != self.recipe.values():  # older ones know less of recipes
             raise SystemExit(f"{path} was made by another recipe. Give another --out, or delete it.")
-        if "optimisers" not in state:
-            raise SystemExit(
-                f"{path} was begun by an older train.py, with Adam alone. Give another --out, or delete it."
-            )
         self.step = state["step"]
         self.network.load_state_dict(state["network"])
         self.average.load_state_dict(state["average"])
