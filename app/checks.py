@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import itertools
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 from app.config import Config, ConfigError
@@ -21,21 +23,28 @@ def checked(config: Config) -> Config:
             "./scripts/run installs it. By hand: pip install opencv-python; on a Jetson, where the system has one, "
             "make the environment with python3 -m venv --system-site-packages.",
         )
-    try:
-        check_files(config)
-        check_model(config)
-    except UserError as error:  # of a kind that says where it came from; here it is the configuration that is wrong
-        raise ConfigError(*error.parts) from None
+    check_files(config)
+    check_model(config)
     return config
 
 
+@contextlib.contextmanager
+def configured() -> Iterator[None]:
+    """Whatever kind of error it is: here it is the configuration that is wrong."""
+    try:
+        yield
+    except UserError as error:
+        raise ConfigError(*error.parts) from None
+
+
+@configured()
 def check_files(config: Config) -> None:
-    """Those that are written can be, and none is another one. Raises UserError."""
+    """Those that are written can be, and none is another one. Raises ConfigError."""
     from app import report, snapshot
     from app.sinks import recorder
 
     written = {"record": config.recording.file, "snapshot": config.output.snapshot, "stats": config.run.stats}
-    source = Path((config.input.source or "").removeprefix("file://")).expanduser()
+    source = config.input.source and Path(config.input.source.removeprefix("file://")).expanduser()
     named = [(name, path) for name, path in (("source", source), *written.items()) if path]
     for (one, path), (other, same) in itertools.combinations(named, 2):
         if path.resolve() == same.resolve():
@@ -48,8 +57,9 @@ def check_files(config: Config) -> None:
         report.check_writable(written["stats"])
 
 
+@configured()
 def check_model(config: Config) -> None:
-    """It is there, in the scale asked for, or the address is one of a server. Raises EngineError."""
+    """It is there, in the scale asked for, or the address is one of a server. Raises ConfigError."""
     asked = config.engine
     if asked.name.startswith("triton"):
         connection.parse(asked.name)

@@ -10,7 +10,7 @@ from contextlib import ExitStack, closing
 from typing import TYPE_CHECKING
 
 from app import report
-from app.checks import checked
+from app.checks import check_model, checked
 from app.config import Config, ConfigError
 from app.control import Control
 from app.heap import Heap
@@ -148,6 +148,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         verbose = config.run.verbose
         start_logging(verbose=verbose, quiet=config.run.quiet)
         if asked.print_config:
+            check_model(config)  # and no files, which would make their folders
             print(config.as_yaml(), end="")
         elif asked.list:
             print(*listing(), sep="\n")

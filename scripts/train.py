@@ -228,11 +228,11 @@ def main() -> None:
     recipe = Recipe.read(options.recipe)
     out = options.out or Path("runs") / options.recipe.stem
     out.mkdir(parents=True, exist_ok=True)
-    photos = recipe.photos(options.data)
     workers = options.workers if options.workers is not None else 4 * options.device.startswith("cuda")
     try:
+        photos = recipe.photos(options.data)
         run = Training(recipe, photos, device=options.device, compiled=options.compile, workers=workers)
-    except UserError as error:
+    except (UserError, FileNotFoundError) as error:
         raise SystemExit(str(error)) from None
     if (out / "checkpoint.pt").exists():
         run.resume(out / "checkpoint.pt")

@@ -391,13 +391,15 @@ def test_install_installs_and_removes(tmp_path: Path) -> None:
         (["--power", "NOPE"], "has no power mode NOPE"),
         (["--user", "nobody-of-that-name"], "no user"),
         (["--config", "/none.yaml"], "no configuration"),
+        (["--config", "{tmp}/typo.yaml"], "no model called fsat"),
         (["--frob"], "no option --frob"),
     ],
 )
 def test_install_refuses_in_words(tmp_path: Path, arguments: list[str], told: str) -> None:
     (tmp_path / "etc").mkdir()
     (tmp_path / "etc/nvpmodel.conf").write_text(MODES)
-    done = install(tmp_path, *arguments)
+    (tmp_path / "typo.yaml").write_text("engine: {model: fsat}\n")
+    done = install(tmp_path, *(argument.format(tmp=tmp_path) for argument in arguments))
     assert done.returncode == 2 and told in done.stderr, done.stderr + done.stdout
     assert not (tmp_path / "etc/systemd").exists()
 
