@@ -6,6 +6,7 @@ dynamic batcher, and a device that takes a + b * n milliseconds for a batch of n
   --measure triton://HOST:8001/MODEL    timed on that server, by bursts of frames
   --service A,B                         given
   neither                               timed on this machine's own engine
+--every prints a row for every shipped model and the usual sizes instead, timed on this machine's own engine.
 --check N,N,... drives so many simulated cameras against a real server (scripts/fleet.py) and prints both.
 """
 
@@ -20,7 +21,7 @@ import statistics
 import sys
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -30,13 +31,14 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import engines
 from app.sources import open_source
-from engines import bicubic
+from engines import bicubic, catalog
 from engines.base import Image, UserError
 from engines.connection import Options
 from scripts.bench import machine
 from scripts.sizes import size
 from scripts.timing import noise
 
+SIZES = ((640, 360), (1280, 720), (1920, 1080))
 COUNTS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10000)
 BURSTS = (1, 2, 4, 8)
 
@@ -222,6 +224,24 @@ def table(model: Model, picture: tuple[int, int], scale: int, link: float) -> st
     return "\n".join(lines)
 
 
+def every(pattern: Model, sizes: Sequence[tuple[int, int]] = SIZES) -> Iterator[str]:
+    """A table in Markdown: what this machine's own engine takes for each shipped model, and the cameras it holds.
+
+    `pattern` has the rest: the rate of the cameras and the batcher. Raises UserError.
+    """
+    yield "| model | input | ms for n frames | cameras it holds | a camera's answers, Mbit/s raw / JPEG |"
+    yield "|---|---|---:|---:|---:|"
+    for kind in [models[0] for models, _ in catalog.families()]:
+        name = f"{kind.name}-x{kind.scale}"
+        for picture in sizes:
+            fixed, each = service(None, picture, name)
+            ways = wires(picture, kind.scale)
+            raw, jpeg = (wire.down * pattern.fps / 1e6 for wire in (ways["raw"], ways["jpeg"]))
+            most = capacity(replace(pattern, fixed=fixed, each=each))
+            cost = f"{fixed * 1000:.1f} + {each * 1000:.2f} n"
+            yield f"| {name} | {picture[0]}x{picture[1]} | {cost} | {most} | {raw:.0f} / {jpeg:.0f} |"
+
+
 def check(counts: list[int], fps: list[float], picture: tuple[int, int], seconds: float) -> Iterator[str]:
     """Simulated and measured, for fleets of so many cameras at these rates against a real server on this machine."""
     from scripts.fleet import MODEL, Fleet, drive, served
@@ -255,6 +275,7 @@ def main(arguments: list[str] | None = None) -> int:
     source.add_argument(
         "--service", type=numbers, metavar="A,B", help="milliseconds of a batch and of each frame in it"
     )
+    source.add_argument("--every", action="store_true", help="a row for every shipped model and size")
     parser.add_argument("--model", default="fast", help="of this machine's own engine [fast]")
     parser.add_argument("--scale", type=int, default=2, help="of the model [2]")
     parser.add_argument("--size", type=size, default=(640, 360), metavar="WxH", help="[640x360]")
@@ -272,6 +293,11 @@ def main(arguments: list[str] | None = None) -> int:
             for line in check([int(count) for count in options.check], rates, options.size, options.seconds):
                 print(line, flush=True)
             return 0
+        pattern = Model(1, options.fps, batch=options.batch, gather=0.1 / options.fps)
+        if options.every:
+            for line in every(pattern):
+                print(line, flush=True)
+            return 0
         if options.service:
             fixed, each = (value / 1000 for value in options.service)
         else:
@@ -279,8 +305,7 @@ def main(arguments: list[str] | None = None) -> int:
     except UserError as error:
         print(error, file=sys.stderr)
         return 2
-    model = Model(1, options.fps, fixed, each, batch=options.batch, gather=0.1 / options.fps)
-    print(table(model, options.size, options.scale, options.link * 1e9))
+    print(table(replace(pattern, fixed=fixed, each=each), options.size, options.scale, options.link * 1e9))
     return 0
 
 

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from scripts.scale import Model, capacity, main, service, simulate, wires
+from engines import catalog
+from scripts.scale import Model, capacity, every, main, service, simulate, wires
 
 
 def test_one_camera_waits_for_nobody() -> None:
@@ -68,6 +69,16 @@ def test_the_table(capsys: pytest.CaptureFixture[str]) -> None:
     assert "Not even one" in capsys.readouterr().out
     assert main(["--measure", "triton://127.0.0.1:1/fast-x2"]) == 2
     assert "There is no Triton server" in capsys.readouterr().err
+
+
+def test_a_row_for_every_model_by_this_machines_engine() -> None:
+    head, line, *rows = every(Model(1, 30), [(48, 32)])
+    assert head.count("|") == line.count("|") == 6 and len(rows) == len(catalog.families())
+    for row, (models, _) in zip(rows, catalog.families(), strict=True):
+        name, picture, cost, most, mbit = (cell.strip() for cell in row.strip("|").split("|"))
+        assert name == f"{models[0].name}-x{models[0].scale}" and picture == "48x32"
+        assert float(cost.partition(" + ")[2].removesuffix(" n")) > 0 and int(most) >= 0
+        assert float(mbit.partition(" / ")[0]) == pytest.approx(48 * 32 * 24 * models[0].scale ** 2 * 30 / 1e6, abs=0.5)
 
 
 def test_an_engine_is_timed_by_bursts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
