@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from itertools import repeat
 from pathlib import Path
@@ -29,6 +29,8 @@ class Photos:
 
     `sizes` are the shares of its own size at which each photograph is used. A smaller one shows more to the pixel, and
     the marks of its own JPEG are gone, as with the pictures of the published test sets.
+
+    What a `teacher` makes of the low resolution is drawn once too, beside the high one.
     """
 
     def __init__(
@@ -42,6 +44,7 @@ class Photos:
         degradation: Degradation | None = None,
         versions: int = 1,
         seed: int = 0,
+        teacher: Callable[[NDArray[np.uint8]], NDArray[np.uint8]] | None = None,
     ) -> None:
         self.scale = scale
         self.lows: list[list[NDArray[np.uint8]]] = []
@@ -69,6 +72,10 @@ class Photos:
         self.share = area / area.sum()
         if degradation:
             self._degrade(degradation, versions, seed)
+        self.taught: list[NDArray[np.uint8]] = []
+        if teacher:
+            lows = tqdm(self.lows, desc="the teacher's", unit="", mininterval=1)
+            self.taught = [teacher(low) for low, *_ in lows]
 
     def _add(self, photo: Image.Image, share: float, smallest: int) -> None:
         if share != 1:
@@ -88,20 +95,21 @@ class Photos:
             work = pool.map(_versions, repeat(degradation), self.highs, seeds, repeat(self.scale))
             self.lows = list(tqdm(work, desc="webcam pictures", total=len(seeds), unit="", mininterval=1))
 
-    def batch(self, seed: int, step: int, *, count: int, size: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-        """Low [count, size, size, 3] and high [count, s*size, s*size, 3] crops, uint8 BGR, flipped and turned."""
+    def batch(self, seed: int, step: int, *, count: int, size: int) -> tuple[NDArray[np.uint8], ...]:
+        """Low [count, size, size, 3] and high [count, s*size, s*size, 3] crops, uint8 BGR, flipped and turned; with a
+        teacher its own as a third, like the high ones."""
         random = np.random.default_rng([seed, step])
-        lows: list[NDArray[np.uint8]] = []
-        highs: list[NDArray[np.uint8]] = []
+        made: tuple[list[NDArray[np.uint8]], ...] = ([], [], []) if self.taught else ([], [])
         for index in random.choice(len(self.highs), count, p=self.share):
             versions, high = self.lows[index], self.highs[index]
             low = versions[int(random.integers(len(versions))) if len(versions) > 1 else 0]
             y, x = (int(random.integers(0, n - size + 1)) for n in low.shape[:2])
             turn, flip = int(random.integers(4)), bool(random.integers(2))
-            for image, k, crops in ((low, 1, lows), (high, self.scale, highs)):
+            large = (high, self.taught[index]) if self.taught else (high,)
+            for image, k, crops in zip((low, *large), (1, self.scale, self.scale), made, strict=False):
                 crop = np.rot90(image[k * y : k * (y + size), k * x : k * (x + size)], turn)
                 crops.append(crop[:, ::-1] if flip else crop)
-        return np.stack(lows), np.stack(highs)
+        return tuple(np.stack(crops) for crops in made)
 
 
 def _versions(

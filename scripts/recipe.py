@@ -15,6 +15,7 @@ from scripts.degrade import Degradation
 from scripts.export import ExportError, network_from_onnx
 from scripts.network import Upscaler
 from scripts.photos import Photos
+from scripts.teacher import Teacher
 
 ROOT = Path(__file__).resolve().parent.parent
 OPTIMISERS = ("muon", "adam")
@@ -55,6 +56,8 @@ class Recipe:
             raise TypeError(f"precision {self.precision!r} is none of {', '.join(PRECISIONS)}")
         if self.optimiser not in OPTIMISERS:
             raise TypeError(f"optimiser {self.optimiser!r} is none of {', '.join(OPTIMISERS)}")
+        if self.teacher and self.degradation:
+            raise TypeError("a teacher knows clean pictures alone: leave it or the degradation out")
         object.__setattr__(self, "sizes", tuple(self.sizes))  # YAML knows lists only
         self.webcam()
 
@@ -69,8 +72,9 @@ class Recipe:
         """What is done to pictures before the network sees them, beside making them small."""
         return None if self.degradation is None else Degradation.of(self.degradation)
 
-    def photos(self, folders: Iterable[Path]) -> Photos:
-        """What there is to learn from in `folders`. Raises FileNotFoundError if that is nothing."""
+    def photos(self, folders: Iterable[Path], device: str = "cpu") -> Photos:
+        """What there is to learn from in `folders`. Raises FileNotFoundError if that is nothing, ExportError if the
+        teacher is none of ours; it works on `device`."""
         return Photos(
             folders,
             scale=self.scale,
@@ -80,6 +84,7 @@ class Recipe:
             degradation=self.webcam(),
             versions=self.versions,
             seed=self.seed,
+            teacher=self.master(device),
         )
 
     def network(self) -> Upscaler:
@@ -90,7 +95,7 @@ class Recipe:
             network.start_from(network_from_onnx(ROOT / self.start))
         return network
 
-    def master(self) -> Upscaler | None:
+    def master(self, device: str = "cpu") -> Teacher | None:
         """The finished network to learn from beside the photographs. Raises ExportError as network() does."""
         if not (self.teacher and self.distil):
             return None
@@ -99,7 +104,7 @@ class Recipe:
             raise ExportError(
                 f"{self.teacher} cannot teach this network", f"it enlarges {found.scale} times, not {self.scale}"
             )
-        return found.requires_grad_(False)
+        return Teacher(found, device)
 
     def rate(self, step: int) -> float:
         """Learning rate: linear warm-up, then a cosine down to nothing (SGDR, arXiv:1608.03983, one cycle)."""

@@ -57,16 +57,16 @@ def optimisers(network: Upscaler, kind: str) -> list[torch.optim.Optimizer]:
     ]
 
 
-class Batches(Dataset[tuple[Tensor, Tensor]]):
-    """The batch of each step: low and high resolution, uint8 [N, H, W, 3] BGR."""
+class Batches(Dataset[tuple[Tensor, ...]]):
+    """The batch of each step: low and high resolution, and the teacher's if there is one, uint8 [N, H, W, 3] BGR."""
 
     def __init__(self, recipe: Recipe, photos: Photos) -> None:
         self.recipe, self.photos = recipe, photos
 
-    def __getitem__(self, step: int) -> tuple[Tensor, Tensor]:
+    def __getitem__(self, step: int) -> tuple[Tensor, ...]:
         recipe = self.recipe
-        low, high = self.photos.batch(recipe.seed, step, count=recipe.batch, size=recipe.crop)
-        return torch.from_numpy(low), torch.from_numpy(high)
+        pictures = self.photos.batch(recipe.seed, step, count=recipe.batch, size=recipe.crop)
+        return tuple(torch.from_numpy(one) for one in pictures)
 
 
 class Training:
@@ -78,15 +78,12 @@ class Training:
         self.network = recipe.network().to(device)
         self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.average = copy.deepcopy(self.network)
-        self.teacher = recipe.master()
-        if self.teacher is not None:
-            self.teacher.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.forward = torch.compile(self.network) if compiled else self.network
         self.optimisers = optimisers(self.network, recipe.optimiser)
         # fp16 has few exponents: small gradients are made larger on the way back.
         self.scaler = torch.amp.GradScaler(device, enabled=recipe.precision == "fp16")
 
-    def batches(self) -> DataLoader[tuple[Tensor, Tensor]]:
+    def batches(self) -> DataLoader[tuple[Tensor, ...]]:
         """What is left to learn from, made by `workers` processes ahead of time (0: when it is asked for)."""
         return DataLoader(
             self.data,
@@ -97,19 +94,19 @@ class Training:
             pin_memory=self.device.startswith("cuda"),
         )
 
-    def advance(self, low: Tensor, high: Tensor) -> Tensor:
+    def advance(self, *pictures: Tensor) -> Tensor:
         """One step on a batch of Batches; returns its loss, on the device: reading it waits for the step."""
         recipe = self.recipe
-        low, high = (a.to(self.device, non_blocking=True).permute(0, 3, 1, 2).float() / 255 for a in (low, high))
+        low, high, *taught = (
+            one.to(self.device, non_blocking=True).permute(0, 3, 1, 2).float() / 255 for one in pictures
+        )
         for optimiser in self.optimisers:
             optimiser.param_groups[0]["lr"] = recipe.rate(self.step) * optimiser.defaults["lr"]
         with torch.autocast(self.device, PRECISIONS[recipe.precision], enabled=recipe.precision != "fp32"):
             result = self.forward(low)
-            with torch.no_grad():
-                taught = self.teacher(low) if self.teacher is not None else None
         loss = loss_of(recipe, self.step, result, high)
-        if taught is not None:
-            loss = loss + recipe.distil * loss_of(recipe, self.step, result, taught)
+        for target in taught:
+            loss = loss + recipe.distil * loss_of(recipe, self.step, result, target)
         self.network.zero_grad()
         self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
         for optimiser in self.optimisers:
@@ -203,8 +200,8 @@ def train(run: Training, out: Path, tests: list[Path], every: int) -> None:
     recent: list[Tensor] = []
     log = Log(out, tests)
     with tqdm(total=run.recipe.steps, initial=run.step, unit="step", mininterval=5) as bar:
-        for low, high in run.batches():
-            recent.append(run.advance(low, high))
+        for pictures in run.batches():
+            recent.append(run.advance(*pictures))
             bar.update()
             if run.step % every == 0 or run.step == run.recipe.steps:
                 run.save(out / "checkpoint.pt")
@@ -230,7 +227,7 @@ def main() -> None:
     out.mkdir(parents=True, exist_ok=True)
     workers = options.workers if options.workers is not None else 4 * options.device.startswith("cuda")
     try:
-        photos = recipe.photos(options.data)
+        photos = recipe.photos(options.data, options.device)
         run = Training(recipe, photos, device=options.device, compiled=options.compile, workers=workers)
     except (UserError, FileNotFoundError) as error:
         raise SystemExit(str(error)) from None

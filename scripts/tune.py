@@ -80,8 +80,8 @@ class Search:
             raise optuna.TrialPruned(f"{taken:.1f} ms a frame")
         run = Training(recipe, self.photos, device=self.device, compiled=False)
         figure = 0.0
-        for low, high in run.batches():
-            run.advance(low, high)
+        for pictures in run.batches():
+            run.advance(*pictures)
             if run.step % max(1, recipe.steps // REPORTS) == 0 or run.step == recipe.steps:
                 figure = sum(validate(run.average, test) for test in self.tests) / len(self.tests)
                 trial.report(figure, run.step)
@@ -140,7 +140,7 @@ def main(arguments: list[str] | None = None) -> int:
         pruner=optuna.pruners.MedianPruner(n_startup_trials=4, n_warmup_steps=options.steps // 4),
     )
     try:
-        photos = recipe.photos(options.data)
+        photos = recipe.photos(options.data, options.device)
         search = Search(recipe, photos, options.eval, options.budget, options.engine, options.size, options.device)
         study.optimize(search, n_trials=options.trials, callbacks=[tell])
         found = options.out / f"{options.recipe.stem}.yaml"

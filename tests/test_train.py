@@ -68,12 +68,13 @@ def photos_of(*folders: Path, longest: int = 96, smallest: int = 32, **webcam: A
 def training(folder: Path, **changes: Any) -> Training:
     from scripts.train import Training
 
-    return Training(recipe(**changes), photos_of(folder), device="cpu", compiled=False)
+    made = recipe(**changes)
+    return Training(made, photos_of(folder, teacher=made.master()), device="cpu", compiled=False)
 
 
 def advance(run: Training, steps: int = STEPS) -> list[float]:
     """The losses of up to `steps` more steps."""
-    return [float(run.advance(low, high)) for (low, high), _ in zip(run.batches(), range(steps), strict=False)]
+    return [float(run.advance(*pictures)) for pictures, _ in zip(run.batches(), range(steps), strict=False)]
 
 
 def state(run: Training) -> list[float]:
@@ -110,19 +111,29 @@ def test_a_hundred_steps_of_a_shipped_recipe_twice(folder: Path, precision: str)
 
 
 def test_a_teacher_is_learnt_from(folder: Path) -> None:
-    taught: dict[str, Any] = {"teacher": "engines/models/fast-x2.onnx", "distil": 5.0}
-    alone, first, second = training(folder), training(folder, **taught), training(folder, **taught)
-    low = next(iter(first.batches()))[0].permute(0, 3, 1, 2).float() / 255
-    assert first.teacher is not None and alone.teacher is None
-    wanted = first.teacher(low)
+    taught: dict[str, Any] = {"teacher": "engines/models/fast-x2.onnx", "distil": 5.0, "steps": 100}
+    alone, first, second = training(folder, steps=100), training(folder, **taught), training(folder, **taught)
+    low, _, wanted = (pictures.permute(0, 3, 1, 2).float() / 255 for pictures in next(iter(first.batches())))
 
     def apart(run: Training) -> float:
         return float((run.network(low) - wanted).detach().abs().mean())
 
-    assert advance(first) == advance(second)
-    advance(alone)
+    assert advance(first, 100) == advance(second, 100)
+    advance(alone, 100)
     assert apart(first) < apart(alone)
-    assert training(folder, teacher="engines/models/fast-x2.onnx").teacher is None  # a weight of nothing
+    assert not training(folder, teacher="engines/models/fast-x2.onnx").data.photos.taught  # a weight of nothing
+
+
+def test_a_teacher_looks_from_all_sides(folder: Path) -> None:
+    """A picture that is turned or mirrored is taught turned or mirrored, which its network does not do by itself."""
+    teacher = recipe(teacher="engines/models/fast-x2.onnx", distil=1.0).master()
+    assert teacher is not None
+    low = photos_of(folder).lows[0][0]
+    made = teacher(low)
+    assert made.shape == (2 * low.shape[0], 2 * low.shape[1], 3) and made.dtype == np.uint8
+    for seen, wanted in ((np.rot90(low), np.rot90(made)), (low[:, ::-1], made[:, ::-1])):
+        assert np.abs(teacher(seen).astype(int) - wanted).max() <= 1  # added up in another order
+    assert np.abs(teacher._made(low) - made).max() > 2
 
 
 def test_a_teacher_of_another_scale_is_refused(folder: Path) -> None:
@@ -205,6 +216,7 @@ def test_the_command_line_writes_a_checkpoint_and_a_log(
         (yaml.safe_dump(VALUES | {"precision": "fp8"}), "fp8"),
         (yaml.safe_dump(VALUES | {"optimiser": "sgd"}), "sgd"),
         (yaml.safe_dump(VALUES | {"degradation": {"smear": 1}}), "smear"),
+        (yaml.safe_dump(VALUES | {"degradation": {"film": 0.1}, "teacher": "a-x2.onnx"}), "clean pictures alone"),
     ],
 )
 def test_a_wrong_recipe_is_one_message(tmp_path: Path, text: str, told: str) -> None:
