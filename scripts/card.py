@@ -185,12 +185,12 @@ def origin(model: Shipped, hardware: str) -> Iterator[str]:
     yield (
         f"- Recipe: configs/train/{model.name}.yaml, also in the file's metadata; seed {recipe['seed']}, "
         f"{recipe['steps']:,} steps of {recipe['batch']} crops of {recipe['crop']}x{recipe['crop']} low-resolution "
-        f"pixels in {recipe['precision']}{begun}."
+        f"pixels in {recipe['precision']}, by {recipe.get('optimiser', 'adam').capitalize()}{begun}."
     )
     if recipe.get("teacher") and recipe.get("distil"):
         yield (
-            f"- Beside the photographs it learnt from {Path(recipe['teacher']).stem}, a larger one: the difference "
-            f"from its answers weighs {recipe['distil']:g}, where that from the photographs weighs 1."
+            f"- Beside the photographs it learnt from the mean of what {Path(recipe['teacher']).stem} makes of them in "
+            f"eight positions: the difference from that weighs {recipe['distil']:g}, that from the photographs 1."
         )
     if recipe.get("degradation"):
         ranges = ", ".join(f"{k} {v}" for k, v in recipe["degradation"].items())
