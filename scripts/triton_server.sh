@@ -14,10 +14,11 @@ fail() {
 }
 
 find_python() {
-    local minor
+    local minor libraries
+    libraries=$(ldconfig -p) # not into grep -q, which may stop listening before all is said: that counts as a failure
     for minor in 11 12 10 13; do
         if /usr/bin/python3.$minor -c 'import ensurepip' 2>/dev/null &&
-            ldconfig -p | grep -q "libpython3\.$minor\.so"; then
+            [[ $libraries == *"libpython3.$minor.so"* ]]; then
             echo "/usr/bin/python3.$minor"
             return
         fi
