@@ -101,7 +101,7 @@ def run(config: Config, control: Control, notifier: Notifier, windows: list[Show
         log.info("from %s", source.name)
         try:
             pipeline.run()
-        except UserError:
+        except BaseException:
             try:
                 conclude()
             except UserError as second:  # the first is the one to tell

@@ -28,15 +28,13 @@ class Teacher:
 
     def __call__(self, low: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """uint8 [H, W, 3] BGR, enlarged to uint8 [s * H, s * W, 3]."""
-        total: NDArray[np.float32] | None = None
+        backs = []
         for turn in range(4):
             for mirrored in (False, True):
                 seen = np.rot90(low, turn)
                 made = self._made(seen[:, ::-1] if mirrored else seen)
-                back = np.rot90(made[:, ::-1] if mirrored else made, -turn)
-                total = back.copy() if total is None else total + back
-        assert total is not None
-        mean: NDArray[np.uint8] = (total / 8).round().clip(0, 255).astype(np.uint8)
+                backs.append(np.rot90(made[:, ::-1] if mirrored else made, -turn))
+        mean: NDArray[np.uint8] = np.mean(backs, axis=0).round().clip(0, 255).astype(np.uint8)
         return mean
 
     def _made(self, picture: NDArray[np.uint8]) -> NDArray[np.float32]:

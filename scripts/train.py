@@ -47,10 +47,10 @@ def optimisers(network: Upscaler, kind: str) -> list[torch.optim.Optimizer]:
     """Adam for all weights or, with `muon`, Muon (kellerjordan.github.io/posts/muon) for the matrices of which the
     kernels are made and Adam for biases and the picture's own path. Their "lr" here are shares of the recipe's.
     """
-    matrices = [p for p in network.parameters() if p.ndim == 2 and kind == "muon"]
-    others = [p for p in network.parameters() if p.ndim != 2 or kind == "adam"]
-    if not matrices:
-        return [torch.optim.Adam(others, lr=1.0, betas=(0.9, 0.99))]
+    if kind == "adam":
+        return [torch.optim.Adam(network.parameters(), lr=1.0, betas=(0.9, 0.99))]
+    matrices = [p for p in network.parameters() if p.ndim == 2]
+    others = [p for p in network.parameters() if p.ndim != 2]
     return [
         torch.optim.Muon(matrices, lr=1.0, weight_decay=0, adjust_lr_fn="match_rms_adamw"),
         torch.optim.Adam(others, lr=0.5, betas=(0.9, 0.99)),
