@@ -12,7 +12,6 @@ from typing import Any, Protocol, runtime_checkable
 
 import psutil
 
-from app import whole
 from app.config import ConfigError
 from app.frame import Picture
 from app.sensors import Reading
@@ -21,6 +20,7 @@ from app.sources import Source
 from app.stats import Stats
 from app.steering import Steering
 from app.telemetry import Telemetry
+from engines import whole
 
 log = logging.getLogger(__name__)
 

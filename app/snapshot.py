@@ -11,11 +11,11 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from app import whole
 from app.frame import Picture
 from app.panel import Panel, letter
 from app.sinks import SinkError
 from app.view import View
+from engines import whole
 from engines.base import Image
 from engines.bicubic import enlarge
 

@@ -20,6 +20,7 @@ from typing import Any, TypeVar
 from filelock import FileLock, Timeout
 from platformdirs import user_cache_path
 
+from engines import whole
 from engines.base import EngineError
 from engines.progress import Progress
 
@@ -153,14 +154,10 @@ class Plans:
     def write(self, name: str, content: bytes) -> None:
         """Write a file whole or not at all. A full or read-only disk costs time at the next start, nothing else."""
         path = self.folder / name
-        partial = path.with_name(f"{name}.{time.monotonic_ns()}.part")
         try:
-            partial.write_bytes(content)
-            partial.replace(path)
+            whole.write(path, content)
         except OSError as error:
             log.warning("%s is not kept: %s", path, error.strerror)
-            with contextlib.suppress(OSError):
-                partial.unlink()
 
     def put(self, key: Key, plan: Plan) -> Path:
         """Keep a plan that was built for another machine; returns its file. Raises EngineError."""

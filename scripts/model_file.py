@@ -6,9 +6,9 @@ from pathlib import Path
 
 import onnx
 
+from engines import whole
+
 
 def save(model: onnx.ModelProto, file: Path) -> None:
     """Write `model` to `file`. Raises OSError, with what was there before left as it was."""
-    partial = file.with_suffix(".part")
-    partial.write_bytes(model.SerializeToString())
-    partial.replace(file)
+    whole.write(file, model.SerializeToString())

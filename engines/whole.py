@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import time
 from pathlib import Path
 
 
 def write(path: Path, data: bytes) -> None:
     """`data` in place of what `path` held. Raises OSError; then `path` holds what it held, and nothing else is left."""
-    partial = path.with_name(path.name + ".part")
+    partial = path.with_name(f"{path.name}.{time.monotonic_ns()}.part")  # of its own: others may write it just now
     try:
         partial.write_bytes(data)
         partial.replace(path)
