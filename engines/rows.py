@@ -1,12 +1,18 @@
-"""Rows: a picture put together from whole rows, in a graph of OpenVINO's; its bytes stay the same.
+"""Rows: a picture put together from pieces of rows, in a graph of OpenVINO's; its bytes stay the same.
 
 A sub-pixel network ends in s * s values for each pixel and colour, and DepthToSpace moves them to their places one by
-one, which takes a processor longer than a convolution does. Here the last convolutions are cut into s groups of output
-channels instead, one for each of the s rows that a row of the input becomes. With channels last, which is how
-processors compute, a group's result is such a row as it has to lie, and nothing is left but to copy whole rows.
+one, which takes a processor longer than a convolution does. What belongs to one of the s rows that a row of the input
+becomes can be moved as one piece instead, if the last convolutions have their output channels in that order; with
+channels last, which is how processors compute, it then lies together. Two ways (apply() takes the quicker one):
+
+- gather(): one picture of all channels, and its pieces of s * colours bytes copied to their rows.
+- cut(): the last convolutions cut into s groups of output channels, each of which makes whole rows. Nothing is left but
+  to copy those, but a narrow convolution wastes what a processor can do at once.
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 import numpy as np
 import openvino as ov
@@ -16,12 +22,19 @@ from openvino.utils import replace_node
 from openvino.utils.node_factory import NodeFactory
 
 LEAST = 3
-"""The scale from which it pays: 0.97 to 1.6 times as fast; at 2, 0.85 to 1.1 (an Intel Xeon with AMX and without)."""
+"""The scale from which cut() is the quicker, by up to 1.2 times with AMX; at 2, gather() is, by up to 1.25 without
+(an Intel Xeon with AMX, which oneDNN was told to use and not to use)."""
 ENDING = ["Convert", "Transpose", "DepthToSpace"]
 """A model's last operations, the very last one first, where it keeps to engines/contract.py and ends in sub-pixels."""
 ELEMENTWISE = {"Add", "Subtract", "Multiply", "Maximum", "Minimum", "Round", "Convert"}
 CHANNELS, OUTPUTS, ONLY = -3, -4, -1
 """Axes, counted from the last: a picture's channels, a convolution's output channels, a plain list's."""
+
+
+Pixels = Callable[[ov.Output], ov.Node]
+"""What makes bytes [1, H, W, C], channels last, of values [1, C, H, W]."""
+Rows = Callable[[ov.Output, Pixels, NDArray[np.int64]], ov.Node]
+"""What makes all bytes of a picture, in their order, of [1, s * s * colours, H, W], Pixels and groups()."""
 
 
 class InseparableError(Exception):
@@ -63,32 +76,57 @@ class Group:
         return self._factory.create(kind, inputs, node.get_attributes())
 
 
-def apply(model: ov.Model) -> None:
-    """cut(), where it pays."""
-    if model.output().get_shape()[1] >= LEAST * model.input().get_shape()[1]:
-        cut(model)
+def apply(model: ov.Model) -> bool:
+    """cut() or gather(), the quicker one at this scale, of a model of static shape that keeps to engines/contract.py.
+
+    Returns False, and has changed nothing, if it does not end in sub-pixels or its ending cannot be computed apart.
+    """
+    scale = model.output().get_shape()[1] // model.input().get_shape()[1]
+    return (cut if scale >= LEAST else gather)(model)
 
 
 def cut(model: ov.Model) -> bool:
-    """Let a model of static shape, which keeps to engines/contract.py, compute whole rows.
+    """Let a model compute row by row; as apply()."""
 
-    Returns False, and has changed nothing, if it does not end in sub-pixels or its ending cannot be cut.
-    """
+    def rows(values: ov.Output, pixels: Pixels, channels: NDArray[np.int64]) -> ov.Node:
+        parts = [pixels(Group(row).of(values)) for row in channels]
+        height, width = parts[0].get_output_shape(0)[1:3]
+        return ops.concat([ops.reshape(part, [height, 1, width * channels.shape[1]], False) for part in parts], 1)
+
+    return rearrange(model, rows)
+
+
+def gather(model: ov.Model) -> bool:
+    """Let a model copy pieces of rows; as apply()."""
+
+    def rows(values: ov.Output, pixels: Pixels, channels: NDArray[np.int64]) -> ov.Node:
+        whole = pixels(Group(channels.reshape(-1)).of(values))
+        height, width = whole.get_output_shape(0)[1:3]
+        scale, piece = channels.shape
+        order = np.arange(width * scale).reshape(width, scale).T
+        return ops.gather(ops.reshape(whole, [height, width * scale, piece], False), order.reshape(-1), 1)
+
+    return rearrange(model, rows)
+
+
+def rearrange(model: ov.Model, rows: Rows) -> bool:
+    """Put what `rows` makes in place of a model's last operations; as apply()."""
     ending = [model.output().get_node().input(0).get_source_output().get_node()]
     while ending[-1].get_type_name() == ENDING[len(ending) - 1] and len(ending) < len(ENDING):
         ending.append(ending[-1].input(0).get_source_output().get_node())
     if [node.get_type_name() for node in ending] != ENDING:
         return False
     convert, transpose, shuffle = ending
-    order, values = transpose.input(1).get_source_output(), shuffle.input(0).get_source_output()
-    _, height, width, colours = convert.get_output_shape(0)
+
+    def pixels(part: ov.Output) -> ov.Node:
+        return ops.convert(ops.transpose(part, transpose.input(1).get_source_output()), convert.get_element_type())
+
+    shape = list(convert.get_output_shape(0))
     try:
-        parts = [Group(channels).of(values) for channels in groups(shuffle, colours)]
+        made = rows(shuffle.input(0).get_source_output(), pixels, groups(shuffle, shape[-1]))
     except InseparableError:
         return False
-    rows = [ops.convert(ops.transpose(part, order), convert.get_element_type()) for part in parts]
-    apart = [ops.reshape(row, [1, height // len(rows), 1, width * colours], False) for row in rows]
-    picture = ops.reshape(ops.concat(apart, 2), [1, height, width, colours], False)
+    picture = ops.reshape(made, shape, False)
     picture.set_friendly_name(convert.get_friendly_name())
     replace_node(convert, picture)
     return True

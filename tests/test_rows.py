@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,8 @@ from engines import catalog, openvino, rows
 from engines.base import Image
 
 SIZE = (37, 23)
-SUBPIXEL = [model for model in catalog.shipped() if model.scale >= rows.LEAST]
+WAYS = pytest.mark.parametrize("way", [rows.cut, rows.gather], ids=["cut", "gather"])
+Way = Callable[[ov.Model], bool]
 
 
 def made(model: ov.Model, frame: Image) -> Image:
@@ -23,30 +25,31 @@ def made(model: ov.Model, frame: Image) -> Image:
     return np.array(compiled(frame[None])[0])
 
 
-def both(path: Path, *, size: tuple[int, int] = SIZE) -> tuple[Image, Image, bool, Counter[str]]:
-    """Pictures of a model as it is and cut; whether it was cut; the operations of the latter."""
+def both(path: Path, way: Way, *, size: tuple[int, int] = SIZE) -> tuple[Image, Image, bool, Counter[str]]:
+    """Pictures of a model as it is and by rows; whether that was done; the operations of the latter."""
     frame = np.random.default_rng(3).integers(0, 256, (size[1], size[0], 3), np.uint8)
-    whole, cut = openvino.read(path), openvino.read(path)
-    for model in (whole, cut):
+    whole, other = openvino.read(path), openvino.read(path)
+    for model in (whole, other):
         openvino.fit(model, path, size)
-    done = rows.cut(cut)
-    return made(whole, frame), made(cut, frame), done, Counter(node.get_type_name() for node in cut.get_ops())
+    done = way(other)
+    return made(whole, frame), made(other, frame), done, Counter(node.get_type_name() for node in other.get_ops())
 
 
-@pytest.mark.parametrize("model", SUBPIXEL, ids=[model.path.stem for model in SUBPIXEL])
+@pytest.mark.parametrize("model", catalog.shipped(), ids=[model.path.stem for model in catalog.shipped()])
 def test_shipped_models_make_the_same_pictures_by_rows(model: catalog.Model) -> None:
-    whole, cut, done, kinds = both(model.path)
+    whole, other, done, kinds = both(model.path, rows.apply)
     assert done and not kinds["DepthToSpace"]
-    np.testing.assert_array_equal(whole, cut)
+    np.testing.assert_array_equal(whole, other)
 
 
-def test_the_engine_takes_rows(monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[ov.Model] = []
-    monkeypatch.setattr(rows, "cut", asked.append)
-    for scale, times in ((4, 1), (2, 0)):
-        asked.clear()
+def test_the_engine_takes_the_quicker_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+    monkeypatch.setattr(rows, "cut", lambda model: asked.append("cut"))
+    monkeypatch.setattr(rows, "gather", lambda model: asked.append("gather"))
+    for scale in (2, 3, 4):
         with openvino.load("fast", SIZE, depth=1, threads=1, scale=scale):
-            assert len(asked) == times
+            pass
+    assert asked == ["gather", "cut", "cut"]
 
 
 def subpixel(path: Path, *, mode: str = "CRD", kind: str | None = None, ending: str | None = None) -> Path:
@@ -80,16 +83,18 @@ def subpixel(path: Path, *, mode: str = "CRD", kind: str | None = None, ending: 
     return path
 
 
+@WAYS
 @pytest.mark.parametrize("mode", ["CRD", "DCR"])
-def test_both_orders_of_channels(tmp_path: Path, mode: str) -> None:
-    whole, cut, done, kinds = both(subpixel(tmp_path / "m.onnx", mode=mode))
-    assert done and not kinds["DepthToSpace"] and kinds["Convolution"] == 3
+def test_both_orders_of_channels(tmp_path: Path, mode: str, way: Way) -> None:
+    whole, other, done, kinds = both(subpixel(tmp_path / "m.onnx", mode=mode), way)
+    assert done and not kinds["DepthToSpace"] and kinds["Convolution"] == (3 if way is rows.cut else 1)
     assert whole.std() > 10
-    np.testing.assert_array_equal(whole, cut)
+    np.testing.assert_array_equal(whole, other)
 
 
+@WAYS
 @pytest.mark.parametrize("how", [{"kind": "Selu"}, {"ending": "Abs"}], ids=str)
-def test_what_cannot_be_cut_stays_as_it_is(tmp_path: Path, how: dict[str, str]) -> None:
-    whole, cut, done, kinds = both(subpixel(tmp_path / "m.onnx", **how))
+def test_what_cannot_be_computed_apart_stays_as_it_is(tmp_path: Path, how: dict[str, str], way: Way) -> None:
+    whole, other, done, kinds = both(subpixel(tmp_path / "m.onnx", **how), way)
     assert not done and kinds["DepthToSpace"] == 1 and kinds["Convolution"] == 1
-    np.testing.assert_array_equal(whole, cut)
+    np.testing.assert_array_equal(whole, other)
