@@ -19,9 +19,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+import scripts.extras  # noqa: F401
+
+# isort: split
 import yaml
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from engines import catalog
 from engines.base import ModelError, UserError
 from engines.properties import properties

@@ -20,6 +20,9 @@ from pathlib import Path
 from statistics import fmean
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+import scripts.extras  # noqa: F401
+
+# isort: split
 from engines.base import Image, UserError
 from scripts import upscalers
 from scripts.testsets import pairs, psnr, ssim

@@ -14,11 +14,14 @@ import argparse
 import sys
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+import scripts.extras  # noqa: F401
+
+# isort: split
 import numpy as np
 import onnx
 from onnx import TensorProto, numpy_helper
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from engines.base import UserError
 from scripts.model_file import save
 

@@ -16,13 +16,16 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+import scripts.extras  # noqa: F401
+
+# isort: split
 import numpy as np
 import onnx
 import openvino as ov
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from engines.base import Image, UserError
 from scripts.model_file import save
 from scripts.photos import Photos

@@ -24,11 +24,14 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+import scripts.extras  # noqa: F401
+
+# isort: split
 import cv2
 import psutil
 import yaml
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from scripts.children import engines
 from scripts.puppet import Dev
 from scripts.screen import Screen

@@ -15,11 +15,14 @@ import tempfile
 import time
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+import scripts.extras  # noqa: F401
+
+# isort: split
 import cv2
 import psutil
 import yaml
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from app.sources.demo import Demo
 from engines.base import Image
 from scripts import puppet

@@ -18,9 +18,12 @@ from contextlib import closing, contextmanager
 from functools import partial
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+import scripts.extras  # noqa: F401
+
+# isort: split
 import numpy as np
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from app.frame import Frame, Picture
 from app.sinks import SinkError
 from app.sinks.display import Display
