@@ -108,6 +108,17 @@ def scale_in(name: str) -> int | None:
     return int(match[1]) if match else None
 
 
+def check_name(file: Path, scale: int) -> None:
+    """Raise ModelError if the name of `file` tells another scale than that of the network it is for."""
+    told = scale_in(file.name)
+    if told not in (None, scale):
+        raise ModelError(
+            f"{file} is a wrong name for a network that enlarges {scale} times",
+            f"-x{told} would tell everybody that it enlarges {told} times",
+            f"Call it {file.name.replace(f'-x{told}', f'-x{scale}')}.",
+        )
+
+
 def find(name: str, precisions: Sequence[str] = ("fp32",), scale: int | None = None) -> Path:
     """The file of a model given as NAME, NAME-xS, NAME-xS-PRECISION or a path.
 

@@ -30,6 +30,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 
+from engines import catalog
 from engines.base import UserError
 from scripts.graph import OPSET, Graph
 from scripts.model_file import save
@@ -192,10 +193,11 @@ def difference(model: onnx.ModelProto, network: nn.Module) -> tuple[int, float]:
 
 
 def export(checkpoint: Path, file: Path) -> str:
-    """Write `file`; returns a line about it. Raises ExportError, having written nothing."""
+    """Write `file`; returns a line about it. Raises ExportError, ModelError, having written nothing."""
     if importlib.util.find_spec("torch") is None:
         raise ExportError("PyTorch is not installed", "a checkpoint holds its tensors", "pip install -e .[train]")
     network, recipe = load(checkpoint)
+    catalog.check_name(file, network.scale)
     model = build(network, {"recipe": json.dumps(recipe), "trained_by": "scripts/train.py"})
     largest, equal = difference(model, network)
     if largest > SAME or equal < EQUAL:

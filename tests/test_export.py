@@ -181,8 +181,19 @@ def test_an_export_that_differs_is_not_written(
 def test_an_unwritable_target_is_told(checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     from scripts.export import main
 
-    assert main([str(checkpoint), str(tmp_path / "no" / "folder" / "x-x2.onnx")]) == 2
-    assert "cannot be written" in capsys.readouterr().err
+    for target in (tmp_path / "no" / "folder" / "x-x2.onnx", tmp_path, Path()):
+        assert main([str(checkpoint), str(target)]) == 2
+        assert "cannot be written" in capsys.readouterr().err
+
+
+def test_a_name_that_tells_another_scale_is_refused(
+    checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from scripts.export import main
+
+    assert main([str(checkpoint), str(tmp_path / "tiny-x4.onnx")]) == 2
+    assert "Call it tiny-x2.onnx." in capsys.readouterr().err
+    assert not (tmp_path / "tiny-x4.onnx").exists()
 
 
 def test_a_foreign_model_has_no_network_to_rebuild(tmp_path: Path) -> None:
