@@ -14,27 +14,33 @@ import openvino as ov
 from numpy.typing import NDArray
 from onnx import TensorProto, compose, helper, version_converter
 
-from engines import openvino
+from engines import catalog, openvino
 from engines.base import one_line
-from scripts.foreign import EXACTLY, KINDS, Foreign, Geometry, WrapError
+from scripts.foreign import EXACTLY, KINDS, Floats, Foreign, Geometry, WrapError
 from scripts.graph import OPSET, Graph
 from scripts.model_file import save
-from scripts.ways import LUMA, SAME, Way, attempt, coloured, find, pair, psnr, whole, words
+from scripts.ways import LUMA, NEAR, SAME, Way, attempt, coloured, find, pair, psnr, whole, words
 
 OPSETS = range(13, 21)
 """What is left as it is: from where our own nodes are defined, to what TensorRT reads from 10.0 on (onnx-tensorrt,
 docs/operators.md)."""
+ANEW = f"Export it anew, in opset {OPSETS.start} to {OPSETS.stop - 1}."
 LARGEST_MULTIPLE = 256
 """Of what sizes may be asked to be multiples; padding up to more would be most of a picture."""
 PREFIX = "network/"
 """Before every name of the network, so that none is one of ours."""
 
 
+def opset_of(model: onnx.ModelProto) -> int:
+    """The version of ONNX's own operators; 0 if it tells none."""
+    return next((o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), 0)
+
+
 def prepared(foreign: Foreign) -> onnx.ModelProto:
     """Its model with names of its own, in an opset that TensorRT reads and our nodes are defined in."""
     model = onnx.ModelProto()
     model.CopyFrom(foreign.model)
-    opset = next((o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), 0)
+    opset = opset_of(model)
     if opset not in OPSETS:
         try:
             model = version_converter.convert_version(model, OPSET)
@@ -43,7 +49,7 @@ def prepared(foreign: Foreign) -> onnx.ModelProto:
                 raise WrapError(
                     f"{foreign.path} cannot be brought from opset {opset} to {OPSET}",
                     one_line(error),
-                    f"Export it in opset {OPSETS.start} to {OPSETS.stop - 1}.",
+                    ANEW,
                 ) from None
     del model.graph.value_info[:]  # of shapes under other names than ours
     result: onnx.ModelProto = compose.add_prefix(model, PREFIX)
@@ -171,6 +177,35 @@ class Wrapper:
         )  # fmt: skip
 
 
+def centred(foreign: Foreign, geometry: Geometry, way: Way) -> None:
+    """Raise WrapError if more is lost on one side of a picture than on the other, as the result would be shifted.
+
+    What is made of the mirrored picture, mirrored back, then lies elsewhere than what is made of the picture.
+    """
+    step = geometry.multiple
+    picture = pair(foreign.size(*(-(-n // step) * step for n in NEAR)), 1)[0]
+    made = foreign.run(way.planes(picture))
+    for axis in (1, 2):
+        again = np.flip(foreign.run(way.planes(np.flip(picture, axis - 1))), axis)
+        reach = min(geometry.lost, made.shape[axis] // 2)
+        errors = {n: apart(made.swapaxes(axis, 2), again.swapaxes(axis, 2), n) for n in range(-reach, reach + 1)}
+        best = min(errors, key=lambda n: (errors[n], abs(n)))
+        # One more on one side is what an odd number comes to; and no network is quite the same for mirrored pictures.
+        if abs(best) > 1 and errors[0] > 2 * errors[best]:
+            raise WrapError(
+                f"{foreign.path} loses more of a picture on one side than on the other",
+                f"it loses {geometry.lost} pixels of the enlarged one, {abs(best)} more on one side",
+                "Export it with convolutions that pad, or with a layer more that cuts as much off the other side.",
+            )
+
+
+def apart(one: Floats, other: Floats, by: int) -> float:
+    """The mean squared difference of two pictures of one size, the first moved `by` pixels to the left."""
+    width = one.shape[-1] - abs(by)
+    left, right = one[..., max(by, 0) :][..., :width], other[..., max(-by, 0) :][..., :width]
+    return float(np.mean((left - right) ** 2))
+
+
 def checked(foreign: Foreign, way: Way, geometry: Geometry, model: onnx.ModelProto) -> float:
     """The least PSNR in dB of the model against the original in Python, over pictures. Raises WrapError below SAME."""
     core, step = ov.Core(), geometry.multiple
@@ -187,10 +222,13 @@ def checked(foreign: Foreign, way: Way, geometry: Geometry, model: onnx.ModelPro
             wanted = coloured(wanted, picture) if way.order == "luma" else wanted
             worst = min(worst, psnr(np.asarray(compiled(picture[None])[0])[0], whole(wanted)))
     if worst < SAME:
+        before, after = opset_of(foreign.model), opset_of(model)
+        multiple = "If its sizes must be multiples of a number, give it as --multiple."
+        converted = f"Bringing it from opset {before} to {after} may have changed it. {ANEW}"
         raise WrapError(
             f"{foreign.path} cannot be wrapped: the result is not the original",
             f"they are {worst:.1f} dB apart, where at least {SAME:.0f} are asked for",
-            "If its sizes must be multiples of a number, give it as --multiple.",
+            multiple if before == after else converted,
         )
     return worst
 
@@ -208,13 +246,16 @@ def wrap(
 
     What is None is found. Raises WrapError, ModelError, having written nothing.
     """
+    foreign = Foreign(source)
     if target.exists() and target.samefile(source):
         raise WrapError(f"{target} would be overwritten by itself", fix="Give another name for the result.")
-    foreign = Foreign(source)
     geometry = foreign.survey(multiple)
     if scale not in (None, geometry.scale):
         raise WrapError(f"{source} enlarges {geometry.scale} times, not {scale}", fix="Leave --scale out.")
+    catalog.check_name(target, geometry.scale)
     way = find(foreign, geometry, order, white)
+    if geometry.lost:
+        centred(foreign, geometry, way)
     model = Wrapper(foreign, way, geometry).model()
     worst = checked(foreign, way, geometry, model)
     try:
@@ -226,8 +267,9 @@ def wrap(
         raise WrapError(f"{target} cannot be written", error.strerror or str(error), "Give another path.") from None
     size = "any size" if not foreign.fixed else f"{foreign.width or 'any'}x{foreign.height or 'any'} only"
     padded = f" (padded to multiples of {geometry.multiple})" if geometry.multiple > 1 else ""
+    unused = f"\n--order {order} was left aside: it takes luma, no colours" if order and way.order == "luma" else ""
     alike = "equal to" if worst == float("inf") else f"at least {worst:.1f} dB to"
     return (
         f"{target}: x{geometry.scale}, {words(way)}, {size}{padded}, {alike} {source}\n"
-        f"python -m app.run --model {target} runs it"
+        f"python -m app.run --model {target} runs it{unused}"
     )

@@ -50,6 +50,7 @@ def network(
     scale: float = 2,
     multiple: int = 1,
     lost: int = 0,
+    first: int | None = None,
     last: bool = False,
     kind: int = FLOAT,
     gains: tuple[float, ...] = GAINS,
@@ -57,8 +58,10 @@ def network(
     batch: int | str = "n",
     names: tuple[str, str] = ("input", "output"),
     opset: int = 17,
+    mode: str = "nearest",
 ) -> Path:
-    """Repeats each pixel `scale` times, in values of 0..`white`, and loses `lost` pixels of what it has made."""
+    """Repeats each pixel `scale` times, in values of 0..`white`, and loses `lost` pixels of what it has made, `first`
+    of them, if not half, at the top and on the left."""
     nodes: list[onnx.NodeProto] = []
     constants: list[onnx.TensorProto] = []
     flow = names[0]
@@ -84,14 +87,14 @@ def network(
         add("Clip", constant(FLOOR * white), constant(white))
     add("Mul", constant(np.reshape(gains, (-1, 1, 1))))
     if opset < 10:
-        add("Upsample", constant([1, 1, scale, scale], np.float32), mode="nearest")
+        add("Upsample", constant([1, 1, scale, scale], np.float32), mode=mode)
     else:
         add("Resize", "", constant([1, 1, scale, scale], np.float32), mode="nearest", nearest_mode="floor",
             coordinate_transformation_mode="asymmetric")  # fmt: skip
     if lost:
-        half = lost // 2
-        ends = (constant([half, half], np.int64), constant([-half, -half], np.int64), constant([2, 3], np.int64))
-        add("Slice", *ends)
+        begin = lost // 2 if first is None else first
+        end = begin - lost or 2**31
+        add("Slice", *(constant(values, np.int64) for values in ([begin] * 2, [end] * 2, [2, 3])))
     if last:
         add("Transpose", perm=[0, 2, 3, 1])
     nodes[-1].output[:] = [names[1]]
@@ -173,7 +176,9 @@ def test_padding_repeats_the_edges(tmp_path: Path) -> None:
 @pytest.mark.parametrize("last", [False, True])
 def test_a_network_of_luma_keeps_the_colours(tmp_path: Path, last: bool) -> None:
     theirs = network(tmp_path / "theirs.onnx", gains=(1,), scale=3, last=last, multiple=2)
-    assert "luma" in wrap(theirs, tmp_path / "ours.onnx")
+    assert "--order" not in wrap(theirs, tmp_path / "ours.onnx")
+    said = wrap(theirs, tmp_path / "ours.onnx", order="rgb").splitlines()
+    assert "luma" in said[0] and "--order rgb was left aside" in said[-1]
     picture = noise(25, 17)
     ycc = cv2.cvtColor(picture, cv2.COLOR_BGR2YCrCb).astype(np.float32)
     large = cv2.resize(ycc, (75, 51), interpolation=cv2.INTER_CUBIC)
@@ -336,8 +341,29 @@ def test_what_cannot_be_wrapped_is_refused(tmp_path: Path, capsys: pytest.Captur
     write(tmp_path / "theirs.onnx")
     assert main(["--wrap", str(tmp_path / "theirs.onnx"), str(tmp_path / "ours.onnx")]) == 2
     said = capsys.readouterr().err
-    assert words in said and "theirs.onnx" in said and "Traceback" not in said
+    assert words in said and "theirs.onnx" in said
     assert not (tmp_path / "ours.onnx").exists()
+
+
+@pytest.mark.parametrize(("lost", "first"), [(4, 0), (4, 4), (2, 0), (3, 0), (4, 1)])
+def test_what_is_lost_on_one_side_is_seen_even_if_all_is_told(tmp_path: Path, lost: int, first: int) -> None:
+    """Otherwise the picture would be shifted."""
+    theirs, ours = network(tmp_path / "theirs.onnx", lost=lost, first=first), tmp_path / "ours.onnx"
+    with pytest.raises(WrapError, match="more of a picture on one side"):
+        wrap(theirs, ours, order="rgb", white=1)
+    wrap(network(theirs, lost=3, first=1), ours, order="rgb", white=1)  # an odd number cannot be halved
+
+
+def test_a_network_that_is_changed_by_its_conversion_is_refused_for_that(tmp_path: Path) -> None:
+    with pytest.raises(WrapError, match="is not the original") as refused:
+        wrap(network(tmp_path / "theirs.onnx", opset=9, mode="linear"), tmp_path / "ours.onnx", order="rgb")
+    assert "from opset 9 to 17" in refused.value.fix and "--multiple" not in refused.value.fix
+
+
+def test_a_name_that_tells_another_scale_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="wrong name for a network that enlarges 2 times") as refused:
+        wrap(network(tmp_path / "theirs.onnx"), tmp_path / "ours-x3.onnx", order="rgb")
+    assert refused.value.fix == "Call it ours-x2.onnx." and not (tmp_path / "ours-x3.onnx").exists()
 
 
 def test_what_is_told_is_believed(tmp_path: Path) -> None:
@@ -379,6 +405,10 @@ def test_options_and_targets_that_make_no_sense(tmp_path: Path, capsys: pytest.C
         wrap(theirs, theirs)
     with pytest.raises(WrapError, match="cannot be written"):
         wrap(theirs, tmp_path / "none" / "ours.onnx")
+    with pytest.raises(WrapError, match="cannot be written"):
+        wrap(theirs, Path())
+    with pytest.raises(WrapError, match="There is no file"):
+        wrap(tmp_path / "missing.onnx", theirs)
 
 
 def test_a_result_that_differs_is_not_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
