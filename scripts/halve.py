@@ -55,8 +55,12 @@ def halved(source: Path, target: Path) -> Path:
     try:
         onnx.checker.check_model(model, full_check=True)
         save(model, target)
-    except onnx.checker.ValidationError as error:
-        raise HalveError(f"{source} cannot be typed float16", str(error).splitlines()[0]) from None
+    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
+        raise HalveError(
+            f"{source} cannot be typed float16",
+            str(error).splitlines()[0],
+            "Of a network that was wrapped: export it in float16 where it comes from, and wrap that.",
+        ) from None
     except OSError as error:
         raise HalveError(f"{target} cannot be written", error.strerror or str(error), "Give another path.") from None
     return target
