@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +32,7 @@ from scripts.photos import Photos
 
 LEVELS = 127
 PICTURES = 30
-"""Photographs that are looked at, evenly chosen from all."""
+"""Photographs that are looked at, if there are as many."""
 EVERY = 7
 """Of what flows, each seventh value is kept: prime, so that no channel or column is left out."""
 SHARES = np.linspace(0.3, 1, 71)
@@ -93,9 +93,9 @@ class Writer:
 
     def write(self, quantised: Iterable[onnx.NodeProto]) -> None:
         """Rewrite the graph in place."""
-        inner = {node.name for node in quantised}
+        inner = {node.output[0] for node in quantised}  # a node need not have a name
         for node in self._graph.node:
-            if node.name in inner:
+            if node.output[0] in inner:
                 node.input[0], node.input[1] = self._flow(node.input[0]), self._weight(node.input[1])
             self._nodes.append(node)
         copies = [onnx.NodeProto.FromString(node.SerializeToString()) for node in self._nodes]  # they live in the graph
@@ -121,7 +121,10 @@ class Writer:
         return f"{name}_dq"
 
     def _weight(self, name: str) -> str:
-        """Kept as int8 with one scale for each output channel."""
+        """Kept as int8 with one scale for each output channel; once for all convolutions that share it."""
+        if name in self._written:
+            return f"{name}_dq"
+        self._written.add(name)
         weight = numpy_helper.to_array(self._constants[name]).astype(np.float32)
         steps = np.array([scale_of(channel) for channel in weight], np.float32)
         whole = np.clip(np.round(weight / steps[:, None, None, None]), -LEVELS, LEVELS).astype(np.int8)
@@ -146,16 +149,22 @@ def quantize(model: onnx.ModelProto, pictures: Iterable[Image]) -> onnx.ModelPro
     return result
 
 
+def evenly(lows: Sequence[Image]) -> list[Image]:
+    """PICTURES of `lows`, as far apart as they can be; all where there are no more."""
+    count = min(PICTURES, len(lows))
+    return [lows[number * len(lows) // count] for number in range(count)]
+
+
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", type=Path, help="the fp32 file, NAME-x<scale>.onnx")
     parser.add_argument("--data", type=Path, nargs="+", required=True, help="folders of photographs to calibrate on")
     parser.add_argument("--out", type=Path, help="the file to write [NAME-x<scale>-int8.onnx beside it]")
     options = parser.parse_args(arguments)
-    file = options.out or options.model.with_name(f"{options.model.stem}-int8.onnx")
     try:
+        file = options.out or options.model.with_name(f"{options.model.stem}-int8.onnx")
         photos = Photos(options.data, scale=2, longest=640, smallest=64)
-        lows = [low for low, *_ in photos.lows[:: max(1, len(photos.lows) // PICTURES)]][:PICTURES]
+        lows = evenly([low for low, *_ in photos.lows])
         result = quantize(onnx.load(options.model), lows)
         save(result, file)
     except (UserError, OSError) as error:

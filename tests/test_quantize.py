@@ -81,6 +81,46 @@ def test_the_form_is_one_that_tensorrt_takes(which: str, request: pytest.Fixture
     assert outer == {"base", "body_0"}  # they read the picture
 
 
+def test_nodes_without_names_and_weights_that_are_shared(folder: Path) -> None:
+    """As other people's files have them, in a network of three convolutions of which two are one."""
+    from onnx import TensorProto, helper, numpy_helper
+
+    from scripts.quantize import quantize
+
+    random = np.random.default_rng(0)
+    first, shared = (numpy_helper.from_array(random.normal(0, 0.2, (3, 3, 3, 3)).astype(np.float32), n) for n in "ab")
+    nodes = [
+        helper.make_node("Cast", ["frame"], ["levels"], to=TensorProto.FLOAT),
+        helper.make_node("Transpose", ["levels"], ["planes"], perm=[0, 3, 1, 2]),
+        helper.make_node("Conv", ["planes", "a"], ["one"], pads=[1] * 4),
+        helper.make_node("Conv", ["one", "b"], ["two"], pads=[1] * 4),
+        helper.make_node("Conv", ["two", "b"], ["three"], pads=[1] * 4),
+        helper.make_node("Transpose", ["three"], ["pixels"], perm=[0, 2, 3, 1]),
+        helper.make_node("Clip", ["pixels", "black", "white"], ["limited"]),
+        helper.make_node("Cast", ["limited"], ["sr"], to=TensorProto.UINT8),
+    ]
+    frame, sr = (helper.make_tensor_value_info(n, TensorProto.UINT8, [1, "H", "W", 3]) for n in ("frame", "sr"))
+    limits = [numpy_helper.from_array(np.float32(v), n) for n, v in (("black", 0), ("white", 255))]
+    graph = helper.make_graph(nodes, "three", [frame], [sr], [first, shared, *limits])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    made = quantize(model, [random.integers(0, 256, (16, 20, 3), np.uint8)]).graph
+    assert [list(node.input)[:2] for node in made.node if node.op_type == "Conv"] == [
+        ["planes", "a"], ["one_dq", "b_dq"], ["two_dq", "b_dq"],
+    ]  # fmt: skip
+    assert [constant.name for constant in made.initializer].count("b.scale") == 1
+
+
+def test_photographs_are_chosen_from_all() -> None:
+    from scripts.quantize import PICTURES, evenly
+
+    def chosen(count: int) -> list[int]:
+        return [int(picture[0, 0, 0]) for picture in evenly([np.full((1, 1, 3), n, np.uint16) for n in range(count)])]
+
+    assert chosen(300) == list(range(0, 300, 10))  # what the shipped files were made with
+    assert chosen(7) == list(range(7))
+    assert len(set(chosen(45))) == PICTURES and chosen(45)[-1] >= 43 and set(np.diff(chosen(45))) == {1, 2}
+
+
 def test_what_cannot_be_quantised_is_refused(quantised: Path, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     from scripts.quantize import main
 
