@@ -70,12 +70,29 @@ class Card:
         try:
             text = file.read_text(encoding="utf-8")
             match = re.match(r"---\n(.*?)^---$", text, re.DOTALL | re.MULTILINE)
-            return cls(**yaml.safe_load(match[1])) if match else cls()
+            card = cls(**yaml.safe_load(match[1])) if match else cls()
+            card.check()
+            return card
         except FileNotFoundError:
             return cls()
         except (OSError, UnicodeDecodeError, TypeError, yaml.YAMLError) as error:
             log.warning("%s is no card: %s", file, " ".join(str(error).split()))
             return cls()
+
+    def check(self) -> None:
+        """Raise TypeError if something is not what programs may take it for."""
+        right = {
+            "use": isinstance(self.use, str),
+            "parameters": isinstance(self.parameters, int | None),
+            "psnr": isinstance(self.psnr, Mapping) and all(map(decibels, self.psnr.values())),
+        }
+        for key in (key for key, fits in right.items() if not fits):
+            raise TypeError(f"{key} cannot be {getattr(self, key)!r}")
+
+
+def decibels(values: object) -> bool:
+    """Whether these are numbers by name."""
+    return isinstance(values, Mapping) and all(isinstance(value, int | float) for value in values.values())
 
 
 def shipped() -> list[Model]:

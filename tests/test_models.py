@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from pathlib import Path
 
@@ -62,6 +63,18 @@ def test_a_file_reads_well(model: Model) -> None:
     assert graph.doc_string or onnx.load(model.path).doc_string
 
 
+@pytest.mark.torch
+@EVERY_FAMILY
+def test_a_file_tells_the_recipe_it_was_trained_by(models: list[Model], card: Card) -> None:
+    from scripts.recipe import Recipe
+
+    recipe = Recipe.read(Path(__file__).parent.parent / f"configs/train/{name_of(models)}.yaml")
+    wanted = recipe.values() | {"step": recipe.steps}  # it is the one of the last step
+    for model in models:
+        told = json.loads(facts(model)["recipe"])
+        assert told == {key: wanted[key] for key in told} and told.keys() >= {"seed", "scale", "step"}
+
+
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder of models that are empty files."""
@@ -85,7 +98,13 @@ def test_a_table_is_made_of_what_there_is(folder: Path, caplog: pytest.LogCaptur
     assert "fast-webcam-x2.md is no card" in caplog.text and "param" in caplog.text
 
 
-@pytest.mark.parametrize("text", ["---\n[1, 2\n---\n", "---\n- a\n---\n", "\xff"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "---\n[1, 2\n---\n", "---\n- a\n---\n", "\xff", "---\nparameters: many\n---\n", "---\nuse: 3\n---\n",
+        "---\npsnr: {fp32: 37}\n---\n", "---\npsnr: {fp32: {Set5: high}}\n---\n",
+    ],
+)  # fmt: skip
 def test_a_card_that_is_none_costs_blanks(tmp_path: Path, text: str, caplog: pytest.LogCaptureFixture) -> None:
     (tmp_path / "card.md").write_bytes(text.encode("latin-1"))
     with caplog.at_level(logging.WARNING):
