@@ -23,6 +23,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import scripts.extras  # noqa: F401
 
 # isort: split
+from engines import whole
 from engines.base import Image, UserError
 from scripts import upscalers
 from scripts.testsets import pairs, psnr, ssim
@@ -97,14 +98,29 @@ class Pictures:
         return self._bicubic
 
     def score(self, run: Run) -> Score:
-        """`run` on all pictures. The truth is cut to the size of the result."""
+        """`run` on all pictures. The truth is cut to the size of the result; raises EvaluateError if it is smaller."""
         noise, likeness = [], []
-        for _, low, high in self.pairs:
+        for name, low, high in self.pairs:
             image = run(low)
             truth = high[: image.shape[0], : image.shape[1]]
+            if truth.shape != image.shape:
+                sizes = [f"{one.shape[1]}x{one.shape[0]}" for one in (low, image, high)]
+                raise EvaluateError(
+                    f"The high resolution of {name} in {self.name} is too small",
+                    "{} enlarged is {}, and it has {}".format(*sizes),
+                    f"Make the low resolution {self.scale} times smaller than the high one, rounded down.",
+                )
             noise.append(psnr(image, truth, border=self.scale))
             likeness.append(ssim(image, truth, border=self.scale))
         return Score(fmean(noise), fmean(likeness))
+
+
+def check(path: Path) -> None:
+    """Raise EvaluateError now if `path` cannot be written at the end of a long run."""
+    try:
+        whole.check(path)
+    except OSError as error:
+        raise EvaluateError(f"{path} cannot be written", error.strerror or str(error), "Give another path.") from None
 
 
 def sets(folder: Path) -> list[Path]:
@@ -161,12 +177,14 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     results: list[dict[str, object]] = []
     try:
+        if options.json:
+            check(options.json)
         for result in evaluate(options.folder, options.engine, options.model or []):
             print(result if results else f"{TITLE}\n{result}", flush=True)
             results.append(result.as_dict())
         if options.json:
             options.json.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
-    except (UserError, OSError) as error:  # an OSError names its file: a picture that is missing, an unwritable --json
+    except (UserError, OSError) as error:  # an OSError names its file: a picture that is missing, say
         print(error, file=sys.stderr)
         return 2
     return 0

@@ -12,7 +12,7 @@ import pytest
 from engines import catalog
 from engines.base import Image
 from scripts import upscalers
-from scripts.evaluate import TITLE, Pictures, evaluate, main, sets
+from scripts.evaluate import TITLE, EvaluateError, Pictures, evaluate, main, sets
 from scripts.testsets import TestSetError, luma, pairs, psnr, read, ssim
 
 
@@ -176,6 +176,13 @@ def test_a_truth_may_be_larger_than_the_result(folder: Path) -> None:
     assert Pictures("odd", 2, [(name, low, larger)]).score(run) == Pictures("even", 2, [(name, low, high)]).score(run)
 
 
+def test_a_truth_may_not_be_smaller_than_the_result(folder: Path) -> None:
+    name, low, high = Pictures.read(folder / "Mini", 2).pairs[0]
+    with pytest.raises(EvaluateError, match=f"{name} in odd is too small") as refused:
+        Pictures("odd", 2, [(name, low, high[:-1])]).score(upscalers.bicubic(2))
+    assert refused.value.facts == "48x40 enlarged is 96x80, and it has 96x79"
+
+
 def test_a_set_may_be_named_itself(folder: Path) -> None:
     assert sets(folder) == sets(folder / "Mini") == [folder / "Mini"]
 
@@ -184,7 +191,7 @@ def test_what_cannot_be_measured(folder: Path, tmp_path: Path, capsys: pytest.Ca
     def told(*arguments: object) -> str:
         assert main([str(argument) for argument in arguments]) == 2
         captured = capsys.readouterr()
-        assert "Traceback" not in captured.err
+        assert not captured.out, "something was measured first"
         return captured.err
 
     assert "There is no folder" in told(tmp_path / "missing")
@@ -192,7 +199,9 @@ def test_what_cannot_be_measured(folder: Path, tmp_path: Path, capsys: pytest.Ca
     assert "There is no test set in" in told(tmp_path / "empty")
     assert "There is no model called fats" in told(folder, "--model", "fats")
     assert "no address of a Triton server" in told(folder, "--engine", "triton")
-    assert "no-folder" in told(folder, "--json", tmp_path / "no-folder/figures.json")
+    (tmp_path / "file").touch()
+    for target in (tmp_path / "file/figures.json", tmp_path / "empty"):
+        assert f"{target} cannot be written" in told(folder, "--json", target)
     (folder / "Mini/x2/img_001_SRF_2_HR.png").unlink()
     assert "img_001_SRF_2_HR.png is missing" in told(folder)
     with pytest.raises(FileNotFoundError):
