@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from scripts.findings import Entry, Findings
+from scripts.published import FIRST, SETS
 from scripts.webcam import MARK
 
 Goal = tuple[str, str, str, bool]
@@ -18,7 +19,9 @@ TARGETS = {
     "quality-x2": (37.70, 33.26),
     "quality-x4": (31.70, 28.33),
 }
-"""PSNR in fp32 on the first two sets, Set5 and Set14, in dB."""
+"""PSNR in fp32 on SETS, in dB."""
+PARAMETERS = {"fast-x2": 12_000}
+"""How many it was to have."""
 EAGER = {"fast-x2": 8.0, "balanced-x2": 7.5}
 """How many times faster than eager PyTorch a model is to be in int8: 60 frames a second where that gives 10 is less."""
 PEERS, PEER_TIMES, PEER_GAIN = ("FSRCNN", "ESPCN"), 10.0, 2.0
@@ -27,7 +30,7 @@ LOSS = {"fp16": 0.02, "int8": 0.10}
 CLEANING = 0.8
 
 
-def speed(found: Findings, first: str) -> Iterator[Goal]:
+def speed(found: Findings) -> Iterator[Goal]:
     """Times, and what is gained for them."""
     fast = found.find("fast-x2", "int8")
     for name in PEERS:
@@ -35,9 +38,9 @@ def speed(found: Findings, first: str) -> Iterator[Goal]:
         if fast and peer and (times := found.faster(peer.rounds, "fast-x2", "int8")):
             met = times >= PEER_TIMES
             yield f"fast-x2 int8 against {name}_x2: faster", f"at least {PEER_TIMES:g}x", f"{times:.1f}x", met
-            gain = fast.scores[first].psnr - peer.scores[first].psnr
+            gain = fast.scores[FIRST].psnr - peer.scores[FIRST].psnr
             wanted = f"at least {PEER_GAIN:g} dB more"
-            yield f"fast-x2 int8 against {name}_x2: {first}", wanted, f"{gain:+.2f} dB", gain >= PEER_GAIN
+            yield f"fast-x2 int8 against {name}_x2: {FIRST}", wanted, f"{gain:+.2f} dB", gain >= PEER_GAIN
     for name, least in EAGER.items():
         if times := found.faster(found.eager.get(name, []), name, "int8"):
             what = f"{name} int8 against the same network in eager PyTorch, fp32: faster"
@@ -48,28 +51,33 @@ def speed(found: Findings, first: str) -> Iterator[Goal]:
             yield what, f"at least {INT8_TIMES:g}x", f"{times:.2f}x", times >= INT8_TIMES
 
 
-def losses(found: Findings, name: str) -> list[tuple[Entry, float]]:
-    """What each precision but fp32 loses on a set, in dB."""
-    exact = {e.name: e.scores[name].psnr for e in found.entries if e.precision == "fp32" and name in e.scores}
-    others = (e for e in found.entries if e.ours and e.precision != "fp32" and name in e.scores and e.name in exact)
-    return [(e, exact[e.name] - e.scores[name].psnr) for e in others]
+def losses(found: Findings) -> list[tuple[Entry, float]]:
+    """What each precision but fp32 loses on the first set, in dB."""
+    exact = {e.name: e.scores[FIRST].psnr for e in found.entries if e.precision == "fp32" and FIRST in e.scores}
+    others = (e for e in found.entries if e.ours and e.precision != "fp32" and FIRST in e.scores and e.name in exact)
+    return [(e, exact[e.name] - e.scores[FIRST].psnr) for e in others]
 
 
-def fidelity(found: Findings, first: str, second: str) -> Iterator[Goal]:
-    """PSNR of each model, and the greatest loss of each precision."""
+def fidelity(found: Findings) -> Iterator[Goal]:
+    """PSNR of each model and how large it is, and the greatest loss of each precision."""
     for name, wanted in TARGETS.items():
         entry = found.find(name, "fp32")
-        if entry and entry.scores.keys() >= {first, second}:
-            got = [round(entry.scores[each].psnr, 2) for each in (first, second)]
+        if entry and entry.scores.keys() >= set(SETS):
+            got = [round(entry.scores[each].psnr, 2) for each in SETS]
             met = all(a >= b for a, b in zip(got, wanted, strict=True))
-            what = f"{name}: {first} / {second}"
+            what = f"{name}: {' / '.join(SETS)}"
             yield what, f"{wanted[0]:.2f} / {wanted[1]:.2f} dB", f"{got[0]:.2f} / {got[1]:.2f}", met
-    for precision, limit in LOSS.items():
-        lost = [(loss, entry.name) for entry, loss in losses(found, first) if entry.precision == precision]
+    for name, limit in PARAMETERS.items():
+        entry = found.find(name, "fp32")
+        if entry and entry.parameters:
+            count = entry.parameters
+            yield f"{name}: parameters", f"{limit / 1000:g} K", f"{count / 1000:.1f} K", count <= limit
+    for precision, most in LOSS.items():
+        lost = [(loss, entry.name) for entry, loss in losses(found) if entry.precision == precision]
         if lost:
             worst, name = max(lost)
-            what = f"{precision}: greatest loss on {first}"
-            yield what, f"at most {limit:.2f} dB", f"{worst:.3f} dB ({name})", worst <= limit
+            what = f"{precision}: greatest loss on {FIRST}"
+            yield what, f"at most {most:.2f} dB", f"{worst:.3f} dB ({name})", worst <= most
 
 
 def webcam(found: Findings) -> Iterator[Goal]:
@@ -90,6 +98,6 @@ def webcam(found: Findings) -> Iterator[Goal]:
             yield what, "at most 1.00x bicubic", f"{part:.2f}x", part <= 1
 
 
-def goals(found: Findings, first: str, second: str) -> list[Goal]:
-    """All that was measured of them; `first` and `second` are the sets."""
-    return [*speed(found, first), *fidelity(found, first, second), *webcam(found)]
+def goals(found: Findings) -> list[Goal]:
+    """All that was measured of them."""
+    return [*speed(found), *fidelity(found), *webcam(found)]

@@ -9,7 +9,7 @@ from scripts import scatter
 from scripts.findings import Entry, Findings
 from scripts.flicker import FRAMES, LOW_PASS, MARGIN, RANGE
 from scripts.goals import goals, losses
-from scripts.published import Published
+from scripts.published import FIRST, SECOND, SETS, Published, place
 from scripts.scatter import Point
 from scripts.webcam import MARK, SEED
 
@@ -45,12 +45,12 @@ def measured(found: Findings, scale: int, names: Sequence[str]) -> str:
     return table(["", "computed in / by", "parameters", *titles, "ms a frame", "fps"], rows, 2)
 
 
-def published(found: Findings, papers: Sequence[Published], sets: tuple[str, str]) -> str:
+def published(found: Findings, papers: Sequence[Published]) -> str:
     rows = []
     for one in papers:
         for scale, figures in one.psnr.items():
             rival = found.find(f"{one.rival}-x{scale}", "fp32")
-            ours = [rival.scores[name].psnr for name in sets if name in rival.scores] if rival else []
+            ours = [rival.scores[name].psnr for name in SETS if name in rival.scores] if rival else []
             cells = [f"{a:.2f} ({a - b:+.2f})" for a, b in zip(ours, figures, strict=False)] or ["", ""]
             paper = [
                 f"*{one.name}{one.parameters and ', ' + one.parameters}*",
@@ -60,8 +60,8 @@ def published(found: Findings, papers: Sequence[Published], sets: tuple[str, str
                 f"*{figures[1]:.2f}*",
             ]
             rows.append([*paper, f"{one.rival}-x{scale}" if rival else "not shipped", *cells])
-    titles = ["network", "paper", "scale", *(f"*{name}, published*" for name in sets), "ours, fp32"]
-    return table([*titles, *(f"{name}, measured" for name in sets)], rows, 3)
+    titles = ["network", "paper", "scale", *(f"*{name}, published*" for name in SETS), "ours, fp32"]
+    return table([*titles, *(f"{name}, measured" for name in SETS)], rows, 3)
 
 
 def eager(found: Findings) -> str:
@@ -70,13 +70,13 @@ def eager(found: Findings) -> str:
     )
 
 
-def precisions(found: Findings, name: str) -> str:
-    kinds = list(dict.fromkeys(entry.precision for entry, _ in losses(found, name)))
+def precisions(found: Findings) -> str:
+    kinds = list(dict.fromkeys(entry.precision for entry, _ in losses(found)))
     rows: dict[str, dict[str, float]] = {}
-    for entry, loss in losses(found, name):
+    for entry, loss in losses(found):
         rows.setdefault(entry.name, {})[entry.precision] = loss
     lines = [[n, *(f"{each[kind]:.3f}" if kind in each else "" for kind in kinds)] for n, each in rows.items()]
-    return table([f"dB lost on {name}", *kinds], lines)
+    return table([f"dB lost on {FIRST}", *kinds], lines)
 
 
 def cleaning(found: Findings) -> str:
@@ -107,16 +107,16 @@ def flicker(found: Findings) -> str:
     return table(["clip", "looked at", *names], rows, 2)
 
 
-def points(found: Findings, first: str, papers: Sequence[Published]) -> tuple[list[Point], dict[str, float]]:
+def points(found: Findings, papers: Sequence[Published]) -> tuple[list[Point], dict[str, float]]:
     """What is plotted: all that was timed at x2, and the published PSNR of what was not."""
     kinds = {"int8": scatter.INT8, "fp32": scatter.F32}
     dots = []
     for e in (
-        e for e in found.entries if e.scale == 2 and e.ms is not None and first in e.scores and MARK not in e.name
+        e for e in found.entries if e.scale == 2 and e.ms is not None and FIRST in e.scores and MARK not in e.name
     ):
         other = scatter.PLAIN if e.name == "bicubic" else scatter.PEER
         kind = kinds.get(e.precision, scatter.BF16) if e.ours else other
-        dots.append(Point(e.name.removesuffix("-x2"), e.ms or 0.0, e.scores[first].psnr, kind))
+        dots.append(Point(e.name.removesuffix("-x2"), e.ms or 0.0, e.scores[FIRST].psnr, kind))
     levels = {}
     for one in (one for one in papers if 2 in one.psnr):
         peer = found.find(one.peer) if one.peer else None
@@ -127,14 +127,12 @@ def points(found: Findings, first: str, papers: Sequence[Published]) -> tuple[li
     return dots, levels
 
 
-def written(found: Findings, first: str, papers: Sequence[Published], about: Mapping[str, Any]) -> str:
+def written(found: Findings, papers: Sequence[Published], about: Mapping[str, Any]) -> str:
     """The page."""
-    names = list(dict.fromkeys(name for entry in found.entries for name in entry.scores))
-    names.sort(key=lambda name: (name != first, len(name), name))
-    second = next((name for name in names if name != first), first)
+    names = sorted({name for entry in found.entries for name in entry.scores}, key=place)
     size = "{}x{}".format(*found.size)
     versions = ", ".join(f"{name} {version}" for name, version in about["versions"].items())
-    lines = [[what, wanted, got, "yes" if met else "**no**"] for what, wanted, got, met in goals(found, first, second)]
+    lines = [[what, wanted, got, "yes" if met else "**no**"] for what, wanted, got, met in goals(found)]
     scales = sorted({entry.scale for entry in found.entries if entry.ours})
     return TEXT.format(
         machine=f"{about['processor']}, {about['cores']} cores; Python {about['python']}, {versions}",
@@ -143,9 +141,9 @@ def written(found: Findings, first: str, papers: Sequence[Published], about: Map
         goals=table(["", "goal", "measured", "met"], lines, 2),
         eager=eager(found) or "not measured",
         tables="\n\n".join(f"### x{scale}\n\n{measured(found, scale, names)}" for scale in scales),
-        published=published(found, papers, (first, second)),
-        precisions=precisions(found, first),
-        sheets=sheets(found, second),
+        published=published(found, papers),
+        precisions=precisions(found),
+        sheets=sheets(found),
         degraded=found.degraded,
         seed=SEED,
         cleaning=cleaning(found),
@@ -158,9 +156,9 @@ def written(found: Findings, first: str, papers: Sequence[Published], about: Map
     )
 
 
-def sheets(found: Findings, name: str) -> str:
+def sheets(found: Findings) -> str:
     scales = [scale for scale in (2, 4) if any(entry.scale == scale and entry.ours for entry in found.entries)]
-    return "\n\n".join(f"![x{scale}, three pictures of {name}](quality-x{scale}.jpg)" for scale in scales)
+    return "\n\n".join(f"![x{scale}, three pictures of {SECOND}](quality-x{scale}.jpg)" for scale in scales)
 
 
 TEXT = """# Quality: what was measured, beside whom

@@ -31,18 +31,15 @@ from engines.slots import Slots
 from scripts import gallery, page, peers, scatter, timing, upscalers, webcam
 from scripts.bench import machine
 from scripts.crops import write
-from scripts.evaluate import Pictures, sets
+from scripts.evaluate import Pictures, check, sets
 from scripts.findings import Entry, Findings, Flicker
 from scripts.flicker import FRAMES, Clip
 from scripts.goals import EAGER
-from scripts.published import NETWORKS
+from scripts.published import FIRST, NETWORKS, SECOND, SETS
 from scripts.sizes import size
 from scripts.upscalers import Upscaler
 
 SCALES = (2, 3, 4)
-FIRST = "Set5"
-"""The set that goals and losses are stated for."""
-CROPPED = "Set14"
 ORDER = ("fast", "balanced", "quality")
 WINDOWS = 2
 """Of each clip, for flicker."""
@@ -65,6 +62,10 @@ class Settings:
     seconds: float = 0.6
     rounds: int = 3
 
+    @property
+    def page(self) -> Path:
+        return self.out / "quality.md"
+
 
 Loop = Callable[[float], float]
 """Runs for about so many seconds; returns milliseconds a frame."""
@@ -77,11 +78,12 @@ class Quality:
         """Raises UserError if something that is needed is missing, before anything is measured."""
         self.settings = settings
         folders = {folder.name: folder for folder in sets(settings.sets)}
-        if not {FIRST, CROPPED} <= folders.keys():
-            raise QualityError(f"{FIRST} and {CROPPED} are needed", f"in {settings.sets} are: {', '.join(folders)}")
+        if not folders.keys() >= set(SETS):
+            raise QualityError(f"{' and '.join(SETS)} are needed", f"in {settings.sets} are: {', '.join(folders)}")
         self.pictures = {(n, s): Pictures.read(folder, s) for n, folder in folders.items() for s in SCALES}
         files = [file for file in peers.find(settings.peers) if file.scale in SCALES]
         self.clips = films(settings.clips)
+        check(settings.page)
         self.found = Findings(settings.size, settings.threads)
         ways = [way for file in upscalers.files([]) for way in upscalers.ways("openvino", file)]
         self._ways = sorted(ways, key=lambda way: (way.scale, rank(way.model.removesuffix(f"-x{way.scale}"))))
@@ -165,8 +167,8 @@ class Quality:
                     entry.scores[name] = pictures.score(run)
 
     def _webcam(self) -> None:
-        self._degraded = webcam.degraded(self.pictures[CROPPED, webcam.SCALE])
-        self.found.degraded = CROPPED
+        self._degraded = webcam.degraded(self.pictures[SECOND, webcam.SCALE])
+        self.found.degraded = SECOND
         self.found.cleaning = list(webcam.measure(self._degraded, webcam.models()))
 
     def _flicker(self) -> None:
@@ -183,13 +185,13 @@ class Quality:
     def _pictures(self) -> None:
         for scale in (2, 4):
             if any(way.scale == scale for way in self._ways):
-                sheet = gallery.against_truth(self.pictures[CROPPED, scale], self._columns(scale))
+                sheet = gallery.against_truth(self.pictures[SECOND, scale], self._columns(scale))
                 write(sheet, self.settings.out / f"quality-x{scale}.jpg")
         chosen = [name for name in webcam.models() if name == ORDER[0] or webcam.MARK in name] or [ORDER[0]]
         cleaning = [("bicubic", upscalers.bicubic(2)), *self._models(chosen, 2)]
         write(gallery.against_truth(self._degraded, cleaning), self.settings.out / "quality-degraded.jpg")
         write(gallery.of_clips(self.clips, cleaning), self.settings.out / "quality-webcam.jpg")
-        points, levels = page.points(self.found, FIRST, NETWORKS)
+        points, levels = page.points(self.found, NETWORKS)
         size = "{}x{} -> {}x{}".format(*self.settings.size, *(2 * n for n in self.settings.size))
         title = f"x2, {size}, {self.settings.threads} threads of {machine()['processor']}"
         for shade in ("light", "dark"):
@@ -232,10 +234,12 @@ def main(arguments: list[str] | None = None) -> int:
     options = vars(parser.parse_args(arguments))
     file = options.pop("json")
     try:
+        if file:
+            check(file)
         with Quality(Settings(**options)) as quality:
             quality.run()
-            text = page.written(quality.found, FIRST, NETWORKS, machine())
-            (options["out"] / "quality.md").write_text(text, encoding="utf-8")
+            text = page.written(quality.found, NETWORKS, machine())
+            quality.settings.page.write_text(text, encoding="utf-8")
         if file:
             told = {"machine": machine()} | asdict(quality.found)
             file.write_text(json.dumps(told, indent=2) + "\n", encoding="utf-8")
