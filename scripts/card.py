@@ -31,10 +31,9 @@ from engines.properties import properties
 from scripts import webcam
 from scripts.evaluate import Pictures, Result, evaluate, sets
 from scripts.goals import TARGETS
-from scripts.published import NETWORKS
+from scripts.published import NETWORKS, SECOND, SETS, place
 from scripts.upscalers import PRECISIONS
 
-DEGRADED = "Set14"
 USES = {"fast": "the fastest", "balanced": "a board with time to spare", "quality": "the best picture"}
 CLEAN_WEAKNESS = (
     "It was trained on clean pictures, made small by one known filter. It sharpens what is there; it does not remove "
@@ -75,7 +74,10 @@ class Shipped:
             raise CardError(f"{run} is no run of scripts/train.py", str(error), "Give its --out folder.") from None
         if not log:
             raise CardError(f"{run / 'log.csv'} has no line", "the run has not come to its first checkpoint")
-        return cls(name, files, properties(files["fp32"]), log)
+        facts = properties(files["fp32"])
+        if not facts.keys() >= {"recipe", "parameters", "scale"}:
+            raise CardError(f"{files['fp32']} does not tell its recipe", "scripts/export.py has not written it")
+        return cls(name, files, facts, log)
 
     @property
     def recipe(self) -> dict[str, Any]:
@@ -84,6 +86,7 @@ class Shipped:
 
     @property
     def kind(self) -> str:
+        """A key of USES, or a name of its own."""
         return self.name.split("-")[0]
 
     @property
@@ -98,7 +101,7 @@ def heading(model: Shipped, results: Sequence[Result]) -> str:
         if result.precision in psnr:
             psnr[result.precision][result.set] = round(result.score.psnr, 2)
     values = {
-        "use": f"{'cameras' if model.webcam else 'files'}; {USES[model.kind]}",
+        "use": "; ".join(filter(None, ["cameras" if model.webcam else "files", USES.get(model.kind)])),
         "parameters": int(model.facts["parameters"]),
         "psnr": psnr,
     }
@@ -144,31 +147,42 @@ def figures(model: Shipped, results: Sequence[Result]) -> Iterator[str]:
     scale = int(model.facts["scale"])
     for other in NETWORKS:
         if other.rival == model.kind and scale in other.psnr and not model.webcam:
-            told = dict(zip(("Set5", "Set14"), other.psnr[scale], strict=True))
+            told = dict(zip(SETS, other.psnr[scale], strict=True))
             yield f"| {other.name}, as published | {' | '.join(f'{told[n]:.2f}' if n in told else '' for n in names)} |"
     yield ""
-    if model.name in TARGETS:
-        yield goal(model.name, {r.set: r.score.psnr for r in results if r.precision == "fp32"})
+    reached = {r.set: r.score.psnr for r in results if r.precision == "fp32"}
+    if model.name in TARGETS and reached.keys() >= set(SETS):
+        yield goal(model.name, reached)
 
 
 def goal(name: str, reached: dict[str, float]) -> str:
-    wanted = dict(zip(("Set5", "Set14"), TARGETS[name], strict=True))
-    short = {
-        s: f"{db - reached[s]:.2f} dB on {s}" for s, db in wanted.items() if s in reached and reached[s] < db - 5e-3
-    }
-    told = f"The project's goal for it is {' / '.join(f'{db:.2f}' for db in wanted.values())} on Set5 / Set14"
+    wanted = dict(zip(SETS, TARGETS[name], strict=True))
+    short = {s: f"{db - reached[s]:.2f} dB on {s}" for s, db in wanted.items() if reached[s] < db - 5e-3}
+    told = f"The project's goal for it is {' / '.join(f'{db:.2f}' for db in wanted.values())} on {' / '.join(SETS)}"
     if not short:
         return f"{told}: reached.\n"
     return f"{told}: {' and '.join(short.values())} are missing. It was trained for as long as there was time.\n"
 
 
-def cleaning(model: Shipped, folder: Path) -> Iterator[str]:
+def to_degrade(folder: Path) -> Pictures:
+    """What webcam models are also measured on. Raises CardError."""
+    for each in (each for each in sets(folder) if each.name == SECOND):
+        pictures = Pictures.read(each, webcam.SCALE)
+        if pictures.pairs:
+            return pictures
+    raise CardError(
+        f"There is no {SECOND} for x{webcam.SCALE} in {folder}",
+        "a webcam model is also measured on that set made worse",
+        "Give a folder of test sets that has it.",
+    )
+
+
+def cleaning(model: Shipped, pictures: Pictures) -> Iterator[str]:
     """What it does to a degraded set."""
-    pictures = next(Pictures.read(each, webcam.SCALE) for each in sets(folder) if each.name == DEGRADED)
     clean = model.name.replace(webcam.MARK, "").rsplit("-", 1)[0]
     names = [clean, model.name.rsplit("-", 1)[0]]
-    yield f"{DEGRADED} made worse by scripts/degrade.py, seeds {webcam.SEED} and on, PSNR in dB / SSIM:\n"
-    yield f"| degraded {DEGRADED} | |"
+    yield f"{pictures.name} made worse by scripts/degrade.py, seeds {webcam.SEED} and on, PSNR in dB / SSIM:\n"
+    yield f"| degraded {pictures.name} | |"
     yield "|---|---:|"
     for found in webcam.measure(webcam.degraded(pictures), names):
         label = f"{found.name}, {found.precision}" if found.precision else found.name
@@ -205,7 +219,8 @@ def origin(model: Shipped, hardware: str) -> Iterator[str]:
     tests = [key for key in last if key not in ("step", "seconds", "loss")]
     picked = [model.log[i * (len(model.log) - 1) // 4] for i in range(5)] if len(model.log) > 4 else model.log
     way = "; ".join(f"{' / '.join(row[t] for t in tests)} after {int(row['step']):,} steps" for row in picked)
-    yield f"- On the way, {' / '.join(tests)} read (clean pictures, dB): {way}. The file is the last average."
+    plain = "clean pictures, before coring, dB" if recipe.get("coring") else "clean pictures, dB"
+    yield f"- On the way, {' / '.join(tests)} read ({plain}): {way}. The file is the last average."
     yield "- The 8-bit file: post-training, scales of least squared error on 30 photographs of BSDS500."
     yield "- Data and terms of use: docs/training-data.md. In short: research use, because of BSDS500.\n"
     yield "## What it is bad at\n"
@@ -213,11 +228,12 @@ def origin(model: Shipped, hardware: str) -> Iterator[str]:
 
 
 def card(model: Shipped, folder: Path, hardware: str) -> str:
-    """The whole text. Raises EvaluateError, EngineError."""
-    results = sorted(evaluate(folder, "openvino", [model.name]), key=lambda r: (len(r.set), r.set))  # Set5, then Set14
+    """The whole text. Raises CardError, EvaluateError, EngineError."""
+    worse = to_degrade(folder) if model.webcam else None
+    results = sorted(evaluate(folder, "openvino", [model.name]), key=lambda result: place(result.set))
     lines = [*what(model), *figures(model, results)]
-    if model.webcam:
-        lines += cleaning(model, folder)
+    if worse:
+        lines += cleaning(model, worse)
     return heading(model, results) + "\n".join(map(wrapped, [*lines, *origin(model, hardware)])) + "\n"
 
 

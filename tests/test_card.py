@@ -13,6 +13,8 @@ from engines.catalog import Card
 
 pytestmark = pytest.mark.torch
 
+SHIPPED = catalog.FOLDER
+
 
 @pytest.fixture
 def sets(tmp_path: Path) -> Path:
@@ -62,6 +64,7 @@ def test_a_card(name: str, tmp_path: Path, sets: Path, run: Path, monkeypatch: p
     assert (
         ("degraded Set14" in text) == ("goal" not in text) == ("grey levels is left out" in text) == ("webcam" in name)
     )
+    assert ("before coring" in text) == ("webcam" in name)
     assert max(map(len, text.splitlines())) < 130
 
 
@@ -71,6 +74,51 @@ def test_a_goal_that_is_missed_is_told() -> None:
     assert goal("fast-x2", {"Set5": 37.2, "Set14": 32.9}).strip().endswith("reached.")
     missed = goal("fast-x2", {"Set5": 37.15, "Set14": 32.9})
     assert "0.05 dB on Set5 are missing" in missed and "Set14 are" not in missed
+
+
+@pytest.fixture
+def models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder to ship from."""
+    monkeypatch.setattr(catalog, "FOLDER", tmp_path / "models")
+    catalog.FOLDER.mkdir()
+    return catalog.FOLDER
+
+
+def test_a_model_of_another_name(models: Path, sets: Path, run: Path) -> None:
+    from scripts.card import main
+
+    shutil.copy(SHIPPED / "fast-x2.onnx", models / "tiny-x2.onnx")
+    assert main(["tiny-x2", "--run", str(run), "--sets", str(sets), "--hardware", "an abacus"]) == 0
+    assert Card.of(models / "tiny-x2.md").use == "files"
+
+
+def test_a_set_that_goals_are_stated_for_may_be_missing(
+    models: Path, sets: Path, run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from scripts.card import main
+
+    for name in ("fast-x2", "fast-webcam-x2"):
+        shutil.copy(SHIPPED / f"{name}.onnx", models)
+    shutil.rmtree(sets / "Set14")
+    options = ["--run", str(run), "--sets", str(sets), "--hardware", "an abacus"]
+    assert main(["fast-x2", *options]) == 0
+    assert "goal" not in (models / "fast-x2.md").read_text()
+    assert main(["fast-webcam-x2", *options]) == 2
+    assert "There is no Set14 for x2 in" in capsys.readouterr().err
+
+
+def test_a_model_that_tells_no_recipe_is_refused(
+    models: Path, sets: Path, run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import onnx
+
+    from scripts.card import main
+
+    model = onnx.load(SHIPPED / "fast-x2.onnx")
+    del model.metadata_props[:]
+    onnx.save(model, models / "fast-x2.onnx")
+    assert main(["fast-x2", "--run", str(run), "--sets", str(sets), "--hardware", "an abacus"]) == 2
+    assert "does not tell its recipe" in capsys.readouterr().err
 
 
 def test_what_is_missing_is_one_message(tmp_path: Path, run: Path, capsys: pytest.CaptureFixture[str]) -> None:
