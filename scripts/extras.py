@@ -18,9 +18,9 @@ EXTRAS = {
     "skimage": "quality",
     "tritonclient": "triton",
     "mss": "test",
-    "cv2": "opencv",
 }
-"""By package the extra that brings it, the smallest where there are several."""
+"""By package the extra that brings it, the smallest where there are several. OpenCV is not among them: scripts/venv.sh
+brings it, and on a Jetson, which has its own, pip must not."""
 
 
 def told(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:

@@ -27,7 +27,13 @@ def python(folder: Path, *arguments: str, missing: str = "") -> subprocess.Compl
 
 @pytest.mark.parametrize(
     ("script", "missing"),
-    [("export", "onnx"), ("quantize", "tqdm"), ("naive_server", "torch"), ("states", "mss"), ("evaluate", "cv2")],
+    [
+        ("export", "onnx"),
+        ("quantize", "tqdm"),
+        ("naive_server", "torch"),
+        ("states", "mss"),
+        ("triton_repository", "onnx"),
+    ],
 )
 def test_what_is_missing_is_one_line(tmp_path: Path, script: str, missing: str) -> None:
     done = python(tmp_path, f"scripts/{script}.py", "--help", missing=missing)
@@ -43,7 +49,7 @@ def test_every_other_end_is_shown_as_ever(tmp_path: Path, code: str, kind: str) 
 
 def test_the_extras_are_those_of_the_installation() -> None:
     setup = (ROOT / "setup.py").read_text()
-    wheels = {"cv2": "opencv-python", "skimage": "scikit-image"}
+    wheels = {"skimage": "scikit-image"}
     for package, extra in EXTRAS.items():
         found = re.search(rf'    "{extra}": \[(.*?)\],\n', setup, re.DOTALL)
         assert found and f'"{wheels.get(package, package)}' in found[1], package
