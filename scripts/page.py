@@ -13,6 +13,8 @@ from scripts.published import FIRST, SECOND, SETS, Published, place
 from scripts.scatter import Point
 from scripts.webcam import MARK, SEED
 
+SHEETS = (2, 4)
+"""Scales that crops are shown of."""
 CREDITS = """- Set5 and Set14 as laid out by github.com/jbhuang0604/SelfExSR: small excerpts, for comparing methods in
   research.
 - Films: Intel's sample videos (github.com/intel-iot-devkit/sample-videos), licensed under CC BY 4.0
@@ -157,7 +159,7 @@ def written(found: Findings, papers: Sequence[Published], about: Mapping[str, An
 
 
 def sheets(found: Findings) -> str:
-    scales = [scale for scale in (2, 4) if any(entry.scale == scale and entry.ours for entry in found.entries)]
+    scales = [scale for scale in SHEETS if any(entry.scale == scale and entry.ours for entry in found.entries)]
     return "\n\n".join(f"![x{scale}, three pictures of {SECOND}](quality-x{scale}.jpg)" for scale in scales)
 
 

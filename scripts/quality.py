@@ -87,6 +87,9 @@ class Quality:
         self.found = Findings(settings.size, settings.threads)
         ways = [way for file in upscalers.files([]) for way in upscalers.ways("openvino", file)]
         self._ways = sorted(ways, key=lambda way: (way.scale, rank(way.model.removesuffix(f"-x{way.scale}"))))
+        for scale in (one for one in page.SHEETS if any(way.scale == one for way in ways)):
+            if not self.pictures[SECOND, scale].pairs:
+                raise QualityError(f"{SECOND} has no pictures for x{scale}", f"looked in {folders[SECOND]}")
         self._stack = ExitStack()
         self._peers = {
             (file.name, file.scale): self._stack.enter_context(peers.Peer(file, settings.threads)) for file in files
@@ -183,7 +186,7 @@ class Quality:
                 self.found.flicker.append(Flicker(clip.name, f"{name}-x2", precision, deviation))
 
     def _pictures(self) -> None:
-        for scale in (2, 4):
+        for scale in page.SHEETS:
             if any(way.scale == scale for way in self._ways):
                 sheet = gallery.against_truth(self.pictures[SECOND, scale], self._columns(scale))
                 write(sheet, self.settings.out / f"quality-x{scale}.jpg")

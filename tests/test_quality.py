@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from itertools import pairwise
 from pathlib import Path
 
@@ -217,6 +218,11 @@ def test_what_is_missing_is_told_before_anything_is_measured(
         place = str(tmp_path / "FSRCNN_x2.pb" / "here")  # in a file
         assert place in (said := told(tmp_path / "sets", tmp_path, tmp_path / "clips", option, place))
         assert "cannot be written" in said
+    shutil.rmtree(tmp_path / "sets/Set14/x2")
+    (tmp_path / "sets/Set14/x3").mkdir()
+    cv2.imwrite(str(tmp_path / "sets/Set14/x3/img_001_SRF_3_LR.png"), blank())
+    cv2.imwrite(str(tmp_path / "sets/Set14/x3/img_001_SRF_3_HR.png"), blank(180, 240))
+    assert "Set14 has no pictures for x2" in told(tmp_path / "sets", tmp_path, tmp_path / "clips")
 
 
 def small_set(folder: Path) -> None:
