@@ -12,6 +12,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from engines.base import UserError
+
+
+class NetworkError(UserError):
+    """A network cannot become what was asked of it."""
+
 
 def exactly(like: Tensor) -> torch.autocast:
     """Computes what stands under `with` in the types it has, also where the rest runs in 16 bits."""
@@ -144,12 +150,17 @@ class Upscaler(nn.Module):
         """Begin as a trained, collapsed network that is no wider and no deeper than this one.
 
         For the same scale the result is the same function; for another the features are taken over and what places
-        the pixels is learnt anew.
+        the pixels is learnt anew. Raises NetworkError for one that is larger.
         """
         ours = [b for b in self.body if isinstance(b, CollapsibleConv)]
         theirs = [b for b in plain.body if isinstance(b, nn.Conv2d)]
-        if len(theirs) > len(ours) or theirs[0].out_channels > ours[0].kernel().shape[0]:
-            raise ValueError("a network can start from a smaller one only")
+        width, wanted = theirs[0].out_channels, len(ours[0].narrow)
+        if len(theirs) > len(ours) or width > wanted:
+            raise NetworkError(
+                "A network can start from a smaller one only",
+                f"{wanted} channels and depth {len(ours) - 1} from {width} and {len(theirs) - 1}",
+                "Start from another file, or raise channels and depth.",
+            )
         for block, conv in zip(ours, theirs, strict=False):
             block.become(conv)
         for block in ours[len(theirs) :]:
