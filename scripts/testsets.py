@@ -5,7 +5,7 @@ Layout, as published by Huang et al. (SelfExSR, CVPR 2015): `<set>/x<scale>/<nam
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import cv2
@@ -31,6 +31,22 @@ def pairs(folder: Path, scale: int) -> Iterator[tuple[str, Image, Image]]:
     for low in sorted((folder / f"x{scale}").glob(f"*_SRF_{scale}_LR.png")):
         high = low.with_name(low.name.replace("_LR.png", "_HR.png"))
         yield low.stem, read(low), read(high)
+
+
+def check(folders: Sequence[Path], scale: int) -> None:
+    """Raises TestSetError if one of them has nothing to measure at `scale`, FileNotFoundError for half a pair.
+
+    For those who measure after hours of other work.
+    """
+    for folder in folders:
+        if not sum(1 for _ in pairs(folder, scale)):
+            raise TestSetError(
+                f"{folder} is no test set for x{scale}",
+                f"there is no {folder / f'x{scale}' / f'NAME_SRF_{scale}_LR.png'}",
+                "Give a folder such as Set5, laid out as scripts/testsets.py says.",
+            )
+    if len({folder.name for folder in folders}) < len(folders):
+        raise TestSetError("Two test sets have one name", ", ".join(map(str, folders)), "Rename one of them.")
 
 
 def read(path: Path) -> Image:
