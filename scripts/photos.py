@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import multiprocessing
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -13,9 +14,14 @@ from numpy.typing import NDArray
 from PIL import Image
 from tqdm import tqdm
 
+from engines.base import UserError
 from scripts.degrade import Degradation
 
 ENDINGS = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"}
+
+
+class PhotosError(UserError):
+    """There is nothing to train on where it was looked for, or a file that is no picture."""
 
 
 class Photos:
@@ -35,7 +41,7 @@ class Photos:
 
     def __init__(
         self,
-        folders: Iterable[Path],
+        folders: Sequence[Path],
         *,
         scale: int,
         longest: int,
@@ -50,23 +56,27 @@ class Photos:
         self.lows: list[list[NDArray[np.uint8]]] = []
         self.highs: list[NDArray[np.uint8]] = []
         seen: set[bytes] = set()
-        files = sorted({f for d in folders for f in d.rglob("*") if f.suffix.lower() in ENDINGS and f.is_file()})
-        for file in tqdm(files, desc="photographs", unit="", mininterval=1):
-            with Image.open(file) as opened:
-                photo = opened.convert("RGB")
+        used = hashlib.sha256()
+        for file in tqdm(found(folders), desc="photographs", unit="", mininterval=1):
+            photo = read(file)
             # One picture is often shipped in several sizes: its tiny grey copy tells.
             thumb = (np.asarray(photo.convert("L").resize((8, 8), Image.Resampling.BOX)) >> 4).tobytes()
             if thumb in seen or min(photo.size) < smallest:
                 continue
             seen.add(thumb)
+            used.update(f"{file.name} {file.stat().st_size}\n".encode(errors="surrogateescape"))
             if max(photo.size) > longest:
                 photo.thumbnail((longest, longest), Image.Resampling.BICUBIC)
             for share in sizes:
                 self._add(photo, share, smallest)
         if not self.highs:
-            raise FileNotFoundError(
-                f"no photographs of at least {smallest} pixels a side under {', '.join(map(str, folders))}"
+            raise PhotosError(
+                f"There are no photographs of at least {smallest} pixels a side",
+                f"looked through {', '.join(map(str, folders))}",
+                "Give folders with larger ones.",
             )
+        self.digest = used.hexdigest()
+        """Of the names and sizes of the files that are used, in their order: what decides the batches."""
         # Large pictures have more to show, but not in proportion to their size.
         area = np.array([low.shape[0] * low.shape[1] for low, *_ in self.lows], float) ** 0.5
         self.share = area / area.sum()
@@ -110,6 +120,35 @@ class Photos:
                 crop = np.rot90(image[k * y : k * (y + size), k * x : k * (x + size)], turn)
                 crops.append(crop[:, ::-1] if flip else crop)
         return tuple(np.stack(crops) for crops in made)
+
+
+def found(folders: Iterable[Path]) -> list[Path]:
+    """All that may be a picture, in one order however the folders are spelt. Raises PhotosError."""
+    for folder in folders:
+        if not folder.is_dir():
+            raise PhotosError(f"There is no folder {folder}", f"looked in {Path.cwd()}", "Give folders of photographs.")
+    files = {file for folder in folders for file in folder.resolve().rglob("*")}
+    return sorted(file for file in files if file.suffix.lower() in ENDINGS and file.is_file())
+
+
+def read(file: Path) -> Image.Image:
+    """In colour, 8 bits each. Raises PhotosError.
+
+    How transparent it is does not count: shipped models have learnt from what lies under it.
+    """
+    try:
+        with Image.open(file) as opened:
+            if opened.mode.startswith("I"):  # 16 bits of grey, which Pillow would cut off at 255
+                grey: NDArray[np.uint8] = (np.asarray(opened) / 257).round().clip(0, 255).astype(np.uint8)
+                return Image.fromarray(grey).convert("RGB")
+            photo: Image.Image = opened.convert("RGB")
+            return photo
+    except Exception as error:  # a broken file can fail in any way, in Pillow's reader of any format
+        raise PhotosError(
+            f"{file} cannot be read as a picture",
+            f"{type(error).__name__}: {error}",
+            "Take it out of the folder, or put a sound one in its place.",
+        ) from None
 
 
 def _versions(
