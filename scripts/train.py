@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import copy
 import csv
+import io
 import sys
 import time
 from collections.abc import Sequence
@@ -23,13 +24,38 @@ from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+from engines import whole
 from engines.base import UserError
 from scripts.network import Upscaler
 from scripts.photos import Photos
 from scripts.recipe import PRECISIONS, Recipe
-from scripts.testsets import WEIGHTS, pairs, psnr
+from scripts.testsets import WEIGHTS, check, pairs, psnr
 
 LUMA = torch.tensor(WEIGHTS) / 255
+INSTEAD = "Give another --out, or delete it."
+
+
+class TrainError(UserError):
+    """A run cannot begin or go on."""
+
+
+def store(path: Path, data: bytes) -> None:
+    """Write `data` whole or not at all. Raises TrainError."""
+    try:
+        whole.write(path, data)
+    except OSError as error:  # that of a full disk does not name the file
+        raise TrainError(
+            f"{path} cannot be written", error.strerror or str(error), "Mend that; the same command goes on then."
+        ) from None
+
+
+def usable(device: str) -> None:
+    """Raises TrainError if nothing can be computed on `device`."""
+    try:
+        torch.zeros(1, device=device).item()
+    except (AssertionError, RuntimeError) as error:  # the first where PyTorch was built without it
+        told = str(error).strip().splitlines()[0]
+        raise TrainError(f"There is no device {device!r}", told, "--device cpu is there always.") from None
 
 
 def loss_of(recipe: Recipe, step: int, out: Tensor, truth: Tensor) -> Tensor:
@@ -74,6 +100,8 @@ class Training:
 
     def __init__(self, recipe: Recipe, photos: Photos, *, device: str, compiled: bool, workers: int = 0) -> None:
         self.recipe, self.device, self.step, self.workers = recipe, device, 0, workers
+        self.inputs = {"photographs": photos.digest, **recipe.digests()}
+        """Digests of what a recipe cannot hold; a run goes on with the same only."""
         self.data = Batches(recipe, photos)
         self.network = recipe.network().to(device)
         self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -120,7 +148,7 @@ class Training:
         return loss.detach()
 
     def save(self, path: Path) -> None:
-        """Write a checkpoint that survives being interrupted while writing."""
+        """Write a checkpoint that survives being interrupted while writing. Raises TrainError."""
         state = {
             "recipe": self.recipe.values(),
             "step": self.step,
@@ -128,20 +156,34 @@ class Training:
             "average": self.average.state_dict(),
             "optimisers": [optimiser.state_dict() for optimiser in self.optimisers],
             "scaler": self.scaler.state_dict(),
+            "inputs": self.inputs,
         }
-        torch.save(state, path.with_suffix(".tmp"))
-        path.with_suffix(".tmp").replace(path)
+        made = io.BytesIO()
+        torch.save(state, made)
+        store(path, made.getvalue())
 
     def resume(self, path: Path) -> None:
-        state = torch.load(path, map_location=self.device, weights_only=True)
-        if Recipe(**state["recipe"]).values() != self.recipe.values():  # older ones know less of recipes
-            raise SystemExit(f"{path} was made by another recipe. Give another --out, or delete it.")
-        self.step = state["step"]
-        self.network.load_state_dict(state["network"])
-        self.average.load_state_dict(state["average"])
-        for optimiser, values in zip(self.optimisers, state["optimisers"], strict=True):
-            optimiser.load_state_dict(values)
-        self.scaler.load_state_dict(state["scaler"])
+        """Go on from a checkpoint. Raises TrainError if it is none or that of another run, OSError."""
+        file = io.BytesIO(path.read_bytes())
+        try:
+            state = torch.load(file, map_location="cpu", weights_only=True)
+            before = {**Recipe(**state["recipe"]).values(), **state.get("inputs", {})}  # older ones know less of both
+            now = {**self.recipe.values(), **self.inputs}
+            if other := [key for key in before if before[key] != now.get(key)]:
+                raise TrainError(f"{path} is of another run", f"other: {', '.join(other)}", INSTEAD)
+            self.step = state["step"]
+            self.network.load_state_dict(state["network"])
+            self.average.load_state_dict(state["average"])
+            for optimiser, values in zip(self.optimisers, state["optimisers"], strict=True):
+                optimiser.load_state_dict(values)
+            self.scaler.load_state_dict(state["scaler"])
+        except TrainError:
+            raise
+        except Exception as error:  # a file cut short, foreign or of another version can fail in any way
+            told = next(iter(str(error).strip().splitlines()), "")
+            raise TrainError(
+                f"{path} is no checkpoint of this version", f"{type(error).__name__}: {told}", INSTEAD
+            ) from None
 
 
 def validate(network: Upscaler, folder: Path) -> float:
@@ -157,61 +199,75 @@ def validate(network: Upscaler, folder: Path) -> float:
 
 
 class Log:
-    """log.csv, a line every checkpoint: step, seconds, loss, then dB for each test set; and log.svg, its plot."""
+    """log.csv, a line every checkpoint: step, seconds, loss, then dB for each test set; and log.svg, its plot.
+
+    Seconds count from when this is made, before the photographs are read, and those of earlier parts of the run too.
+    """
 
     def __init__(self, out: Path, tests: Sequence[Path]) -> None:
-        self.file, self.picture, self.tests = out / "log.csv", out / "log.svg", tests
-        if not self.file.exists():
-            self._append("step", "seconds", "loss", *(test.name for test in tests))
-        self._before, self._started = self._seconds(), time.monotonic()
+        """Raises TrainError if there is one of other test sets."""
+        self.file, self.picture = out / "log.csv", out / "log.svg"
+        self.names = ["step", "seconds", "loss", *(test.name for test in tests)]
+        self.rows = self._read() if self.file.exists() else []
+        self._before, self._started = 0.0, time.monotonic()
+
+    def resume(self, step: int) -> None:
+        """Go on behind `step`: what an interrupted run logged later comes again."""
+        self.rows = [row for row in self.rows if int(row[0]) <= step]
+        self._before = float(self.rows[-1][1]) if self.rows else 0.0
 
     def write(self, step: int, loss: float, figures: Sequence[float]) -> None:
+        """Raises TrainError."""
         seconds = round(self._before + time.monotonic() - self._started)
-        self._append(step, seconds, f"{loss:.6f}", *(f"{f:.3f}" for f in figures))
-        self._plot()
+        self.rows.append([str(step), str(seconds), f"{loss:.6f}", *(f"{f:.3f}" for f in figures)])
+        text = io.StringIO(newline="")
+        csv.writer(text).writerows([self.names, *self.rows])
+        store(self.file, text.getvalue().encode())
+        store(self.picture, self._plot())
 
-    def _append(self, *values: object) -> None:
-        with self.file.open("a", newline="") as file:
-            csv.writer(file).writerow(values)
+    def _read(self) -> list[list[str]]:
+        text = self.file.read_text(encoding="utf-8", errors="replace")
+        lines = list(csv.reader(text.splitlines(keepends=True)))
+        if lines and not text.endswith("\n"):
+            del lines[-1]  # half a line, of a run that was killed while writing it
+        rows = [row for row in lines[1:] if len(row) == len(lines[0])]
+        if rows and lines[0] != self.names:
+            raise TrainError(
+                f"{self.file} is of other test sets",
+                f"it has {', '.join(lines[0])}; this run would write {', '.join(self.names)}",
+                f"Give --eval the same sets in the same order. Or: {INSTEAD[0].lower()}{INSTEAD[1:]}",
+            )
+        return rows
 
-    def _rows(self) -> list[dict[str, str]]:
-        with self.file.open(newline="") as file:
-            return list(csv.DictReader(file))
-
-    def _seconds(self) -> float:
-        """What earlier parts of this run have taken."""
-        rows = self._rows()
-        return float(rows[-1]["seconds"]) if rows else 0
-
-    def _plot(self) -> None:
-        rows = self._rows()
-        steps = [int(row["step"]) for row in rows]
-        names = ["loss", *(test.name for test in self.tests)]
-        figure = Figure(figsize=(8, 2.5 * len(names)), layout="constrained")
-        for axes, name in zip(figure.subplots(len(names), squeeze=False)[:, 0], names, strict=True):
-            axes.plot(steps, [float(row[name]) for row in rows], marker=".")
+    def _plot(self) -> bytes:
+        steps, made = [int(row[0]) for row in self.rows], io.BytesIO()
+        columns = range(self.names.index("loss"), len(self.names))
+        figure = Figure(figsize=(8, 2.5 * len(columns)), layout="constrained")
+        for axes, column in zip(figure.subplots(len(columns), squeeze=False)[:, 0], columns, strict=True):
+            name = self.names[column]
+            axes.plot(steps, [float(row[column]) for row in self.rows], marker=".")
             axes.set(xlabel="step", ylabel=name if name == "loss" else f"{name}, dB")
             axes.grid(alpha=0.3)
-        figure.savefig(self.picture)
+        figure.savefig(made, format="svg")
+        return made.getvalue()
 
 
-def train(run: Training, out: Path, tests: list[Path], every: int) -> None:
+def train(run: Training, log: Log, out: Path, tests: list[Path], every: int) -> None:
     """Run to the last step of the recipe, logging and saving every `every` steps."""
     recent: list[Tensor] = []
-    log = Log(out, tests)
     with tqdm(total=run.recipe.steps, initial=run.step, unit="step", mininterval=5) as bar:
         for pictures in run.batches():
             recent.append(run.advance(*pictures))
             bar.update()
             if run.step % every == 0 or run.step == run.recipe.steps:
-                run.save(out / "checkpoint.pt")
                 figures = [validate(run.average, test) for test in tests]
                 log.write(run.step, float(torch.stack(recent).mean()), figures)
+                run.save(out / "checkpoint.pt")  # last: a run that dies before it measures and logs this step again
                 bar.set_postfix({t.name: f"{f:.2f}" for t, f in zip(tests, figures, strict=True)})
                 recent.clear()
 
 
-def main() -> None:
+def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("recipe", type=Path, help="YAML file; configs/train has those of the shipped models")
     parser.add_argument("--data", type=Path, nargs="+", required=True, help="folders of photographs, searched through")
@@ -221,20 +277,29 @@ def main() -> None:
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--compile", action="store_true", help="torch.compile; faster after a minute, same result")
     parser.add_argument("--workers", type=int, help="processes that make batches [4 for a GPU, else none]")
-    options = parser.parse_args()
-    recipe = Recipe.read(options.recipe)
-    out = options.out or Path("runs") / options.recipe.stem
-    out.mkdir(parents=True, exist_ok=True)
+    options = parser.parse_args(arguments)
     workers = options.workers if options.workers is not None else 4 * options.device.startswith("cuda")
+    if options.every < 1 or workers < 0:
+        parser.error("--every is 1 or more, --workers 0 or more")
+    out = options.out or Path("runs") / options.recipe.stem
     try:
+        recipe = Recipe.read(options.recipe)
+        usable(options.device)
+        check(options.eval, recipe.scale)
+        whole.check(out / "checkpoint.pt")
+        log = Log(out, options.eval)
+        recipe.network()  # what cannot be begun with is told before the photographs are read
         photos = recipe.photos(options.data, options.device)
         run = Training(recipe, photos, device=options.device, compiled=options.compile, workers=workers)
-    except (UserError, FileNotFoundError) as error:
-        raise SystemExit(str(error)) from None
-    if (out / "checkpoint.pt").exists():
-        run.resume(out / "checkpoint.pt")
-    train(run, out, options.eval, options.every)
+        if (out / "checkpoint.pt").exists():
+            run.resume(out / "checkpoint.pt")
+        log.resume(run.step)
+        train(run, log, out, options.eval, options.every)
+    except (UserError, OSError) as error:  # an OSError names its file: an --out that is none, a picture of a test set
+        print(error, file=sys.stderr)
+        return 2
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

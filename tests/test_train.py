@@ -1,46 +1,28 @@
-"""Training: what a recipe may say, which photographs are used, that a run is repeatable and can be resumed."""
+"""Training: that a run is repeatable and can be resumed, what it writes, what it refuses."""
 
 from __future__ import annotations
 
+import csv
+import shutil
+import subprocess
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-import yaml
+
+from tests.small_training import STEPS, advance, measured, photos_of, pictures, save, training, written
+from tests.small_training import recipe as recipe  # tests/test_export.py has it from here
 
 if TYPE_CHECKING:
-    from scripts.photos import Photos
-    from scripts.recipe import Recipe
     from scripts.train import Training
 
 pytestmark = pytest.mark.torch
 
-STEPS = 20
-
-
-VALUES = {
-    "seed": 3, "scale": 2, "channels": 4, "depth": 1, "expand": 8, "longest": 96, "batch": 2, "crop": 16,
-    "steps": STEPS, "learning_rate": 0.01, "warmup": 4, "average": 0.9, "colour": 0.25, "finish": 0.6,
-}  # fmt: skip
-"""A tiny one: all its parts are in play within 20 steps."""
-
-
-def recipe(**changes: Any) -> Recipe:
-    from scripts.recipe import Recipe
-
-    return Recipe(**(VALUES | changes))
-
-
-def save(path: Path, seed: int, size: tuple[int, int] = (64, 48)) -> Path:
-    from PIL import Image
-
-    path.parent.mkdir(parents=True, exist_ok=True)
-    small = np.random.default_rng(seed).integers(0, 256, (6, 8, 3), np.uint8)
-    Image.fromarray(small).resize(size, Image.Resampling.BICUBIC).save(path)
-    return path
+ROOT = Path(__file__).parent.parent
 
 
 @pytest.fixture(autouse=True)
@@ -53,28 +35,7 @@ def one_thread() -> None:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Three different pictures."""
-    for seed in range(3):
-        save(tmp_path / "photos" / f"{seed}.png", seed)
-    return tmp_path / "photos"
-
-
-def photos_of(*folders: Path, longest: int = 96, smallest: int = 32, **webcam: Any) -> Photos:
-    from scripts.photos import Photos
-
-    return Photos(folders, scale=2, longest=longest, smallest=smallest, **webcam)
-
-
-def training(folder: Path, **changes: Any) -> Training:
-    from scripts.train import Training
-
-    made = recipe(**changes)
-    return Training(made, photos_of(folder, teacher=made.master()), device="cpu", compiled=False)
-
-
-def advance(run: Training, steps: int = STEPS) -> list[float]:
-    """The losses of up to `steps` more steps."""
-    return [float(run.advance(*pictures)) for pictures, _ in zip(run.batches(), range(steps), strict=False)]
+    return pictures(tmp_path / "photos")
 
 
 def state(run: Training) -> list[float]:
@@ -95,8 +56,8 @@ def test_two_runs_are_equal_and_learn_something(folder: Path, optimiser: str) ->
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
-def test_a_hundred_steps_of_a_shipped_recipe_twice(folder: Path, precision: str) -> None:
-    from scripts.recipe import ROOT, Recipe
+def test_a_hundred_steps_of_a_shipped_recipe_twice(folder: Path, precision: Any) -> None:
+    from scripts.recipe import Recipe
     from scripts.train import Training
 
     shipped = Recipe.read(ROOT / "configs/train/fast-webcam-x2.yaml")
@@ -121,7 +82,6 @@ def test_a_teacher_is_learnt_from(folder: Path) -> None:
     assert advance(first, 100) == advance(second, 100)
     advance(alone, 100)
     assert apart(first) < apart(alone)
-    assert not training(folder, teacher="engines/models/fast-x2.onnx").data.photos.taught  # a weight of nothing
 
 
 def test_a_teacher_looks_from_all_sides(folder: Path) -> None:
@@ -182,59 +142,255 @@ def test_a_resumed_run_ends_like_an_uninterrupted_one(folder: Path, tmp_path: Pa
 
 
 def test_a_checkpoint_of_another_recipe_is_refused(folder: Path, tmp_path: Path) -> None:
+    from scripts.train import TrainError
+
     training(folder).save(tmp_path / "checkpoint.pt")
-    with pytest.raises(SystemExit, match="another recipe"):
+    with pytest.raises(TrainError, match=r"another run\n.*other: seed\n.*another --out, or delete it"):
         training(folder, seed=4).resume(tmp_path / "checkpoint.pt")
 
 
-def test_the_command_line_writes_a_checkpoint_and_a_log(
-    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_checkpoint_of_other_photographs_or_files_is_refused(folder: Path, tmp_path: Path) -> None:
     import torch
 
+    from scripts.train import TrainError
+
+    files = {key: tmp_path / f"{key}-x2.onnx" for key in ("start", "teacher")}
+    for file in files.values():
+        shutil.copy(ROOT / "engines/models/fast-x2.onnx", file)
+    changes: dict[str, Any] = {key: str(file) for key, file in files.items()}
+    changes |= {"distil": 1.0, "channels": 16, "depth": 5}
+    path, run = tmp_path / "checkpoint.pt", training(folder, **changes)
+    run.save(path)
+    training(folder, **changes).resume(path)
+    shutil.copy(ROOT / "engines/models/fast-webcam-x2.onnx", files["teacher"])
+    save(folder / "4.png", 4)
+    other = training(folder, **changes)
+    with pytest.raises(TrainError, match="other: photographs, content of teacher\n"):
+        other.resume(path)
+    older = torch.load(path, weights_only=True)
+    del older["inputs"]
+    torch.save(older, path)
+    other.resume(path)
+
+
+@pytest.mark.parametrize("kind", ["cut", "empty", "text", "foreign", "older", "newer", "list"])
+def test_what_is_no_checkpoint_is_one_message(folder: Path, tmp_path: Path, kind: str) -> None:
+    import torch
+
+    from scripts.train import TrainError
+
+    run, path = training(folder), tmp_path / "checkpoint.pt"
+    run.save(path)
+    whole, values = path.read_bytes(), torch.load(path, weights_only=True)
+    if kind in ("cut", "empty", "text"):
+        path.write_bytes({"cut": whole[: len(whole) // 2], "empty": b"", "text": b"no checkpoint at all"}[kind])
+    else:
+        older = {key: value for key, value in values.items() if key != "optimisers"}
+        newer = values | {"recipe": values["recipe"] | {"mood": "good"}}
+        torch.save({"foreign": {"epoch": 3}, "older": older, "newer": newer, "list": [1, 2]}[kind], path)
+    with pytest.raises(
+        TrainError, match=r"is no checkpoint of this version\n.*\n.*another --out, or delete it"
+    ) as caught:
+        run.resume(path)
+    assert len(str(caught.value).splitlines()) == 3
+
+
+class Command:
+    """The command line, its files, and what it has logged."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.out = folder, folder / "out"
+        self.photos, self.recipe = pictures(folder / "photos"), written(folder / "tiny.yaml")
+        self.sets = [str(measured(folder / name)) for name in ("A", "B")]
+
+    def arguments(self, *more: str) -> list[str]:
+        return [str(self.recipe), "--data", str(self.photos), "--out", str(self.out), "--every", "8", *more]
+
+    def __call__(self, *more: str) -> int:
+        from scripts import train
+
+        return train.main(self.arguments(*more))
+
+    @property
+    def rows(self) -> list[list[str]]:
+        with (self.out / "log.csv").open(newline="") as file:
+            return list(csv.reader(file))
+
+    @property
+    def step(self) -> int:
+        import torch
+
+        return int(torch.load(self.out / "checkpoint.pt", weights_only=True)["step"])
+
+
+@pytest.fixture
+def command(tmp_path: Path) -> Command:
+    return Command(tmp_path)
+
+
+def test_the_command_line_writes_a_checkpoint_and_a_log(command: Command) -> None:
+    assert command() == 0
+    assert [row[0] for row in command.rows] == ["step", "8", "16", "20"] and command.step == STEPS
+    assert "<svg" in (command.out / "log.svg").read_text()
+    assert sorted(file.name for file in command.out.iterdir()) == ["checkpoint.pt", "log.csv", "log.svg"]
+    before = (command.out / "log.csv").read_bytes()
+    assert command() == 0  # nothing is left to do, and nothing is done twice
+    assert (command.out / "log.csv").read_bytes() == before
+
+
+class Died(BaseException):
+    """No error that anybody catches."""
+
+
+def test_a_run_that_dies_between_its_log_and_its_checkpoint_has_every_line_once(
+    command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from scripts.train import Training
+
+    save = Training.save
+
+    def dies(run: Training, path: Path) -> None:
+        if run.step == STEPS:
+            raise Died
+        save(run, path)
+
+    monkeypatch.setattr(Training, "save", dies)
+    with pytest.raises(Died):
+        command()
+    monkeypatch.undo()
+    assert command.step == 16
+    assert command() == 0
+    assert [row[0] for row in command.rows] == ["step", "8", "16", "20"] and command.step == STEPS
+
+
+def test_a_run_that_dies_while_it_measures_comes_to_its_last_line(
+    command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from scripts import train
 
-    out, file = tmp_path / "out", tmp_path / "tiny.yaml"
-    file.write_text(yaml.safe_dump(recipe().values()))
-    command = ["train.py", str(file), "--data", str(folder), "--out", str(out), "--every", "8"]
-    monkeypatch.setattr(sys, "argv", command)
-    train.main()
-    assert [line.split(",")[0] for line in (out / "log.csv").read_text().splitlines()] == ["step", "8", "16", "20"]
-    assert "<svg" in (out / "log.svg").read_text()
-    assert torch.load(out / "checkpoint.pt", weights_only=True)["step"] == STEPS
-    train.main()  # nothing is left to do, and nothing is done twice
-    assert len((out / "log.csv").read_text().splitlines()) == 4
+    def dies(*_: Any) -> float:
+        raise Died
+
+    monkeypatch.setattr(train, "validate", dies)
+    with pytest.raises(Died):
+        command("--every", "100", "--eval", command.sets[0])
+    monkeypatch.undo()
+    assert command("--every", "100", "--eval", command.sets[0]) == 0
+    assert [row[0] for row in command.rows] == ["step", "20"] and command.step == STEPS
+
+
+def test_a_run_without_its_checkpoint_begins_its_log_anew(command: Command) -> None:
+    assert command() == 0
+    (command.out / "checkpoint.pt").unlink()
+    assert command() == 0
+    assert [row[0] for row in command.rows] == ["step", "8", "16", "20"]
+
+
+@pytest.mark.parametrize("end", ["3000,12", "3000,120,0.01,30.1", "3000,120\r\n"])
+def test_half_a_line_of_a_log_is_dropped(command: Command, end: str) -> None:
+    from scripts.train import Log
+
+    command.out.mkdir()
+    (command.out / "log.csv").write_text(f"step,seconds,loss,A\r\n8,50,0.020000,29.000\r\n{end}", newline="")
+    log = Log(command.out, [Path("A")])
+    log.resume(8)
+    log.write(16, 0.01, [30.0])
+    assert [row[0] for row in command.rows] == ["step", "8", "16"]
+    assert int(command.rows[-1][1]) >= 50  # of both parts
+
+
+@pytest.mark.parametrize("sets", [(1, 0), (0,), (0, 1, 2), ()])
+def test_other_test_sets_are_refused_in_a_run_that_goes_on(
+    command: Command, sets: tuple[int, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert command("--eval", *command.sets) == 0
+    before, names = (command.out / "log.csv").read_bytes(), [*command.sets, str(measured(command.folder / "C"))]
+    assert command("--eval", *(names[index] for index in sets)) == 2
+    told = capsys.readouterr().err
+    assert "is of other test sets" in told and "step, seconds, loss, A, B" in told
+    assert (command.out / "log.csv").read_bytes() == before
+
+
+def test_the_logged_time_is_that_of_all_the_work(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What reading the photographs takes, and before it the teacher, is part of it."""
+    from scripts.recipe import Recipe
+
+    passed = [0.0]
+    monkeypatch.setattr(time, "monotonic", lambda: passed[0])
+    photos = Recipe.photos
+
+    def slowly(*arguments: Any) -> Any:
+        passed[0] += 100
+        return photos(*arguments)
+
+    monkeypatch.setattr(Recipe, "photos", slowly)
+    assert command() == 0
+    assert {row[1] for row in command.rows[1:]} == {"100"}
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("more", "told"),
     [
-        ("sede: 1", "sede"),
-        ("seed: 1", "missing"),
-        ("- 1\n- 2", "is not a recipe"),
-        ("{", "is not a recipe"),
-        (yaml.safe_dump(VALUES | {"precision": "fp8"}), "fp8"),
-        (yaml.safe_dump(VALUES | {"optimiser": "sgd"}), "sgd"),
-        (yaml.safe_dump(VALUES | {"degradation": {"smear": 1}}), "smear"),
-        (yaml.safe_dump(VALUES | {"degradation": {"film": 0.1}, "teacher": "a-x2.onnx"}), "clean pictures alone"),
+        (["--every", "0"], "--every is 1 or more"),
+        (["--workers", "-1"], "--workers 0 or more"),
+        (["--device", "foo"], "There is no device 'foo'"),
+        (["--device", "meta"], "There is no device 'meta'"),
+        (["--eval", "missing"], "missing is no test set for x2"),
+        (["--eval", "A", "other/A"], "Two test sets have one name"),
+        (["--out", "tiny.yaml"], "tiny.yaml"),
+        (["--data", "photos", "missing"], "There is no folder missing"),
     ],
 )
-def test_a_wrong_recipe_is_one_message(tmp_path: Path, text: str, told: str) -> None:
-    from scripts.recipe import Recipe
+def test_wrong_usage_is_one_message_before_any_work(
+    command: Command, more: list[str], told: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    measured(command.folder / "other/A")
+    monkeypatch.chdir(command.folder)
+    try:
+        status = command(*more)
+    except SystemExit as ended:  # argparse's own way
+        status = int(str(ended.code))
+    assert status == 2 and told in capsys.readouterr().err
+    assert not (command.out / "log.csv").exists()
 
-    file = tmp_path / "wrong.yaml"
-    file.write_text(text)
-    with pytest.raises(SystemExit, match=told):
-        Recipe.read(file)
-    with pytest.raises(SystemExit, match="is not a recipe"):
-        Recipe.read(tmp_path / "missing.yaml")
+
+def test_a_device_that_is_not_there(command: Command, capsys: pytest.CaptureFixture[str]) -> None:
+    import torch
+
+    if torch.cuda.is_available():
+        pytest.skip("it is")
+    assert command("--device", "cuda") == 2
+    assert "There is no device 'cuda'" in capsys.readouterr().err
 
 
-def test_the_learning_rate_rises_and_falls() -> None:
-    one = recipe()
-    rates = [one.rate(step) for step in range(STEPS)]
-    assert rates[:5] == pytest.approx([0.0025, 0.005, 0.0075, 0.01, 0.01])
-    assert rates[4:] == sorted(rates[4:], reverse=True) and 0 < rates[-1] < 0.001
+def test_a_test_set_of_another_scale_is_refused(command: Command, capsys: pytest.CaptureFixture[str]) -> None:
+    written(command.recipe, scale=3, crop=8)
+    assert command("--eval", command.sets[0]) == 2
+    assert "A is no test set for x3" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("start", "told"),
+    [("runs/none-x2.onnx", "none-x2.onnx"), ("engines/models/fast-x2.onnx", "can start from a smaller one only")],
+)
+def test_what_cannot_be_begun_with_is_told_before_anything_is_read(
+    command: Command, start: str, told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    written(command.recipe, start=start)
+    assert command("--data", "missing") == 2
+    assert told in capsys.readouterr().err
+
+
+def test_a_full_disk_is_one_message_and_leaves_nothing_behind(command: Command) -> None:
+    """A limit on a file's size does the same to who writes."""
+    written(command.recipe, channels=16, depth=3, expand=16)
+    program = [sys.executable, str(ROOT / "scripts/train.py"), *command.arguments("--device", "cpu")]
+    done = subprocess.run(
+        ["sh", "-c", 'ulimit -f 128; exec "$@"', "sh", *program], capture_output=True, text=True, timeout=100
+    )
+    assert done.returncode == 2, done.stderr
+    assert "checkpoint.pt cannot be written\n  File too large" in done.stderr and "Traceback" not in done.stderr
+    assert sorted(file.name for file in command.out.iterdir()) == ["log.csv", "log.svg"]
 
 
 def test_the_loss_is_luma_and_a_share_of_colour() -> None:
@@ -248,52 +404,3 @@ def test_the_loss_is_luma_and_a_share_of_colour() -> None:
     luma = 0.5 * 128.553 / 255
     assert float(loss_of(recipe(), 0, out, truth)) == pytest.approx(luma + 0.25 * 0.5 / 3)
     assert float(loss_of(recipe(), STEPS - 1, out, truth)) == pytest.approx(luma**2 + 0.25 * 0.25 / 3)
-
-
-def test_photographs_are_found_once_and_only_if_large_enough(folder: Path) -> None:
-    from PIL import Image
-
-    with Image.open(folder / "0.png") as same:
-        save(folder / "deep" / "9.jpg", 9)
-        same.resize((96, 72), Image.Resampling.BICUBIC).save(folder / "deep" / "larger copy.png")
-        same.resize((20, 15)).save(folder / "icon.png")
-    (folder / "notes.txt").write_text("no picture")
-    assert len(photos_of(folder, folder / "deep").highs) == 4
-
-
-def test_pairs_are_what_they_should_be(tmp_path: Path) -> None:
-    from PIL import Image
-
-    save(tmp_path / "one.png", 1, (131, 77))
-    photos = photos_of(tmp_path, longest=96)
-    ((low,),), (high,) = photos.lows, photos.highs
-    assert high.shape == (56, 96, 3) and low.shape == (28, 48, 3)
-    # The definition of the published test sets, and blue comes first.
-    with Image.open(tmp_path / "one.png") as photo:
-        photo.thumbnail((96, 96), Image.Resampling.BICUBIC)
-        wanted = photo.crop((0, 0, 96, 56)).resize((48, 28), Image.Resampling.BICUBIC)
-    assert np.array_equal(low, np.asarray(wanted)[..., ::-1])
-
-
-def test_photographs_are_used_at_several_sizes(tmp_path: Path) -> None:
-    save(tmp_path / "one.png", 1, (80, 60))
-    photos = photos_of(tmp_path, smallest=40, sizes=(1.0, 0.75, 0.5))
-    assert [high.shape[:2] for high in photos.highs] == [(60, 80), (44, 60)]  # at a half it is too small
-    assert [low.shape[:2] for (low,) in photos.lows] == [(30, 40), (22, 30)]
-
-
-def test_a_batch_depends_on_seed_and_step_alone_and_its_halves_match(folder: Path) -> None:
-    photos = photos_of(folder)
-    low, high = photos.batch(1, 5, count=6, size=16)
-    assert low.shape == (6, 16, 16, 3) and high.shape == (6, 32, 32, 3)
-    for again, first in zip(photos.batch(1, 5, count=6, size=16), (low, high), strict=True):
-        assert np.array_equal(again, first)
-    assert not np.array_equal(photos.batch(1, 6, count=6, size=16)[0], low)
-    # Turned and flipped alike: the average of each 2x2 block is close to the low-resolution pixel.
-    blocks = high.reshape(6, 16, 2, 16, 2, 3).mean((2, 4))
-    assert np.abs(blocks - low).mean() < 3
-
-
-def test_a_folder_without_photographs(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match="no photographs of at least 32 pixels"):
-        photos_of(tmp_path)
