@@ -11,6 +11,8 @@ again for more trials. The best is written as a recipe.
 from __future__ import annotations
 
 import argparse
+import hashlib
+import json
 import sys
 import tempfile
 from dataclasses import dataclass, replace
@@ -21,14 +23,16 @@ import yaml
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import engines
+from engines import whole
 from engines.base import UserError
 from scripts.export import build
 from scripts.model_file import save
 from scripts.photos import Photos
 from scripts.recipe import Recipe
 from scripts.sizes import size
+from scripts.testsets import check
 from scripts.timing import EngineLoop, noise
-from scripts.train import Training, validate
+from scripts.train import Training, store, usable, validate
 
 WIDTHS = (8, 12, 16, 24, 32, 48)
 DEPTHS = (1, 10)
@@ -60,7 +64,15 @@ class Search:
             channels=trial.suggest_categorical("channels", WIDTHS),
             depth=trial.suggest_int("depth", *DEPTHS),
             learning_rate=trial.suggest_float("learning_rate", *RATES, log=True),
-            start=None,  # a network to begin with has one width
+        )
+
+    @property
+    def name(self) -> str:
+        """Of its study: figures that differ in any of this cannot be compared."""
+        same = json.dumps([self.recipe.values(), self.recipe.digests(), self.photos.digest])
+        return (
+            f"{self.budget:g} ms on {self.engine} at {self.size[0]}x{self.size[1]}, {self.recipe.steps} steps, "
+            f"best on {' '.join(test.name for test in self.tests)}, {hashlib.sha256(same.encode()).hexdigest()[:8]}"
         )
 
     def milliseconds(self, recipe: Recipe) -> float:
@@ -111,7 +123,7 @@ def best(study: optuna.Study, recipe: Recipe) -> str:
     won = study.best_trial
     told = f"# scripts/tune.py, trial {won.number} of {len(study.trials)}: {won.value:.3f} dB, "
     told += f"{won.user_attrs['milliseconds']} ms a frame\n"
-    return told + yaml.safe_dump(replace(recipe, start=None, **won.params).values(), sort_keys=False)
+    return told + yaml.safe_dump(replace(recipe, **won.params).values(), sort_keys=False)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -127,25 +139,30 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, default=Path("runs/tune"), help="where study and recipe go [runs/tune]")
     parser.add_argument("--device", default="cpu", help="where trials are trained [cpu]")
     options = parser.parse_args(arguments)
-    whole = Recipe.read(options.recipe)
-    recipe = replace(whole, steps=options.steps, warmup=min(whole.warmup, options.steps // 10))
-    options.out.mkdir(parents=True, exist_ok=True)
+    if options.trials < 1 or options.steps < 1:
+        parser.error("--trials and --steps are 1 or more")
+    found = options.out / f"{options.recipe.stem}.yaml"
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    study = optuna.create_study(
-        study_name=f"{options.recipe.stem} in {options.budget:g} ms on {options.engine}, {options.steps} steps",
-        storage=f"sqlite:///{options.out.resolve() / 'study.db'}",
-        load_if_exists=True,
-        direction="maximize",
-        sampler=optuna.samplers.TPESampler(seed=whole.seed),
-        pruner=optuna.pruners.MedianPruner(n_startup_trials=4, n_warmup_steps=options.steps // 4),
-    )
     try:
+        asked = replace(Recipe.read(options.recipe), start=None)  # a network to begin with has one width
+        recipe = replace(asked, steps=options.steps, warmup=min(asked.warmup, options.steps // 10))
+        usable(options.device)
+        check(options.eval, recipe.scale)
+        whole.check(found)
         photos = recipe.photos(options.data, options.device)
         search = Search(recipe, photos, options.eval, options.budget, options.engine, options.size, options.device)
+        study = optuna.create_study(
+            study_name=f"{options.recipe.stem} in {search.name}",
+            storage=f"sqlite:///{options.out.resolve() / 'study.db'}",
+            load_if_exists=True,
+            direction="maximize",
+            pruner=optuna.pruners.MedianPruner(n_startup_trials=4, n_warmup_steps=options.steps // 4),
+        )
+        # Where it is gone on with, the seed of its beginning would draw the same trials again.
+        study.sampler = optuna.samplers.TPESampler(seed=recipe.seed + len(study.trials))
         study.optimize(search, n_trials=options.trials, callbacks=[tell])
-        found = options.out / f"{options.recipe.stem}.yaml"
-        found.write_text(best(study, whole))
-    except (UserError, FileNotFoundError) as error:
+        store(found, best(study, asked).encode())
+    except (UserError, OSError) as error:
         print(error, file=sys.stderr)
         return 2
     print(f"The best of {len(study.trials)} is in {found}:\n{found.read_text()}", end="")

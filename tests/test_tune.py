@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 import yaml
+
+if TYPE_CHECKING:
+    import optuna
 
 pytestmark = pytest.mark.torch
 
@@ -40,15 +45,74 @@ def data(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def tune(data: Path, budget: float, trials: int) -> int:
+def tune(data: Path, budget: float, trials: int, *more: str) -> int:
     from scripts.tune import main
 
     return main(
         [
             str(data / "tiny-x2.yaml"), "--data", str(data / "photos"), "--eval", str(data / "Set"), "--steps", "6",
-            "--size", "64x48", "--budget", str(budget), "--trials", str(trials), "--out", str(data / "out"),
+            "--size", "64x48", "--budget", str(budget), "--trials", str(trials), "--out", str(data / "out"), *more,
         ]
     )  # fmt: skip
+
+
+def studies(data: Path) -> list[optuna.Study]:
+    import optuna
+
+    storage = f"sqlite:///{data / 'out/study.db'}"
+    return [optuna.load_study(study_name=name, storage=storage) for name in optuna.get_all_study_names(storage)]
+
+
+@pytest.fixture
+def slow(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All networks are too slow to be trained, and that is known at once."""
+    from scripts.tune import Search
+
+    monkeypatch.setattr(Search, "milliseconds", lambda *_: 1000.0)
+
+
+@pytest.mark.usefixtures("slow")
+def test_a_study_that_goes_on_draws_other_trials(data: Path) -> None:
+    for _ in range(2):
+        tune(data, budget=20, trials=2)
+    (study,) = studies(data)
+    drawn = [tuple(trial.params.values()) for trial in study.trials]
+    assert len(drawn) == len(set(drawn)) == 4
+
+
+@pytest.mark.usefixtures("slow")
+def test_what_cannot_be_compared_is_a_study_of_its_own(data: Path) -> None:
+    text = (data / "tiny-x2.yaml").read_text()
+    shutil.copytree(data / "Set", data / "Other")
+    for more in ((), ("--size", "32x32"), ("--eval", str(data / "Other")), ("--steps", "7")):
+        tune(data, 20, 1, *more)
+    (data / "tiny-x2.yaml").write_text(text.replace("colour: 0.25", "colour: 0.5"))
+    tune(data, budget=20, trials=1)
+    (data / "photos/1.png").unlink()
+    tune(data, budget=20, trials=1)
+    assert [len(study.trials) for study in studies(data)] == [1] * 6
+
+
+@pytest.mark.parametrize(
+    ("more", "told"),
+    [
+        (["--eval", "missing"], "missing is no test set for x2"),
+        (["--out", "tiny-x2.yaml"], "tiny-x2.yaml"),
+        (["--device", "foo"], "There is no device 'foo'"),
+        (["--data", "missing"], "There is no folder missing"),
+        (["--trials", "0"], "--trials and --steps are 1 or more"),
+    ],
+)
+def test_wrong_usage_is_one_message_before_any_work(
+    data: Path, more: list[str], told: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(data)
+    try:
+        status = tune(data, 10_000, 1, *more)
+    except SystemExit as ended:  # argparse's own way
+        status = int(str(ended.code))
+    assert status == 2 and told in capsys.readouterr().err
+    assert not (data / "out/study.db").exists()
 
 
 def test_the_best_is_a_recipe_and_the_study_goes_on(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
