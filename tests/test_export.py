@@ -26,7 +26,7 @@ def checkpoint(tmp_path: Path) -> Path:
     """What scripts/train.py would write, of a tiny network none of whose weights are idle."""
     import torch
 
-    from tests.test_train import recipe
+    from tests.small_training import recipe
 
     tiny = recipe()
     network = tiny.network()
@@ -71,7 +71,7 @@ def test_a_cored_network_is_the_same_in_the_file_and_comes_back(
     import torch
 
     from scripts.export import export, network_from_onnx
-    from tests.test_train import recipe
+    from tests.small_training import recipe
 
     state = torch.load(checkpoint, weights_only=True)
     torch.save(state | {"recipe": asdict(recipe(coring=coring))}, checkpoint)
