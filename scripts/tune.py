@@ -18,10 +18,13 @@ import tempfile
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+import scripts.extras  # noqa: F401
+
+# isort: split
 import optuna
 import yaml
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import engines
 from engines import whole
 from engines.base import UserError

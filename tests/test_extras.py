@@ -30,6 +30,8 @@ def python(folder: Path, *arguments: str, missing: str = "") -> subprocess.Compl
     [
         ("export", "onnx"),
         ("quantize", "tqdm"),
+        ("train", "torch"),
+        ("tune", "optuna"),
         ("naive_server", "torch"),
         ("states", "mss"),
         ("triton_repository", "onnx"),

@@ -14,8 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from tests.small_training import STEPS, advance, measured, photos_of, pictures, save, training, written
-from tests.small_training import recipe as recipe  # tests/test_export.py has it from here
+from tests.small_training import STEPS, advance, measured, photos_of, pictures, recipe, save, training, written
 
 if TYPE_CHECKING:
     from scripts.train import Training
