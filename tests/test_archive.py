@@ -120,6 +120,29 @@ def test_a_segment_of_a_few_pictures_is_told_by_its_name(tmp_path: Path, caplog:
     assert [line.rpartition(", to ")[2] for line in caplog.messages if ", to " in line] == [str(path)]
 
 
+def test_what_is_recorded_reaches_the_disk_meanwhile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sync, synced = os.fdatasync, list[str]()
+
+    def watched(file: int) -> None:
+        synced.append(str(Path(f"/proc/self/fd/{file}").readlink()))
+        sync(file)
+
+    monkeypatch.setattr(os, "fdatasync", watched)
+    with started(tmp_path) as camera:
+        camera.until(lambda: segments(tmp_path))
+        begun = time.monotonic()
+        camera.until(lambda: synced.count(str(segments(tmp_path)[0])) >= 3)
+        assert time.monotonic() - begun < 10
+
+
+def test_what_another_program_is_about_to_record_is_let_alone(tmp_path: Path) -> None:
+    names = [f".livesr-{pid}-1.part.mp4" for pid in (os.getpid(), os.getppid(), 2**22 + 1)]  # above Linux's highest id
+    for name in [*names, "holiday.mp4"]:
+        (tmp_path / name).write_bytes(b"begun")
+    archive.clean(tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == {*names[:2], "holiday.mp4"}
+
+
 def test_a_segment_ends_by_size(tmp_path: Path) -> None:
     with started(tmp_path, segment=None, segment_mb=0.3) as camera:
         camera.until(lambda: len(segments(tmp_path)) >= 3)

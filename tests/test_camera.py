@@ -11,6 +11,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import cv2
+import numpy as np
 import pytest
 
 from app.listing import listing
@@ -38,6 +39,7 @@ def test_an_obedient_camera(driver: Driver, dev: Path, caplog: pytest.LogCapture
     assert driver.args == (str(dev / "video0"), cv2.CAP_V4L2)
     wished = [cv2.CAP_PROP_FOURCC, cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT, cv2.CAP_PROP_FPS]
     assert driver.asked[:4] == wished  # the format before the size: sizes depend on it
+    assert driver.props[cv2.CAP_PROP_BUFFERSIZE] == 2
     assert (camera.live, camera.paced, camera.fps) == (True, True, 30)
     assert "320x240 MJPG at 30 fps" in caplog.text and "WARNING" not in caplog.text
     frames = take(camera, 5)
@@ -165,7 +167,7 @@ def test_a_csi_camera_is_a_pipeline(driver: Driver, gstreamer: None) -> None:
     pipeline, api = driver.args[:2]
     assert api == cv2.CAP_GSTREAMER
     assert pipeline.startswith("nvarguscamerasrc sensor-id=1 ! video/x-raw(memory:NVMM),width=640,height=360")
-    assert "framerate=" in pipeline and "format=BGR !" in pipeline and "drop=true max-buffers=1" in pipeline
+    assert "framerate=2997/50 !" in pipeline and "format=BGR !" in pipeline and "drop=true max-buffers=1" in pipeline
     assert driver.asked == []
     camera.close()
 
@@ -179,6 +181,15 @@ def test_a_pipeline_gets_a_sink_unless_it_has_one(driver: Driver, gstreamer: Non
     with pytest.raises(SourceError, match="cannot be started") as error:
         Camera.gstreamer("nonsense")
     assert "nonsense" in error.value.facts
+
+
+def test_a_pipeline_of_four_channels_keeps_its_colours(
+    driver: Driver, gstreamer: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bgrx = np.full((48, 64, 4), (10, 20, 30, 255), np.uint8)
+    monkeypatch.setattr(driver, "retrieve", lambda image=None: (True, bgrx))
+    (frame,) = take(Camera.gstreamer("videotestsrc ! appsink"), 1)
+    assert frame.image[0, 0].tolist() == [10, 20, 30]
 
 
 def test_an_opencv_without_gstreamer_is_named(driver: Driver, monkeypatch: pytest.MonkeyPatch) -> None:

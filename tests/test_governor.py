@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app import steering
-from app.governor import CALM, COOLER, FULL, GAP, LONGEST, SUSTAINED, Governor, Look
+from app.governor import CALM, COOLER, FULL, GAP, LAG, LONGEST, SUSTAINED, Governor, Look
 from app.sensors import Reading
 from app.steering import Steering
 from engines.base import EngineError
@@ -149,6 +149,15 @@ def test_heat_steps_down_slowly_and_not_up_before_it_is_cool() -> None:
     cold = machine(0.1, 0.2, 0.3, at=2, hot=None)
     cold.run(60, temperature=120)
     assert cold.at == 2
+
+
+def test_a_step_for_heat_is_given_time_to_show() -> None:
+    governor, steps = Governor([0, 1, 4], 2, hot=90), []
+    for tick in range(round(2.5 * LAG / TICK)):
+        if governor.decide(Look(tick * TICK, 0.3, temperature=95)) < 0:
+            governor.stepped(tick * TICK, governor.at - 1)  # as engines.gearbox does where bicubic is one of the gears
+            steps.append(tick * TICK)
+    assert len(steps) == 2 and steps[1] - steps[0] == pytest.approx(LAG, abs=2 * TICK)
 
 
 def test_held_down_clocks_keep_it_from_going_up_and_send_it_down_sooner() -> None:

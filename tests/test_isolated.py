@@ -19,7 +19,7 @@ import psutil
 import pytest
 
 import engines
-from engines import isolated
+from engines import catalog, isolated
 from engines.base import EngineError, Image, one_line
 from engines.child import DONE, Worker
 from engines.isolated import Isolated, guarded
@@ -57,6 +57,13 @@ def test_the_same_pictures_come_out(name: str) -> None:
         assert alone.spec == here.spec
         for tag, image in enumerate(FRAMES):
             assert np.array_equal(through(alone, image, tag), through(here, image, tag))
+
+
+def test_a_file_is_looked_for_where_the_program_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "own-x2.onnx").write_bytes(catalog.find("fast-x2-fp32").read_bytes())
+    monkeypatch.chdir(tmp_path)
+    with isolated.load("openvino", "own-x2.onnx", (16, 16), depth=1) as engine:
+        assert engine.spec.model == "own-x2"
 
 
 def test_two_in_flight_keep_their_order() -> None:

@@ -90,6 +90,22 @@ def test_unplugged_and_replugged_under_another_number(dev: Dev, caplog: pytest.L
     assert "looking for it" in caplog.text
 
 
+def test_positions_go_on_with_the_time_when_it_is_back(dev: Dev) -> None:
+    """A recording keeps them: pictures that all have the same would be played in a moment."""
+    dev.plug(0)
+    with Watched(camera=0) as seen:
+        seen.until(LIVE)
+        time.sleep(1.0)
+        dev.unplug(0)
+        seen.until(HELD)
+        dev.plug(0)
+        seen.until(LIVE)
+        count = len(seen.frames)
+        time.sleep(0.5)
+        (began, *_, first), (ended, *_, last) = seen.frames[count], seen.frames[-1]
+    assert last - first == pytest.approx(ended - began, abs=0.15) and last - first > 0.2
+
+
 def test_what_has_gone_is_not_kept(dev: Dev) -> None:
     """A camera that fails every few seconds for a month must not fill the memory with what it was."""
     path = dev.plug(0)
@@ -147,6 +163,17 @@ def test_found_by_its_name_where_there_are_no_links(dev: Dev) -> None:
         assert seen.source.name.endswith("video5")
 
 
+def test_a_webcams_second_device_file_is_not_taken_for_it(dev: Dev) -> None:
+    plug, path = Plug(0), dev.plug(0, name="Mine", by_id=False)
+    plug.remember(path)
+    dev.unplug(0)
+    dev.plug(4, name="Mine", by_id=False)
+    (dev.folder / "names/video4/index").write_text("1")  # metadata
+    assert plug.find() is None
+    picture = dev.plug(5, name="Mine", by_id=False)
+    assert plug.find() == picture
+
+
 def test_a_new_source_still_knows_a_camera_that_has_moved(dev: Dev) -> None:
     """As after a new configuration."""
     dev.plug(0)
@@ -194,6 +221,7 @@ def test_no_new_picture(dev: Dev, fault: str) -> None:
 
 def test_the_attract_loop_ends_when_the_camera_is_back(dev: Dev) -> None:
     dev.plug(0, "ok 320x180")
+    before = set(threading.enumerate())
     with Watched(camera=0, attract_after=0.2) as seen:
         seen.until(LIVE)
         dev.unplug(0)
@@ -202,6 +230,8 @@ def test_the_attract_loop_ends_when_the_camera_is_back(dev: Dev) -> None:
         seen.until(LIVE)
         time.sleep(0.5)
         assert {kind for _, kind, *_ in seen.frames[-10:]} == {LIVE}
+        readers = [thread for thread in set(threading.enumerate()) - before if thread.name == "reader"]
+        assert len(readers) == 1, "it goes on unseen, at the cost of the picture"
 
 
 def test_a_film_of_the_owners_is_fitted_in(dev: Dev, tmp_path: Path) -> None:
@@ -214,6 +244,22 @@ def test_a_film_of_the_owners_is_fitted_in(dev: Dev, tmp_path: Path) -> None:
         time.sleep(0.8)  # longer than the film: it goes round
         assert seen.frames[-1][1] is ATTRACT
         assert seen.image[:, :60].max() == 0 and seen.image[90, 160].min() > 20
+
+
+def test_a_film_that_was_away_is_shown_when_it_is_back(
+    dev: Dev, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("app.sources.lasting.PAUSES", (0.1, 0.2))
+    film = encode(tmp_path / "film.mkv", 10)
+    dev.plug(0)
+    with Watched(camera=0, attract_after=0.1, attract=str(film)) as seen:
+        seen.until(LIVE)
+        film.unlink()
+        dev.unplug(0)
+        seen.until(HELD)
+        time.sleep(0.4)  # it is opened in vain meanwhile
+        encode(film, 10)
+        seen.until(ATTRACT)
 
 
 def test_slow_to_open_and_refusing(dev: Dev) -> None:

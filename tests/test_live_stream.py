@@ -11,6 +11,7 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+from av.codec.context import Flags, ThreadType
 
 from app.sources import SourceError, container, stream
 from app.sources.container import shown
@@ -148,11 +149,14 @@ def test_a_udp_stream_is_live_and_ends_when_nothing_comes(
         for frame in source:
             frames.append(frame)
             if len(frames) == 40:
+                codec = source._video.codec_context
                 over.set()
     finally:
         over.set()
         sender.join()
     assert len(frames) >= 40 and "has ended" in caplog.text
+    # Frame threads, or a decoder that waits for pictures to put in order, would hold some back for good.
+    assert codec.thread_type == ThreadType.SLICE and codec.flags & Flags.low_delay
     steps = np.diff([number(frame.image) for frame in frames]) % 50
     assert (steps == 1).mean() > 0.9
     assert np.allclose(np.diff([frame.position for frame in frames]).min(), 0.04, atol=0.001)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from pathlib import Path
 
 import numpy as np
@@ -195,6 +196,15 @@ def test_first_in_first_out_and_the_same_at_any_depth(depth: int) -> None:
             assert (image == wanted[number]).all() and busy > 0
         submitter.join(10)
     assert order == list(range(len(pictures)))
+
+
+def test_a_late_collector_does_not_make_the_engine_look_slow() -> None:
+    with engines.load("openvino", "fast", (16, 16)) as engine:
+        engine.reserve()
+        engine.submit(np.zeros((16, 16, 3), np.uint8), "tag")
+        time.sleep(0.5)
+        done = engine.collect(60)
+    assert done is not None and done[2] < 0.4
 
 
 def test_closes_with_frames_in_flight() -> None:

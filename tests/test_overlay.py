@@ -99,3 +99,16 @@ def test_a_panel_partly_outside_is_cut() -> None:
     for at in ((-10, -5), (45, 45), (-500, 0), (500, 500)):
         Panel(["text"], height=8, width=100).draw(image, *at)
     assert image.shape == (50, 50, 3)
+
+
+def test_a_picture_of_another_size_gets_letters_of_its_own() -> None:
+    view = View(help=True)
+    view.say("saved")
+    shown, images = Overlay(view, lambda: LINES), []
+    for _ in range(2):
+        for height in (720, 360):
+            image = np.full((height, height * 16 // 9, 3), 128, np.uint8)
+            shown.write(Picture(image, Frame(image, 0, 0, 0)))
+            images.append(image)
+    assert np.array_equal(images[1], drawn(view, 640, 360))
+    assert np.array_equal(images[2], drawn(view, 1280, 720))

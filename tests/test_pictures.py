@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import struct
 from pathlib import Path
 
 import cv2
+import numpy as np
 import pytest
 
 from app.sources import SourceError
@@ -57,6 +59,19 @@ def test_unreadable_pictures_are_skipped(album: Path, caplog: pytest.LogCaptureF
     assert [number(frame.image) for frame in frames] == [0, 1, 2, 3, 5, 7, 8, 9, 10, 11]
     assert [frame.index for frame in frames] == list(range(10))
     assert "shot 4.webp" in caplog.text and "shot 6.png" in caplog.text
+
+
+def test_a_photograph_taken_sideways_is_turned_upright(tmp_path: Path) -> None:
+    shaded = np.zeros((48, 64, 3), np.uint8)
+    shaded[:, :32] = 200
+    jpeg = cv2.imencode(".jpg", shaded)[1].tobytes()
+    # One entry in little-endian TIFF: orientation (0x0112), a short, 6: the left side of what is stored is the top.
+    exif = b"Exif\0\0II*\0\x08\0\0\0\x01\0" + struct.pack("<HHIHH", 0x0112, 3, 1, 6, 0) + bytes(4)
+    file = tmp_path / "portrait.jpg"
+    file.write_bytes(jpeg[:2] + b"\xff\xe1" + struct.pack(">H", len(exif) + 2) + exif + jpeg[2:])
+    (frame,) = list(Pictures.of(file))
+    assert frame.size == (48, 64)
+    assert frame.image[:24].min() > 150 and frame.image[40:].max() < 50
 
 
 def test_a_name_of_another_alphabet(album: Path) -> None:

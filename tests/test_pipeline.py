@@ -13,6 +13,7 @@ import pytest
 
 import app.loading
 from app.frame import Buffers, Frame, Picture
+from app.pace import played
 from app.pipeline import Loading, Pipeline
 from app.stats import Stats
 from app.view import View
@@ -127,6 +128,17 @@ def test_limits_end_the_run() -> None:
     assert 0.4 < stats.seconds < 10
 
 
+def test_the_duration_ends_a_run_whose_source_has_fallen_silent() -> None:
+    class Silent(Numbered):
+        def __iter__(self) -> Iterator[Frame]:
+            yield from super().__iter__()
+            self._closed.wait(30)
+
+    stats, begun = Stats(), time.monotonic()
+    Pipeline(Silent(3), load, [Keep()], stats, lossless=False, duration=0.3).run()
+    assert stats.shown and time.monotonic() - begun < 10
+
+
 @pytest.mark.parametrize("lossless", [True, False])
 def test_stop_ends_everything(lossless: bool) -> None:
     before = threading.active_count()
@@ -164,6 +176,21 @@ def test_a_failing_sink_fails_the_run() -> None:
 
     with pytest.raises(OSError, match="full"):
         Pipeline(Numbered(10**6), load, [Keep(act)], Stats(), lossless=True).run()
+
+
+def test_of_two_failures_the_first_comes_out() -> None:
+    class Slot(bicubic.BicubicSlot):
+        def launch(self, image: Any) -> None:
+            for thread in threading.enumerate():
+                if thread.name == "capture":
+                    thread.join(20)
+            raise RuntimeError("a consequence")
+
+    def made(size: tuple[int, int]) -> Slots[Any]:
+        return Slots(load(size).spec, [Slot(size, 2)])
+
+    with pytest.raises(OSError, match="cable"):
+        Pipeline(Failing(1), made, [], Stats(), lossless=True).run()
 
 
 @pytest.mark.parametrize("where", ["load", "launch", "wait"])
@@ -338,6 +365,26 @@ def test_a_paced_file_takes_its_time() -> None:
     assert stats.seconds > 0.9  # 30 steps of 1/30 s; slower is the machine's fault, faster would be ours
 
 
+def test_a_paced_frame_is_as_old_as_its_turn_and_a_stall_is_not_rushed_after(monkeypatch: pytest.MonkeyPatch) -> None:
+    now, gone = 100.0, list[float]()
+
+    class Clock(threading.Event):
+        """Never set; whoever waits for it finds the time gone by."""
+
+        def wait(self, timeout: float | None = None) -> bool:
+            nonlocal now
+            now += timeout or 0.0
+            return False
+
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    for frame in played(Numbered(6), Clock()):
+        assert frame.captured == now, "the time it has waited for its turn is not its age"
+        gone.append(now)
+        if frame.index == 2:
+            now += 2.0
+    assert np.diff(gone) == pytest.approx([1 / 30, 1 / 30, 2.0, 1 / 30, 1 / 30])
+
+
 def test_figures_add_up() -> None:
     stats = Stats()
     Pipeline(Numbered(50), load, [Keep(lambda _: time.sleep(0.002))], stats, lossless=True).run()
@@ -349,6 +396,12 @@ def test_figures_add_up() -> None:
     assert figures["stages_ms"]["sink"]["p50"] >= 2
     assert figures["latency_ms"]["p50"] <= figures["latency_ms"]["p95"] <= figures["latency_ms"]["p99"]
     assert figures["fps_out"] == pytest.approx(49 / figures["seconds"], rel=0.01)
+
+
+def test_every_sink_costs_its_time() -> None:
+    stats, sinks = Stats(), [Keep(lambda _: time.sleep(0.005)), Keep(lambda _: time.sleep(0.005)), Keep()]
+    Pipeline(Numbered(10), load, sinks, stats, lossless=True).run()
+    assert stats.stages["sink"].percentiles(50)[0] >= 10
 
 
 def test_pictures_of_another_engine_are_counted() -> None:
@@ -384,3 +437,20 @@ def test_samples_keep_the_latest() -> None:
         samples.add(value / 1000)
     assert samples.percentiles(0, 50, 100) == [900, 949.5, 999]
     assert np.array(samples.percentiles(50)).shape == (1,)
+
+
+def test_ages_are_told_by_their_percentiles_and_the_rate_falls_when_nothing_comes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    stats, now = Stats(), 100.0
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    for age in range(101):
+        now += 0.1
+        frame = Frame(np.zeros((24, 32, 3), np.uint8), 0, now - age / 1000, 0, ready=now)
+        stats.add(frame, submitted=now, busy=0.0, spent={})
+    assert stats.as_dict()["latency_ms"] == pytest.approx({"p50": 50, "p95": 95, "p99": 99}, abs=0.01)
+    assert stats.fps_now() == pytest.approx(10, rel=0.01)
+    now += 1.0
+    assert stats.fps_now() < 6, "half of the last two seconds had no picture"
+    now += 1.5
+    assert stats.fps_now() == 0

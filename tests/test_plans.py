@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import subprocess
 import sys
 import threading
@@ -68,6 +69,15 @@ def test_a_plan_for_something_else_is_told_and_not_used(
     assert told in caplog.text
     assert len(cache.entries()) == 2
     cache.get(KEY, never, take, Progress())
+
+
+def test_of_several_the_newest_is_told_of(cache: Plans, caplog: pytest.LogCaptureFixture) -> None:
+    for number, seconds in ((1, 90.0), (3, 30.0), (2, 60.0)):
+        file = cache.put(replace(KEY, sdk=f"tensorrt 10.{number}.0"), Plan(b"plan", "fp16", seconds))
+        os.utime(file, (number, number))
+    assert [entry.seconds for entry in cache.entries()] == [30, 60, 90]
+    cache.get(replace(KEY, sdk="tensorrt 11.0.0"), build, take, Progress())
+    assert "sdk tensorrt 10.3.0" in caplog.text
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import resource
 import signal
@@ -17,6 +18,7 @@ import pytest
 from app.config import Recording as Settings
 from app.frame import Frame, Picture
 from app.sinks import SinkError
+from app.sinks.fragments import FragmentFile
 from app.sinks.recorder import Recorder
 from app.sinks.recording import Recording
 from app.sources.stream import Stream
@@ -289,6 +291,25 @@ def test_a_kill_costs_at_most_the_last_second(tmp_path: Path, suffix: str) -> No
     assert times[-1] > position - 1.1
 
 
+def test_a_fragment_that_does_not_fit_is_taken_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write, path = os.write, tmp_path / "a.mp4"
+    room = [3]
+
+    def full(file: int, data: bytes) -> int:
+        if not room:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return write(file, data[: room.pop()])
+
+    with FragmentFile(path) as file:
+        file.write(b"one")
+        with monkeypatch.context() as patch, pytest.raises(OSError, match="No space"):
+            patch.setattr(os, "write", full)
+            file.write(b"another")
+        assert path.read_bytes() == b"one"
+        file.write(b" more")
+    assert path.read_bytes() == b"one more"
+
+
 def test_the_key_starts_and_stops(tmp_path: Path) -> None:
     view = View()
     recording = Recording(Settings(folder=tmp_path), view, fps=30, lossless=True)
@@ -316,6 +337,24 @@ def test_the_key_twice_in_a_second_makes_two_files(tmp_path: Path) -> None:
         recording.write(Picture(image, Frame(image, 0, 0, 0)))
         recording.toggle()
     assert len([path for path in tmp_path.iterdir() if len(played(path)[0]) == 1]) == 3
+
+
+def test_a_recording_that_fails_at_its_very_end_has_figures_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recording = Recording(Settings(file=tmp_path / "a.mp4"), View(), fps=30, lossless=True)
+    image = scene(0)
+    for index in range(5):
+        recording.write(Picture(image, Frame(image, index, 0, index / 30)))
+
+    def full(*_: object) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "write", full)
+    with pytest.raises(SinkError, match="has failed"):
+        recording.close()
+    facts = recording.facts()
+    assert facts is not None and facts["path"] == str(tmp_path / "a.mp4")
 
 
 def test_a_key_that_cannot_record_says_so_and_the_picture_goes_on(tmp_path: Path) -> None:

@@ -61,6 +61,7 @@ def test_the_overlay_tells_what_stands_in(made: Report) -> None:
     told = made.lines()
     assert "bicubic (triton://host:8001/fast-x2 is away: connection refused)" in " ".join(told)
     assert max(map(len, told)) <= 60
+    assert "host:8001/fast-x2 is away" in made.status(), "the service manager is told, too"
 
 
 def test_the_file_has_the_keys_that_others_read(made: Report, tmp_path: Path) -> None:

@@ -102,3 +102,10 @@ def test_peek_waits_no_longer_than_told() -> None:
 def test_a_ring_of_nothing_is_refused() -> None:
     with pytest.raises(ValueError, match="at least one"):
         Ring(0, lossless=True)
+
+
+def test_peek_tells_what_get_will_give() -> None:
+    ring: Ring[int] = Ring(2, lossless=True)
+    ring.put(1)
+    ring.put(2)
+    assert ring.peek(0) == ring.get() == 1

@@ -233,7 +233,7 @@ MISTAKES: dict[str, tuple[list[str], int, list[str]]] = {
     "no scale at all": (["--scale", "7"], 2, ["does not enlarge 7 times"]),
     "engine with an address": (["--engine", "openvino://x"], 2, ["the engines are"]),
     "recording over its source": (
-        ["--source", "{tmp}/clip.mkv", "--record", "{tmp}/./clip.mkv"],
+        ["--source", "{tmp}/clip.mkv", "--record", "{tmp}/new/../clip.mkv"],
         2,
         ["source and record are the same file", "another name"],
     ),

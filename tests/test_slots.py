@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import concurrent.futures
+import contextlib
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -221,6 +222,52 @@ def test_a_hung_device_is_told_after_the_deadline() -> None:
             gate.set()
     finally:
         gate.set()
+
+
+def test_a_frame_behind_another_has_the_deadline_to_itself() -> None:
+    first_done = threading.Event()
+
+    def work(level: int) -> None:
+        if level == 1:
+            first_done.wait(10)
+        time.sleep(0.3)
+        first_done.set()
+
+    with engine(2, work, deadline=0.45) as slots:
+        for level in (0, 1):
+            slots.reserve()
+            slots.submit(grey(level), level)
+        done: list[int] = []
+        while len(done) < 2:
+            with contextlib.suppress(TimeoutError):
+                collected = slots.collect(0.02)
+                assert collected is not None
+                done.append(collected[1])
+    assert done == [0, 1]
+
+
+def test_leaving_waits_for_a_launch_that_is_going_on() -> None:
+    inside, go, order = threading.Event(), threading.Event(), list[str]()
+
+    class Slow(PoolSlot):
+        def launch(self, image: Image) -> None:
+            inside.set()
+            go.wait(10)
+            super().launch(image)
+            order.append("launched")
+
+        def close(self) -> None:
+            super().close()
+            order.append("closed")
+
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        with Slots[int](Spec("pool", "threads", "none", "u8", 1, SIZE, SIZE), [Slow(pool, nothing)]) as slots:
+            slots.reserve()
+            submitter = started(lambda: slots.submit(grey(1), 1))
+            assert inside.wait(10)
+            threading.Timer(0.1, go.set).start()
+        submitter.join(10)
+    assert order == ["launched", "closed"]
 
 
 def test_nothing_to_collect_is_a_timeout() -> None:

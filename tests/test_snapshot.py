@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
@@ -9,9 +10,11 @@ import numpy as np
 import pytest
 
 from app.frame import Frame, Picture
+from app.panel import Panel
 from app.sinks import SinkError
-from app.snapshot import Snapshot
+from app.snapshot import Snapshot, side_by_side
 from app.view import View
+from engines.base import Image
 from engines.bicubic import enlarge
 
 
@@ -87,3 +90,20 @@ def test_several_in_a_second_are_several_files(tmp_path: Path) -> None:
         snapshot.write(picture())
         snapshot.close()  # waits for the writing
     assert len(list(tmp_path.glob("snapshot-*.png"))) == 3
+
+
+def test_each_side_has_its_own_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    places = {}
+
+    class Placed(Panel):
+        def __init__(self, lines: Sequence[str], *, height: int, width: int) -> None:
+            super().__init__(lines, height=height, width=width)
+            self.text = lines[0]
+
+        def draw(self, image: Image, x: int, y: int) -> None:
+            places[self.text.partition(":")[0]] = x
+            super().draw(image, x, y)
+
+    monkeypatch.setattr("app.snapshot.Panel", Placed)
+    side_by_side(picture().frame.image, picture().image)
+    assert places["before"] < 128 < places["after"]

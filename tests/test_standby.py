@@ -226,6 +226,20 @@ def test_a_late_answer_is_not_waited_for_nor_shown_later() -> None:
         run.until("remote")
 
 
+def test_a_frame_is_not_late_for_waiting_behind_another() -> None:
+    done = [threading.Event() for _ in range(5)]
+    done[0].set()
+
+    def one_after_another(number: int) -> None:
+        done[number].wait(10)
+        time.sleep(0.2)
+        done[number + 1].set()
+
+    with standby(Device(one_after_another), patience=0.35) as (_, run):
+        run.frames(4)
+    assert run.made == ["remote"] * 4
+
+
 def test_two_frames_in_a_hung_engine_cost_one_wait() -> None:
     gate = threading.Event()
     try:

@@ -71,10 +71,10 @@ def test_odd_sizes_are_copied_into_buffers_that_come_back(tmp_path: Path) -> Non
 def test_uncompressed_video_stored_bottom_up_is_upright(tmp_path: Path) -> None:
     shaded = np.repeat(np.arange(48, dtype=np.uint8)[:, None, None] * 5, 64, 1) + np.array([0, 5, 10], np.uint8)
     path = tmp_path / "raw.avi"
-    with av.open(str(path), "w") as output:
+    with av.open(str(path), "w", options={"flipped_raw_rgb": "1"}) as output:  # it stores them top down by default
         video = output.add_stream("rawvideo", rate=25)
         video.width, video.height, video.pix_fmt = 64, 48, "bgr24"
-        output.mux(video.encode(av.VideoFrame.from_ndarray(np.ascontiguousarray(shaded), "bgr24")))
+        output.mux(video.encode(av.VideoFrame.from_ndarray(np.ascontiguousarray(shaded[::-1]), "bgr24")))
         output.mux(video.encode(None))
     (frame,) = list(Stream(path))
     assert np.array_equal(frame.image, shaded)
@@ -99,6 +99,13 @@ def test_a_loop_goes_on_in_time(tmp_path: Path) -> None:
     assert [number(frame.image) for frame in frames] == [*range(5), *range(5), *range(4)]
     assert np.allclose([frame.position for frame in frames], np.arange(14) / 25, atol=0.002)
     assert [frame.index for frame in frames] == list(range(14))
+
+
+def test_a_short_loop_keeps_its_rhythm(tmp_path: Path) -> None:
+    ticks = [0, 40, 50, 200, 210]
+    source = Stream(encode(tmp_path / "vfr.mkv", len(ticks), ticks=ticks), loop=True)
+    steps = np.diff([frame.position for frame in take(source, 10)])
+    assert np.allclose(steps[5:], np.diff(ticks) / 1000, atol=0.002) and steps[4] > 0
 
 
 def test_a_missing_file_names_its_neighbours(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import itertools
 import logging
 import os
 import pty
@@ -18,12 +19,14 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 
 from app.config import Config, ConfigError
 from app.control import Control
-from app.systemd import Notifier
+from app.frame import Frame, Picture
+from app.systemd import Notifier, Progress
 from engines.base import EngineError
 from scripts.puppet import Dev
 
@@ -295,6 +298,19 @@ def test_without_a_file_there_is_nothing_to_reload(tmp_path: Path) -> None:
         assert "no --config" in terminal.log.read_text()
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_second_signal_ends_a_program_that_does_not_end(number: signal.Signals) -> None:
+    code = (
+        "import os, sys, time; from app.config import Config; from app.control import Control\n"
+        "control = Control(Config(), Config); control.listen()\n"
+        "for _ in range(2):\n"
+        "    os.kill(os.getpid(), int(sys.argv[1])); print(control.stopping.wait(20), flush=True)\n"
+    )
+    command = [sys.executable, "-c", code, str(int(number))]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=LIMIT)
+    assert (done.returncode, done.stdout) == (-number, "True\n"), done.stderr
+
+
 def test_nohup_outlives_the_terminal(tmp_path: Path) -> None:
     with Terminal(tmp_path, "--source", "demo", "--size", "80x60", ignoring=True) as terminal:
         terminal.shut()
@@ -322,6 +338,28 @@ def test_an_abstract_socket_is_reached(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("NOTIFY_SOCKET", f"@livesr-test-{os.getpid()}")
         Notifier().tell("READY=1", "STATUS=well")
         assert manager.recv(100) == b"READY=1\nSTATUS=well"
+
+
+def test_the_watchdog_is_fed_three_times_within_its_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 100.0
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(tmp_path / "notify"))
+        manager.setblocking(False)
+        monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
+        monkeypatch.setenv("WATCHDOG_USEC", "900000")
+        monkeypatch.setenv("WATCHDOG_PID", str(os.getpid()))
+        progress, told = Progress(Notifier(), lambda: None, lambda: "well"), []
+        monkeypatch.setattr(time, "monotonic", lambda: now)
+        image = np.zeros((2, 2, 3), np.uint8)
+        for _ in range(40):
+            now += 0.09
+            progress.write(Picture(image, Frame(image, 0, 0, 0)))
+            with contextlib.suppress(BlockingIOError):
+                while True:
+                    told.append((now, manager.recv(100)))
+    fed = [moment for moment, message in told if message == b"WATCHDOG=1\nSTATUS=well"]
+    assert told[0][1] == b"READY=1" and len(fed) >= 9
+    assert max(after - before for before, after in itertools.pairwise(fed)) <= 0.9 / 3 + 0.09
 
 
 def install(root: Path, *arguments: str) -> subprocess.CompletedProcess[str]:

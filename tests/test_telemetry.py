@@ -204,6 +204,20 @@ def test_thresholds_warn_once_and_end_without_flicker(board: Path, caplog: pytes
     assert watch.warnings == ("power 21 W, above 20 W", "held down: heat")
 
 
+def test_the_hottest_moment_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    told = iter([50.0, 61.0, None])
+
+    def kernel() -> Reading:
+        return Reading(temperature=next(told, 40.0))
+
+    monkeypatch.setattr(sensors, "PERIOD", 0.01)
+    monkeypatch.setattr(sensors, "combined", lambda stack: kernel)
+    watch = Telemetry()
+    until(lambda: watch.latest.temperature == 40)
+    watch.close()
+    assert watch.hottest == 61
+
+
 def test_a_service_that_hangs_leaves_no_old_figures(monkeypatch: pytest.MonkeyPatch) -> None:
     watch = Telemetry()
     until(lambda: watch.latest != Reading())

@@ -118,6 +118,23 @@ def test_plans_and_timings_are_kept(machine: Machine, cache: Path) -> None:
     assert machine.builds == 2
 
 
+@pytest.mark.parametrize(("free", "allowed"), [(1 << 20, 64 << 20), (1 << 30, 1 << 29), (64 << 30, 2 << 30)])
+def test_the_builder_has_half_of_what_is_free_within_limits(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch, free: int, allowed: int
+) -> None:
+    told = list[int]()
+
+    def build(*_: Any, workspace: int, **__: Any) -> Any:
+        told.append(workspace)
+        raise EngineError("enough is known")
+
+    monkeypatch.setattr(tensorrt, "build", build)
+    machine.capacity = free
+    with pytest.raises(EngineError, match="enough"):
+        engines.load("tensorrt", MODEL, SIZE, depth=1)
+    assert told == [allowed]
+
+
 def test_a_build_can_be_stopped(machine: Machine) -> None:
     progress = Progress()
     sys.modules["tensorrt"].during_build = progress.cancel  # type: ignore[attr-defined]

@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -115,6 +116,25 @@ def test_servers_that_are_not_what_they_should_be(other: Other, problem: str, fa
     assert problem in told.value.problem and facts in told.value.facts and told.value.fix
 
 
+@pytest.mark.parametrize(
+    ("header", "sent"), [("authorization", "Bearer s3cret"), ("triton-grpc-protocol-key", "s3cret")]
+)
+def test_a_token_is_sent_as_its_header_wants_it(header: str, sent: str, tmp_path: Path) -> None:
+    told = []
+
+    class Guarded(Other):
+        def ServerMetadata(self, request: Any, context: Any) -> Any:
+            told.append(dict(context.invocation_metadata()))
+            return super().ServerMetadata(request, context)
+
+    file = tmp_path / "token"
+    file.write_text("s3cret\n")
+    with serving(Guarded()) as address:
+        options = Options(token_file=file, token_header=header)
+        Connection(parse(address).servers[0], parse(address), SIZE, options).close()
+    assert told[0][header] == sent
+
+
 def test_a_server_that_crashes_with_shared_memory_gets_none() -> None:
     with serving(Other(version="2.49.0")) as address:
         with pytest.raises(EngineError, match="no shared memory") as told:
@@ -122,6 +142,26 @@ def test_a_server_that_crashes_with_shared_memory_gets_none() -> None:
         assert "it is 2.49.0" in told.value.facts
         with closing(Connection(parse(address).servers[0], parse(address), SIZE, Options())) as connection:
             assert make_slots(connection, 1, 1.0)[1] == "raw"
+
+
+def test_of_two_servers_one_that_hangs_costs_no_picture() -> None:
+    hang, go = threading.Event(), threading.Event()
+
+    class Hanging(Other):
+        def ModelInfer(self, request: Any, context: Any) -> Any:
+            if hang.is_set():
+                go.wait(20)
+            return super().ModelInfer(request, context)
+
+    with serving(Other()) as one, serving(Hanging()) as two:
+        address = f"{one.rpartition('/')[0]},{two.removeprefix('triton://')}"
+        raw = Options(transport="raw")
+        with engines.load(address, "fast", SIZE, options=raw, fallback=["bicubic"], patience=0.6) as engine:
+            hang.set()
+            for _ in range(4):
+                run(engine, 1, checked=False)
+                assert (engine.spec.name, engine.spec.state) == ("triton", "")
+            go.set()
 
 
 class Station:
@@ -206,6 +246,22 @@ def test_a_dead_one_is_left_out_and_found_again(monkeypatch: pytest.MonkeyPatch)
         assert bad.frames > count
 
 
+def test_one_that_is_found_again_does_not_get_everything(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("engines.balance.AGAIN", 0.02)
+    good, bad = Station(), Station()
+    with shared(good, bad) as engine:
+        run(engine, 90)
+        bad.away = True
+        run(engine, 6)
+        bad.away, count = False, bad.frames
+        until = time.monotonic() + 10
+        while bad.frames == count and time.monotonic() < until:
+            run(engine, 1)
+        count = good.frames
+        run(engine, 30)
+        assert good.frames - count >= 8
+
+
 def test_a_late_one_passes_its_frame_on() -> None:
     good, slow = Station(), Station()
     with shared(good, slow) as engine:
@@ -214,6 +270,20 @@ def test_a_late_one_passes_its_frame_on() -> None:
         run(engine, 30)
         assert time.monotonic() - begun < 2.5
         assert slow.frames <= 3
+
+
+def test_one_that_is_left_out_is_freed() -> None:
+    good, bad, freed = Station(), Station(), threading.Event()
+
+    def load() -> Slots[object]:
+        made = bad.load()
+        return Slots(made.spec, made.slots, close=freed.set)
+
+    with balanced({"good": good.load, "bad": load}, 3, late=0.1) as engine:
+        run(engine, 10)
+        bad.away = True
+        run(engine, 10)
+        assert freed.wait(10), "what it holds of a server's memory would be kept until the end"
 
 
 def test_nobody_is_there() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -16,10 +17,12 @@ from app.config import ConfigError, Kiosk
 from app.frame import Frame, Origin, Picture
 from app.lens import Lens
 from app.letters import Letters
+from app.panel import Panel
 from app.show import drawings
 from app.stats import Stats
 from app.tour import EDGE, Tour
 from app.view import View
+from app.wipe import Wipe
 from engines.base import Image
 from engines.bicubic import enlarge
 
@@ -59,6 +62,28 @@ def test_the_wipe_moves_by_itself_and_lets_a_hand_go_first(monkeypatch: pytest.M
         tour.write(picture(flat()))
         assert abs(view.divider - before) < 0.05, "it goes on from where it was left"
     assert view.divider != 0.2
+
+
+def test_each_side_of_the_wipe_has_its_own_name_in_every_language(monkeypatch: pytest.MonkeyPatch) -> None:
+    places: dict[tuple[str, ...], int] = {}
+
+    class Placed(Panel):
+        lines: tuple[str, ...] = ()
+
+        def draw(self, image: Image, x: int, y: int) -> None:
+            places[self.lines] = x
+
+    def panel(_letters: Letters, lines: Sequence[str], *, height: int, width: int) -> Panel:
+        made = Placed(["label"], height=height, width=width)
+        made.lines = tuple(lines)
+        return made
+
+    monkeypatch.setattr(Letters, "panel", panel)
+    sinks = drawings(Kiosk(languages=("ko", "en")), View(compare=True), list, Stats())
+    next(sink for sink in sinks if isinstance(sink, Wipe)).write(picture(flat()))
+    spoken = texts.load(("ko", "en"), None)
+    before, after = tuple(text.before for text in spoken), tuple(text.after for text in spoken)
+    assert places[before] < 640 < places[after]
 
 
 def test_the_lens_shows_the_most_detailed_part_alike_on_both_sides() -> None:

@@ -43,6 +43,7 @@ narrow = image[:, width // 4 : -width // 4].copy()
 view, told, done = View(), [], []
 actions = {"quit": lambda: done.append(1), "record": lambda: told.append("r"), "snapshot": lambda: told.append("s")}
 window = Window("tested window", view, actions)
+window.obey(view, actions, locked=sys.argv[3] == "locked")
 before = None
 while not done:
     shown = narrow if view.help else image
@@ -62,11 +63,11 @@ print('"closed"', flush=True)
 class Shown:
     """A window in a process of its own."""
 
-    def __init__(self, display: str, size: tuple[int, int]) -> None:
+    def __init__(self, display: str, size: tuple[int, int], keys: str) -> None:
         self.display = display
         self.environment = os.environ | {"DISPLAY": display}
         self.process = subprocess.Popen(
-            [sys.executable, "-c", CHILD, str(size[0]), str(size[1])],
+            [sys.executable, "-c", CHILD, str(size[0]), str(size[1]), keys],
             cwd=ROOT,
             env=self.environment,
             stdout=subprocess.PIPE,
@@ -108,8 +109,8 @@ class Shown:
 
 
 @contextmanager
-def showing(display: str, size: tuple[int, int] = (640, 360)) -> Iterator[Shown]:
-    shown = Shown(display, size)
+def showing(display: str, size: tuple[int, int] = (640, 360), keys: str = "free") -> Iterator[Shown]:
+    shown = Shown(display, size, keys)
     try:
         yield shown
     finally:
@@ -242,6 +243,19 @@ def test_the_close_button_quits(display: str) -> None:
         shown.do("wmctrl", "-c", "tested window")
         assert shown.told() == "closed"
         assert shown.process.wait(LIMIT) == 0
+
+
+def test_locked_keys_do_nothing_and_a_window_that_is_closed_opens_again(display: str) -> None:
+    with managed(display), showing(display, keys="locked") as shown:
+        shown.until(lambda: "tested window" in shown.do("wmctrl", "-l"))
+        for key in ("space", "s", "Escape", "q"):
+            shown.do("xdotool", "key", "--clearmodifiers", key)
+        shown.do("wmctrl", "-c", "tested window")
+        search = "xdotool", "search", "--name", "tested window"
+        shown.until(lambda: shown.do(*search).split()[-1:] not in ([], [shown.id]))
+        assert shown.process.poll() is None
+        shown.process.kill()
+        assert shown.process.stdout is not None and shown.process.stdout.read() == "", "no key has changed anything"
 
 
 CODES = [

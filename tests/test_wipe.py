@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app.frame import Frame, Picture
+from app.panel import Panel
 from app.view import View
 from app.wipe import Wipe
 from engines.base import Image
@@ -29,6 +32,13 @@ def test_left_of_the_divider_is_exactly_bicubic(width: int, height: int, scale: 
     clear = slice(0, height * scale // 3)  # above the labels
     assert np.array_equal(image[clear, : max(0, cut - 1)], bicubic[clear, : max(0, cut - 1)])
     assert not image[clear, cut + 2 :].any()
+
+
+def test_bicubic_is_no_weaker_a_kind_of_interpolation() -> None:
+    edge = np.full((16, 16, 3), 50, np.uint8)
+    edge[:, 8:] = 200
+    image = enlarge(edge, np.empty((32, 32, 3), np.uint8))
+    assert image.min() < 45 and image.max() > 205, "cubic interpolation sharpens an edge, and goes beyond both sides"
 
 
 def test_the_divider_and_both_labels_are_there() -> None:
@@ -53,3 +63,30 @@ def test_the_divider_stays_inside(divider: float) -> None:
     view = View()
     view.move(divider)
     assert 0 <= view.divider <= 1
+
+
+def test_each_side_has_its_own_name() -> None:
+    places = {}
+
+    class Placed(Panel):
+        def __init__(self, lines: Sequence[str], *, height: int, width: int) -> None:
+            super().__init__(lines, height=height, width=width)
+            self.lines = lines
+
+        def draw(self, image: Image, x: int, y: int) -> None:
+            places[self.lines[0]] = x
+            super().draw(image, x, y)
+
+    image = np.zeros((720, 1280, 3), np.uint8)
+    wipe = Wipe(View(compare=True), before=["then"], after=["now"], panel=Placed)
+    wipe.write(Picture(image, Frame(np.zeros((360, 640, 3), np.uint8), 0, 0, 0)))
+    assert places["then"] < 640 < places["now"]
+
+
+def test_a_picture_of_another_size_is_no_problem() -> None:
+    wipe = Wipe(View(compare=True))
+    for height in (90, 120, 60):
+        source = np.random.default_rng(height).integers(40, 256, (height, 64, 3), np.uint8)
+        image = np.zeros((2 * height, 128, 3), np.uint8)
+        wipe.write(Picture(image, Frame(source, 0, 0, 0)))
+        assert np.array_equal(image[: height // 2, :60], enlarge(source, np.empty_like(image))[: height // 2, :60])
