@@ -202,9 +202,9 @@ def test_a_late_collector_does_not_make_the_engine_look_slow() -> None:
     with engines.load("openvino", "fast", (16, 16)) as engine:
         engine.reserve()
         engine.submit(np.zeros((16, 16, 3), np.uint8), "tag")
-        time.sleep(0.5)
+        time.sleep(1.5)
         done = engine.collect(60)
-    assert done is not None and done[2] < 0.4
+    assert done is not None and done[2] < 1.2
 
 
 def test_closes_with_frames_in_flight() -> None:

@@ -230,10 +230,10 @@ def test_a_frame_behind_another_has_the_deadline_to_itself() -> None:
     def work(level: int) -> None:
         if level == 1:
             first_done.wait(10)
-        time.sleep(0.3)
+        time.sleep(0.8)
         first_done.set()
 
-    with engine(2, work, deadline=0.45) as slots:
+    with engine(2, work, deadline=1.4) as slots:
         for level in (0, 1):
             slots.reserve()
             slots.submit(grey(level), level)

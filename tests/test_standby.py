@@ -232,10 +232,10 @@ def test_a_frame_is_not_late_for_waiting_behind_another() -> None:
 
     def one_after_another(number: int) -> None:
         done[number].wait(10)
-        time.sleep(0.2)
+        time.sleep(0.5)
         done[number + 1].set()
 
-    with standby(Device(one_after_another), patience=0.35) as (_, run):
+    with standby(Device(one_after_another), patience=0.85) as (_, run):
         run.frames(4)
     assert run.made == ["remote"] * 4
 
