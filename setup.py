@@ -1,4 +1,4 @@
-"""Packaging. Every dependency states its reason; the base install has wheels for aarch64 and x86-64."""
+"""Packaging. Dependencies state their reasons; the base install has wheels for aarch64 and x86-64."""
 
 from pathlib import Path
 
@@ -26,7 +26,7 @@ EXTRAS = {
     "tensorrt": ["pycuda>=2022.2"],  # page-locked memory, streams and events; built against the CUDA that is there
     "rtx": ["tensorrt-rtx-cu13>=1.4; platform_machine == 'x86_64'"],  # TensorRT for a PC with an RTX card, CUDA 13
     "nvtx": ["nvtx>=0.2.10"],  # named ranges in Nsight Systems
-    "nvidia": ["nvidia-ml-py>=12"],  # the same of a PC's NVIDIA card
+    "nvidia": ["nvidia-ml-py>=12"],  # temperature, power and clocks of a PC's NVIDIA card
     "wrap": ["onnx>=1.16"],  # reads other people's networks and writes them anew
     "train": [
         "torch==2.13.0",  # the version the shipped models were trained with

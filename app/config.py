@@ -40,13 +40,14 @@ class Input(Section):
         "video file, folder or glob of pictures, rtsp://, http://, udp://, csi:N, gst:PIPELINE, demo",
         metavar="URI",
     )
-    size: Size | None = option(None, "ask the camera for this size, such as 640x360", metavar="WxH")
-    fps: float | None = option(None, "ask the camera for this rate", metavar="N", gt=0, le=1000)
+    size: Size | None = option(None, "size to ask of the camera, or of the demo, such as 640x360", metavar="WxH")
+    fps: float | None = option(None, "rate to ask of the camera, or of demo and pictures", metavar="N", gt=0, le=1000)
     loop: bool = option(False, "begin a file again at its end")
     pace: Literal["auto", "live", "source", "fast"] = option(
         "auto",
         "live: drop what comes too late; source: at the file's own rate, losing nothing; "
-        "fast: as fast as possible, losing nothing; auto: live for cameras, source in a window, else fast",
+        "fast: as fast as possible, losing nothing; "
+        "auto: live for cameras, live streams and the demo, else source in a window, fast without",
     )
 
     @model_validator(mode="after")
@@ -60,7 +61,7 @@ class Engine(Section):
     """What upscales them."""
 
     name: Annotated[str, BeforeValidator(parse_engine)] = option(
-        "auto", "auto, tensorrt, openvino, triton or bicubic", flag="engine", metavar="NAME"
+        "auto", "auto, tensorrt, openvino, bicubic or triton://HOST:PORT/MODEL", flag="engine", metavar="NAME"
     )
     model: str = option(
         "auto",
@@ -148,7 +149,7 @@ class Triton(Section):
     transport: Literal["auto", "shm", "cuda", "raw", "jpeg"] = option(
         "auto",
         "how pictures travel: shm, cuda: memory shared with a server on this machine; raw; jpeg: encoded, lossy; "
-        "auto: shm on this machine, else jpeg where it is served, else raw",
+        "auto: shm on this machine, or raw where that fails; to another jpeg where it is served, else raw",
     )
     quality: int = option(90, "of JPEG files sent, 1 to 100", flag="jpeg-quality", ge=1, le=100, metavar="N")
     tls: bool = option(False, "encrypt, and check the server's certificate")

@@ -28,7 +28,7 @@ POLL = 0.02
 """Seconds between two looks at the window while no picture comes."""
 
 JOIN = 15.0
-"""Seconds a thread is given to end. No source waits longer than 10 s for its device."""
+"""Seconds a thread is given to end. No source waits longer than 10 s for its device, if it can (app.sources)."""
 
 
 class Tag(NamedTuple):

@@ -30,7 +30,7 @@ LOCAL = 2.0
 """Seconds of patience with an engine of this machine that stands in for a server."""
 
 NAMES = ("tensorrt", "openvino", "triton", "bicubic")
-"""All engines, in the order in which `auto` tries them."""
+"""All engines, in the order in which `auto` tries them, without triton: that needs an address."""
 
 
 def unavailable(name: str) -> str | None:
@@ -86,13 +86,13 @@ def load(
 ) -> Slots[Any]:
     """An engine ready for inputs of `size` (width, height); the caller closes it, best by `with`.
 
-    `name` is one of NAMES, or auto: the first that can be had, leaving out those in `without`. `model` is a name or a
-    path (engines.catalog.find); `depth`: frames in flight; `threads` of the CPU, None for all; `memory`, `dla` and
-    `profile` are for TensorRT (app.config says what they mean); `scale`: how many times larger, None for what the
-    model's name tells, else its smallest; `progress` is told of a load that takes long, and can end it. `options` are
-    for triton://HOST:PORT/MODEL, and so is the rest: with a `fallback` the picture goes on when the server does not
-    answer within `patience` seconds, by the engines named there and bicubic; unless `strict`, also when there is no
-    server at the start. Raises EngineError, ModelError.
+    `name` is one of NAMES, triton as triton://HOST:PORT/MODEL, or auto: the first that can be had, leaving out those in
+    `without`. `model` is a name or a path (engines.catalog.find); `depth`: frames in flight; `threads` of the CPU, None
+    for all; `memory`, `dla` and `profile` are for TensorRT (app.config says what they mean); `scale`: how many times
+    larger, None for what the model's name tells, else its smallest; `progress` is told of a load that takes long, and
+    can end it. `options` are for triton://HOST:PORT/MODEL, and so is the rest: with a `fallback` the picture goes on
+    when the server does not answer within `patience` seconds, by the engines named there and bicubic; unless `strict`,
+    also when there is no server at the start. Raises EngineError, ModelError.
     """
     if not (SMALLEST[0] <= size[0] <= LARGEST[0] and SMALLEST[1] <= size[1] <= LARGEST[1]):
         raise ModelError(

@@ -15,7 +15,8 @@ Image = NDArray[np.uint8]
 T = TypeVar("T")
 
 SMALLEST, LARGEST = (16, 16), (4096, 2160)
-"""Input sizes (width, height) every engine takes, odd ones included."""
+"""Smallest and largest input (width, height) that an engine is asked for, odd ones included; a model made or served for
+one size may take fewer."""
 
 
 class UserError(Exception):

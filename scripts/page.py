@@ -170,7 +170,8 @@ have published is in *italics* and was not measured here.
 
 - {machine}.
 - Times: {size} in, {threads} threads for each; all take turns, and the median of the rounds is given. Ours in OpenVINO
-  with two frames in flight, as the app runs them, bytes in and bytes out. The peers are the files that people load into
+  with two frames in flight, as the app runs them, bytes in and bytes out. How many times faster something is is the
+  median of the rounds' own ratios, not the quotient of two medians. The peers are the files that people load into
   OpenCV's dnn_superres (opencv-contrib-python-headless), each in a process of its own, one frame after the other.
 - PSNR in dB and SSIM of BT.601 luma (16..235), 8-bit results, as many pixels of border cut as the scale, averaged over
   the pictures. SSIM: 11x11 Gaussian window, sigma 1.5 (scikit-image).

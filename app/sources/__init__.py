@@ -40,7 +40,8 @@ class Source(Protocol):
     """The nominal rate, 0 if unknown."""
 
     def __iter__(self) -> Iterator[Frame]:
-        """Frames in order. Returns at the end or after close(); raises SourceError. No wait is longer than 10 s."""
+        """Frames in order. Returns at the end or after close(); raises SourceError. No wait is longer than
+        10 s, but that for a camera by GStreamer in OpenCV before 4.7, which knows no limits."""
 
     def close(self) -> None:
         """Let the device go. Idempotent; makes a running iteration end soon."""
@@ -51,8 +52,8 @@ def open_source(
 ) -> Source:
     """What --camera or --source names; with neither, the first camera that is found, else the demo.
 
-    `size` (width, height) and `fps` are asked of a camera and kept by the demo; `loop` repeats what has an end.
-    Imports the one kind that is opened, and raises SourceError.
+    `size` (width, height) and `fps` are asked of a camera and kept by the demo, `fps` also by a folder of pictures;
+    `loop` repeats what has an end. Imports the one kind that is opened, and raises SourceError.
     """
     if camera is not None and source is not None:
         raise SourceError(
