@@ -29,13 +29,14 @@ import engines
 from engines import whole
 from engines.base import UserError
 from scripts.export import build
+from scripts.log import store
 from scripts.model_file import save
 from scripts.photos import Photos
 from scripts.recipe import Recipe
 from scripts.sizes import size
 from scripts.testsets import check
 from scripts.timing import EngineLoop, noise
-from scripts.train import Training, store, usable, validate
+from scripts.train import Training, usable, validate
 
 WIDTHS = (8, 12, 16, 24, 32, 48)
 DEPTHS = (1, 10)

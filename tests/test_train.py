@@ -141,7 +141,7 @@ def test_a_resumed_run_ends_like_an_uninterrupted_one(folder: Path, tmp_path: Pa
 
 
 def test_a_checkpoint_of_another_recipe_is_refused(folder: Path, tmp_path: Path) -> None:
-    from scripts.train import TrainError
+    from scripts.log import TrainError
 
     training(folder).save(tmp_path / "checkpoint.pt")
     with pytest.raises(TrainError, match=r"another run\n.*other: seed\n.*another --out, or delete it"):
@@ -151,7 +151,7 @@ def test_a_checkpoint_of_another_recipe_is_refused(folder: Path, tmp_path: Path)
 def test_a_checkpoint_of_other_photographs_or_files_is_refused(folder: Path, tmp_path: Path) -> None:
     import torch
 
-    from scripts.train import TrainError
+    from scripts.log import TrainError
 
     files = {key: tmp_path / f"{key}-x2.onnx" for key in ("start", "teacher")}
     for file in files.values():
@@ -176,7 +176,7 @@ def test_a_checkpoint_of_other_photographs_or_files_is_refused(folder: Path, tmp
 def test_what_is_no_checkpoint_is_one_message(folder: Path, tmp_path: Path, kind: str) -> None:
     import torch
 
-    from scripts.train import TrainError
+    from scripts.log import TrainError
 
     run, path = training(folder), tmp_path / "checkpoint.pt"
     run.save(path)
@@ -287,7 +287,7 @@ def test_a_run_without_its_checkpoint_begins_its_log_anew(command: Command) -> N
 
 @pytest.mark.parametrize("end", ["3000,12", "3000,120,0.01,30.1", "3000,120\r\n"])
 def test_half_a_line_of_a_log_is_dropped(command: Command, end: str) -> None:
-    from scripts.train import Log
+    from scripts.log import Log
 
     command.out.mkdir()
     (command.out / "log.csv").write_text(f"step,seconds,loss,A\r\n8,50,0.020000,29.000\r\n{end}", newline="")
