@@ -59,7 +59,7 @@ def test_a_card(name: str, tmp_path: Path, sets: Path, run: Path, monkeypatch: p
     assert all(list(by_set) == ["Set5", "Set14"] for by_set in card.psnr.values())
     assert all(np.isfinite(db) and 15 < db < 60 for by_set in card.psnr.values() for db in by_set.values())
     assert f"| {name}, int8 | {card.psnr['int8']['Set5']:.2f} / " in text
-    assert ("what quality-x2 makes of them" in text) == ("webcam" not in name)
+    assert ("what quality-first-x2 makes of them" in text) == ("webcam" not in name)
     assert "3 minutes on an abacus" in text and "36.123 / 32.1 after 2,000 steps" in text
     assert (
         ("degraded Set14" in text) == ("goal" not in text) == ("grey levels is left out" in text) == ("webcam" in name)
