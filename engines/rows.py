@@ -30,11 +30,10 @@ ELEMENTWISE = {"Add", "Subtract", "Multiply", "Maximum", "Minimum", "Round", "Co
 CHANNELS, OUTPUTS, ONLY = -3, -4, -1
 """Axes, counted from the last: a picture's channels, a convolution's output channels, a plain list's."""
 
-
-Pixels = Callable[[ov.Output], ov.Node]
-"""What makes bytes [1, H, W, C], channels last, of values [1, C, H, W]."""
-Rows = Callable[[ov.Output, Pixels, NDArray[np.int64]], ov.Node]
-"""What makes all bytes of a picture, in their order, of [1, s * s * colours, H, W], Pixels and groups()."""
+Part = Callable[[NDArray[np.int64]], ov.Node]
+"""What makes the bytes [1, H, W, n], channels last, of n channels of what DepthToSpace would read."""
+Rows = Callable[[Part, NDArray[np.int64]], ov.Node]
+"""What makes all bytes of a picture, in their order, of such parts and the channels of each row: groups()."""
 
 
 class InseparableError(Exception):
@@ -88,10 +87,10 @@ def apply(model: ov.Model) -> bool:
 def cut(model: ov.Model) -> bool:
     """Let a model compute row by row; as apply()."""
 
-    def rows(values: ov.Output, pixels: Pixels, channels: NDArray[np.int64]) -> ov.Node:
-        parts = [pixels(Group(row).of(values)) for row in channels]
+    def rows(part: Part, channels: NDArray[np.int64]) -> ov.Node:
+        parts = [part(row) for row in channels]
         height, width = parts[0].get_output_shape(0)[1:3]
-        return ops.concat([ops.reshape(part, [height, 1, width * channels.shape[1]], False) for part in parts], 1)
+        return ops.concat([ops.reshape(one, [height, 1, width * channels.shape[1]], False) for one in parts], 1)
 
     return rearrange(model, rows)
 
@@ -99,8 +98,8 @@ def cut(model: ov.Model) -> bool:
 def gather(model: ov.Model) -> bool:
     """Let a model copy pieces of rows; as apply()."""
 
-    def rows(values: ov.Output, pixels: Pixels, channels: NDArray[np.int64]) -> ov.Node:
-        whole = pixels(Group(channels.reshape(-1)).of(values))
+    def rows(part: Part, channels: NDArray[np.int64]) -> ov.Node:
+        whole = part(channels.reshape(-1))
         height, width = whole.get_output_shape(0)[1:3]
         scale, piece = channels.shape
         order = np.arange(width * scale).reshape(width, scale).T
@@ -117,13 +116,14 @@ def rearrange(model: ov.Model, rows: Rows) -> bool:
     if [node.get_type_name() for node in ending] != ENDING:
         return False
     convert, transpose, shuffle = ending
+    order, values = transpose.input(1).get_source_output(), shuffle.input(0).get_source_output()
 
-    def pixels(part: ov.Output) -> ov.Node:
-        return ops.convert(ops.transpose(part, transpose.input(1).get_source_output()), convert.get_element_type())
+    def part(channels: NDArray[np.int64]) -> ov.Node:
+        return ops.convert(ops.transpose(Group(channels).of(values), order), convert.get_element_type())
 
     shape = list(convert.get_output_shape(0))
     try:
-        made = rows(shuffle.input(0).get_source_output(), pixels, groups(shuffle, shape[-1]))
+        made = rows(part, groups(shuffle, shape[-1]))
     except InseparableError:
         return False
     picture = ops.reshape(made, shape, False)

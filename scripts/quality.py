@@ -87,7 +87,8 @@ class Quality:
         self.found = Findings(settings.size, settings.threads)
         ways = [way for file in upscalers.files([]) for way in upscalers.ways("openvino", file)]
         self._ways = sorted(ways, key=lambda way: (way.scale, rank(way.model.removesuffix(f"-x{way.scale}"))))
-        for scale in (one for one in page.SHEETS if any(way.scale == one for way in ways)):
+        self._sheets = [scale for scale in page.SHEETS if any(way.scale == scale for way in ways)]
+        for scale in self._sheets:
             if not self.pictures[SECOND, scale].pairs:
                 raise QualityError(f"{SECOND} has no pictures for x{scale}", f"looked in {folders[SECOND]}")
         self._stack = ExitStack()
@@ -186,10 +187,9 @@ class Quality:
                 self.found.flicker.append(Flicker(clip.name, f"{name}-x2", precision, deviation))
 
     def _pictures(self) -> None:
-        for scale in page.SHEETS:
-            if any(way.scale == scale for way in self._ways):
-                sheet = gallery.against_truth(self.pictures[SECOND, scale], self._columns(scale))
-                write(sheet, self.settings.out / f"quality-x{scale}.jpg")
+        for scale in self._sheets:
+            sheet = gallery.against_truth(self.pictures[SECOND, scale], self._columns(scale))
+            write(sheet, self.settings.out / f"quality-x{scale}.jpg")
         chosen = [name for name in webcam.models() if name == ORDER[0] or webcam.MARK in name] or [ORDER[0]]
         cleaning = [("bicubic", upscalers.bicubic(2)), *self._models(chosen, 2)]
         write(gallery.against_truth(self._degraded, cleaning), self.settings.out / "quality-degraded.jpg")

@@ -222,6 +222,13 @@ def run(engine: Slots[int], count: int, *, checked: bool = True) -> None:
     submitter.join(10)
 
 
+def until_asked(engine: Slots[int], station: Station, *, each: int) -> None:
+    """`each` frames and again, until one of them goes to `station`; 10 s at most."""
+    count, until = station.frames, time.monotonic() + 10
+    while station.frames == count and time.monotonic() < until:
+        run(engine, each)
+
+
 def test_the_load_is_shared_evenly() -> None:
     stations = [Station() for _ in range(3)]
     with shared(*stations) as engine:
@@ -240,9 +247,7 @@ def test_a_dead_one_is_left_out_and_found_again(monkeypatch: pytest.MonkeyPatch)
         run(engine, 30)
         assert bad.frames == count
         bad.away = False
-        until = time.monotonic() + 10
-        while bad.frames == count and time.monotonic() < until:
-            run(engine, 6)
+        until_asked(engine, bad, each=6)
         assert bad.frames > count
 
 
@@ -253,10 +258,8 @@ def test_one_that_is_found_again_does_not_get_everything(monkeypatch: pytest.Mon
         run(engine, 90)
         bad.away = True
         run(engine, 6)
-        bad.away, count = False, bad.frames
-        until = time.monotonic() + 10
-        while bad.frames == count and time.monotonic() < until:
-            run(engine, 1)
+        bad.away = False
+        until_asked(engine, bad, each=1)
         count = good.frames
         run(engine, 30)
         assert good.frames - count >= 8
