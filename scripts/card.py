@@ -199,10 +199,12 @@ def origin(model: Shipped, hardware: str) -> Iterator[str]:
     yield f"    python scripts/quantize.py engines/models/{model.name}.onnx --data bsds500\n"
     base = Path(recipe["start"]).stem if recipe.get("start") else ""
     begun = f", begun as {base} (configs/train/{base}.yaml)" if base else ""
+    picked_from = recipe.get("candidates", 1)
+    chosen = f", each the one of {picked_from} in which there is the most to learn," if picked_from > 1 else ""
     yield (
         f"- Recipe: configs/train/{model.name}.yaml, also in the file's metadata; seed {recipe['seed']}, "
         f"{recipe['steps']:,} steps of {recipe['batch']} crops of {recipe['crop']}x{recipe['crop']} low-resolution "
-        f"pixels in {recipe['precision']}, by {recipe.get('optimiser', 'adam').capitalize()}{begun}."
+        f"pixels{chosen} in {recipe['precision']}, by {recipe.get('optimiser', 'adam').capitalize()}{begun}."
     )
     if recipe.get("teacher") and recipe.get("distil"):
         yield (

@@ -9,6 +9,7 @@ from concurrent.futures import ProcessPoolExecutor
 from itertools import repeat
 from pathlib import Path
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
@@ -105,21 +106,44 @@ class Photos:
             work = pool.map(_versions, repeat(degradation), self.highs, seeds, repeat(self.scale))
             self.lows = list(tqdm(work, desc="webcam pictures", total=len(seeds), unit="", mininterval=1))
 
-    def batch(self, seed: int, step: int, *, count: int, size: int) -> tuple[NDArray[np.uint8], ...]:
+    def batch(
+        self, seed: int, step: int, *, count: int, size: int, candidates: int = 1
+    ) -> tuple[NDArray[np.uint8], ...]:
         """Low [count, size, size, 3] and high [count, s*size, s*size, 3] crops, uint8 BGR, flipped and turned; with a
-        teacher its own as a third, like the high ones."""
+        teacher its own as a third, like the high ones.
+
+        Each is the one of so many `candidates`, drawn at random, in which there is the most to learn: half of all crops
+        hold a tenth of what bicubic interpolation gets wrong (SamplingAug, Wang et al., BMVC 2021).
+        """
         random = np.random.default_rng([seed, step])
-        made: tuple[list[NDArray[np.uint8]], ...] = ([], [], []) if self.taught else ([], [])
-        for index in random.choice(len(self.highs), count, p=self.share):
-            versions, high = self.lows[index], self.highs[index]
-            low = versions[int(random.integers(len(versions))) if len(versions) > 1 else 0]
-            y, x = (int(random.integers(0, n - size + 1)) for n in low.shape[:2])
-            turn, flip = int(random.integers(4)), bool(random.integers(2))
-            large = (high, self.taught[index]) if self.taught else (high,)
-            for image, k, crops in zip((low, *large), (1, self.scale, self.scale), made, strict=False):
-                crop = np.rot90(image[k * y : k * (y + size), k * x : k * (x + size)], turn)
-                crops.append(crop[:, ::-1] if flip else crop)
-        return tuple(np.stack(crops) for crops in made)
+        drawn = [
+            self._crops(random, index, size)
+            for index in random.choice(len(self.highs), count * candidates, p=self.share)
+        ]
+        if candidates > 1:
+            groups = (drawn[first : first + candidates] for first in range(0, len(drawn), candidates))
+            drawn = [max(group, key=lambda crops: detail(*crops[:2])) for group in groups]
+        return tuple(np.stack(crops) for crops in zip(*drawn, strict=True))
+
+    def _crops(self, random: np.random.Generator, index: int, size: int) -> tuple[NDArray[np.uint8], ...]:
+        """One place of one photograph, flipped and turned: low, high, and the teacher's if there is one."""
+        versions, high = self.lows[index], self.highs[index]
+        low = versions[int(random.integers(len(versions))) if len(versions) > 1 else 0]
+        y, x = (int(random.integers(0, n - size + 1)) for n in low.shape[:2])
+        turn, flip = int(random.integers(4)), bool(random.integers(2))
+        large = (high, self.taught[index]) if self.taught else (high,)
+        crops = []
+        for image, k in zip((low, *large), (1, self.scale, self.scale), strict=False):
+            crop = np.rot90(image[k * y : k * (y + size), k * x : k * (x + size)], turn)
+            crops.append(crop[:, ::-1] if flip else crop)
+        return tuple(crops)
+
+
+def detail(low: NDArray[np.uint8], high: NDArray[np.uint8]) -> float:
+    """Mean absolute error of bicubic interpolation, in grey levels: how much of `high` has to be guessed."""
+    size = high.shape[1], high.shape[0]
+    smooth = cv2.resize(np.ascontiguousarray(low), size, interpolation=cv2.INTER_CUBIC)
+    return cv2.norm(smooth, np.ascontiguousarray(high), cv2.NORM_L1) / high.size
 
 
 def found(folders: Iterable[Path]) -> list[Path]:

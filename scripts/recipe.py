@@ -63,6 +63,7 @@ class Recipe:
     start: str | None = None
     sizes: Annotated[tuple[Positive, ...], Field(min_length=1)] = (1.0,)
     versions: Count = 1
+    candidates: Count = 1
     coring: Weight = 0.0
     degradation: dict[str, Any] | None = None
 

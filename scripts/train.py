@@ -76,7 +76,9 @@ class Batches(Dataset[tuple[Tensor, ...]]):
 
     def __getitem__(self, step: int) -> tuple[Tensor, ...]:
         recipe = self.recipe
-        pictures = self.photos.batch(recipe.seed, step, count=recipe.batch, size=recipe.crop)
+        pictures = self.photos.batch(
+            recipe.seed, step, count=recipe.batch, size=recipe.crop, candidates=recipe.candidates
+        )
         return tuple(torch.from_numpy(one) for one in pictures)
 
 

@@ -61,6 +61,28 @@ def test_a_batch_depends_on_seed_and_step_alone_and_its_halves_match(folder: Pat
     assert np.abs(blocks - low).mean() < 3
 
 
+def test_of_several_candidates_the_one_with_the_most_to_learn_is_kept(folder: Path) -> None:
+    from scripts.photos import detail
+
+    photos = photos_of(folder)
+    drawn = list(zip(*photos.batch(1, 5, count=12, size=16), strict=True))
+    kept = list(zip(*photos.batch(1, 5, count=4, size=16, candidates=3), strict=True))
+    for number, crops in enumerate(kept):
+        group = drawn[3 * number : 3 * number + 3]
+        most = max(range(3), key=lambda one: detail(*group[one]))
+        assert all(np.array_equal(*pair) for pair in zip(crops, group[most], strict=True))
+    assert len({detail(*crops) for crops in drawn}) > 6
+
+
+def test_detail_is_what_bicubic_interpolation_gets_wrong() -> None:
+    from scripts.photos import detail
+
+    flat, noise = np.full((8, 8, 3), 90, np.uint8), np.zeros((16, 16, 3), np.uint8)
+    noise[::2] = 180  # stripes, of which the low resolution shows the mean alone
+    assert detail(flat, np.full((16, 16, 3), 90, np.uint8)) == 0
+    assert detail(flat, noise) == 90
+
+
 def test_a_folder_without_photographs(tmp_path: Path) -> None:
     from scripts.photos import PhotosError
 
