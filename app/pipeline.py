@@ -104,7 +104,7 @@ class Pipeline:
                     with made:
                         self._session(made)
                 except EngineError as error:
-                    self._again.extend(self._flying)
+                    self._again.extendleft(reversed(self._flying))  # older than what is left of the engine before
                     self._flying.clear()
                     if self._stopping.is_set() or not self._loading.replace(made.spec.name):
                         raise

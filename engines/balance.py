@@ -5,12 +5,13 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
 
-from engines.base import EngineError, Image
+from engines.base import EngineError, Image, Refused, loaded
 from engines.slots import Slots
 
 log = logging.getLogger(__name__)
@@ -36,6 +37,8 @@ class Team:
         """Raises EngineError, the first member's, when none can be had."""
         self._members = [Member(name, load) for name, load in members.items()]
         self._guard = threading.Condition()
+        self._holders: Counter[Slots[Any]] = Counter()
+        """How many slots are in an engine, which is not freed under them."""
         self._ending = False
         with ThreadPoolExecutor(len(self._members)) as pool:
             list(pool.map(self._try, self._members))
@@ -43,12 +46,15 @@ class Team:
         if self.first is None:
             assert self._members[0].error is not None
             raise self._members[0].error
-        self._thread = threading.Thread(target=self._look, name="balance", daemon=True)
-        self._thread.start()
+        self._threads = [
+            threading.Thread(target=self._look, args=(member,), name="balance", daemon=True) for member in self._members
+        ]
+        for thread in self._threads:
+            thread.start()
 
     def _try(self, member: Member) -> None:
         try:
-            engine = member.load()
+            engine = loaded(member.name, member.load)
         except EngineError as error:
             if member.error is None:
                 log.warning("%s is left out: %s", member.name, error.facts or error.problem)
@@ -63,14 +69,14 @@ class Team:
                 return
         engine.free()
 
-    def _look(self) -> None:
+    def _look(self, member: Member) -> None:
+        """A thread for each: one that hangs while it is looked for keeps no other away."""
         while True:
             with self._guard:
                 if self._guard.wait_for(lambda: self._ending, AGAIN):
                     return
-            for member in self._members:
-                if member.engine is None:
-                    self._try(member)
+            if member.engine is None:
+                self._try(member)
 
     def pick(self) -> tuple[Member, Slots[Any]]:
         """The member with the fewest frames in flight, and of these the one that had the fewest. Raises EngineError."""
@@ -82,13 +88,21 @@ class Team:
             member.flying += 1
             member.launched += 1
             assert member.engine is not None
+            self._holders[member.engine] += 1
             return member, member.engine
 
     def back(self, member: Member, engine: Slots[Any]) -> None:
-        """A frame that pick() was asked for has left the engine."""
+        """A frame that pick() was asked for has left the engine, whose buffers it does not use any more."""
         with self._guard:
             if member.engine is engine:
                 member.flying -= 1
+            self._holders[engine] -= 1
+            self._guard.notify_all()
+
+    def lost(self, member: Member, engine: Slots[Any]) -> bool:
+        """Whether lose() was called."""
+        with self._guard:
+            return member.engine is not engine
 
     def lose(self, member: Member, engine: Slots[Any], error: EngineError) -> None:
         """Leave a member out until it is found again."""
@@ -97,7 +111,13 @@ class Team:
                 return
             member.engine, member.error = None, error
         log.warning("%s is left out: %s", member.name, error.facts or error.problem)
-        threading.Thread(target=engine.free, name="balance disposal", daemon=True).start()
+        threading.Thread(target=self._dispose, args=(engine,), name="balance disposal", daemon=True).start()
+
+    def _dispose(self, engine: Slots[Any]) -> None:
+        with self._guard:
+            self._guard.wait_for(lambda: not self._holders[engine])
+            del self._holders[engine]
+        engine.free()
 
     def end(self) -> None:
         with self._guard:
@@ -108,7 +128,9 @@ class Team:
                 member.engine = None
         for engine in engines:
             engine.free()
-        self._thread.join(AGAIN)
+        until = time.monotonic() + AGAIN
+        for thread in self._threads:
+            thread.join(max(0.0, until - time.monotonic()))
 
 
 class BalancedSlot:
@@ -129,6 +151,7 @@ class BalancedSlot:
                 engine.slots[self._index].launch(image)
             except EngineError as error:
                 self._team.lose(member, engine, error)
+                self._team.back(member, engine)
                 continue
             self._at, self._until = (member, engine), time.monotonic() + self._late
             self.input = engine.slots[self._index].input
@@ -137,24 +160,38 @@ class BalancedSlot:
     def wait(self, timeout: float) -> Image:
         until = time.monotonic() + timeout
         while True:
+            if self._at is None:  # nobody was there when it was passed on
+                self.launch(self.input)
             assert self._at is not None
             member, engine = self._at
             slot, now = engine.slots[self._index], time.monotonic()
+            lost = self._team.lost(member, engine)
             try:
-                image = slot.wait(max(0.0, min(until, self._until) - now))
+                image = slot.wait(0.0 if lost else max(0.0, min(until, self._until) - now))
             except TimeoutError:
-                if time.monotonic() < self._until:
+                if not lost and time.monotonic() < self._until:
                     raise
                 late = f"no answer within {self._late * 1000:.0f} ms"
                 self._team.lose(member, engine, EngineError(f"{member.name} is late", late))
-                self.launch(self.input)
+                self._pass_on()
+            except Refused:
+                raise  # it has to be borne: to pass it on would load the others until they refuse, too
             except EngineError as error:
                 self._team.lose(member, engine, error)
-                self.launch(self.input)
+                self._pass_on()
             else:
                 self._team.back(member, engine)
                 self.finished = slot.finished
                 return image
+
+    def _pass_on(self) -> None:
+        """To another member, from the input that lies in this one."""
+        assert self._at is not None
+        before, self._at = self._at, None
+        try:
+            self.launch(self.input)
+        finally:
+            self._team.back(*before)
 
     def close(self) -> None:
         pass  # the engines' own slots are closed with them

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
@@ -42,6 +42,23 @@ def one_line(error: Exception) -> str:
 
 class EngineError(UserError):
     """An engine cannot be had, refuses a model or a size, or has failed while running."""
+
+
+def loaded(name: str, load: Callable[[], T]) -> T:
+    """What `load` gives. Raises EngineError, whatever has gone wrong: no memory, no process, an answer without sense.
+
+    Who looks for engines in a thread of its own must not end with one of them.
+    """
+    try:
+        return load()
+    except EngineError:
+        raise
+    except Exception as error:
+        raise EngineError(f"{name} cannot be loaded", f"{type(error).__name__}: {one_line(error)[:200]}") from error
+
+
+class Refused(EngineError):
+    """An engine has not taken one frame, as it has too many; nothing of it is under way, and the next may do."""
 
 
 class ModelError(EngineError):

@@ -63,6 +63,7 @@ class Primary:
         self.holders = 0
         self.unanswered: set[int] = set()
         self.failed = self.freed = False
+        self.refused = 0  # frames in a row
         self.why = ""
         self.last_done = 0.0
 

@@ -15,7 +15,7 @@ import numpy as np
 import psutil
 
 from engines import catalog
-from engines.base import EngineError
+from engines.base import EngineError, Refused
 
 log = logging.getLogger(__name__)
 
@@ -87,7 +87,7 @@ def is_here(server: str) -> bool:
     host = server.rpartition(":")[0].strip("[]")
     try:
         found = {info[4][0] for info in socket.getaddrinfo(host, None)}
-    except OSError:
+    except (OSError, UnicodeError):  # the second of names that cannot be, as a..b
         return False
     own = {address.address.partition("%")[0] for each in psutil.net_if_addrs().values() for address in each}
     return any(ipaddress.ip_address(str(one).partition("%")[0]).is_loopback or one in own for one in found)
@@ -179,7 +179,7 @@ class Connection:
         match status:
             case "UNAVAILABLE" if re.search("timeout expired|maximum queue size", facts):
                 fix = "Serve fewer cameras, a faster model, or more instances; see docs/scale.md."
-                return EngineError(f"The Triton server {self.server} is overloaded", facts, fix)
+                return Refused(f"The Triton server {self.server} is overloaded", facts, fix)
             case "UNAVAILABLE" if "restricted" in facts:
                 return EngineError(f"The Triton server {self.server} refuses us", facts, "See --token-file.")
             case "UNAVAILABLE" if "model" in facts:
@@ -240,9 +240,7 @@ class Connection:
         tensor = self.grpc.InferInput("frame", list(blank.shape), "UINT8")
         tensor.set_data_from_numpy(blank)
         try:
-            answer = self.ask(
-                self.client.infer, self.model, [tensor], model_version=self.version, timeout=FIRST
-            ).as_numpy("sr")
+            given = self.ask(self.client.infer, self.model, [tensor], model_version=self.version, timeout=FIRST)
         except EngineError as error:
             if "refuses the frame" not in error.problem:
                 raise
@@ -251,6 +249,12 @@ class Connection:
                 error.facts,
                 "Ask the camera for another size with --size, or serve it for larger ones.",
             ) from None
+        try:
+            answer = given.as_numpy("sr")
+        except ValueError as error:
+            raise self.refusal(f"its answer cannot be read: {error}") from None
+        if answer is None or answer.ndim != 4:
+            raise self.refusal(f"of {width}x{height} it makes {None if answer is None else list(answer.shape)}")
         scale = int(answer.shape[1] // height)
         if answer.dtype != np.uint8 or answer.shape != (1, scale * height, scale * width, 3) or scale < 1:
             raise self.refusal(f"of {width}x{height} it makes {list(answer.shape)} {answer.dtype}")

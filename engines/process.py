@@ -76,7 +76,8 @@ class Process:
             self._process.wait(patience)
         if self._process.poll() is None:
             self._process.kill()
-            self._process.wait()
+            with contextlib.suppress(subprocess.TimeoutExpired):  # one that hangs in a driver ends when that lets it go
+                self._process.wait(FAREWELL)
         if self.memory >= 0:
             os.close(self.memory)
             self.memory = -1

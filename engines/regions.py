@@ -38,6 +38,19 @@ def _born(pid: int) -> str:
         return ""
 
 
+def _gone(pid: int, born: str) -> bool:
+    """Whether a process has ended. One of another user's may not be seen in /proc (its mount option hidepid)."""
+    if now := _born(pid):
+        return now != born
+    try:
+        os.kill(pid, 0)
+    except (ProcessLookupError, OverflowError):
+        return True
+    except OSError:
+        pass
+    return False
+
+
 def new_name() -> str:
     """A name that tells whose it is, in use until forget()."""
     name = f"{PREFIX}-{_namespace()}-{os.getpid()}-{_born(os.getpid())}-{next(_number)}"
@@ -61,7 +74,7 @@ def abandoned(name: str) -> bool:
     if not match or match[1] != _namespace():
         return False
     pid, born = int(match[2]), match[3]
-    return name not in _living if (pid, born) == (os.getpid(), _born(pid)) else _born(pid) != born
+    return name not in _living if (pid, born) == (os.getpid(), _born(pid)) else _gone(pid, born)
 
 
 def clean() -> None:

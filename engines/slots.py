@@ -20,13 +20,23 @@ class Slots(Generic[T]):
     """
 
     def __init__(
-        self, spec: Spec, slots: Sequence[Slot], *, deadline: float = 30.0, close: Callable[[], None] = lambda: None
+        self,
+        spec: Spec,
+        slots: Sequence[Slot],
+        *,
+        deadline: float = 30.0,
+        parting: float | None = None,
+        close: Callable[[], None] = lambda: None,
     ) -> None:
-        """`deadline`: seconds after which a silent engine counts as hung; `close` runs after all slots' close()."""
+        """`deadline`: seconds after which a silent engine counts as hung; `close` runs after all slots' close().
+
+        `parting`: seconds to wait at the end for what is in flight, `deadline` if None.
+        """
         self.spec = spec
         self.slots = list(slots)
         """For engines.standby, which puts slots behind slots of its own."""
         self._deadline, self._close = deadline, close
+        self._parting = deadline if parting is None else parting
         self._free: deque[Slot] = deque(self.slots)
         self._flying: deque[tuple[Slot, T, float]] = deque()
         self._lent: Slot | None = None
@@ -120,7 +130,7 @@ class Slots(Generic[T]):
         for slot, _tag, _launched in self._flying:
             # The failure that brought us here, if any, is already on its way out.
             with contextlib.suppress(TimeoutError, EngineError):
-                slot.wait(self._deadline)
+                slot.wait(self._parting)
         self._flying.clear()
         self.free()
 

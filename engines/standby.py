@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from engines.base import EngineError, Image, Spec, T
+from engines.base import EngineError, Image, Refused, Spec, T, loaded
 from engines.bicubic import enlarge
 from engines.choice import Choice, Lineup, Primary, Record, Retry, marked
 from engines.slots import Slots
@@ -25,6 +25,8 @@ log = logging.getLogger(__name__)
 
 GRACE = 2.0
 """Seconds that all unanswered frames of an engine that is given up may take before its buffers are freed."""
+REFUSALS = 5
+"""So many frames in a row that an engine does not take, and it is given up; fewer are enlarged here and no more."""
 
 
 class StandbySlot:
@@ -75,11 +77,18 @@ class StandbySlot:
                     f"{primary.record.choice.name} is late", f"no answer within {patience * 1000:.0f} ms"
                 )
                 self._state = self._standby.fail(primary, late)
+            except Refused as error:
+                primary.unanswered.discard(self._index)
+                primary.refused += 1
+                self._state = f"{primary.record.choice.name}: {error.facts}"
+                if primary.refused >= REFUSALS:
+                    self._state = self._standby.fail(primary, error)
             except EngineError as error:
                 primary.unanswered.discard(self._index)
                 self._state = self._standby.fail(primary, error)
             else:
                 primary.unanswered.discard(self._index)
+                primary.refused = 0
                 self.finished = primary.last_done = slot.finished
                 self.spec = marked(primary.spec, self._state if primary.record.rank else "")
                 return image
@@ -245,7 +254,7 @@ class Standby(Slots[T]):
 
     def _load(self, record: Record) -> Primary:
         """Raises EngineError."""
-        primary = Primary(record.choice.load(), record)
+        primary = Primary(loaded(record.choice.name, record.choice.load), record)
         self._check(primary)
         return primary
 

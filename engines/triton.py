@@ -26,6 +26,8 @@ from engines.slots import Slots
 log = logging.getLogger(__name__)
 
 PAGE = 4096
+PARTING = 0.5
+"""Seconds to wait at the end for a frame that is under way. What comes later ends in memory that is still there."""
 
 
 class Call:
@@ -83,7 +85,18 @@ class TritonSlot:
         if call.error is not None:
             raise self._connection.error(call.error)
         self.finished = call.finished
-        return self._receive(call.result)
+        try:
+            return self._receive(call.result)
+        except EngineError:
+            raise
+        except Exception as error:  # NumPy's, OpenCV's, the client's own: what came makes no sense
+            raise self._connection.refusal(f"its answer cannot be read: {one_line(error)[:200]}") from None
+
+    def _check(self, result: Any) -> None:
+        """That the server has written what this slot's memory is for: a model may be exchanged under its name."""
+        told = result.get_output("sr")
+        if told is None or told.datatype != "UINT8" or tuple(told.shape) != (1, *self._out_shape):
+            raise self._connection.refusal(f"it gave {None if told is None else list(told.shape)}")
 
     def _send(self) -> tuple[list[Any], list[Any]]:
         """Input and output tensors of a request for what is in `input`."""
@@ -143,6 +156,7 @@ class SharedSlot(TritonSlot):
         return self._tensors
 
     def _receive(self, result: Any) -> Image:
+        self._check(result)
         return self._output
 
 
@@ -174,6 +188,7 @@ class CudaSlot(TritonSlot):
         return self._tensors
 
     def _receive(self, result: Any) -> Image:
+        self._check(result)
         np.copyto(self._output, self._cuda.get_contents_as_numpy(self._handles[1], np.uint8, self._out_shape))
         return self._output
 
@@ -204,10 +219,13 @@ def shared_slots(connection: Connection, depth: int, deadline: float) -> list[Tr
     """Slots in one region that the server maps. Raises EngineError, OSError."""
     clean(connection)
     stride = sum(strides(connection))
-    region = regions.Region(stride * depth)
+    region, client = regions.Region(stride * depth), connection.client
+    try:
+        connection.ask(client.register_system_shared_memory, region.name, region.key, region.size)
+    except BaseException:
+        region.forget()
+        raise
     connection.also_on_close(region.forget)
-    client = connection.client
-    connection.ask(client.register_system_shared_memory, region.name, region.key, region.size)
     connection.also_on_close(partial(connection.ask, client.unregister_system_shared_memory, region.name, timeout=1.0))
     region.hide()
     return [SharedSlot(connection, deadline, region, stride * index) for index in range(depth)]
@@ -289,7 +307,7 @@ def connect(
         input=size,
         output=connection.output,
     )
-    return Slots(spec, slots, deadline=deadline, close=connection.close)
+    return Slots(spec, slots, deadline=deadline, parting=PARTING, close=connection.close)
 
 
 def load(text: str, size: tuple[int, int], *, depth: int, options: Options, patience: float | None) -> Slots[Any]:

@@ -56,6 +56,7 @@ class Archive:
         self._full = False
         self._old: queue.SimpleQueue[Recorder] = queue.SimpleQueue()
         self._failed: queue.SimpleQueue[tuple[Recorder, SinkError]] = queue.SimpleQueue()
+        self._hung: list[Recorder] = []
         self._named: dict[Path, Path] = {}
         self._order: dict[Path, int] = {}  # of our own segments: the clock may have jumped back between two
         self._count = 0
@@ -164,6 +165,11 @@ class Archive:
             current = self._current
             if current is not None:
                 self._watch(current, now)
+            for recorder in [one for one in self._hung if not one.behind]:  # its disk goes on again
+                self._hung.remove(recorder)
+                with contextlib.suppress(SinkError):  # told already
+                    recorder.finish()
+                self._finish(recorder)
             while not self._old.empty():
                 self._finish(self._old.get())
             self._keep_quota()
@@ -206,6 +212,7 @@ class Archive:
             self._alive = (recorder.frames, now)
         elif now - self._alive[1] > STALLED:
             self._current = None
+            self._hung.append(recorder)
             self._stop(SinkError("The recording hangs", f"no picture has been written for {STALLED:g} s"))
 
     def _name(self, recorder: Recorder) -> Path:

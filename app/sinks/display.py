@@ -141,7 +141,7 @@ class Display:
         process.close(0)
         pause, longest = PAUSES
         while not self._closed.is_set():
-            with contextlib.suppress(SinkError):
+            with contextlib.suppress(SinkError, OSError):
                 fresh = self._started()
                 with self._guard:
                     if not self._closed.is_set():

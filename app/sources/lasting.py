@@ -218,7 +218,7 @@ class Lasting:
         if reader.over:
             self._next_reader(str(reader.why or f"{reader.name or self.name} has ended"), now)
         elif reader.opened is not None:
-            if now - max(self._fresh_at, reader.opened) > self._patience:
+            if now - max(self._fresh_at, reader.opened) > self._patience and len(self._strays) < STRAYS:
                 self._next_reader(f"{reader.name} gives no new picture for {self._patience:g} s", now)
         elif reader.opening is not None and now - reader.opening > OPENING and len(self._strays) < STRAYS:
             self._next_reader(f"{self.name} has not opened within {OPENING:g} s", now)
