@@ -3,7 +3,8 @@
 
 Everything in one run, on the same input, with the same number of threads; what is compared is measured in turns.
   engine   the engine looped on one frame
-  eager    the same network in eager PyTorch, fp32, on the same cores (needs the extra `train`)
+  eager    the same network in eager PyTorch, fp32, on the same cores (needs the extra `train`); where the engine is on
+           a GPU, PyTorch is there too, and in fp16 and with torch.compile besides
   isolate  the same engine in a process of its own, against this one's
   app      the whole app, headless, a file in, nothing recorded, against the bare engine
   latency  what the app adds to the engine's own time at a camera's 30 fps, or at 70 % of the engine's rate if lower
@@ -35,14 +36,21 @@ import psutil
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import engines
 from engines import catalog, isolated
-from engines.base import UserError
+from engines.base import Spec, UserError, one_line
 from scripts import timing
 from scripts.sizes import size
 
+PACKAGES = (
+    *("openvino", "tensorrt", "tensorrt-rtx-cu13", "pycuda", "torch"),
+    *("numpy", "av", "opencv-python", "opencv-python-headless"),
+)
+"""Whose versions are told with the figures."""
 PARTS = ("engine", "eager", "isolate", "app", "latency", "memory")
 SMALL = (160, 90)  # the size for memory: 5,000 frames go through in a minute
 EARLY, LATE = 500, 5000
 MANY = 400
+HISTORIC = 3.2
+"""How many times faster than eager PyTorch the first version was on a Jetson, with TensorRT: 24 against 7.5 fps."""
 CAMERA = 30.0
 """Frames a second of a usual camera. At higher rates drawing the demo costs more of the cores than the app does."""
 
@@ -126,17 +134,13 @@ class Bench:
 
     def _against_eager(self, loop: timing.EngineLoop) -> None:
         """The engine, with the file it chose and with the fp32 one, and the same network in PyTorch."""
-        one, plain, eager = self.settings, str(catalog.find(self.settings.model)), None
+        one, plain = self.settings, str(catalog.find(self.settings.model))
         self.details["engine"] = asdict(loop.spec)
-        if "eager" in one.parts:
-            if importlib.util.find_spec("torch") and importlib.util.find_spec("onnx"):
-                eager = timing.EagerLoop(Path(plain), timing.noise(one.size), one.threads)
-            else:
-                self.notes.append("left out: eager, as PyTorch or onnx is not installed (pip install -e '.[train]')")
+        eager = self._eager(Path(plain), loop.spec) if "eager" in one.parts else {}
         share = one.seconds / one.rounds
         with self._loop(plain) as exact:
             other = [exact] if exact.spec.model != loop.spec.model else []
-            runs = [each.seconds for each in (loop, *other)] + ([eager.seconds] if eager else [])
+            runs = [loop.seconds, *(each.seconds for each in other), *(each.seconds for each in eager.values())]
             times = timing.alternate([partial(run, share) for run in runs], one.rounds)
         self._frame_ms = statistics.median(times[0])
         self.details["engine_ms"] = {
@@ -148,17 +152,37 @@ class Bench:
             Figure("engine, ms a frame", self._frame_ms, "ms"),
             Figure("engine, frames a second", 1000 / self._frame_ms, "fps"),
         ]
+        name = f"the same with {exact.spec.model}, {exact.spec.precision}"
         if other:
             self.details["exact_ms"] = {"engine": asdict(exact.spec), "rounds": times[1]}
-            name = f"the same with {exact.spec.model}, {exact.spec.precision}, ms a frame"
-            self.figures.append(Figure(name, statistics.median(times[1]), "ms"))
-        if eager:
-            self.details["eager_ms"] = {"rounds": times[-1], "layout": eager.layout}
-            self.figures.append(Figure("PyTorch eager fp32, ms a frame", statistics.median(times[-1]), "ms"))
-            self.figures.append(Figure("engine against PyTorch eager", timing.ratio(times[-1], times[0]), "x", 4.0))
+            self.figures.append(Figure(f"{name}, ms a frame", statistics.median(times[1]), "ms"))
+        goals = [HISTORIC if loop.spec.name == "tensorrt" else 4.0]  # of the first, eager fp32, alone
+        for (rival, its), rounds in zip(eager.items(), times[1 + len(other) :], strict=True):
+            self.details.setdefault("eager_ms", {})[rival] = {"rounds": rounds, "layout": its.layout}
+            self.figures.append(Figure(f"{rival}, ms a frame", statistics.median(rounds), "ms"))
+            goal = goals.pop() if goals else None
+            self.figures.append(Figure(f"engine against {rival}", timing.ratio(rounds, times[0]), "x", goal))
             if other:
-                name = f"the same with {exact.spec.model}, {exact.spec.precision}"
-                self.figures.append(Figure(name, timing.ratio(times[-1], times[1]), "x"))
+                self.figures.append(Figure(name, timing.ratio(rounds, times[1]), "x"))
+
+    def _eager(self, plain: Path, spec: Spec) -> dict[str, timing.EagerLoop]:
+        """The network in PyTorch, by what it is called; on the GPU if the engine is. Nothing where there is none."""
+        if not (importlib.util.find_spec("torch") and importlib.util.find_spec("onnx")):
+            self.notes.append("left out: eager, as PyTorch or onnx is not installed (pip install -e '.[train]')")
+            return {}
+        frame, threads = timing.noise(self.settings.size), self.settings.threads
+        if spec.name != "tensorrt":
+            return {"PyTorch eager fp32": timing.EagerLoop(plain, frame, threads)}
+        made = partial(timing.EagerLoop, plain, frame, threads, device="cuda")
+        try:
+            return {
+                "PyTorch eager fp32": made(),
+                "PyTorch eager fp16": made(half=True),
+                "torch.compile fp16": made(half=True, compiled=True),
+            }
+        except timing.BenchError as error:
+            self.notes.append(f"left out: eager: {one_line(error)}")
+            return {}
 
     def _isolate(self, loop: timing.EngineLoop) -> None:
         one = self.settings
@@ -242,7 +266,7 @@ def percentile(values: list[float], which: float) -> float:
 def machine() -> dict[str, Any]:
     """What the figures were measured on."""
     versions = {}
-    for name in ("openvino", "torch", "numpy", "av", "opencv-python", "opencv-python-headless"):
+    for name in PACKAGES:
         try:
             versions[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
@@ -276,6 +300,7 @@ def table(result: Bench) -> str:
             f"{about['processor']}, {about['cores']} cores, {about['memory_gib']} GiB; {about['system']}",
             f"Python {about['python']}, {versions}",
             f"{one.size[0]}x{one.size[1]}, {one.threads} threads, {spec['name']}, {spec['model']} {spec['precision']}",
+            f"on {spec['device']}",
             "",
             f"{'':<46} {'target':<10} {'measured':>9}      met",
             *map(str, result.figures),

@@ -148,7 +148,7 @@ def holds(model: Model) -> bool:
 def capacity(model: Model) -> int:
     """The most cameras that `model`'s server holds."""
     low, high = 0, 1
-    while holds(replace(model, cameras=high)):
+    while high <= COUNTS[-1] and holds(replace(model, cameras=high)):
         low, high = high, 2 * high
     while high - low > 1:
         middle = (low + high) // 2
@@ -172,7 +172,7 @@ def service(address: str | None, picture: tuple[int, int], model: str) -> tuple[
             points.append((count, time.perf_counter() - begun))
     took = [statistics.median(seconds for n, seconds in points[len(BURSTS) :] if n == count) for count in BURSTS]
     each, fixed = np.polyfit(np.array(BURSTS), np.array(took), 1)
-    return max(0.0, float(fixed)), float(each)
+    return max(0.0, float(fixed)), max(1e-5, float(each))
 
 
 @dataclass(frozen=True)

@@ -88,21 +88,39 @@ class EngineLoop:
 
 
 class EagerLoop:
-    """The network of an .onnx file in PyTorch, eager, fp32, bytes in and bytes out as the engine has it."""
+    """The network of an .onnx file in PyTorch as one writes it, bytes in and bytes out as the engine has it.
 
-    def __init__(self, model: Path, frame: Image, threads: int) -> None:
+    In fp32, or in fp16 where PyTorch thinks it fit (autocast). On a GPU the frame is copied there and the result back.
+    """
+
+    def __init__(
+        self,
+        model: Path,
+        frame: Image,
+        threads: int,
+        *,
+        device: str = "cpu",
+        half: bool = False,
+        compiled: bool = False,
+    ) -> None:
+        """Raises BenchError where PyTorch does not see the GPU."""
         import torch
 
         from scripts.export import network_from_onnx
         from scripts.network import Contract
 
+        if device == "cuda" and not torch.cuda.is_available():
+            raise BenchError(
+                "PyTorch does not see the GPU", f"PyTorch {torch.__version__}", "Install NVIDIA's, for this machine."
+            )
         torch.set_num_threads(threads)
-        plain = Contract(network_from_onnx(model)).eval()
-        self._torch, self._input = torch, torch.from_numpy(frame[None])
-        trials: dict[str, tuple[float, Contract]] = {}
+        plain = Contract(network_from_onnx(model)).eval().to(device)
+        self._torch, self._input, self._device, self._half = torch, torch.from_numpy(frame[None]), device, half
+        trials: dict[str, tuple[float, Any]] = {}
         # Which layout is faster depends on the processor; PyTorch gets the better one.
         for self.layout, form in (("contiguous", torch.contiguous_format), ("channels_last", torch.channels_last)):
-            self._network = copy.deepcopy(plain).to(memory_format=form)  # type: ignore[call-overload]
+            laid = copy.deepcopy(plain).to(memory_format=form)  # type: ignore[call-overload]
+            self._network = torch.compile(laid) if compiled else laid
             self.frames(2)
             trials[self.layout] = self.frames(5), self._network
         self.layout = min(trials, key=lambda name: trials[name][0])
@@ -110,10 +128,11 @@ class EagerLoop:
 
     def frames(self, count: int) -> float:
         """Run `count` frames; returns milliseconds a frame, the mean, as EngineLoop does."""
-        with self._torch.inference_mode():
+        torch = self._torch
+        with torch.inference_mode(), torch.autocast(self._device, torch.float16, enabled=self._half):
             begun = time.perf_counter()
             for _ in range(count):
-                self._network(self._input).numpy()
+                self._network(self._input.to(self._device)).cpu().numpy()  # waits for the GPU
             return (time.perf_counter() - begun) / count * 1000
 
     def seconds(self, seconds: float) -> float:

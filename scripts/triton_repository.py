@@ -112,9 +112,10 @@ def config(name: str, scale: int, plan: Plan) -> Any:
     elif plan.flavour == "onnxruntime":
         made.platform, made.backend = "onnxruntime_onnx", "onnxruntime"
         accelerator = made.optimization.execution_accelerators.gpu_execution_accelerator.add(name="tensorrt")
-        # The precision is in the file; "FP32" leaves it alone.
+        # What is in the file has to be allowed to the builder, too (microsoft/onnxruntime#13381).
+        precision = next((one for one in ("fp16", "int8") if name.endswith(f"-{one}")), "fp32")
         for key, value in {
-            "precision_mode": "FP32",
+            "precision_mode": precision.upper(),
             "max_workspace_size_bytes": str(2**30),
             "trt_engine_cache_enable": "1",
             "trt_engine_cache_path": f"{MOUNT}/{name}/cache",
