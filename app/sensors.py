@@ -169,14 +169,21 @@ def nvml(stack: ExitStack) -> Read | None:
         log.debug("no figures from NVML: %s", error)
         return None
 
+    def ask(query: Callable[..., Any], *arguments: Any) -> Any:
+        """None where this GPU does not tell: that of an Orin tells nothing, that of a Thor its load."""
+        with contextlib.suppress(pynvml.NVMLError_NotSupported):
+            return query(card, *arguments)
+        return None
+
     def nvml_reading() -> Reading:
-        mask = pynvml.nvmlDeviceGetCurrentClocksThrottleReasons(card)
+        mask, watts = ask(pynvml.nvmlDeviceGetCurrentClocksThrottleReasons), ask(pynvml.nvmlDeviceGetPowerUsage)
+        load = ask(pynvml.nvmlDeviceGetUtilizationRates)
         return Reading(
-            temperature=float(pynvml.nvmlDeviceGetTemperature(card, pynvml.NVML_TEMPERATURE_GPU)),
-            power=pynvml.nvmlDeviceGetPowerUsage(card) / 1000,  # milliwatts
-            gpu=float(pynvml.nvmlDeviceGetUtilizationRates(card).gpu),
-            gpu_mhz=float(pynvml.nvmlDeviceGetClockInfo(card, pynvml.NVML_CLOCK_GRAPHICS)),
-            throttle=tuple(name for bit, name in NVML_REASONS.items() if mask & bit),
+            temperature=ask(pynvml.nvmlDeviceGetTemperature, pynvml.NVML_TEMPERATURE_GPU),
+            power=None if watts is None else watts / 1000,  # milliwatts
+            gpu=None if load is None else load.gpu,
+            gpu_mhz=ask(pynvml.nvmlDeviceGetClockInfo, pynvml.NVML_CLOCK_GRAPHICS),
+            throttle=None if mask is None else tuple(name for bit, name in NVML_REASONS.items() if mask & bit),
         )
 
     return nvml_reading

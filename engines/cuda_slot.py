@@ -10,7 +10,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from engines import libcuda, ranges
-from engines.base import EngineError, Image
+from engines.base import EngineError, Image, one_line
 from engines.cuda import Buffer, Device
 from engines.libcuda import CudaError, Graph
 
@@ -111,7 +111,7 @@ class CudaSlot:
                 raise CudaError("TensorRT says so")
             self._graph = Graph(handle, lambda: self._enqueue(marks=False))
         except (self._driver.Error, CudaError, EngineError) as error:
-            log.info("no CUDA graph, every frame is launched piece by piece: %s", error)
+            log.info("no CUDA graph, every frame is launched piece by piece: %s", one_line(error))
         return self._graph is not None
 
     def place(self, input: Image, output: Image) -> bool:
@@ -129,7 +129,7 @@ class CudaSlot:
                 self._result.move(output)
                 placed = True
             except (self._driver.Error, CudaError) as error:
-                log.info("frames are copied between the processes once more: %s", error)
+                log.info("frames are copied between the processes once more: %s", one_line(error))
             self._work.bind(self._source.address, self._result.address)
             if graph is not None:
                 self.record_graph()

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from engines import catalog, libcuda
-from engines.base import EngineError, Spec
+from engines.base import EngineError, Spec, one_line
 from engines.contract import refused, scale_between, unfit
 from engines.cuda import Buffer, Device
 from engines.cuda_slot import CudaSlot
@@ -39,7 +39,10 @@ MODULES = ("tensorrt", "tensorrt_rtx")
 """Under what names the API comes, in the order they are tried."""
 
 PRECISIONS = ("fp16", "fp32", "int8")
-"""Which file of a model to take where its name leaves it open: tensor cores want fp16, and int8 costs quality."""
+"""Which file of a model to take where its name leaves it open: tensor cores want fp16, and int8 costs quality.
+
+fp32 is computed in TF32, TensorRT's default as it is PyTorch's, on the GPUs that can.
+"""
 
 WARM_UP = 60.0
 """Seconds that a slot's first inference may take; TensorRT-RTX compiles its kernels then."""
@@ -80,7 +83,9 @@ def imported(name: str) -> Any:
         return importlib.import_module(name)
     except Exception as error:  # a library that is missing or of another version: ImportError, OSError, RuntimeError
         raise EngineError(
-            f"{name} cannot be imported", str(error).splitlines()[0], "Install it anew; see the README, On a Jetson."
+            f"{name} cannot be imported",
+            one_line(error) or type(error).__name__,
+            "Install it anew; see the README, On a Jetson.",
         ) from error
 
 
@@ -148,11 +153,15 @@ def dimensions(shape: trt.Dims) -> tuple[int, ...]:
     return tuple(shape[axis] for axis in range(len(shape)))
 
 
-def parse(builder: trt.Builder, path: Path, size: tuple[int, int], *, typed: bool) -> trt.INetworkDefinition:
+def parse(
+    builder: trt.Builder, path: Path, size: tuple[int, int], *, typed: bool, dla: bool = False
+) -> trt.INetworkDefinition:
     """The network of an .onnx file for inputs of `size`. Raises EngineError, ModelError if it breaks the contract."""
     flag = getattr(trt.NetworkDefinitionCreationFlag, "STRONGLY_TYPED", None)  # from some version on they all are
     network = builder.create_network(1 << int(flag) if typed and flag is not None else 0)
     parser = trt.OnnxParser(network, logger())
+    if dla and (adjust := getattr(trt.OnnxParserFlag, "ADJUST_FOR_DLA", None)) is not None:
+        parser.set_flag(adjust)  # layers in the forms that a DLA can take, from 10.16 on
     if not parser.parse_from_file(str(path)):
         said = "; ".join(parser.get_error(i).desc() for i in range(parser.num_errors)) or last_error()
         raise EngineError(f"TensorRT cannot read {path}", said, "Try --engine openvino, or export the model anew.")
@@ -205,7 +214,7 @@ def build(
     builder = trt.Builder(logger())
     # Before strong typing DLA was told its precision by a flag, which is gone where networks are always typed.
     half = getattr(trt.BuilderFlag, "FP16", None) if dla is not None else None
-    network = parse(builder, path, size, typed=half is None)
+    network = parse(builder, path, size, typed=half is None, dla=dla is not None)
     config = builder.create_builder_config()
     config.progress_monitor = monitor(progress)
     config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED  # costs nothing, and gives the layers their names
@@ -244,7 +253,8 @@ def use_dla(builder: trt.Builder, config: trt.IBuilderConfig, core: int) -> None
     if core >= cores:
         raise EngineError(
             f"There is no DLA core {core}",
-            f"TensorRT {trt.__version__} finds {cores} on this board (Orin NX and AGX Orin have two, Orin Nano none)",
+            f"TensorRT {trt.__version__} offers {cores} here: Orin NX and AGX Orin have two, Orin Nano and Thor none; "
+            "TensorRT 10.3 to 10.7 uses them, and 11.4.1 those of AGX Orin",
             "Leave engine.dla out.",
         )
     config.default_device_type = trt.DeviceType.DLA
@@ -462,7 +472,7 @@ def load(
         raise gpu.failure(
             f"TensorRT cannot be set up for {size[0]}x{size[1]}, {depth} frames in flight", error
         ) from error
-    where = "" if dla is None else f", DLA {dla}"
+    where = "" if dla is None else f" with DLA {dla}"  # what it cannot do the GPU does, and TensorRT does not say what
     spec = Spec(
         name="tensorrt",
         device=f"{gpu.name}{where}, {'mapped' if mapped else 'copied'} memory",

@@ -17,6 +17,7 @@ import concurrent.futures
 import contextlib
 import itertools
 import logging
+import os
 import signal
 import sys
 import time
@@ -84,14 +85,17 @@ def build_ahead(model: str, size: tuple[int, int], capability: str, plans: Plans
 
 @contextlib.contextmanager
 def ended_by_ctrl_c() -> Iterator[Progress]:
-    """A Progress for all builds in the block, which the first Ctrl-C cancels; a second one is the usual.
+    """A Progress for all builds in the block, which the first Ctrl-C cancels; a second one ends the program at once.
 
-    By a handler: a KeyboardInterrupt between two builds, while a thread of the first is cleared away, can get lost.
+    TensorRT asks seldom whether to go on, and Python's own end would wait for it. Nothing is lost: plans are written
+    whole. By a handler: a KeyboardInterrupt between two builds, while a thread of the first is cleared away, can get
+    lost.
     """
     progress = Progress()
 
     def handler(number: int, _frame: FrameType | None) -> None:
-        signal.signal(number, before)
+        if progress.cancelled:
+            os._exit(128 + number)
         progress.cancel()
 
     before = signal.signal(signal.SIGINT, handler)

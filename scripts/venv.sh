@@ -6,8 +6,9 @@ fail() {
 }
 
 find_python() {
-    local name
-    for name in ${PYTHON:-} python3.12 python3.11 python3.10 python3.13 python3 python; do
+    local name own=
+    [ -e /etc/nv_tegra_release ] && own=/usr/bin/python3 # JetPack's TensorRT and OpenCV are for this one alone
+    for name in ${PYTHON:-} $own python3.12 python3.11 python3.10 python3.13 python3 python; do
         if "$name" -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null; then
             command -v "$name"
             return

@@ -200,6 +200,7 @@ class TensorRt(ModuleType):
     __version__ = "10.3.0"
     ILogger = IProgressMonitor = IProfiler = Base
     NetworkDefinitionCreationFlag = enum.IntEnum("NetworkDefinitionCreationFlag", ["STRONGLY_TYPED"])
+    OnnxParserFlag = enum.IntEnum("OnnxParserFlag", ["NATIVE_INSTANCENORM"])
     BuilderFlag = enum.IntEnum("BuilderFlag", ["FP16", "GPU_FALLBACK"])
     MemoryPoolType = enum.IntEnum("MemoryPoolType", ["WORKSPACE"])
     ProfilingVerbosity = enum.IntEnum("ProfilingVerbosity", ["DETAILED"])
@@ -214,6 +215,7 @@ class TensorRt(ModuleType):
         super().__init__("tensorrt")
         self.__spec__ = importlib.machinery.ModuleSpec("tensorrt", None)
         self.cores = 2
+        self.parser_flags: list[int] = []
         self.during_build: Callable[[], None] = lambda: None
         outer = self
 
@@ -244,6 +246,9 @@ class TensorRt(ModuleType):
 
             def __init__(self, network: Network, logger: Any) -> None:
                 self._network = network
+
+            def set_flag(self, flag: int) -> None:
+                outer.parser_flags.append(flag)
 
             def parse_from_file(self, path: str) -> bool:
                 self._network.path = path

@@ -146,10 +146,15 @@ def test_jetson_stats_comes_first_and_the_kernel_fills_in(jtop: type[Jtop], boar
     assert reading.throttle == ()
 
 
+class NotSupported(Exception):
+    """NVMLError_NotSupported."""
+
+
 class Nvml(types.ModuleType):
     """nvidia-ml-py with one card in it (its own functions and constants, nvml.h)."""
 
     NVML_TEMPERATURE_GPU, NVML_CLOCK_GRAPHICS = 0, 0
+    NVMLError_NotSupported = NotSupported
     mask = 0
 
     def __getattr__(self, name: str) -> Any:
@@ -176,6 +181,24 @@ def test_a_card_in_a_pc_tells(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -
     reading = read_once()
     assert (reading.temperature, reading.power, reading.gpu, reading.gpu_mhz) == (63, 71.5, 37, 1410)
     assert reading.throttle == ("power cap", "heat")
+
+
+def test_a_gpu_that_tells_its_load_alone_is_asked_for_that(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """That of a Thor; jetson-stats brings nvidia-ml-py along."""
+
+    def refuse(*_: Any) -> Any:
+        raise NotSupported("Not Supported")
+
+    card = Nvml("pynvml")
+    for name in ("Temperature", "PowerUsage", "ClockInfo", "CurrentClocksThrottleReasons"):
+        setattr(card, f"nvmlDeviceGet{name}", refuse)
+    monkeypatch.setitem(sys.modules, "pynvml", card)
+    monkeypatch.setattr(sensors, "SYS", tmp_path / "none")
+    reading = read_once()
+    assert reading.gpu == 37 and reading.power is reading.gpu_mhz is reading.throttle is None
+    assert not caplog.text
 
 
 def test_a_card_that_falls_off_the_bus_costs_a_line(

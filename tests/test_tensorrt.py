@@ -7,6 +7,7 @@ import json
 import logging
 import random
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -164,7 +165,47 @@ def test_dla(machine: Machine) -> None:
     assert Plans().entries()[0].key.options == "dla 1"
     with pytest.raises(EngineError, match="There is no DLA core 2") as told:
         engines.load("tensorrt", MODEL, SIZE, dla=2)
-    assert "finds 2" in told.value.facts
+    assert "offers 2" in told.value.facts
+
+
+def test_a_newer_parser_is_told_of_a_dla(machine: Machine) -> None:
+    sdk = vars(sys.modules["tensorrt"])
+    engines.load("tensorrt", MODEL, SIZE, dla=0).free()
+    assert sdk["parser_flags"] == []
+    sdk["OnnxParserFlag"] = enum.IntEnum("OnnxParserFlag", ["ADJUST_FOR_DLA"])
+    for core, told in ((None, []), (1, [sdk["OnnxParserFlag"].ADJUST_FOR_DLA])):
+        engines.load("tensorrt", MODEL, SIZE, dla=core).free()
+        assert sdk["parser_flags"] == told
+
+
+DEAF = """
+import time
+from scripts.build_engine import built, ended_by_ctrl_c
+
+def build(progress):
+    print("begun", flush=True)
+    while not progress.cancelled:
+        time.sleep(0.01)
+    print("cancelled", flush=True)
+    time.sleep(600)
+
+with ended_by_ctrl_c() as progress:
+    built(build, progress)
+"""
+
+
+def test_a_second_ctrl_c_does_not_wait_for_a_builder_that_does_not_ask() -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", DEAF], cwd=Path(__file__).parent.parent, stdout=subprocess.PIPE, text=True
+    ) as process:
+        try:
+            assert process.stdout is not None
+            for said in ("begun", "cancelled"):
+                assert process.stdout.readline().strip() == said
+                process.send_signal(signal.SIGINT)
+            assert process.wait(60) == 130
+        finally:
+            process.kill()
 
 
 def test_a_layer_profile_goes_to_the_log(machine: Machine, caplog: pytest.LogCaptureFixture) -> None:
@@ -235,7 +276,7 @@ def test_a_device_that_hangs_is_left_alone(
             except TimeoutError:
                 continue
     engine.__exit__(None, None, None)
-    assert time.monotonic() - begun < 20
+    assert time.monotonic() - begun < 100
     assert "its memory is left behind" in caplog.text
     assert not machine.faults
 

@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 
 from app.sinks import SinkError
 from app.sinks.screen import MapEvent, connection, tell_mapped
-from app.sinks.window import Window, letterbox, open_screen
+from app.sinks.window import Window, letterbox, older_toolkit, open_screen
 from app.view import View
 from scripts.screen import screenshot
 
@@ -298,6 +298,22 @@ def test_an_opencv_without_windows_is_told(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(cv2, "currentUIFramework", lambda: "", raising=False)
     with pytest.raises(SinkError, match="cannot open windows"):
         open_screen()
+
+
+@pytest.mark.parametrize(
+    ("told", "toolkit"),
+    [
+        ("  GUI:                           QT5\n    QT:                          YES (ver 5.15.8 )\n", "QT"),
+        ("  GUI: \n    QT5:                         YES (ver 5.15.3)\n", "QT"),
+        ("  GUI:                           GTK3\n    GTK+:                        YES (ver 3.24.33)\n", "GTK"),
+        ("  GUI: \n    QT:                          NO\n    GTK+:                        YES (ver 3.24.20)\n", "GTK"),
+    ],
+)
+def test_an_opencv_that_does_not_tell_its_toolkit(monkeypatch: pytest.MonkeyPatch, told: str, toolkit: str) -> None:
+    import cv2
+
+    monkeypatch.setattr(cv2, "getBuildInformation", lambda: told)
+    assert older_toolkit() == toolkit
 
 
 sizes = st.tuples(st.integers(1, 5000), st.integers(1, 5000))

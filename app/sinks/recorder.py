@@ -16,11 +16,12 @@ import av
 import cv2
 import numpy as np
 from av.error import FFmpegError
-from av.video.reformatter import ColorRange, Colorspace, Interpolation, VideoReformatter
+from av.video.reformatter import ColorRange, Colorspace, VideoReformatter
 
 from app.frame import Buffers, Picture
 from app.sinks import SinkError, gstreamer
 from app.sinks.fragments import BUFFER, FragmentFile
+from app.swscale import EXACT
 from engines.base import Image
 
 if TYPE_CHECKING:
@@ -193,7 +194,7 @@ class Recorder:
             format="yuv420p",
             dst_colorspace=Colorspace.ITU709,
             dst_color_range=ColorRange.MPEG,
-            interpolation=Interpolation.BILINEAR | Interpolation.ACCURATE_RND,  # else grey gets darker and tinted
+            interpolation=EXACT,
         )
         ticks = round(position / TIME_BASE)
         ticks = ticks if self._first is None else max(ticks, self._last + 1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -177,10 +178,14 @@ def letterbox(picture: tuple[int, int], area: tuple[int, int]) -> tuple[int, int
     return (area[0] - width) // 2, (area[1] - height) // 2, width, height
 
 
+def older_toolkit() -> str:
+    """What an OpenCV before 4.7, which does not tell, was made with: those that old are a distribution's."""
+    return "QT" if re.search(r"\bQT\d*: +YES|\bGUI: +QT", cv2.getBuildInformation()) else "GTK"
+
+
 def open_screen() -> Screen | None:
     """The screen; None for a Wayland one, which tells nothing. Raises SinkError if there is none."""
-    # OpenCV before 4.7 does not tell; the ones that old are a distribution's, made with GTK.
-    toolkit = cv2.currentUIFramework() if hasattr(cv2, "currentUIFramework") else "GTK"
+    toolkit = cv2.currentUIFramework() if hasattr(cv2, "currentUIFramework") else older_toolkit()
     if not toolkit:
         raise SinkError(
             "This OpenCV cannot open windows",

@@ -13,13 +13,14 @@ import numpy as np
 from av.error import FFmpegError
 from av.packet import Packet
 from av.video.frame import VideoFrame
-from av.video.reformatter import Interpolation, VideoReformatter
+from av.video.reformatter import VideoReformatter
 
 from app.frame import Buffers, Frame
 from app.sources import SourceError
 from app.sources.container import OPEN_LIMIT, READ_LIMIT, open_file, open_stream, shown
 from app.sources.lifetime import Lifetime
 from app.sources.timeline import Timeline
+from app.swscale import EXACT
 from engines.base import Image
 
 if TYPE_CHECKING:
@@ -32,8 +33,6 @@ log = logging.getLogger(__name__)
 
 NO_TIMESTAMPS = 0x0080
 """FFmpeg's AVFMT_NOTIMESTAMPS, in a format's flags."""
-EXACT = Interpolation.BILINEAR | Interpolation.ACCURATE_RND
-"""Without the second, FFmpeg's short cut makes grey one level darker and two levels greener."""
 
 USUAL_FPS = 25.0
 """Assumed where neither timestamps nor a rate tell how long a frame lasts."""
