@@ -1,5 +1,5 @@
-# Sourced by scripts/test: NVIDIA's packages, each in a folder of its own beside the environment, where only the tests
-# that ask for them see them. None needs a GPU. The wheels are for x86-64; 10.3 ends at Python 3.12.
+# Sourced by scripts/test: NVIDIA's packages and old ones, each in a folder of its own beside the environment, where only
+# the tests that ask for them see them. None needs a GPU. The wheels are for x86-64; 10.3 ends at Python 3.12.
 
 # sdk FOLDER PACKAGE...: into .venv/sdk/FOLDER, once.
 sdk() {
