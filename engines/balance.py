@@ -174,8 +174,10 @@ class BalancedSlot:
                 late = f"no answer within {self._late * 1000:.0f} ms"
                 self._team.lose(member, engine, EngineError(f"{member.name} is late", late))
                 self._pass_on()
-            except Refused:
-                raise  # it has to be borne: to pass it on would load the others until they refuse, too
+            except Refused:  # it has to be borne: to pass it on would load the others until they refuse, too
+                self._at = None
+                self._team.back(member, engine)
+                raise
             except EngineError as error:
                 self._team.lose(member, engine, error)
                 self._pass_on()
@@ -197,12 +199,14 @@ class BalancedSlot:
         pass  # the engines' own slots are closed with them
 
 
-def balanced(members: Mapping[str, Callable[[], Slots[Any]]], depth: int, *, late: float) -> Slots[Any]:
+def balanced(
+    members: Mapping[str, Callable[[], Slots[Any]]], depth: int, *, late: float, parting: float | None = None
+) -> Slots[Any]:
     """An engine over those of `members` that can be had. Raises EngineError when none can.
 
-    A frame that is not done within `late` seconds goes to another member.
+    A frame that is not done within `late` seconds goes to another member; `parting` as Slots has it.
     """
     team = Team(members)
     assert team.first is not None
     spec = replace(team.first.spec, device=", ".join(members))
-    return Slots(spec, [BalancedSlot(team, index, late) for index in range(depth)], close=team.end)
+    return Slots(spec, [BalancedSlot(team, index, late) for index in range(depth)], parting=parting, close=team.end)

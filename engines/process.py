@@ -31,18 +31,23 @@ class Process:
     """The parent's side: python -m MODULE, with `link` to talk to it and `memory` that both can map."""
 
     def __init__(self, module: str) -> None:
-        """Starts it. close() ends it."""
-        ours, theirs = socket.socketpair()
+        """Starts it. close() ends it. Raises OSError if the system has no room for another process."""
         self.memory = _anonymous()
-        self._process = STARTER.submit(
-            subprocess.Popen,
-            [sys.executable, "-m", module, str(theirs.fileno()), str(self.memory)],
-            pass_fds=[theirs.fileno(), self.memory],
-            stdin=subprocess.DEVNULL,
-            cwd=Path(__file__).resolve().parent.parent,
-            start_new_session=True,  # Ctrl-C is for the program, which ends this process itself
-        ).result()
-        theirs.close()
+        ours, theirs = socket.socketpair()
+        with theirs:
+            try:
+                self._process = STARTER.submit(
+                    subprocess.Popen,
+                    [sys.executable, "-m", module, str(theirs.fileno()), str(self.memory)],
+                    pass_fds=[theirs.fileno(), self.memory],
+                    stdin=subprocess.DEVNULL,
+                    cwd=Path(__file__).resolve().parent.parent,
+                    start_new_session=True,  # Ctrl-C is for the program, which ends this process itself
+                ).result()
+            except BaseException:
+                ours.close()
+                os.close(self.memory)
+                raise
         self.link = Connection(ours.detach())
         if sys.platform.startswith("linux"):  # as urgent as whoever wants it (engines.quiet)
             urgency = os.getpriority(os.PRIO_PROCESS, threading.get_native_id())

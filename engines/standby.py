@@ -133,7 +133,7 @@ class Standby(Slots[T]):
         """Why it is not the first choice that is in use; empty when it is."""
         first: Primary | None = None
         if scale is None:
-            first = Primary(choices[0].load(), self._lineup.records[0])
+            first = Primary(loaded(choices[0].name, choices[0].load), self._lineup.records[0])
             scale = first.spec.scale
         output = (size[0] * scale, size[1] * scale)
         self.local = Spec("bicubic", "CPU", "bicubic", "u8", scale, size, output)

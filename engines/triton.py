@@ -325,4 +325,4 @@ def load(text: str, size: tuple[int, int], *, depth: int, options: Options, pati
     if len(address.servers) == 1:
         return one(address.servers[0])
     members = {server: lambda server=server: one(server) for server in address.servers}
-    return balanced(members, depth, late=patience / 2 if patience else deadline / 4)
+    return balanced(members, depth, late=patience / 2 if patience else deadline / 4, parting=PARTING)

@@ -146,10 +146,12 @@ def holds(model: Model) -> bool:
 
 
 def capacity(model: Model) -> int:
-    """The most cameras that `model`'s server holds."""
+    """The most cameras that `model`'s server holds, up to the last of COUNTS."""
     low, high = 0, 1
-    while high <= COUNTS[-1] and holds(replace(model, cameras=high)):
-        low, high = high, 2 * high
+    while holds(replace(model, cameras=high)):
+        if high == COUNTS[-1]:
+            return high
+        low, high = high, min(2 * high, COUNTS[-1])
     while high - low > 1:
         middle = (low + high) // 2
         low, high = (middle, high) if holds(replace(model, cameras=middle)) else (low, middle)

@@ -309,6 +309,10 @@ def test_the_board_decides(
     monkeypatch.setattr(shutil, "which", lambda name: f"/usr/bin/{name}" if tools else None)
     assert gstreamer.choose("auto") == encoder
     assert gstreamer.choose("libx264") == "libx264"
+    monkeypatch.setattr(board, "MODEL", tmp_path / "none")  # as in a container
+    assert gstreamer.choose("auto") == "libx264"
+    monkeypatch.setenv("LIVESR_BOARD", model)
+    assert gstreamer.choose("auto") == encoder
 
 
 # gst-launch-1.0 at the vendor's end: takes I420 pictures from one pipe, gives H.264 into another.
@@ -393,3 +397,24 @@ def test_a_recorder_that_hangs_is_left_behind(tmp_path: Path, monkeypatch: pytes
     with started(tmp_path) as camera:
         camera.until(lambda: "no picture has been written" in camera.sink.problem)
         asleep.set()
+
+
+def test_a_recorder_that_goes_on_after_it_hung_is_closed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(archive, "STALLED", 0.5)
+    asleep, encode, hung = threading.Event(), Recorder._encode, list[Recorder]()
+
+    def stuck(recorder: Recorder, image: Any, position: float) -> None:
+        if recorder.frames == 20 and not hung:
+            hung.append(recorder)
+            asleep.wait(60)
+        encode(recorder, image, position)
+
+    monkeypatch.setattr(Recorder, "_encode", stuck)
+    with started(tmp_path) as camera:
+        camera.until(lambda: "no picture has been written" in camera.sink.problem)
+        asleep.set()
+        camera.until(lambda: not hung[0]._thread.is_alive())
+        camera.until(lambda: not camera.sink.problem)
+    facts = camera.sink.facts()
+    assert facts["frames"] == sum(len(frames(path)) for path in segments(tmp_path)) > 20
+    assert facts["segments"] == len(segments(tmp_path)) == 2

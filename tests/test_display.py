@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import signal
 import subprocess
@@ -10,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -122,6 +124,21 @@ def test_one_that_hangs_is_replaced(shown: Shown, monkeypatch: pytest.MonkeyPatc
     shown.until(lambda: shown.display.problem)
     shown.until(lambda: not shown.display.problem and shown.seen())
     assert not before.is_running() or before.status() == psutil.STATUS_ZOMBIE
+
+
+def test_one_that_the_system_does_not_start_is_tried_again(shown: Shown, monkeypatch: pytest.MonkeyPatch) -> None:
+    shown.until(shown.seen)
+    start, refused = subprocess.Popen, list[object]()
+
+    def popen(*arguments: Any, **options: Any) -> Any:
+        if not refused:
+            refused.append(arguments)
+            raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+        return start(*arguments, **options)
+
+    monkeypatch.setattr(subprocess, "Popen", popen)
+    shown.child().kill()
+    shown.until(lambda: refused and not shown.display.problem and shown.seen())
 
 
 def test_a_pause_is_none(shown: Shown) -> None:

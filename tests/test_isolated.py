@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import resource
@@ -13,6 +14,7 @@ import time
 from collections.abc import Callable
 from multiprocessing import Pipe
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import psutil
@@ -23,6 +25,7 @@ from engines import catalog, isolated
 from engines.base import EngineError, Image, one_line
 from engines.child import DONE, Worker
 from engines.isolated import Isolated, guarded
+from engines.process import Process
 from engines.slots import Slots
 
 ROOT = Path(__file__).parent.parent
@@ -234,6 +237,48 @@ def test_a_load_that_hangs_is_given_up(tmp_path: Path, monkeypatch: pytest.Monke
     with pytest.raises(EngineError, match="said nothing for"):
         isolated.load("bicubic", "fast", SIZE)
     assert not [one for one in psutil.Process().children() if one.status() == psutil.STATUS_STOPPED]
+
+
+def test_one_that_cannot_be_started_leaves_nothing_open(monkeypatch: pytest.MonkeyPatch) -> None:
+    def popen(*_: Any, **__: Any) -> Any:
+        raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+
+    monkeypatch.setattr(subprocess, "Popen", popen)
+    before = psutil.Process().num_fds()
+    for _ in range(10):
+        with pytest.raises(BlockingIOError):
+            Process("engines.child")
+    assert psutil.Process().num_fds() <= before + 1
+
+
+def test_a_process_that_cannot_be_killed_is_left_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As one that hangs in a driver, in uninterruptible sleep."""
+    process = Process("engines.child")
+    child = psutil.Process(process.pid)
+    child.suspend()
+    monkeypatch.setattr(subprocess.Popen, "kill", lambda _process: None)
+    closing = threading.Thread(target=process.close, args=(0.1,), daemon=True)
+    closing.start()
+    closing.join(5)
+    try:
+        assert not closing.is_alive()
+    finally:
+        child.kill()
+        child.wait(10)
+
+
+def test_a_process_that_cannot_be_started_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    start, refused = subprocess.Popen, list[object]()
+
+    def popen(*arguments: Any, **options: Any) -> Any:
+        if not refused:
+            refused.append(arguments)
+            raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+        return start(*arguments, **options)
+
+    monkeypatch.setattr(subprocess, "Popen", popen)
+    with guarded(["openvino"], "fast", SIZE) as engine:
+        until(lambda: refused and through(engine, FRAMES[0]) is not None and engine.spec.name == "openvino")
 
 
 def current(engine: Slots[int]) -> Isolated | None:

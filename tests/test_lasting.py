@@ -12,16 +12,17 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 
 from app.frame import Frame, Origin
-from app.sources import Source, SourceError
+from app.sources import Source, SourceError, lasting
 from app.sources.lasting import fitted
 from app.sources.presence import Plug
 from app.sources.reader import UNKNOWN, Reader
 from app.sources.ways import comes_and_goes, open_lasting
-from scripts.puppet import Dev
+from scripts.puppet import Dev, Puppet
 from tests.clips import encode, jpeg, multipart, serve
 
 LIMIT = 15.0
@@ -325,6 +326,37 @@ def camera_of(over: threading.Event) -> Callable[[Any], None]:
             yield jpeg(i % 50)
 
     return lambda handler: multipart(handler, pictures())
+
+
+def test_a_camera_that_hangs_each_time_leaves_few_threads(dev: Dev, monkeypatch: pytest.MonkeyPatch) -> None:
+    go = threading.Event()
+
+    class Hanging(Puppet):
+        def grab(self) -> bool:
+            if self._count == 10:
+                go.wait(60)
+            return super().grab()
+
+    monkeypatch.setattr(cv2, "VideoCapture", Hanging)
+    monkeypatch.setattr(lasting, "PAUSES", (0.02, 0.05))
+    monkeypatch.setattr(lasting, "OPENING", 0.4)
+    before = set(threading.enumerate())
+
+    def readers() -> int:
+        return len([thread for thread in set(threading.enumerate()) - before if thread.name == "reader"])
+
+    dev.plug(0)
+    with Watched(camera=0, frozen_after=0.2) as seen:
+        try:
+            end = time.monotonic() + LIMIT
+            while readers() < lasting.STRAYS + 1:
+                assert time.monotonic() < end
+                time.sleep(0.05)
+            time.sleep(2.0)  # the next would have opened and hung by now
+            assert readers() == lasting.STRAYS + 1
+        finally:
+            go.set()
+        seen.until(LIVE)
 
 
 def test_a_stream_whose_server_dies_and_comes_back() -> None:

@@ -266,6 +266,39 @@ def test_a_failed_engine_is_replaced_and_its_frames_are_not_lost(where: str) -> 
         Pipeline(Numbered(10**6), made, [keep], Stats(), lossless=True, loading=Spare(1)).run()
 
 
+def test_frames_keep_their_order_when_one_engine_fails_after_another() -> None:
+    full = threading.Event()
+
+    class Breaking(bicubic.BicubicSlot):
+        """Both slots have a frame when it does."""
+
+        count = 0
+
+        def launch(self, image: Any) -> None:
+            super().launch(image)
+            Breaking.count += 1
+            if Breaking.count == 2:
+                full.set()
+
+        def wait(self, timeout: float) -> Any:
+            assert full.wait(20)
+            raise EngineError("the driver is gone")
+
+    class Broken(bicubic.BicubicSlot):
+        def launch(self, image: Any) -> None:
+            raise EngineError("the driver is gone")
+
+    kinds = iter([Breaking, Broken, bicubic.BicubicSlot])
+
+    def made(size: tuple[int, int]) -> Slots[Any]:
+        kind = next(kinds)
+        return Slots(load(size).spec, [kind(size, 2), kind(size, 2)])
+
+    keep = Keep()
+    Pipeline(Numbered(8), made, [keep], Stats(), lossless=True, loading=Spare(2)).run()
+    assert keep.seen == [(i, (64, 48), i) for i in range(8)]
+
+
 def test_while_an_engine_is_built_the_window_lives_and_a_stop_ends_it() -> None:
     class Window(Keep):
         visits = 0

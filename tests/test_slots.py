@@ -270,6 +270,27 @@ def test_leaving_waits_for_a_launch_that_is_going_on() -> None:
     assert order == ["launched", "closed"]
 
 
+def test_leaving_waits_for_a_device_that_stands_still_no_longer_than_it_is_told_to() -> None:
+    gate = threading.Event()
+
+    class Cancelled(PoolSlot):
+        def close(self) -> None:
+            self.closed += 1  # what it computes with is there until the job is done
+
+    with concurrent.futures.ThreadPoolExecutor(2) as pool:
+        try:
+            slots = [Cancelled(pool, lambda _level: gate.wait(60)) for _ in range(2)]
+            begun = time.monotonic()
+            spec = Spec("pool", "threads", "none", "u8", 1, SIZE, SIZE)
+            with Slots[int](spec, slots, deadline=5.0, parting=0.2) as both:
+                for level in (0, 1):
+                    both.reserve()
+                    both.submit(grey(level), level)
+            assert time.monotonic() - begun < 2 and [slot.closed for slot in slots] == [1, 1]
+        finally:
+            gate.set()
+
+
 def test_nothing_to_collect_is_a_timeout() -> None:
     with engine(2) as slots, pytest.raises(TimeoutError):
         slots.collect(0.01)

@@ -197,7 +197,7 @@ def test_a_gpu_that_tells_its_load_alone_is_asked_for_that(
     monkeypatch.setitem(sys.modules, "pynvml", card)
     monkeypatch.setattr(sensors, "SYS", tmp_path / "none")
     reading = read_once()
-    assert reading.gpu == 37 and reading.power is reading.gpu_mhz is reading.throttle is None
+    assert (reading.gpu, reading.power, reading.gpu_mhz, reading.throttle) == (37, None, None, None)
     assert not caplog.text
 
 

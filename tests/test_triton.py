@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -308,6 +309,31 @@ def test_a_model_reloaded_and_unloaded_under_load(server: TritonServer) -> None:
         until(lambda: frames() == "triton")
 
 
+def test_a_model_of_another_scale_in_its_place_is_told(repository: Path, tmp_path: Path) -> None:
+    """In shared memory its smaller picture would be the first lines of the one that is shown."""
+    from tritonclient import grpc
+
+    models = tmp_path / "models"
+    shutil.copytree(repository, models)
+    with (
+        TritonServer(models, "--model-control-mode=explicit", "--load-model=fast-x4") as one,
+        grpc.InferenceServerClient(one.address) as client,
+        contextlib.ExitStack() as stack,
+    ):
+        cameras = [stack.enter_context(load(one, model="fast-x4", transport=way)) for way in ("shm", "raw")]
+        for engine in cameras:
+            through(engine, [picture(0)])
+        shutil.copy(models / MODEL / "1" / "model.onnx", models / "fast-x4" / "1" / "model.onnx")
+        (models / "fast-x4" / "config.pbtxt").touch()
+        client.unload_model("fast-x4")
+        until(lambda: not client.is_model_ready("fast-x4"))
+        client.load_model("fast-x4")
+        for engine in cameras:
+            with pytest.raises(EngineError, match="is not an upscaling model") as told:
+                through(engine, [picture(1)])
+            assert "it gave" in told.value.facts and "96, 128" in told.value.facts
+
+
 @pytest.fixture(scope="module")
 def guarded(
     repository: Path, tmp_path_factory: pytest.TempPathFactory
@@ -451,6 +477,24 @@ def test_a_killed_camera_leaves_nothing_behind(server: TritonServer) -> None:
         through(engine, [picture(0)])
         assert len(known_regions(server)) == 1
     assert not known_regions(server)
+
+
+def test_memory_that_the_server_does_not_see_is_given_back(
+    server: TritonServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As that of a host whose server is in a container without --ipc=host."""
+    monkeypatch.setattr(regions.Region, "key", property(lambda region: f"/elsewhere-{region.name}"))
+    with load(server) as engine:
+        assert engine.spec.device.endswith("raw") and not shared_names()
+        through(engine, [picture(0)])
+
+
+def test_a_living_process_that_cannot_be_seen_keeps_its_regions(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As another user's, where /proc is mounted with hidepid."""
+    born, space = regions._born, regions._namespace()
+    monkeypatch.setattr(regions, "_born", lambda pid: born(pid) if pid == os.getpid() else "")
+    assert not regions.abandoned(f"livesr-{space}-{os.getppid()}-123-0")
+    assert regions.abandoned(f"livesr-{space}-{2**22 + 1}-123-0")  # above Linux's highest id
 
 
 def test_whose_region_it_is() -> None:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
+import cv2
 import grpc
 import numpy as np
 import pytest
@@ -18,9 +19,11 @@ from tritonclient.grpc import service_pb2, service_pb2_grpc
 import engines
 from engines import bicubic
 from engines.balance import balanced
-from engines.base import EngineError, Image
+from engines.base import EngineError, Image, Refused
+from engines.choice import Choice
 from engines.connection import Connection, Options, is_here, parse
 from engines.slots import Slots
+from engines.standby import Standby
 from engines.triton import make_slots
 
 SIZE = (16, 16)
@@ -51,16 +54,20 @@ def test_which_hosts_are_this_one() -> None:
     assert not is_here("no-such-host.invalid:8001")
 
 
+@pytest.mark.parametrize("host", ["a..b", "x" * 70])
+def test_a_name_that_no_host_can_have_is_told_as_one_that_none_has(host: str) -> None:
+    with pytest.raises(EngineError, match="There is no Triton server at") as told:
+        engines.load(f"triton://{host}:8001/m", "fast", SIZE, options=Options(timeout=1.0))
+    assert host in told.value.problem and told.value.facts and told.value.fix
+
+
 def test_auto_is_never_a_server() -> None:
     assert "triton" not in engines.candidates("auto")
 
 
 def test_the_next_engine_stands_in_for_a_server_that_is_away() -> None:
     with engines.load("triton://127.0.0.1:1/fast-x2", "fast", SIZE, fallback=["openvino"], strict=False) as engine:
-        until = time.monotonic() + 20
-        while engine.spec.name != "openvino":
-            assert time.monotonic() < until
-            run(engine, 1, checked=False)
+        frames_until(engine, lambda: engine.spec.name == "openvino")
         assert engine.spec.state == "triton://127.0.0.1:1/fast-x2 is away: connection refused; trying again"
 
 
@@ -144,6 +151,107 @@ def test_a_server_that_crashes_with_shared_memory_gets_none() -> None:
             assert make_slots(connection, 1, 1.0)[1] == "raw"
 
 
+def jpeg_answer(file: bytes) -> Any:
+    told = service_pb2.ModelInferResponse(raw_output_contents=[len(file).to_bytes(4, "little") + file])
+    told.outputs.add(name="sr_jpeg", datatype="BYTES", shape=[1, 1])
+    return told
+
+
+JPEG = cv2.imencode(".jpg", np.zeros((32, 32, 3), np.uint8))[1].tobytes()
+HEADER = JPEG.index(b"\xff\xc0") + 5  # height and width, two bytes each
+ENORMOUS = JPEG[:HEADER] + b"\xff" * 4 + JPEG[HEADER + 4 :]
+SHORT = Other().ModelInfer(None, None)
+SHORT.raw_output_contents[0] = SHORT.raw_output_contents[0][:-7]
+
+
+@pytest.mark.parametrize(
+    ("transport", "damaged"),
+    [
+        pytest.param("raw", SHORT, id="short"),
+        pytest.param("raw", service_pb2.ModelInferResponse(), id="none"),
+        pytest.param("jpeg", jpeg_answer(b""), id="an empty file"),
+        pytest.param("jpeg", jpeg_answer(b"xx"), id="no JPEG file"),
+        pytest.param("jpeg", jpeg_answer(ENORMOUS), id="one of 65535x65535"),
+        pytest.param("jpeg", service_pb2.ModelInferResponse(), id="no file"),
+    ],
+)
+def test_a_damaged_answer_is_a_fault_like_others(transport: str, damaged: Any) -> None:
+    model, good = (
+        ("fast-x2", Other().ModelInfer(None, None)) if transport == "raw" else ("fast-x2-jpeg", jpeg_answer(JPEG))
+    )
+
+    class Damaging(Other):
+        answer = damaged
+
+        def ModelInfer(self, request: Any, context: Any) -> Any:
+            return self.answer if request.model_name == model else super().ModelInfer(request, context)
+
+    other, options = Damaging(), Options(transport=transport)
+    with serving(other) as address:
+        with pytest.raises(EngineError, match="is not an upscaling model"):
+            engines.load(address, "fast", SIZE, options=options)
+        fallback: dict[str, Any] = {"fallback": ["bicubic"], "strict": False, "patience": 1.0}
+        with engines.load(address, "fast", SIZE, options=options, **fallback) as engine:
+            frames_until(engine, lambda: "trying again" in engine.spec.state)
+            for other.answer, name in ((good, "triton"), (damaged, "bicubic"), (good, "triton")):
+                frames_until(engine, lambda name=name: engine.spec.name == name)  # type: ignore[misc]
+
+
+def test_a_frame_that_a_full_server_does_not_take_costs_itself_alone() -> None:
+    class Full(Other):
+        frames = refused = 0
+        always = False
+
+        def ModelInfer(self, request: Any, context: Any) -> Any:
+            if any(request.raw_input_contents[0]):  # not one of the blank frames of a connection
+                self.frames += 1
+                if self.always or self.frames % 5 == 0:
+                    self.refused += 1
+                    context.abort(grpc.StatusCode.UNAVAILABLE, "Exceeds maximum queue size")
+            return super().ModelInfer(request, context)
+
+    full, raw = Full(), Options(transport="raw")
+    with serving(full) as address, engines.load(address, "fast", SIZE, options=raw, fallback=["bicubic"]) as engine:
+        made = []
+        for _ in range(50):
+            run(engine, 1, first=1, checked=False)
+            made.append(engine.spec.name)
+            assert "trying again" not in engine.spec.state
+        assert made.count("bicubic") == full.refused == 10
+        full.always = True  # one that takes nothing is given up
+        frames_until(engine, lambda: "Exceeds maximum queue size; trying again" in engine.spec.state)
+
+
+def test_closing_a_slot_cancels_its_late_request() -> None:
+    hang, begun, ended, go = (threading.Event() for _ in range(4))
+
+    class Hanging(Other):
+        def ModelInfer(self, request: Any, context: Any) -> Any:
+            if hang.is_set():
+                context.add_callback(ended.set)  # gRPC calls it when nobody waits for the answer any more
+                begun.set()
+                go.wait(20)
+            return super().ModelInfer(request, context)
+
+    with serving(Hanging()) as address:
+        server, options = parse(address).servers[0], Options(transport="raw")
+        with closing(Connection(server, parse(address), SIZE, options)) as connection:
+            (slot,), _ = make_slots(connection, 1, 30.0)
+            try:
+                hang.set()
+                slot.launch(np.zeros((16, 16, 3), np.uint8))
+                assert begun.wait(10)
+                with pytest.raises(TimeoutError):
+                    slot.wait(0.05)
+                slot.close()  # the connection stays open: closing that would end the request, too
+                assert ended.wait(5), "the server goes on with a frame for nobody"
+                with pytest.raises(EngineError, match="does not answer"):
+                    slot.wait(5)
+                slot.close()  # once more does no harm
+            finally:
+                go.set()
+
+
 def test_of_two_servers_one_that_hangs_costs_no_picture() -> None:
     hang, go = threading.Event(), threading.Event()
 
@@ -205,21 +313,29 @@ def shared(*stations: Station) -> Iterator[Slots[int]]:
         yield engine
 
 
-def run(engine: Slots[int], count: int, *, checked: bool = True) -> None:
-    """`count` frames, each of which has to come out as itself."""
+def run(engine: Slots[int], count: int, *, first: int = 0, checked: bool = True) -> None:
+    """`count` frames of rising grey levels, each of which has to come out as itself."""
 
     def submit() -> None:
-        for number in range(count):
+        for number in range(first, first + count):
             engine.reserve()
             engine.submit(np.full((16, 16, 3), number % 250, np.uint8), number)
 
     submitter = threading.Thread(target=submit, daemon=True)
     submitter.start()
-    for number in range(count):
+    for number in range(first, first + count):
         done = engine.collect(10)
         assert done is not None and done[1] == number
         assert not checked or (done[0] == number % 250).all()
     submitter.join(10)
+
+
+def frames_until(engine: Slots[int], true: Callable[[], bool]) -> None:
+    until = time.monotonic() + 20
+    while not true():
+        assert time.monotonic() < until, engine.spec
+        run(engine, 1, first=1, checked=False)
+        time.sleep(0.002)
 
 
 def until_asked(engine: Slots[int], station: Station, *, each: int) -> None:
@@ -289,6 +405,103 @@ def test_one_that_is_left_out_is_freed() -> None:
         assert freed.wait(10), "what it holds of a server's memory would be kept until the end"
 
 
+def test_one_is_not_freed_while_a_frame_is_given_to_it() -> None:
+    good, slow, given, go, freed = Station(), Station(), threading.Event(), threading.Event(), threading.Event()
+
+    def load() -> Slots[object]:
+        made = slow.load()
+        begin = made.slots[2].launch
+
+        def launch(image: Image) -> None:
+            given.set()
+            go.wait(20)
+            begin(image)
+
+        made.slots[2].launch = launch  # type: ignore[method-assign] # its first frame is late meanwhile
+        return Slots(made.spec, made.slots, close=freed.set)
+
+    with balanced({"slow": load, "good": good.load}, 3, late=0.1) as engine:
+        slow.late = 20.0
+        camera = threading.Thread(target=run, args=(engine, 3), daemon=True)
+        camera.start()
+        until = time.monotonic() + 10
+        while not given.is_set() or good.frames < 2:  # its own, and the late one
+            assert time.monotonic() < until
+            time.sleep(0.01)
+        assert not freed.wait(0.2)
+        go.set()
+        camera.join(10)
+        assert not camera.is_alive() and freed.wait(10)
+
+
+def test_a_frame_that_one_does_not_take_is_not_counted_as_in_flight() -> None:
+    good, full, left = Station(), Station(), [None] * 4
+
+    class Refusing:
+        def __init__(self, slot: Any) -> None:
+            self._slot = slot
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self._slot, name)
+
+        def wait(self, timeout: float) -> Image:
+            if left:
+                left.pop()
+                raise Refused("The server is overloaded", "Exceeds maximum queue size")
+            image: Image = self._slot.wait(timeout)
+            return image
+
+    def load() -> Slots[object]:
+        made = full.load()
+        return Slots(made.spec, [Refusing(slot) for slot in made.slots])
+
+    choice = Choice("both", lambda: balanced({"good": good.load, "full": load}, 3, late=1.0), 2.0)
+    with Standby[int]([choice], SIZE, scale=None, depth=3) as engine:
+        until = time.monotonic() + 10
+        while left:
+            assert time.monotonic() < until, f"it gets no frame any more; {len(left)} refusals are left"
+            run(engine, 2, checked=False)
+        before = good.frames, full.frames
+        run(engine, 60, checked=False)
+        assert (good.frames - before[0], full.frames - before[1]) == pytest.approx((30, 30), abs=6)
+
+
+def test_one_that_hangs_keeps_no_other_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("engines.balance.AGAIN", 0.05)
+    first, second, third, asked, go = Station(), Station(), Station(), threading.Event(), threading.Event()
+
+    def load() -> Slots[object]:
+        if first.away:
+            asked.set()
+            go.wait(20)
+        return first.load()
+
+    with balanced({"first": load, "second": second.load, "third": third.load}, 3, late=0.1) as engine:
+        run(engine, 9)
+        first.away = second.away = True
+        run(engine, 30)
+        assert asked.wait(10)
+        second.away = False
+        count = second.frames
+        until_asked(engine, second, each=3)
+        go.set()
+        assert second.frames > count
+
+
+def test_one_that_fails_as_nobody_has_foreseen_is_found_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("engines.balance.AGAIN", 0.05)
+    good, bad, failures = Station(), Station(), [MemoryError(), OSError("Too many open files")]
+
+    def load() -> Slots[object]:
+        if failures:
+            raise failures.pop()
+        return bad.load()
+
+    with balanced({"good": good.load, "bad": load}, 3, late=0.1) as engine:
+        until_asked(engine, bad, each=6)
+        assert bad.frames and not failures
+
+
 def test_nobody_is_there() -> None:
     gone = Station()
     gone.away = True
@@ -301,3 +514,15 @@ def test_nobody_is_there() -> None:
         engine.reserve()
         with pytest.raises(EngineError, match="The server is away"):
             engine.submit(np.zeros((16, 16, 3), np.uint8), 0)
+
+
+def test_a_frame_in_flight_when_nobody_is_left_is_told_of_each_time() -> None:
+    one, two = Station(), Station()
+    with shared(one, two) as engine:
+        run(engine, 4)
+        engine.reserve()
+        engine.submit(np.zeros((16, 16, 3), np.uint8), 0)
+        one.away = two.away = True
+        for _ in range(2):
+            with pytest.raises(EngineError, match="The server is away"):
+                engine.collect(5)

@@ -76,6 +76,10 @@ def test_the_accelerator_of_onnx_runtime(tmp_path: Path) -> None:
     assert main([str(tmp_path), "--flavour", "onnxruntime", "--size", "320x240"]) == 0
     (accelerator,) = read(tmp_path, "fast-x2").optimization.execution_accelerators.gpu_execution_accelerator
     assert accelerator.parameters["trt_profile_max_shapes"] == "frame:8x240x320x3"
+    for model in catalog.shipped():  # it may do what is in the file
+        (accelerator,) = read(tmp_path, model.path.stem).optimization.execution_accelerators.gpu_execution_accelerator
+        precision = model.path.stem.partition(f"x{model.scale}")[2].lstrip("-") or "fp32"
+        assert accelerator.parameters["precision_mode"] == precision.upper()
 
 
 @pytest.mark.parametrize("model", catalog.shipped(), ids=lambda model: str(model.path.stem))
@@ -164,6 +168,7 @@ def test_deployments_serve_that_repository() -> None:
     ports = {port["name"]: port["containerPort"] for port in container["ports"]}
     for probe in ("startupProbe", "readinessProbe", "livenessProbe"):
         assert container[probe]["httpGet"]["port"] in ports and container[probe]["httpGet"]["path"].startswith("/v2/")
+    assert "replicas" not in kinds["Deployment"]["spec"], "each kubectl apply would undo what the autoscaler does"
     assert kinds["HorizontalPodAutoscaler"]["spec"]["scaleTargetRef"]["name"] == kinds["Deployment"]["metadata"]["name"]
     selector = kinds["Service"]["spec"]["selector"]
     labels = kinds["Deployment"]["spec"]["template"]["metadata"]["labels"]
