@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from app import report
 from app.checks import check_model, checked
 from app.config import Config, ConfigError
-from app.control import Control
+from app.control import Control, told
 from app.heap import Heap
 from app.listing import listing
 from app.options import parse
@@ -46,6 +46,7 @@ def run(config: Config, control: Control, notifier: Notifier, windows: list[Show
     from app.view import View
 
     wanted, output, kept = config.input, config.output, config.recording
+    set_level(verbose=config.run.verbose, quiet=config.run.quiet)
     stats, view = Stats(), View(compare=output.view == "compare", overlay=output.overlay, fullscreen=output.fullscreen)
     with ExitStack() as stack:
 
@@ -67,8 +68,7 @@ def run(config: Config, control: Control, notifier: Notifier, windows: list[Show
         )
         snapshot = Snapshot(kept.folder, view, file=output.snapshot)
         actions = {"quit": control.end, "record": recording.toggle, "snapshot": snapshot.request}
-        locked, apart = config.kiosk.lock_keys, output.isolate
-        window = [] if output.headless else shown_in(windows, view, actions, locked=locked, apart=apart)
+        window = shown_in(windows, output, view, actions, locked=config.kiosk.lock_keys)
         figures = report.Report(stats, source, telemetry, [source, steering, *archive, *window], steering)
         shown = [] if output.headless else drawings(config.kiosk, view, figures.lines, stats)
         keeping: list[Sink] = [recording, *archive]
@@ -118,7 +118,7 @@ def runs(control: Control) -> None:
         while True:
             try:
                 run(control.config, control, notifier, windows)
-            except UserError as error:
+            except Exception as error:  # a fault of this program, too: with the configuration before it has worked
                 if control.ending and isinstance(error, SourceError):
                     break  # it was ended before there was a picture, while a camera or stream was waited for
                 if not control.again(error):
@@ -133,20 +133,21 @@ def runs(control: Control) -> None:
             window.close()
 
 
-def start_logging(*, verbose: bool, quiet: bool) -> None:
+def set_level(*, verbose: bool, quiet: bool) -> None:
+    """How much the log tells from now on."""
     level = logging.DEBUG if verbose else logging.WARNING if quiet else logging.INFO
     logging.getLogger("linuxpy").setLevel(max(level, logging.WARNING))  # it tells of every device it looks at
-    logging.basicConfig(level=level, format="%(asctime)s %(message)s", datefmt="%H:%M:%S", stream=sys.stderr)
+    logging.getLogger().setLevel(level)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """0: ended as asked; 1: failed while running; 2: wrong usage or configuration."""
     arguments = sys.argv[1:] if arguments is None else arguments
-    verbose = "--verbose" in arguments
+    logging.basicConfig(format="%(asctime)s %(message)s", datefmt="%H:%M:%S", stream=sys.stderr)
+    set_level(verbose="--verbose" in arguments, quiet=False)
     try:
         config, asked = parse(arguments)
-        verbose = config.run.verbose
-        start_logging(verbose=verbose, quiet=config.run.quiet)
+        set_level(verbose=config.run.verbose, quiet=config.run.quiet)
         if asked.print_config:
             check_model(config)  # and no files, which would make their folders
             print(config.as_yaml(), end="")
@@ -160,16 +161,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 runs(control)
     except UserError as error:
         print(f"Error: {error}", file=sys.stderr)
-        if verbose:
+        if log.isEnabledFor(logging.DEBUG):
             traceback.print_exc()
         return 2 if isinstance(error, ConfigError) else 1
     except KeyboardInterrupt:  # before Control listens, or while a list is made
         return 130
     except Exception as error:
-        print(f"Error: this should not have happened: {type(error).__name__}: {error}", file=sys.stderr)
-        print("  " + ("" if verbose else "--verbose shows where; please report it with that."), file=sys.stderr)
-        if verbose:
+        print(f"Error: {told(error)}", file=sys.stderr)
+        if log.isEnabledFor(logging.DEBUG):
             traceback.print_exc()
+        else:
+            print("  --verbose shows where; please report it with that.", file=sys.stderr)
         return 1
     return 0
 
