@@ -14,7 +14,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from app.frame import Frame, Picture
+from app.frame import Frame, Origin, Picture
 from app.pace import played
 from app.ring import Ring
 from app.sinks import Sink
@@ -135,6 +135,8 @@ class Pipeline:
             for frame in played(self._source, self._stopping) if self._paced else self._source:
                 frame.ready = time.monotonic()
                 self.stats.captured += 1
+                if frame.origin is Origin.LIVE:
+                    self.stats.arrivals.add(frame.ready)
                 if self._stopping.is_set() or not self._ring.put(frame):
                     break
                 self.stats.dropped = self._ring.dropped

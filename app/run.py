@@ -61,11 +61,13 @@ def run(config: Config, control: Control, notifier: Notifier, windows: list[Show
         telemetry = stack.enter_context(closing(Telemetry(config.telemetry)))
         recording = Recording(kept, view, fps=source.fps, lossless=lossless)
         archive: list[Archive] = [Archive(kept, fps=source.fps)] if kept.segmented else []
-        steering = Steering(
-            lambda: config.governor.fps or (source.fps if pace != "fast" else 0.0),
-            lambda: telemetry.current,
-            hot=config.telemetry.warn_temperature,
-        )
+
+        def rate() -> float:
+            """The one to keep. Measured only live: elsewhere pictures come as fast as they are taken."""
+            told = source.fps or (stats.arrivals.steady() if pace == "live" else 0.0)
+            return config.governor.fps or (told if pace != "fast" else 0.0)
+
+        steering = Steering(rate, lambda: telemetry.current, hot=config.telemetry.warn_temperature)
         snapshot = Snapshot(kept.folder, view, file=output.snapshot)
         actions = {"quit": control.end, "record": recording.toggle, "snapshot": snapshot.request}
         window = shown_in(windows, output, view, actions, locked=config.kiosk.lock_keys)

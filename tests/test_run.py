@@ -22,7 +22,7 @@ import pytest
 
 from engines import catalog
 from engines.catalog import Card
-from tests.clips import encode, number
+from tests.clips import encode, jpeg, multipart, number, serve
 
 ROOT = Path(__file__).parent.parent
 LIMIT = 30.0
@@ -120,6 +120,20 @@ def test_the_demo_runs_live(tmp_path: Path) -> None:
     assert figures["input"] == {"width": 96, "height": 64, "fps": 20.0}
     assert figures["recording"] is None
     assert figures["latency_ms"]["p50"] < 1000
+
+
+def test_a_camera_that_tells_no_rate_is_governed_by_the_one_at_which_its_pictures_arrive(tmp_path: Path) -> None:
+    def pictures() -> Iterator[bytes]:
+        begun = time.monotonic()
+        for index in range(1000):
+            time.sleep(max(0.0, begun + index / 20 - time.monotonic()))
+            yield jpeg(index % 50)
+
+    stats = tmp_path / "stats.json"
+    with serve(lambda handler: multipart(handler, pictures())) as address:
+        done = run("--source", address, "--headless", "--governor", "--duration", "4", "--stats", stats)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(stats.read_text())["governor"]["fps"] == pytest.approx(20, rel=0.2)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
