@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+if __name__ == "__main__":  # before the imports below, which take a while
+    from app.entry import enter
+
+    enter()
+
 import logging
+import os
 import sys
 import traceback
 from collections.abc import Sequence
 from contextlib import ExitStack, closing
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from app import report
@@ -142,6 +149,20 @@ def set_level(*, verbose: bool, quiet: bool) -> None:
     logging.getLogger().setLevel(level)
 
 
+def say(text: str) -> None:
+    """To standard output. Raises UserError where that is full or closed."""
+    try:
+        print(text, end="", flush=True)
+    except OSError as error:
+        with Path(os.devnull).open("w") as nowhere:  # for what is left of it, which would be tried again at the end
+            os.dup2(nowhere.fileno(), sys.stdout.fileno())
+        raise UserError(
+            "Standard output cannot be written",
+            error.strerror or str(error),
+            "Make room on the disk, or let who reads it read to the end.",
+        ) from None
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """0: ended as asked; 1: failed while running; 2: wrong usage or configuration."""
     arguments = sys.argv[1:] if arguments is None else arguments
@@ -152,9 +173,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         set_level(verbose=config.run.verbose, quiet=config.run.quiet)
         if asked.print_config:
             check_model(config)  # and no files, which would make their folders
-            print(config.as_yaml(), end="")
+            say(config.as_yaml())
         elif asked.list:
-            print(*listing(), sep="\n")
+            say("\n".join(listing()) + "\n")
         else:
             checked(config)
             control = Control(config, lambda: checked(parse(arguments)[0]), file=asked.config is not None)
@@ -176,7 +197,3 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print("  --verbose shows where; please report it with that.", file=sys.stderr)
         return 1
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
