@@ -84,7 +84,7 @@ def run(config: Config, control: Control, notifier: Notifier, windows: list[Show
         order: list[Sink] = [snapshot, *shown, *keeping] if kept.overlay else [snapshot, *keeping, *shown]
         # Of what draws, only the figures' panel, where it says how far a build has come.
         loading = Loading(view, [*shown[-1:], *window], auto=config.engine.name == "auto", scale=scale_for(config))
-        progress = Progress(notifier, control.shown, figures.status)
+        progress = Progress(notifier, control.shown, figures.status, lambda: pipeline.due)
         pipeline = Pipeline(
             source,
             engine_for(config, source, stats, loading, steering),

@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
+import cv2
 import numpy as np
 import psutil
 import pytest
@@ -150,6 +151,27 @@ def test_a_process_that_hangs_is_restarted(tmp_path: Path, dev: Dev, config: Pat
     with managed(tmp_path, dev, config, watchdog=3) as manager:
         manager.until("READY=1")
         manager.process.send_signal(signal.SIGSTOP)
+        manager.supervise(lambda: manager.starts == 2)
+        assert manager.process.poll() is None
+
+
+def test_a_slow_slide_show_is_alive_and_one_whose_disk_hangs_is_restarted(
+    tmp_path: Path, dev: Dev, config: Path
+) -> None:
+    first, second = (tmp_path / "slides" / f"{number}.png" for number in (1, 2))
+    first.parent.mkdir()
+    for path in (first, second):
+        cv2.imwrite(str(path), np.full((48, 64, 3), 90, np.uint8))
+    write(config, input={"source": str(first.parent), "fps": 0.4, "pace": "source", "loop": True}, kiosk={})
+    with managed(tmp_path, dev, config, watchdog=1.5) as manager:
+        manager.until("READY=1")
+        begun, signs = time.monotonic(), [time.monotonic()]
+        while signs[-1] - begun < 3:
+            manager.until("WATCHDOG=1")
+            signs.append(time.monotonic())
+        assert max(after - before for before, after in itertools.pairwise(signs)) < 1.5
+        second.unlink()
+        os.mkfifo(second)  # whoever reads it waits for ever
         manager.supervise(lambda: manager.starts == 2)
         assert manager.process.poll() is None
 
@@ -415,7 +437,7 @@ def test_nohup_outlives_the_terminal(tmp_path: Path) -> None:
         assert terminal.process.poll() is None
 
 
-def test_without_a_manager_nothing_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_manager_nothing_is_told(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     monkeypatch.delenv("NOTIFY_SOCKET", raising=False)
     monkeypatch.delenv("WATCHDOG_USEC", raising=False)
     assert Notifier().watchdog == 0
@@ -426,6 +448,8 @@ def test_without_a_manager_nothing_is_told(monkeypatch: pytest.MonkeyPatch) -> N
     assert Notifier().watchdog == 5
     monkeypatch.setenv("WATCHDOG_PID", "1")
     assert Notifier().watchdog == 0, "it is meant for another process"
+    monkeypatch.setenv("WATCHDOG_USEC", "abc")
+    assert Notifier().watchdog == 0 and "WATCHDOG_USEC is 'abc'" in caplog.text
 
 
 def test_an_abstract_socket_is_reached(monkeypatch: pytest.MonkeyPatch) -> None:
