@@ -544,6 +544,14 @@ def test_install_installs_and_removes(tmp_path: Path) -> None:
     assert not unit.exists()
 
 
+def test_what_is_installed_goes_whatever_is_missing_of_it(tmp_path: Path) -> None:
+    assert install(tmp_path).returncode == 0
+    (tmp_path / "bin/systemctl").write_text('#!/bin/sh\n[ "$1" != disable ] || exec ls /no-such-unit\n')
+    done = install(tmp_path, "--remove", "--config", "/none.yaml", "--user", "nobody-of-that-name")
+    assert done.returncode == 0 and "no-such-unit" in done.stderr, done.stderr
+    assert not [path for path in (tmp_path / "etc").rglob("*livesr-kiosk*") if path.is_file()]
+
+
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
