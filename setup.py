@@ -69,5 +69,5 @@ setup(
     package_data={"app": ["texts/*"], "engines": ["models/*.onnx", "models/*.md"]},
     install_requires=BASE,
     extras_require=EXTRAS,
-    entry_points={"console_scripts": ["livesr=app.run:main"]},
+    entry_points={"console_scripts": ["livesr=app.entry:enter"]},
 )

@@ -15,6 +15,17 @@ from engines.base import UserError
 log = logging.getLogger("livesr")
 
 
+def told(error: Exception) -> str:
+    """What `error` says; of one that no user can cause, that too."""
+    if isinstance(error, UserError):
+        return str(error)
+    return f"this should not have happened: {type(error).__name__}: {error}"
+
+
+SETTLING = 10.0
+"""Seconds that what a signal has asked for is waited for, after a run: it reads files."""
+
+
 def terminal_gone() -> bool:
     """Whether the terminal that this program was started from is closed, or the connection to it broken."""
     import termios  # not at the top: Windows has neither it nor SIGHUP
@@ -38,6 +49,8 @@ class Control:
         self.stopping = threading.Event()
         """Ends the run that is going on."""
         self._reread, self._file = reread, file
+        self._acts: list[threading.Thread] = []  # what signals have asked for, and is not done yet
+        self._rereading = threading.Lock()
         self._nohup = False
         self._before: Config | None = None
         self._pending: Config | None = None
@@ -50,8 +63,14 @@ class Control:
 
     @property
     def ending(self) -> bool:
-        """Whether end() was called."""
+        """Whether end() was called, or a signal has come that calls it. Main thread only."""
+        self._settle()
         return self._ending
+
+    def _settle(self) -> None:
+        """Have done what signals have asked for. While the main thread is in a library they wait for its return."""
+        while self._acts:
+            self._acts.pop().join(SETTLING)
 
     def hang_up(self) -> None:
         """SIGHUP: the terminal is closed, so end; or, if there is a file, somebody has changed it, so reload."""
@@ -63,20 +82,21 @@ class Control:
 
     def reload(self) -> None:
         """End this run in favour of one with the configuration as it is now; a bad one is told and changes nothing."""
-        try:
-            config = self._reread()
-        except UserError as error:
-            log.error("the new configuration is refused; the old one stays\n  %s", error)
-            return
-        except Exception as error:  # a fault of this program, which must not cost the picture either
-            told = "the new configuration is refused; the old one stays\n  this should not have happened: %s: %s"
-            log.error(told, type(error).__name__, error, exc_info=self.config.run.verbose)
-            return
-        if config == self.config:
-            log.info("the configuration has not changed")
-            return
-        self._pending = config
-        self.stopping.set()
+        with self._rereading:
+            try:
+                config = self._reread()
+            except Exception as error:  # a fault of this program must not cost the picture either
+                self._complain("the new configuration is refused; the old one stays", error)
+                return
+            if config == (self._pending or self.config):
+                log.info("the configuration has not changed")
+                return
+            self._pending = config
+            self.stopping.set()
+
+    def _complain(self, what: str, error: Exception) -> None:
+        fault = self.config.run.verbose and not isinstance(error, UserError)
+        log.error("%s\n  %s", what, told(error), exc_info=error if fault else None)
 
     @property
     def reloading(self) -> bool:
@@ -89,19 +109,26 @@ class Control:
             log.info("the new configuration is in use")
         self._before = None
 
-    def again(self, error: UserError | None = None) -> bool:
-        """After a run: whether another follows. One that fails before its first picture gives way to the old one."""
-        if self._ending:
+    def again(self, error: Exception | None = None) -> bool:
+        """After a run, which may have failed: whether another follows. Main thread only.
+
+        A configuration that has come meanwhile is what follows in any case; else one that fails before its first
+        picture gives way to the one before, the last that has worked.
+        """
+        if self.ending:
             return False
-        if error is None and self._pending is not None:
-            self._before, self.config, self._pending = self.config, self._pending, None
+        if self._pending is not None:
+            if error is not None:
+                self._complain("this run has failed; it goes on with the new configuration", error)
+            # Not always this one: it may have been replaced before it had shown a picture.
+            self._before, self.config, self._pending = self._before or self.config, self._pending, None
         elif error is not None and self._before is not None:
-            log.error("the new configuration fails; the old one is back\n  %s", error)
+            self._complain("the new configuration fails; the old one is back", error)
             self.config, self._before = self._before, None
         else:
             return False
         self.stopping.clear()
-        if self._ending:  # a signal between the two lines above
+        if self.ending or self._pending is not None:  # a signal since the lines above
             self.stopping.set()
         return True
 
@@ -113,7 +140,9 @@ class Control:
                 signal.signal(number, signal.SIG_DFL)
             # Not from here: the handler may have interrupted the holder of a lock.
             act = self.hang_up if number == hangup else self.end
-            threading.Thread(target=act, daemon=True).start()
+            thread = threading.Thread(target=act, daemon=True)
+            self._acts = [*(one for one in self._acts if one.is_alive()), thread]
+            thread.start()
 
         hangup = getattr(signal, "SIGHUP", None)  # Windows has none
         # Whoever started this with nohup wants it to outlive the terminal.

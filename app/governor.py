@@ -62,6 +62,7 @@ class Governor:
         self._ratios: dict[int, float] = {}
         """What a model costs compared with the next smaller one, as tried and found too slow."""
         self._calm_load = 0.0
+        self._left = 0  # the largest model that was left for the sake of heat, until it is back
 
     def decide(self, look: Look) -> int:
         """1 for the next larger model, -1 for a smaller one, 0 for this one."""
@@ -69,7 +70,7 @@ class Governor:
         late = look.load is not None and look.load > limit
         hot = self._hot is not None and look.temperature is not None and look.temperature > self._hot
         warm = self._hot is not None and look.temperature is not None and look.temperature > self._hot - COOLER
-        easy = look.load is not None and not late and not warm and not look.throttled and self._fits(look)
+        easy = not late and not warm and not look.throttled and self._fits(look)
         for name, now in (("late", late), ("hot", hot), ("easy", easy)):
             self._since[name] = (self._since[name] if self._since[name] is not None else look.time) if now else None
         if look.time - self._stepped < GAP:
@@ -96,8 +97,10 @@ class Governor:
 
     def _fits(self, look: Look) -> bool:
         """Whether the next larger model is worth a trial."""
-        if self.at + 1 >= len(self._sizes) or look.load is None:
+        if self.at + 1 >= len(self._sizes):
             return False
+        if look.load is None:  # once it is cool again there is no reason to stay below
+            return self.at < self._left
         if self._sizes[self.at] <= 0:  # interpolation tells nothing of networks
             return True
         if (above := self.at + 1) in self._ratios and look.time >= self._after[above]:
@@ -133,9 +136,10 @@ class Governor:
                 self._pauses[self.at] = SHORTEST
                 self._after[self.at] = time + SHORTEST
             if self._since["hot"] is not None:
-                self._cooled = time
+                self._cooled, self._left = time, max(self._left, self.at)
         else:
             self._rose = time
+            self._left = self._left if at < self._left else 0
         self.at, self._stepped = at, time
         self._since = dict.fromkeys(self._since)
 

@@ -14,7 +14,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from app.frame import Frame, Picture
+from app.frame import Frame, Origin, Picture
 from app.pace import played
 from app.ring import Ring
 from app.sinks import Sink
@@ -84,6 +84,9 @@ class Pipeline:
         self._ring: Ring[Frame] = Ring(2 if lossless else 1, lossless=lossless, discard=Frame.release)
         self._paced, self._limit, self._duration = paced, limit, duration
         self._stopping = stopping or threading.Event()
+        self.due = 0.0
+        """Until then no picture is missing: the next one is at hand, or the last one has its time. time.monotonic()"""
+        self._shown_at: float | None = None
         self._failure: BaseException | None = None
         self._until: float | None = None
         self._loading = loading or Loading()
@@ -111,6 +114,7 @@ class Pipeline:
                     log.warning("the engine %s has failed, going on with another: %s", made.spec.name, one_line(error))
                 del made
                 gc.collect()  # its slots and it refer to one another, with all the buffers behind them
+            self._hold()
         finally:
             self.stop()
             self._ring.cancel()
@@ -132,14 +136,26 @@ class Pipeline:
 
     def _capture(self) -> None:
         try:
-            for frame in played(self._source, self._stopping) if self._paced else self._source:
+            for frame in played(self._source, self._stopping, self._wait_until) if self._paced else self._source:
                 frame.ready = time.monotonic()
                 self.stats.captured += 1
+                if frame.origin is Origin.LIVE:
+                    self.stats.arrivals.add(frame.ready)
                 if self._stopping.is_set() or not self._ring.put(frame):
                     break
                 self.stats.dropped = self._ring.dropped
         finally:
             self._ring.close()  # what was captured before a failure is still shown and recorded
+
+    def _wait_until(self, due: float) -> None:
+        self.due = due
+
+    def _hold(self) -> None:
+        """Give the last picture its time, too."""
+        if self._paced and self._shown_at is not None and self._failure is None and self._source.fps:
+            self.due = self._shown_at + 1 / self._source.fps
+            while (left := self.due - time.monotonic()) > 0 and not self._stopping.wait(min(POLL, left)):
+                self._idle()
 
     def _peek(self) -> Frame | None:
         """The next frame, left in the ring, whose size decides what engine is loaded; None at the end."""
@@ -245,7 +261,7 @@ class Pipeline:
             sink.write(picture)
             spent[sink.stage] += time.monotonic() - begun
         self.stats.add(picture.frame, submitted=submitted, busy=busy, spent=spent)
-        now = time.monotonic()
+        self._shown_at = now = time.monotonic()
         self._until = self._until or (now + self._duration if self._duration else None)
         if self.stats.shown == self._limit or (self._until and now >= self._until):
             self.stop()

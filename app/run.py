@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+if __name__ == "__main__":  # before the imports below, which take a while
+    from app.entry import enter
+
+    enter()
+
 import logging
+import os
 import sys
 import traceback
 from collections.abc import Sequence
 from contextlib import ExitStack, closing
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from app import report
 from app.checks import check_model, checked
 from app.config import Config, ConfigError
-from app.control import Control
+from app.control import Control, told
 from app.heap import Heap
 from app.listing import listing
 from app.options import parse
@@ -46,6 +53,7 @@ def run(config: Config, control: Control, notifier: Notifier, windows: list[Show
     from app.view import View
 
     wanted, output, kept = config.input, config.output, config.recording
+    set_level(verbose=config.run.verbose, quiet=config.run.quiet)
     stats, view = Stats(), View(compare=output.view == "compare", overlay=output.overlay, fullscreen=output.fullscreen)
     with ExitStack() as stack:
 
@@ -60,22 +68,23 @@ def run(config: Config, control: Control, notifier: Notifier, windows: list[Show
         telemetry = stack.enter_context(closing(Telemetry(config.telemetry)))
         recording = Recording(kept, view, fps=source.fps, lossless=lossless)
         archive: list[Archive] = [Archive(kept, fps=source.fps)] if kept.segmented else []
-        steering = Steering(
-            lambda: config.governor.fps or (source.fps if pace != "fast" else 0.0),
-            lambda: telemetry.current,
-            hot=config.telemetry.warn_temperature,
-        )
+
+        def rate() -> float:
+            """The one to keep. Measured only live: elsewhere pictures come as fast as they are taken."""
+            told = source.fps or (stats.arrivals.steady() if pace == "live" else 0.0)
+            return config.governor.fps or (told if pace != "fast" else 0.0)
+
+        steering = Steering(rate, lambda: telemetry.current, hot=config.telemetry.warn_temperature)
         snapshot = Snapshot(kept.folder, view, file=output.snapshot)
         actions = {"quit": control.end, "record": recording.toggle, "snapshot": snapshot.request}
-        locked, apart = config.kiosk.lock_keys, output.isolate
-        window = [] if output.headless else shown_in(windows, view, actions, locked=locked, apart=apart)
+        window = shown_in(windows, output, view, actions, locked=config.kiosk.lock_keys)
         figures = report.Report(stats, source, telemetry, [source, steering, *archive, *window], steering)
         shown = [] if output.headless else drawings(config.kiosk, view, figures.lines, stats)
         keeping: list[Sink] = [recording, *archive]
         order: list[Sink] = [snapshot, *shown, *keeping] if kept.overlay else [snapshot, *keeping, *shown]
         # Of what draws, only the figures' panel, where it says how far a build has come.
         loading = Loading(view, [*shown[-1:], *window], auto=config.engine.name == "auto", scale=scale_for(config))
-        progress = Progress(notifier, control.shown, figures.status)
+        progress = Progress(notifier, control.shown, figures.status, lambda: pipeline.due)
         pipeline = Pipeline(
             source,
             engine_for(config, source, stats, loading, steering),
@@ -118,7 +127,7 @@ def runs(control: Control) -> None:
         while True:
             try:
                 run(control.config, control, notifier, windows)
-            except UserError as error:
+            except Exception as error:  # a fault of this program, too: with the configuration before it has worked
                 if control.ending and isinstance(error, SourceError):
                     break  # it was ended before there was a picture, while a camera or stream was waited for
                 if not control.again(error):
@@ -133,25 +142,40 @@ def runs(control: Control) -> None:
             window.close()
 
 
-def start_logging(*, verbose: bool, quiet: bool) -> None:
+def set_level(*, verbose: bool, quiet: bool) -> None:
+    """How much the log tells from now on."""
     level = logging.DEBUG if verbose else logging.WARNING if quiet else logging.INFO
     logging.getLogger("linuxpy").setLevel(max(level, logging.WARNING))  # it tells of every device it looks at
-    logging.basicConfig(level=level, format="%(asctime)s %(message)s", datefmt="%H:%M:%S", stream=sys.stderr)
+    logging.getLogger().setLevel(level)
+
+
+def say(text: str) -> None:
+    """To standard output. Raises UserError where that is full or closed."""
+    try:
+        print(text, end="", flush=True)
+    except OSError as error:
+        with Path(os.devnull).open("w") as nowhere:  # for what is left of it, which would be tried again at the end
+            os.dup2(nowhere.fileno(), sys.stdout.fileno())
+        raise UserError(
+            "Standard output cannot be written",
+            error.strerror or str(error),
+            "Make room on the disk, or let who reads it read to the end.",
+        ) from None
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """0: ended as asked; 1: failed while running; 2: wrong usage or configuration."""
     arguments = sys.argv[1:] if arguments is None else arguments
-    verbose = "--verbose" in arguments
+    logging.basicConfig(format="%(asctime)s %(message)s", datefmt="%H:%M:%S", stream=sys.stderr)
+    set_level(verbose="--verbose" in arguments, quiet=False)
     try:
         config, asked = parse(arguments)
-        verbose = config.run.verbose
-        start_logging(verbose=verbose, quiet=config.run.quiet)
+        set_level(verbose=config.run.verbose, quiet=config.run.quiet)
         if asked.print_config:
             check_model(config)  # and no files, which would make their folders
-            print(config.as_yaml(), end="")
+            say(config.as_yaml())
         elif asked.list:
-            print(*listing(), sep="\n")
+            say("\n".join(listing()) + "\n")
         else:
             checked(config)
             control = Control(config, lambda: checked(parse(arguments)[0]), file=asked.config is not None)
@@ -160,19 +184,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 runs(control)
     except UserError as error:
         print(f"Error: {error}", file=sys.stderr)
-        if verbose:
+        if log.isEnabledFor(logging.DEBUG):
             traceback.print_exc()
         return 2 if isinstance(error, ConfigError) else 1
     except KeyboardInterrupt:  # before Control listens, or while a list is made
         return 130
     except Exception as error:
-        print(f"Error: this should not have happened: {type(error).__name__}: {error}", file=sys.stderr)
-        print("  " + ("" if verbose else "--verbose shows where; please report it with that."), file=sys.stderr)
-        if verbose:
+        print(f"Error: {told(error)}", file=sys.stderr)
+        if log.isEnabledFor(logging.DEBUG):
             traceback.print_exc()
+        else:
+            print("  --verbose shows where; please report it with that.", file=sys.stderr)
         return 1
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

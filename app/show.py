@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from app.config import Kiosk
+from app.config import Kiosk, Output
 from app.lens import Lens
 from app.overlay import Overlay
 from app.panel import Panel
@@ -22,15 +22,21 @@ Shown = Window | Display
 
 
 def shown_in(
-    windows: list[Shown], view: View, actions: Mapping[str, Callable[[], None]], *, locked: bool, apart: bool
+    windows: list[Shown], output: Output, view: View, actions: Mapping[str, Callable[[], None]], *, locked: bool
 ) -> list[Shown]:
-    """`windows`, with one window in it that obeys this view from now on. Raises SinkError where there is no display.
+    """`windows`, with the window in it that `output` asks for, if any, which obeys this view from now on.
 
-    `apart`: if it is a new one, in a process of its own.
+    The one that was there stays if it is of that kind, and is closed otherwise: nobody would look after its keys.
+    Raises SinkError where there is no display.
     """
-    if not windows:
-        windows.append((Display if apart else Window)(TITLE, view, actions))
-    windows[0].obey(view, actions, locked=locked)
+    kind = None if output.headless else Display if output.isolate else Window
+    for other in [window for window in windows if type(window) is not kind]:
+        windows.remove(other)
+        other.close()
+    if kind is not None and not windows:
+        windows.append(kind(TITLE, view, actions))
+    for window in windows:
+        window.obey(view, actions, locked=locked)
     return windows
 
 

@@ -35,8 +35,45 @@ class Samples:
         return [round(float(value), 3) for value in np.percentile(kept, which)]
 
 
+class Rate:
+    """How often something happens, in events a second. Written by one thread; anyone may read."""
+
+    def __init__(self, window: float = 2.0) -> None:
+        """`window`: seconds that it is the mean of."""
+        self._window = window
+        self._times: deque[float] = deque(maxlen=240)
+
+    def add(self, now: float) -> None:
+        """It has happened, in seconds of time.monotonic()."""
+        self._times.append(now)
+
+    def steady(self) -> float:
+        """As it was when it happened last; 0 until there is a whole window: a burst at the start is no rate."""
+        times = list(self._times)
+        full = len(times) == self._times.maxlen or (len(times) > 1 and times[-1] - times[0] >= self._window)
+        return self._until(times) if full else 0.0
+
+    def now(self) -> float:
+        """As it is at this moment, from the second event on; while the next one is overdue it falls."""
+        times = list(self._times)
+        # No rate is higher than if the next event came now.
+        return min(self._until(times), self._until([*times, time.monotonic()])) if len(times) > 1 else 0.0
+
+    def _until(self, times: list[float]) -> float:
+        """The mean over the window that ends with the last of `times`, or over what there is of it.
+
+        The interval that the window begins in counts by the part of it that lies inside: so the mean is exact at every
+        rate, less than one event in a window too, and does not jump when an event leaves the window.
+        """
+        if len(times) < 2 or times[-1] <= times[0]:
+            return 0.0
+        begin = max(times[0], times[-1] - self._window)
+        return float(len(times) - 1 - np.interp(begin, times, np.arange(len(times)))) / (times[-1] - begin)
+
+
 class Stats:
-    """Counts and times. Written by the main thread alone; anyone may read."""
+    """Counts and times. Written by the main thread, `captured`, `dropped` and `arrivals` by the capture thread; anyone
+    may read."""
 
     def __init__(self) -> None:
         self.spec: Spec | None = None
@@ -50,7 +87,9 @@ class Stats:
         self.stages = {stage: Samples() for stage in STAGES}
         self.inside: dict[str, Samples] = {}
         """Stages inside the engine, by the names it gives them."""
-        self._recent: deque[float] = deque(maxlen=240)
+        self.arrivals = Rate()
+        """Of pictures that the source itself has given, not what stood in for them; by the capture thread."""
+        self._rate = Rate()
         self._first = self._last = 0.0
 
     def add(self, frame: Frame, *, submitted: float, busy: float, spent: dict[str, float]) -> None:
@@ -64,7 +103,7 @@ class Stats:
         self.fallback += bool(self.spec and self.spec.state)
         self._first = self._first or now
         self._last = now
-        self._recent.append(now)
+        self._rate.add(now)
         self.latency.add(now - frame.captured)
         self.engine.add(busy)
         times = {"decode": frame.decode, "queue": submitted - frame.ready, "engine": busy} | spent
@@ -85,11 +124,9 @@ class Stats:
         """Pictures a second that got through all sinks, over the whole run."""
         return (self.shown - 1) / self.seconds if self.shown > 1 and self.seconds > 0 else 0.0
 
-    def fps_now(self, window: float = 2.0) -> float:
-        """The same over the last `window` seconds; falls to 0 when pictures stop coming."""
-        now = time.monotonic()
-        times = [t for t in list(self._recent) if now - t <= window]
-        return (len(times) - 1) / (now - times[0]) if len(times) > 1 else 0.0
+    def fps_now(self) -> float:
+        """The same over the last two seconds; falls towards 0 when pictures stop coming."""
+        return self._rate.now()
 
     def as_dict(self) -> dict[str, Any]:
         """The part of --stats that this object knows; milliseconds unless named otherwise."""

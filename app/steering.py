@@ -15,6 +15,8 @@ from engines.ladder import Rung
 
 log = logging.getLogger(__name__)
 
+UNKNOWN = 10.0
+"""Seconds with an engine but no rate to keep after which it is said that there is none."""
 KEPT = 100
 """So many of the last steps are told of in --stats."""
 
@@ -26,6 +28,7 @@ class Steering:
         """`fps` tells the rate to keep, 0 while there is none; `hot` is the limit of temperature, degrees Celsius."""
         self._fps, self._machine, self._hot = fps, machine, hot
         self._begun = time.monotonic()
+        self._aimless: float | None = None  # since when there has been no rate; None: there has been one, or it is said
         self._governor: Governor | None = None
         self._names: list[str] = []
         self._steps: deque[dict[str, Any]] = deque(maxlen=KEPT)
@@ -35,20 +38,28 @@ class Steering:
 
     def begin(self, rungs: Sequence[Rung], at: int) -> None:
         """A new engine over these models, which begins with the one numbered `at`."""
-        self._names, self.problem = [rung.title for rung in rungs], ""
+        self._names, self.problem, self._aimless = [rung.title for rung in rungs], "", time.monotonic()
         self._governor = Governor([rung.parameters for rung in rungs], at, hot=self._hot)
 
     # What the gearbox asks, in a thread of its own.
 
     def decide(self, gear: int, busy: float | None) -> int:
         governor, fps, machine, now = self._governor, self._fps(), self._machine(), time.monotonic()
-        if governor is None or not fps:
+        if governor is None:
             return 0
-        load = busy * fps if busy is not None else None
+        self._look_for_aim(fps, now)
+        load = busy * fps if busy is not None and fps else None
         look = Look(now, load, machine.temperature, bool(machine.throttle))
         step = governor.decide(look)
-        self.problem = f"{self._names[gear]} is too slow for {fps:g} fps" if governor.overloaded(look) else ""
+        self.problem = f"{self._names[gear]} is too slow for {fps:.4g} fps" if governor.overloaded(look) else ""
         return step
+
+    def _look_for_aim(self, fps: float, now: float) -> None:
+        if fps:
+            self._aimless = None
+        elif self._aimless is not None and now - self._aimless >= UNKNOWN:
+            self._aimless = None
+            log.warning("governor: no rate to keep is known, so that heat alone counts; --governor-fps N gives one")
 
     def accepts(self, gear: int, seconds: float) -> bool:
         assert self._governor is not None  # it has decided
@@ -70,7 +81,7 @@ class Steering:
         step = {"seconds": round(now - self._begun, 3), "from": before, "to": after, "why": governor.why}
         self._steps.append(step)
         self._count += 1
-        log.info("governor: %s -> %s, to keep %g fps: %s", before, after, self._fps(), governor.why)
+        log.info("governor: %s -> %s%s: %s", before, after, self._aim(", to keep "), governor.why)
 
     # What the report asks.
 
@@ -80,8 +91,16 @@ class Steering:
             return []
         last = self._steps[-1]
         ago = time.monotonic() - self._begun - last["seconds"]
-        return [f"governor: {last['to']} for {self._fps():g} fps since {ago:.0f} s, {self._count} steps: {last['why']}"]
+        return [f"governor: {last['to']}{self._aim(' for ')} since {ago:.0f} s, {self._count} steps: {last['why']}"]
+
+    def _aim(self, before: str) -> str:
+        return f"{before}{fps:.4g} fps" if (fps := self._fps()) else ""
 
     def as_dict(self) -> dict[str, Any]:
         """For --stats: the rate, the models from small to large, and the last steps; seconds count from the start."""
-        return {"fps": self._fps(), "models": self._names, "steps": self._count, "last_steps": list(self._steps)}
+        return {
+            "fps": round(self._fps(), 3),
+            "models": self._names,
+            "steps": self._count,
+            "last_steps": list(self._steps),
+        }

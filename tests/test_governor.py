@@ -189,6 +189,16 @@ def test_an_unknown_load_changes_nothing_and_a_model_that_has_failed_is_left() -
     assert -1 in moves and governor.why == "it has failed"
 
 
+def test_heat_counts_where_no_rate_is_known() -> None:
+    governor, gears = Governor([1, 2, 4], 1, hot=90), list[int]()
+    for tick in range(round(60 / TICK)):
+        if step := governor.decide(Look(tick * TICK, None, 95 if tick * TICK < 20 else 60)):
+            assert step < 0 or governor.accepts(tick * TICK, 0.0)
+            governor.stepped(tick * TICK, governor.at + step)
+            gears.append(governor.at)
+    assert gears == [0, 1], "back to where it was, and no further"
+
+
 def test_what_cannot_be_loaded_is_asked_for_again_later() -> None:
     governor, asked = Governor([1, 2], 0), []
     for tick in range(round(600 / TICK)):
@@ -245,3 +255,27 @@ def test_steps_are_told(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptu
     assert facts["last_steps"][-1]["from"] == "wide-x2" and facts["last_steps"][-1]["to"] == "fast-x2"
     rate[0] = 0.0
     assert made.decide(0, 5.0) == 0, "nothing is asked for"
+
+
+def test_without_a_rate_it_says_so_once_and_heeds_the_heat(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    clock, rate, reading = Clock(), [0.0], [Reading(temperature=60)]
+    monkeypatch.setattr(steering, "time", clock)
+    made = Steering(lambda: rate[0], lambda: reading[0], hot=90)
+    made.begin([Rung("fast-x2", 13000), Rung("wide-x2", 100000)], 1)
+
+    def steps(seconds: float) -> set[int]:
+        answers = set()
+        for _ in range(round(seconds / TICK)):
+            clock.now += TICK
+            answers.add(made.decide(1, 5.0))
+        return answers
+
+    assert steps(steering.UNKNOWN - 1) == {0} and not caplog.text
+    assert steps(2 * steering.UNKNOWN) == {0} and caplog.text.count("no rate to keep is known") == 1
+    reading[0] = Reading(temperature=95)
+    assert -1 in steps(2)
+    made.stepped(0)
+    clock.now += 5
+    assert made.lines() == ["governor: fast-x2 since 5 s, 1 steps: 95 C"]

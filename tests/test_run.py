@@ -22,7 +22,7 @@ import pytest
 
 from engines import catalog
 from engines.catalog import Card
-from tests.clips import encode, number
+from tests.clips import encode, jpeg, multipart, number, serve
 
 ROOT = Path(__file__).parent.parent
 LIMIT = 30.0
@@ -120,6 +120,20 @@ def test_the_demo_runs_live(tmp_path: Path) -> None:
     assert figures["input"] == {"width": 96, "height": 64, "fps": 20.0}
     assert figures["recording"] is None
     assert figures["latency_ms"]["p50"] < 1000
+
+
+def test_a_camera_that_tells_no_rate_is_governed_by_the_one_at_which_its_pictures_arrive(tmp_path: Path) -> None:
+    def pictures() -> Iterator[bytes]:
+        begun = time.monotonic()
+        for index in range(1000):
+            time.sleep(max(0.0, begun + index / 20 - time.monotonic()))
+            yield jpeg(index % 50)
+
+    stats = tmp_path / "stats.json"
+    with serve(lambda handler: multipart(handler, pictures())) as address:
+        done = run("--source", address, "--headless", "--governor", "--duration", "4", "--stats", stats)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(stats.read_text())["governor"]["fps"] == pytest.approx(20, rel=0.2)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -392,3 +406,63 @@ def test_a_run_that_fails_at_once_costs_no_recording(tmp_path: Path) -> None:
     done = run("--source", "demo", "--headless", "--record", tmp_path / "a.mkv", "--model", tmp_path / "text.onnx")
     assert done.returncode == 1 and "not an ONNX model" in done.stderr
     assert (tmp_path / "a.mkv").read_bytes() == b"an old film"
+
+
+BY_MODULE = "import runpy; runpy.run_path('app/run.py', run_name='__main__')"  # as -m app.run does
+BY_SCRIPT = "from app.entry import enter; enter()"  # as setup.py has it
+
+
+@pytest.mark.parametrize("entry", [BY_MODULE, BY_SCRIPT], ids=["module", "script"])
+def test_ctrl_c_while_it_is_imported_ends_it_without_a_word(tmp_path: Path, entry: str) -> None:
+    stuck = "import os, signal, time\nos.kill(os.getpid(), signal.SIGINT)\ntime.sleep(20)\n"
+    (tmp_path / "yaml.py").write_text(stuck)  # in place of one of the modules that it needs
+    environment = os.environ | {"PYTHONPATH": str(tmp_path)}
+    command = [sys.executable, "-c", entry]
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=LIMIT)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
+
+
+# A thread that is in a library, whose clean-up at the thread's end aborts the process, as pycuda's does.
+HANGING = """
+import ctypes, logging, sys, threading, time
+import app.run
+
+def main():
+    libc, key, begun = ctypes.CDLL(None), ctypes.c_uint(), threading.Event()
+    libc.pthread_key_create(ctypes.byref(key), ctypes.cast(libc.abort, ctypes.c_void_p))
+    def work():
+        libc.pthread_setspecific(key, ctypes.c_void_p(1))
+        begun.set()
+        while True:
+            time.sleep(0.001)
+    threading.Thread(target=work, daemon=True).start()
+    begun.wait(20)
+    print("the last figures")
+    print("the last words", file=sys.stderr)
+    return 3
+
+app.run.main = main
+"""
+
+
+@pytest.mark.parametrize("entry", [BY_MODULE, BY_SCRIPT], ids=["module", "script"])
+def test_a_thread_that_hangs_in_a_driver_does_not_spoil_the_end(entry: str) -> None:
+    command = [sys.executable, "-c", HANGING + entry]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=LIMIT)
+    assert (done.returncode, done.stdout, done.stderr) == (3, "the last figures\n", "the last words\n")
+
+
+def test_the_installed_command_is_that_entry() -> None:
+    assert '"livesr=app.entry:enter"' in (ROOT / "setup.py").read_text()
+
+
+@pytest.mark.parametrize("option", ["--print-config", "--list"])
+def test_an_output_that_is_full_is_told(option: str) -> None:
+    with Path("/dev/full").open("w") as full:
+        command = [sys.executable, "-m", "app.run", option]
+        done = subprocess.run(
+            command, cwd=ROOT, env=without_display(), stdout=full, stderr=subprocess.PIPE, text=True, timeout=LIMIT
+        )
+    assert done.returncode == 1
+    assert done.stderr.startswith("Error: Standard output cannot be written\n  No space left on device\n")
+    assert "should not have happened" not in done.stderr and "ignored" not in done.stderr

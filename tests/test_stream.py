@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 import threading
 import time
 from pathlib import Path
@@ -13,6 +14,8 @@ import pytest
 from app.sources import SourceError
 from app.sources.stream import Stream
 from tests.clips import blot, encode, number, numbers, take
+
+PAIRS = [(1, 1), (1, -1), (-1, 1), (-1, -1)]
 
 
 @pytest.mark.parametrize(
@@ -78,6 +81,33 @@ def test_uncompressed_video_stored_bottom_up_is_upright(tmp_path: Path) -> None:
         output.mux(video.encode(None))
     (frame,) = list(Stream(path))
     assert np.array_equal(frame.image, shaded)
+
+
+@pytest.mark.parametrize("size", [(64, 48), (70, 46)])
+@pytest.mark.parametrize("matrix", [(a, 0, 0, d) for a, d in PAIRS] + [(0, b, c, 0) for b, c in PAIRS])
+def test_a_film_is_turned_as_it_was_filmed(tmp_path: Path, size: tuple[int, int], matrix: tuple[int, ...]) -> None:
+    (width, height), path = size, tmp_path / "x.mp4"
+    quarters = {(x, y): 40 + 60 * number for number, (x, y) in enumerate(PAIRS)}  # levels, by where they lie
+    image = np.zeros((height, width, 3), np.uint8)
+    for (x, y), level in quarters.items():
+        top, left = (0 if y < 0 else height // 2), (0 if x < 0 else width // 2)
+        image[top : top + height // 2, left : left + width // 2] = level
+    with av.open(str(path), "w") as output:
+        video = output.add_stream("libx264", rate=25, options={"crf": "4"})
+        video.width, video.height, video.pix_fmt = width, height, "yuv444p"
+        output.mux(video.encode(av.VideoFrame.from_ndarray(image, "bgr24")))
+        output.mux(video.encode(None))
+    a, b, c, d = matrix
+    data = bytearray(path.read_bytes())
+    at = data.index(struct.pack(">9i", 1 << 16, 0, 0, 0, 1 << 16, 0, 0, 0, 1 << 30), data.index(b"tkhd"))
+    data[at : at + 36] = struct.pack(">9i", a << 16, b << 16, 0, c << 16, d << 16, 0, 0, 0, 1 << 30)
+    path.write_bytes(data)
+    (frame,) = list(Stream(path))
+    assert frame.size == (size if a else (height, width)) and frame.image.flags.c_contiguous
+    for (x, y), level in quarters.items():
+        shown = a * x + c * y, b * x + d * y  # ISO/IEC 14496-12, 6.2.2
+        column, row = (whole * (2 + place) // 4 for whole, place in zip(frame.size, shown, strict=True))
+        assert np.abs(frame.image[row, column].astype(int) - level).max() < 4
 
 
 @pytest.mark.parametrize("pixels", ["yuv420p", "yuvj420p", "yuv444p"])

@@ -19,10 +19,13 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
+import cv2
 import numpy as np
+import psutil
 import pytest
 import yaml
 
+import app.run
 from app.config import Config, ConfigError
 from app.control import Control
 from app.frame import Frame, Picture
@@ -37,8 +40,9 @@ LIMIT = 30.0
 class Manager:
     """What systemd does for a unit of Type=notify with WatchdogSec: starts, listens, kills what is silent, restarts."""
 
-    def __init__(self, folder: Path, watchdog: float, *arguments: object) -> None:
+    def __init__(self, folder: Path, watchdog: float, *arguments: object, **environment: str) -> None:
         self.address = str(folder / "notify")
+        self._environment = environment
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._socket.bind(self.address)
         self._watchdog, self._arguments = watchdog, arguments
@@ -50,6 +54,7 @@ class Manager:
     def start(self) -> None:
         environment = {k: v for k, v in os.environ.items() if k not in ("DISPLAY", "WAYLAND_DISPLAY", "WATCHDOG_PID")}
         environment |= {"NOTIFY_SOCKET": self.address, "WATCHDOG_USEC": str(round(self._watchdog * 1e6))}
+        environment |= self._environment
         self.starts += 1
         self.told.clear()
         with self.log.open("ab") as log:
@@ -121,8 +126,8 @@ def write(path: Path, **changes: object) -> None:
 
 
 @contextlib.contextmanager
-def managed(folder: Path, dev: Dev, config: Path, watchdog: float = 20) -> Iterator[Manager]:
-    manager = Manager(folder, watchdog, dev.folder, "--config", config)
+def managed(folder: Path, dev: Dev, config: Path, watchdog: float = 20, **environment: str) -> Iterator[Manager]:
+    manager = Manager(folder, watchdog, dev.folder, "--config", config, **environment)
     try:
         yield manager
     finally:
@@ -146,6 +151,27 @@ def test_a_process_that_hangs_is_restarted(tmp_path: Path, dev: Dev, config: Pat
     with managed(tmp_path, dev, config, watchdog=3) as manager:
         manager.until("READY=1")
         manager.process.send_signal(signal.SIGSTOP)
+        manager.supervise(lambda: manager.starts == 2)
+        assert manager.process.poll() is None
+
+
+def test_a_slow_slide_show_is_alive_and_one_whose_disk_hangs_is_restarted(
+    tmp_path: Path, dev: Dev, config: Path
+) -> None:
+    first, second = (tmp_path / "slides" / f"{number}.png" for number in (1, 2))
+    first.parent.mkdir()
+    for path in (first, second):
+        cv2.imwrite(str(path), np.full((48, 64, 3), 90, np.uint8))
+    write(config, input={"source": str(first.parent), "fps": 0.4, "pace": "source", "loop": True}, kiosk={})
+    with managed(tmp_path, dev, config, watchdog=1.5) as manager:
+        manager.until("READY=1")
+        begun, signs = time.monotonic(), [time.monotonic()]
+        while signs[-1] - begun < 3:
+            manager.until("WATCHDOG=1")
+            signs.append(time.monotonic())
+        assert max(after - before for before, after in itertools.pairwise(signs)) < 1.5
+        second.unlink()
+        os.mkfifo(second)  # whoever reads it waits for ever
         manager.supervise(lambda: manager.starts == 2)
         assert manager.process.poll() is None
 
@@ -196,6 +222,61 @@ def test_one_that_fails_when_it_is_used_gives_way_to_the_old(tmp_path: Path, dev
         assert "There is no file" in manager.text()
 
 
+def test_a_reload_opens_closes_and_exchanges_the_window(tmp_path: Path, dev: Dev, config: Path, display: str) -> None:
+    def reload(output: dict[str, object], panes: int, **run: bool) -> None:
+        write(config, output=output, run=run)
+        manager.process.send_signal(signal.SIGHUP)
+        manager.until("READY=1")
+        found = [
+            child for child in psutil.Process(manager.process.pid).children() if "pane" in " ".join(child.cmdline())
+        ]
+        assert len(found) == panes
+
+    def windows() -> list[str]:
+        command = ["xdotool", "search", "--onlyvisible", "--name", "Live super-resolution"]
+        return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=LIMIT).stdout.split()
+
+    environment = os.environ | {"DISPLAY": display}
+    write(config, output={"isolate": False})
+    with managed(tmp_path, dev, config, DISPLAY=display) as manager:
+        manager.until("READY=1")
+        manager.supervise(lambda: len(windows()) == 1)
+        reload({"headless": True}, panes=0)
+        manager.supervise(lambda: not windows())
+        reload({"isolate": True}, panes=1)
+        manager.supervise(lambda: len(windows()) == 1)
+        reload({"isolate": False}, panes=0)
+        manager.supervise(lambda: len(windows()) == 1)
+        assert manager.starts == 1
+
+
+def test_a_reload_changes_how_much_is_told(tmp_path: Path, dev: Dev, config: Path) -> None:
+    def reload(**run: bool) -> str:
+        before = len(manager.text())
+        write(config, run=run)
+        manager.process.send_signal(signal.SIGHUP)
+        for message in ("RELOADING=1", "READY=1", "WATCHDOG=1"):
+            manager.until(message)
+        return manager.text()[before:]
+
+    with managed(tmp_path, dev, config) as manager:
+        manager.until("READY=1")
+        assert "the new configuration is in use" not in reload(quiet=True)
+        assert "the new configuration is in use" in reload(quiet=False)
+
+
+def test_a_reload_is_not_lost_while_a_stream_is_opened(tmp_path: Path, dev: Dev, config: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server, contextlib.ExitStack() as stack:
+        write(config, input={"source": f"http://127.0.0.1:{server.getsockname()[1]}/"}, kiosk={})
+        manager = stack.enter_context(managed(tmp_path, dev, config))
+        server.settimeout(LIMIT)
+        stack.enter_context(server.accept()[0])  # which takes the call and says nothing
+        write(config, input={"source": "demo", "size": "80x60"})
+        manager.process.send_signal(signal.SIGHUP)
+        manager.until("READY=1")
+        assert "does not answer" in manager.text() and "80x60" in manager.text()
+
+
 def test_control_knows_what_follows() -> None:
     new = Config.model_validate({"engine": "bicubic"})
     answers: list[Config | ConfigError] = [ConfigError("no"), Config(), new, new]
@@ -222,6 +303,44 @@ def test_control_knows_what_follows() -> None:
     assert not control.again(EngineError("broken")), "it had worked"
     control.end()
     assert not control.again() and control.stopping.is_set()
+
+
+def test_of_several_reloads_the_last_counts_and_what_has_worked_comes_back() -> None:
+    first, second, third = (Config.model_validate({"run": {"frames": frames}}) for frames in (1, 2, 3))
+    answers = [second, first, second, third]
+    control = Control(first, lambda: answers.pop(0))
+    control.reload()
+    control.reload()
+    assert control.again() and control.config == first, "it was changed back before the run had ended"
+    control.reload()
+    assert control.again() and control.config == second
+    control.reload()
+    assert control.again(EngineError("broken")) and control.config == third, "it was asked for meanwhile"
+    assert control.again(EngineError("broken")) and control.config == first, "the second never showed a picture"
+    assert not control.again(EngineError("broken"))
+
+
+def test_a_fault_under_a_new_configuration_gives_way_to_the_old(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    old, new = Config(), Config.model_validate({"run": {"frames": 1}})
+    control, ran = Control(old, lambda: new), list[Config]()
+
+    def run(config: Config, *_: object) -> None:
+        ran.append(config)
+        if config == new:
+            raise ValueError("a port of minus one")
+        if len(ran) == 1:
+            control.shown()
+            control.reload()
+
+    monkeypatch.setattr(app.run, "run", run)
+    app.run.runs(control)
+    assert ran == [old, new, old]
+    assert "the old one is back\n  this should not have happened: ValueError: a port of minus one" in caplog.text
+    control = Control(new, lambda: new)
+    with pytest.raises(ValueError, match="a port"):
+        app.run.runs(control)
 
 
 @pytest.mark.parametrize("verbose", [False, True])
@@ -318,7 +437,7 @@ def test_nohup_outlives_the_terminal(tmp_path: Path) -> None:
         assert terminal.process.poll() is None
 
 
-def test_without_a_manager_nothing_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_manager_nothing_is_told(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     monkeypatch.delenv("NOTIFY_SOCKET", raising=False)
     monkeypatch.delenv("WATCHDOG_USEC", raising=False)
     assert Notifier().watchdog == 0
@@ -329,6 +448,8 @@ def test_without_a_manager_nothing_is_told(monkeypatch: pytest.MonkeyPatch) -> N
     assert Notifier().watchdog == 5
     monkeypatch.setenv("WATCHDOG_PID", "1")
     assert Notifier().watchdog == 0, "it is meant for another process"
+    monkeypatch.setenv("WATCHDOG_USEC", "abc")
+    assert Notifier().watchdog == 0 and "WATCHDOG_USEC is 'abc'" in caplog.text
 
 
 def test_an_abstract_socket_is_reached(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -421,6 +542,14 @@ def test_install_installs_and_removes(tmp_path: Path) -> None:
     assert refused.returncode == 2 and "all else is installed" in refused.stderr and unit.exists()
     assert install(tmp_path, "--remove").returncode == 0
     assert not unit.exists()
+
+
+def test_what_is_installed_goes_whatever_is_missing_of_it(tmp_path: Path) -> None:
+    assert install(tmp_path).returncode == 0
+    (tmp_path / "bin/systemctl").write_text('#!/bin/sh\n[ "$1" != disable ] || exec ls /no-such-unit\n')
+    done = install(tmp_path, "--remove", "--config", "/none.yaml", "--user", "nobody-of-that-name")
+    assert done.returncode == 0 and "no-such-unit" in done.stderr, done.stderr
+    assert not [path for path in (tmp_path / "etc").rglob("*livesr-kiosk*") if path.is_file()]
 
 
 @pytest.mark.parametrize(

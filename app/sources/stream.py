@@ -19,6 +19,7 @@ from app.frame import Buffers, Frame
 from app.sources import SourceError
 from app.sources.container import OPEN_LIMIT, READ_LIMIT, open_file, open_stream, shown
 from app.sources.lifetime import Lifetime
+from app.sources.orientation import orientation_of
 from app.sources.timeline import Timeline
 from app.swscale import EXACT
 from engines.base import Image
@@ -41,7 +42,7 @@ USUAL_FPS = 25.0
 class Stream:
     """A file (a Path, or an http address with an end): every frame of it. Or a live stream (another address).
 
-    Frames keep their own size should it change midway. A rotation that a file's metadata ask for is not done.
+    Frames keep their own size should it change midway; they are upright, where a file says how it was filmed.
     """
 
     def __init__(self, uri: Path | str, *, loop: bool = False, limit: float = OPEN_LIMIT) -> None:
@@ -132,6 +133,10 @@ class Stream:
         """`picture` as BGR, and who takes its memory back; None where the image is a view of PyAV's own."""
         plane = self._reformatter.reformat(picture, format="bgr24", interpolation=EXACT, threads=1).planes[0]
         height, width, pitch = plane.height, plane.width, plane.line_size
+        if orientation := orientation_of(picture):
+            image = self._buffers.take(*((width, height) if orientation.exchanged else (height, width)))
+            orientation.turned(_rows(plane), image)
+            return image, self._buffers.give
         if pitch == 3 * width:
             return _rows(plane), None
         image = self._buffers.take(height, width)
