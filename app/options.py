@@ -11,8 +11,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from app.config import SECTIONS, Config, ConfigError, flag_of
+from app.config import SECTIONS, Config, ConfigError
 from app.config_file import from_mapping, read_yaml
+from app.section import flag_of
 
 
 def parser() -> argparse.ArgumentParser:
