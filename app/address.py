@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import re
 from pathlib import Path
 from urllib.parse import unquote
+
+SECRETS = r"(?:[\w-]*-)?(?:pw|pwd|password|passphrase|token)"
+"""How options of GStreamer's elements are called that nobody else may know, such as user-pw."""
 
 
 def local(source: str) -> Path | None:
@@ -13,14 +15,24 @@ def local(source: str) -> Path | None:
     scheme, mark, rest = source.partition("://")
     if source == "demo" or re.match(r"csi:\d+$|gst:", source) or (mark and scheme.lower() != "file"):
         return None
-    if not mark:
-        return Path(os.path.expanduser(source))
-    return Path(os.path.expanduser(unquote(re.sub("^localhost/", "/", rest), errors="surrogateescape")))
+    return home(unquote(re.sub("^localhost/", "/", rest), errors="surrogateescape") if mark else source)
+
+
+def home(path: str) -> Path:
+    """`path`, where ~ at its beginning is the user's own folder and ~name another's; if there is one."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:  # ~t.mp4 is the name of a file
+        return Path(path)
 
 
 def shown(text: str) -> str:
-    """`text` without the names, passwords and other values in its addresses, fit for a log."""
-    return re.sub(r"([\w+.-]+://)([^\s'\"]+)", lambda found: found[1] + _bare(found[2]), text)
+    """`text`, an address or what has some in it, without the names, passwords and values in them: fit for a log."""
+    scheme = re.match(r"[\w+.-]+://", text)
+    if scheme:  # all of it is one, should there be a space in the password
+        return scheme[0] + _bare(text[scheme.end() :])
+    text = re.sub(r"([\w+.-]+://)(\S+)", lambda found: found[1] + _bare(found[2]), text)
+    return re.sub(rf"\b({SECRETS})=[^\s&]+", r"\1=...", text)
 
 
 def _bare(rest: str) -> str:
@@ -28,5 +40,5 @@ def _bare(rest: str) -> str:
     place, mark, query = rest.partition("?")
     if "@" in query and "@" not in place and not re.match(r"[\w.-]*(:\d+)?/", place):
         return "..."  # a password with a ? in it
-    values = (f"{key}=..." if equals else "..." for key, equals, _ in (part.partition("=") for part in query.split("&")))
-    return place.rpartition("@")[2] + (mark and "?" + "&".join(values))
+    told = "&".join(re.sub("^([^=]*=)?.+", r"\1...", part) for part in query.split("&"))
+    return place.rpartition("@")[2] + mark + told

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import BeforeValidator, field_validator, model_validator
 
-from app.notation import Camera, File, Names, NameOrFile, Size, Text, parse_engine, parse_fallback
+from app.notation import Camera, File, NameOrFile, Names, Size, Text, parse_engine, parse_fallback
 from app.section import Section, option
 from engines import catalog
 from engines.base import UserError
@@ -247,7 +247,9 @@ class Telemetry(Section):
     warn_temperature: float | None = option(
         90.0, "warn above so many degrees Celsius; off: never", flag="warn-temperature", metavar="C"
     )
-    warn_power: float | None = option(None, "warn above so many watts; off: never", flag="warn-power", gt=0, metavar="W")
+    warn_power: float | None = option(
+        None, "warn above so many watts; off: never", flag="warn-power", gt=0, metavar="W"
+    )
 
     @field_validator("*", mode="before")
     @classmethod

@@ -26,7 +26,8 @@ def from_mapping(data: Any, origin: str) -> Config:
         raise unknown_key(key, origin)
     text = first["msg"].removeprefix("Value error, ")
     section, _, name = key.partition(".")
-    given = shown(repr(first["input"]))
+    value = first["input"]
+    given = repr(shown(value)) if isinstance(value, str) else shown(repr(value))
     if not name:
         keys = f"{section} has the keys {', '.join(SECTIONS[section].model_fields)}." if section in SECTIONS else ""
         raise (
@@ -116,6 +117,6 @@ def read_yaml(path: Path) -> dict[str, Any]:
         told = "brackets or lists lie too deep in each other"
         raise ConfigError(f"{path} is no configuration", told, "configs/default.yaml has all keys.") from None
     if not isinstance(data, dict | None):
-        told = f"it holds {shown(repr(data))[:200]}"
+        told = f"it holds {shown(str(data))[:200]!r}"
         raise ConfigError(f"{path} is no configuration", told, "configs/default.yaml has all keys.")
     return data or {}

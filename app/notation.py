@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import difflib
-import os
 import re
 from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import BeforeValidator, PlainSerializer
 
+from app.address import home
 from engines import NAMES
 
 
@@ -30,7 +30,7 @@ def parse_text(value: Any) -> Any:
 
 def parse_path(value: Any) -> Any:
     """/home/me/film.mp4 of ~/film.mp4, which a shell expands and a file does not."""
-    return os.path.expanduser(parse_text(value)) if isinstance(value, str) else value
+    return str(home(parse_text(value))) if isinstance(value, str) and value.startswith("~") else parse_text(value)
 
 
 def parse_camera(value: Any) -> Any:

@@ -7,6 +7,7 @@ import sys
 import traceback
 from collections.abc import Sequence
 from contextlib import ExitStack, closing
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from app import report
@@ -153,8 +154,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         elif asked.list:
             print(*listing(), sep="\n")
         else:
-            checked(config)
-            control = Control(config, lambda: checked(parse(arguments)[0]), file=asked.config is not None)
+            file: Path | None = asked.config
+            checked(config, file)
+            control = Control(config, lambda: checked(parse(arguments)[0], file), file=file is not None)
             control.listen()
             with closing(Heap()):
                 runs(control)

@@ -20,7 +20,7 @@ def write(path: Path, data: bytes) -> None:
         # A pipe that nobody reads is an error at once, instead of a wait for ever.
         flow = os.open(path, os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY)
         os.set_blocking(flow, True)
-        with open(flow, "wb") as file:
+        with os.fdopen(flow, "wb") as file:
             file.write(data)
         return
     place = _place(path)

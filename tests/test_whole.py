@@ -36,7 +36,7 @@ def test_a_pipe_gets_the_data_and_stays_a_pipe(tmp_path: Path) -> None:
     os.set_blocking(reader, True)
 
     def read() -> None:
-        with open(reader, "rb") as file:
+        with os.fdopen(reader, "rb") as file:
             got.append(file.read())
 
     thread = threading.Thread(target=read, daemon=True)
@@ -70,7 +70,7 @@ def test_the_figures_may_go_to_the_standard_output(tmp_path: Path) -> None:
     command = [sys.executable, "-c", code, str(tmp_path / "stdout")]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=30)
     assert (done.returncode, done.stdout) == (0, "figures"), done.stderr
-    assert os.readlink(tmp_path / "stdout") == "/proc/self/fd/1"
+    assert (tmp_path / "stdout").readlink() == Path("/proc/self/fd/1")
 
 
 def test_a_check_touches_nothing_of_anybodys(tmp_path: Path) -> None:
