@@ -248,6 +248,24 @@ MISTAKES: dict[str, tuple[list[str], int, list[str]]] = {
     "snapshot": (["--snapshot", "{tmp}/a.bmp"], 2, [".png"]),
     "tiny": (["--source", "{tmp}/1x1.png"], 1, ["1x1", "16x16 to 4096x2160"]),
     "huge": (["--source", "{tmp}/huge.png"], 1, ["6000x6000", "16x16 to 4096x2160"]),
+    "closed folder": (["--source", "{tmp}/closed/film.mp4"], 1, ["film.mp4 cannot be opened", "Permission denied"]),
+    "closed stream": (["--lasting", "--source", "{tmp}/closed/x"], 1, ["Permission denied"]),
+    "closed pattern": (["--source", "{tmp}/closed/*.png"], 1, ["cannot be opened", "Permission denied"]),
+    "closed camera": (["--camera", "{tmp}/closed/video0"], 1, ["video0 cannot be opened", "Permission denied"]),
+    "closed model": (["--model", "{tmp}/closed/x.onnx"], 2, ["model file", "Permission denied"]),
+    "unreadable model": (["--model", "{tmp}/unreadable.onnx"], 2, ["model file", "Permission denied"]),
+    "closed attract loop": (
+        ["--lasting", "--camera", "63", "--attract", "{tmp}/closed/film.mp4"],
+        1,
+        ["film.mp4 cannot be opened", "Permission denied"],
+    ),
+    "unlisted folder": (["--source", "{tmp}/unlisted"], 1, ["Permission denied", "{tmp}/unlisted"]),
+    "unlisted file": (["--source", "{tmp}/unlisted/none.mp4"], 1, ["There is no file", "Check the name"]),
+    "unreadable file": (["--source", "{tmp}/unreadable.mp4"], 1, ["cannot be read", "Permission denied"]),
+    "unreadable picture": (["--source", "{tmp}/unreadable.png"], 1, ["unreadable.png cannot be read", "denied"]),
+    "nobody's own folder": (["--source", "~nosuchuser/film.mp4"], 1, ["There is no file ~nosuchuser/film.mp4"]),
+    "nothing": (["--source", ""], 2, ["input.source", "it is empty"]),
+    "long name": (["--source", "a" * 300], 1, ["cannot be opened", "File name too long"]),
 }
 
 
@@ -263,10 +281,18 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     make(path / "typo.yaml", b"input: {sorce: demo}\n")
     make(path / "type.yaml", b"input: {fps: fast}\n")
     os.mkfifo(path / "pipe.mkv")
+    for name in ("unreadable.mp4", "unreadable.png", "unreadable.onnx"):
+        make(path / name, b"secret").chmod(0)
+    for name, mode in (("closed", 0), ("unlisted", 0o311)):
+        (path / name).mkdir(mode)
     cv2.imwrite(str(path / "1x1.png"), np.zeros((1, 1, 3), np.uint8))
     cv2.imwrite(str(path / "huge.png"), np.zeros((6000, 6000), np.uint8))
     assert clip.exists()
     return path
+
+
+PLAIN = ["setpriv", "--bounding-set=-dac_override,-dac_read_search,-fowner", "--inh-caps=-all"]
+"""For root, who else may read everything."""
 
 
 # Processes that have imported everything already, which takes a second: each is a fork of this one.
@@ -288,7 +314,7 @@ for line in sys.stdin:
 @pytest.fixture(scope="module")
 def mother() -> Iterator[subprocess.Popen[str]]:
     with subprocess.Popen(
-        [sys.executable, "-c", MOTHER],
+        [*(PLAIN if os.geteuid() == 0 else []), sys.executable, "-c", MOTHER],
         cwd=ROOT,
         env=without_display() | {"CUDA_VISIBLE_DEVICES": ""},
         stdin=subprocess.PIPE,
@@ -315,7 +341,7 @@ def test_a_mistake_is_answered_in_words(folder: Path, name: str, mother: subproc
     assert out.read_text() == ""
     assert "Traceback" not in err.read_text()
     for part in told:
-        assert part in err.read_text()
+        assert part.format(tmp=folder) in err.read_text()
 
 
 def test_no_display_suggests_headless(folder: Path) -> None:
