@@ -9,9 +9,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from app import collision
-from app.config import Config, ConfigError
+from app.config import Config, ConfigError, Kiosk
 from engines import catalog, connection
 from engines.base import UserError
+from engines.ladder import BICUBIC
 
 
 def checked(config: Config, file: Path | None = None) -> Config:
@@ -25,6 +26,7 @@ def checked(config: Config, file: Path | None = None) -> Config:
         )
     check_files(config, file)
     check_model(config)
+    check_kiosk(config.kiosk)
     return config
 
 
@@ -62,3 +64,21 @@ def check_model(config: Config) -> None:
     if asked.reads_model and (asked.model != "auto" or asked.scale):
         model = catalog.usual(camera=False, scale=asked.scale) if asked.model == "auto" else asked.model
         catalog.find(model, scale=asked.scale)
+    for model in config.governor.models:  # whether there is a governor or not
+        if model != BICUBIC:
+            catalog.find(model, scale=asked.scale)
+
+
+@configured()
+def check_kiosk(kiosk: Kiosk) -> None:
+    """Its film, texts and font are there, whether they are shown or not. Raises ConfigError."""
+    if kiosk.attract != "demo":
+        from app.sources.ways import check_attract
+
+        check_attract(kiosk.attract)
+    if kiosk.languages or kiosk.texts or kiosk.font:
+        from app import texts
+        from app.caption import Caption
+        from app.letters import Letters
+
+        Caption(texts.load(kiosk.languages, kiosk.texts), Letters(kiosk.font))

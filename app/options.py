@@ -70,10 +70,11 @@ def merged(data: dict[str, Any], options: dict[str, Any]) -> dict[str, Any]:
 def parse(arguments: Sequence[str] | None = None) -> tuple[Config, argparse.Namespace]:
     """The effective configuration, and the options that are none: config, print_config, list.
 
+    With them `given`: which keys the command line sets, as section.name.
     Raises ConfigError; --help ends the program, as usual.
     """
     options = vars(parser().parse_args(sys.argv[1:] if arguments is None else arguments))
-    others = argparse.Namespace(**{k: options.pop(k) for k in ("config", "print_config", "list")})
+    others = argparse.Namespace(**{k: options.pop(k) for k in ("config", "print_config", "list")}, given=tuple(options))
     data = read_yaml(others.config) if others.config else {}
     if others.config:
         from_mapping(data, str(others.config))  # so that a mistake in the file is told as the file's

@@ -10,7 +10,7 @@ from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from app import report
+from app import idle, report
 from app.checks import check_model, checked
 from app.config import Config, ConfigError
 from app.control import Control
@@ -71,7 +71,7 @@ def run(config: Config, control: Control, notifier: Notifier, windows: list[Show
         locked, apart = config.kiosk.lock_keys, output.isolate
         window = [] if output.headless else shown_in(windows, view, actions, locked=locked, apart=apart)
         figures = report.Report(stats, source, telemetry, [source, steering, *archive, *window], steering)
-        shown = [] if output.headless else drawings(config.kiosk, view, figures.lines, stats)
+        shown = drawings(config.kiosk, view, figures.lines, stats) if kept.overlay or not output.headless else []
         keeping: list[Sink] = [recording, *archive]
         order: list[Sink] = [snapshot, *shown, *keeping] if kept.overlay else [snapshot, *keeping, *shown]
         # Of what draws, only the figures' panel, where it says how far a build has come.
@@ -156,6 +156,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         else:
             file: Path | None = asked.config
             checked(config, file)
+            idle.tell(config, asked.given)
             control = Control(config, lambda: checked(parse(arguments)[0], file), file=file is not None)
             control.listen()
             with closing(Heap()):
