@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterator
 
 from app.config import SECTIONS, Config
 from app.section import flag_of
+from app.sources import comes_and_goes
 
 log = logging.getLogger(__name__)
 
@@ -28,8 +29,6 @@ def tell(config: Config, given: Collection[str]) -> None:
 
 def _rules(config: Config) -> Iterator[tuple[list[str], str]]:
     """Keys that do nothing in `config`, and why."""
-    from app.sources.ways import comes_and_goes
-
     kiosk, headless, kept = config.kiosk, config.output.headless, config.recording
     comes = comes_and_goes(config.input.camera, config.input.source)
     recorded = kept.file is not None or kept.segmented

@@ -8,9 +8,9 @@ import re
 import sys
 import typing
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, Literal
 
+from app.address import home
 from app.config import SECTIONS, Config, ConfigError
 from app.config_file import from_mapping, read_yaml
 from app.section import flag_of
@@ -31,7 +31,7 @@ def parser() -> argparse.ArgumentParser:
         description="Live super-resolution: a camera's picture in, a sharp picture out.",
         allow_abbrev=False,
     )
-    result.add_argument("--config", type=Path, metavar="FILE.yaml", help="options from a file; the command line wins")
+    result.add_argument("--config", type=home, metavar="FILE.yaml", help="options from a file; the command line wins")
     result.add_argument("--print-config", action="store_true", help="write the effective configuration and end")
     result.add_argument("--list", action="store_true", help="show cameras, models and engines, and end")
     for section, kind in SECTIONS.items():

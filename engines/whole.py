@@ -10,11 +10,11 @@ import time
 from pathlib import Path
 
 
-def write(path: Path, data: bytes) -> None:
-    """`data` in place of what `path` held; its folder is made. Of a link what it leads to is replaced, not the link.
+def write(path: Path, data: bytes, *, parents: bool = False) -> None:
+    """`data` in place of what `path` held. Of a link what it leads to is replaced, not the link.
 
-    Into a pipe or a terminal, such as /dev/stdout, it is written as it is: nothing may take the place of a device.
-    Raises OSError; then a file holds what it held, and nothing else is left.
+    With `parents` its folder is made. Into a pipe or a device, such as /dev/stdout, it is written as it is: no file may
+    take the place of one. Raises OSError; then a file holds what it held, and nothing else is left.
     """
     if _flows(path):
         # A pipe that nobody reads is an error at once, instead of a wait for ever.
@@ -24,7 +24,8 @@ def write(path: Path, data: bytes) -> None:
             file.write(data)
         return
     place = _place(path)
-    place.parent.mkdir(parents=True, exist_ok=True)
+    if parents:
+        place.parent.mkdir(parents=True, exist_ok=True)
     partial = _partial(place.parent)
     try:
         partial.write_bytes(data)
@@ -36,7 +37,7 @@ def write(path: Path, data: bytes) -> None:
 
 
 def check(path: Path) -> None:
-    """Raises OSError if write() could not write there now. Leaves nothing behind, no folder either."""
+    """Raises OSError if write() with `parents` could not write there now. Leaves nothing behind, no folder either."""
     if _flows(path):
         if not os.access(path, os.W_OK):
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))

@@ -16,11 +16,11 @@ import numpy as np
 import pytest
 
 from app.frame import Frame, Origin
-from app.sources import Source, SourceError
+from app.sources import Source, SourceError, comes_and_goes
 from app.sources.lasting import fitted
 from app.sources.presence import Plug
 from app.sources.reader import UNKNOWN, Reader
-from app.sources.ways import comes_and_goes, open_lasting
+from app.sources.ways import open_lasting
 from scripts.puppet import Dev
 from tests.clips import encode, jpeg, multipart, serve
 

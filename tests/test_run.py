@@ -277,7 +277,7 @@ MISTAKES: dict[str, tuple[list[str], int, list[str]]] = {
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     path = tmp_path_factory.mktemp("mistakes")
     clip = encode(path / "clip.mkv", 5)
     whole = encode(path / "whole.mp4", 50)
@@ -296,7 +296,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     cv2.imwrite(str(path / "1x1.png"), np.zeros((1, 1, 3), np.uint8))
     cv2.imwrite(str(path / "huge.png"), np.zeros((6000, 6000), np.uint8))
     assert clip.exists()
-    return path
+    yield path
+    for name in ("closed", "unlisted"):  # so that they can be deleted
+        (path / name).chmod(0o700)
 
 
 PLAIN = ["setpriv", "--bounding-set=-dac_override,-dac_read_search,-fowner", "--inh-caps=-all"]

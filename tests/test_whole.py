@@ -20,7 +20,7 @@ def test_what_a_link_leads_to_is_replaced_and_the_link_stays(tmp_path: Path) -> 
     (tmp_path / "link").symlink_to("new/figures.json")
     whole.check(tmp_path / "link")
     for data in (b"one", b"two"):
-        whole.write(tmp_path / "link", data)
+        whole.write(tmp_path / "link", data, parents=True)
         assert (tmp_path / "link").is_symlink()
         assert (tmp_path / "new/figures.json").read_bytes() == data
     assert [path.name for path in (tmp_path / "new").iterdir()] == ["figures.json"]
@@ -87,12 +87,14 @@ def test_a_check_touches_nothing_of_anybodys(tmp_path: Path) -> None:
 def test_what_passes_the_check_can_be_written(tmp_path: Path) -> None:
     longest = tmp_path / "new" / ("a" * 255)
     whole.check(longest)
-    whole.write(longest, b"figures")
+    with pytest.raises(FileNotFoundError):
+        whole.write(longest, b"figures")
+    whole.write(longest, b"figures", parents=True)
     assert longest.read_bytes() == b"figures"
     for bad in (tmp_path / ("a" * 256), tmp_path / ("a" * 256) / "figures", longest / "figures", tmp_path):
         with pytest.raises(OSError):
             whole.check(bad)
         with pytest.raises(OSError):
-            whole.write(bad, b"figures")
+            whole.write(bad, b"figures", parents=True)
     assert [path.name for path in tmp_path.iterdir()] == ["new"]
     assert list((tmp_path / "new").iterdir()) == [longest]

@@ -78,6 +78,22 @@ def open_source(
         return Camera.v4l2(camera, size=size, fps=fps)
 
 
+def comes_and_goes(camera: int | str | None, source: str | None) -> bool:
+    """Whether it is a camera or a network stream. A file that is missing is a mistake, and stays one."""
+    if camera is not None or source is None:
+        return True
+    scheme = source.partition("://")[0].lower()
+    return scheme in SCHEMES or bool(re.match(r"csi:\d+$|gst:", source)) or is_device(source)
+
+
+def is_device(source: str) -> bool:
+    """Whether `source` names a device file. One that may not be looked at is told of when it is opened."""
+    path = local(source)
+    with contextlib.suppress(OSError, ValueError):
+        return path is not None and path.is_char_device()
+    return False
+
+
 @contextlib.contextmanager
 def _told(name: str) -> Iterator[None]:
     """Whatever the system says of a name: that it is too long, or in a folder that may not be looked into."""

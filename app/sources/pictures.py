@@ -47,7 +47,10 @@ class Pictures:
 
     @classmethod
     def of(cls, path: Path, *, fps: float | None = None, loop: bool = False) -> Pictures:
-        """The pictures in a folder or behind a pattern such as holiday/*.jpg, in natural order, or a single one."""
+        """The pictures in a folder or behind a pattern such as holiday/*.jpg, in natural order, or a single one.
+
+        Raises SourceError; OSError for a folder that may not be read.
+        """
         if not path.exists() and not glob.has_magic(str(path)):
             raise missing(path)
         if path.exists() and not path.is_dir():

@@ -3,28 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import re
 
 from app.address import local, shown
-from app.sources import SCHEMES, Source, SourceError, open_source
+from app.sources import Source, SourceError, comes_and_goes, is_device, open_source
 from app.sources.devices import listing, path_of
 from app.sources.lasting import Lasting, Ways
 from app.sources.presence import Plug, nothing, server
-
-
-def comes_and_goes(camera: int | str | None, source: str | None) -> bool:
-    """Whether it is a camera or a network stream. A file that is missing is a mistake, and stays one."""
-    if camera is not None or source is None:
-        return True
-    scheme = source.partition("://")[0].lower()
-    return scheme in SCHEMES or bool(re.match(r"csi:\d+$|gst:", source)) or _device(source)
-
-
-def _device(source: str) -> bool:
-    path = local(source)
-    with contextlib.suppress(OSError, ValueError):  # what may not be looked at is told when it is opened
-        return path is not None and path.is_char_device()
-    return False
 
 
 def open_lasting(
@@ -47,7 +31,7 @@ def open_lasting(
         return open_source(camera=None, source=attract, size=like, fps=fps, loop=True)
 
     check_attract(attract)
-    if source is not None and not _device(source):
+    if source is not None and not is_device(source):
         look = server(source) if "://" in source else nothing
         ways = Ways(lambda: open_source(camera=None, source=source, size=size, fps=fps, loop=False), attract_loop, look)
         name = shown(source)
