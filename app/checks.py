@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
-import itertools
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from app.config import Config, ConfigError
+from app import collision
+from app.config import Config, ConfigError, Kiosk
 from engines import catalog, connection
 from engines.base import UserError
+from engines.ladder import BICUBIC
 
 
-def checked(config: Config) -> Config:
-    """`config`. Raises ConfigError."""
+def checked(config: Config, file: Path | None = None) -> Config:
+    """`config`, which was read from `file` if there is one. Raises ConfigError."""
     if importlib.util.find_spec("cv2") is None:
         raise ConfigError(
             "OpenCV is not installed",
@@ -23,8 +24,9 @@ def checked(config: Config) -> Config:
             "./scripts/run installs it. By hand: pip install opencv-python; on a Jetson, where the system has one, "
             "make the environment with python3 -m venv --system-site-packages.",
         )
-    check_files(config)
+    check_files(config, file)
     check_model(config)
+    check_kiosk(config.kiosk)
     return config
 
 
@@ -38,17 +40,13 @@ def configured() -> Iterator[None]:
 
 
 @configured()
-def check_files(config: Config) -> None:
+def check_files(config: Config, file: Path | None = None) -> None:
     """Those that are written can be, and none is another one. Raises ConfigError."""
     from app import report, snapshot
     from app.sinks import recorder
 
+    collision.check(config, file)
     written = {"record": config.recording.file, "snapshot": config.output.snapshot, "stats": config.run.stats}
-    source = config.input.source and Path(config.input.source.removeprefix("file://")).expanduser()
-    named = [(name, path) for name, path in (("source", source), *written.items()) if path]
-    for (one, path), (other, same) in itertools.combinations(named, 2):
-        if path.resolve() == same.resolve():
-            raise ConfigError(f"{one} and {other} are the same file", str(same), "Give one of them another name.")
     if written["record"]:
         recorder.kind_of(written["record"])
     if written["snapshot"]:
@@ -66,3 +64,21 @@ def check_model(config: Config) -> None:
     if asked.reads_model and (asked.model != "auto" or asked.scale):
         model = catalog.usual(camera=False, scale=asked.scale) if asked.model == "auto" else asked.model
         catalog.find(model, scale=asked.scale)
+    for model in config.governor.models:  # whether there is a governor or not
+        if model != BICUBIC:
+            catalog.find(model, scale=asked.scale)
+
+
+@configured()
+def check_kiosk(kiosk: Kiosk) -> None:
+    """Its film, texts and font are there, whether they are shown or not. Raises ConfigError."""
+    if kiosk.attract != "demo":
+        from app.sources.ways import check_attract
+
+        check_attract(kiosk.attract)
+    if kiosk.languages or kiosk.texts or kiosk.font:
+        from app import texts
+        from app.caption import Caption
+        from app.letters import Letters
+
+        Caption(texts.load(kiosk.languages, kiosk.texts), Letters(kiosk.font))

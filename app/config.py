@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import typing
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
-from pydantic.fields import FieldInfo
+from pydantic import BeforeValidator, field_validator, model_validator
 
-from app.notation import Camera, Names, Size, parse_engine, parse_fallback
+from app.notation import Camera, File, NameOrFile, Names, Size, Text, parse_engine, parse_fallback
+from app.section import Section, option
 from engines import catalog
 from engines.base import UserError
 from engines.contract import LARGEST_SCALE
@@ -20,22 +19,11 @@ class ConfigError(UserError):
     """Wrong usage: an option or a configuration file says something that cannot be."""
 
 
-def option(default: Any, text: str, *, flag: str | None = None, metavar: str | None = None, **limits: Any) -> Any:
-    """A field with what the command line needs to know of it; `flag` where it is not the field's name."""
-    return Field(default, description=text, json_schema_extra={"flag": flag or "", "metavar": metavar or ""}, **limits)
-
-
-class Section(BaseModel):
-    """Frozen; an unknown key is an error."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=False)
-
-
 class Input(Section):
     """Where frames come from. Neither a camera nor a source: the first camera there is, else the demo."""
 
     camera: Camera | None = option(None, "camera: an index or a path such as /dev/v4l/by-id/...", metavar="N|PATH")
-    source: str | None = option(
+    source: Text | None = option(
         None,
         "video file, folder or glob of pictures, rtsp://, http://, udp://, csi:N, gst:PIPELINE, demo",
         metavar="URI",
@@ -63,7 +51,7 @@ class Engine(Section):
     name: Annotated[str, BeforeValidator(parse_engine)] = option(
         "auto", "auto, tensorrt, openvino, bicubic or triton://HOST:PORT/MODEL", flag="engine", metavar="NAME"
     )
-    model: str = option(
+    model: NameOrFile = option(
         "auto",
         "a shipped model (see --list), an .onnx file, or auto: for cameras and live streams fast-webcam, which removes "
         "noise and blocks; for files fast, which is true to the picture",
@@ -153,14 +141,14 @@ class Triton(Section):
     )
     quality: int = option(90, "of JPEG files sent, 1 to 100", flag="jpeg-quality", ge=1, le=100, metavar="N")
     tls: bool = option(False, "encrypt, and check the server's certificate")
-    tls_ca: Path | None = option(
+    tls_ca: File | None = option(
         None, "who signs the server's certificate, if not the system's", flag="tls-ca", metavar="FILE.pem"
     )
-    tls_certificate: Path | None = option(
+    tls_certificate: File | None = option(
         None, "this camera's own certificate, for mutual TLS", flag="tls-certificate", metavar="FILE.pem"
     )
-    tls_key: Path | None = option(None, "and its key", flag="tls-key", metavar="FILE.pem")
-    token_file: Path | None = option(
+    tls_key: File | None = option(None, "and its key", flag="tls-key", metavar="FILE.pem")
+    token_file: File | None = option(
         None, "a file with a token that is sent with every request", flag="token-file", metavar="FILE"
     )
     token_header: str = option(
@@ -191,19 +179,19 @@ class Output(Section):
     )
     view: Literal["upscaled", "compare"] = option("upscaled", "what the window starts with")
     overlay: bool = option(True, "figures on the picture")
-    snapshot: Path | None = option(None, "write a before/after picture of the beginning", metavar="FILE.png")
+    snapshot: File | None = option(None, "write a before/after picture of the beginning", metavar="FILE.png")
 
 
 class Recording(Section):
     """What is kept."""
 
-    file: Path | None = option(None, "record to an .mp4 or .mkv", flag="record", metavar="FILE")
-    encoder: str = option(
+    file: File | None = option(None, "record to an .mp4 or .mkv", flag="record", metavar="FILE")
+    encoder: Text = option(
         "auto", "FFmpeg's name of an H.264 encoder, or auto: the board's own where it has one", metavar="NAME"
     )
     quality: int = option(20, "constant rate factor: 0 is lossless, 51 the worst", ge=0, le=51, metavar="N")
     overlay: bool = option(False, "record the picture as shown, wipe and figures included", flag="record-overlay")
-    folder: Path = option(
+    folder: File = option(
         Path(), "where segments and key r record to and key s puts its pictures", flag="folder", metavar="DIR"
     )
     segment: float | None = option(
@@ -235,7 +223,7 @@ class Kiosk(Section):
     """An exhibition, where nobody technical is."""
 
     lasting: bool = option(False, "wait for a camera or stream that goes away instead of ending")
-    attract: str = option("demo", "what is shown while it is away for long: demo or a film", metavar="FILE")
+    attract: NameOrFile = option("demo", "what is shown while it is away for long: demo or a film", metavar="FILE")
     attract_after: float = option(20.0, "seconds after which that begins", flag="attract-after", ge=0, metavar="S")
     frozen_after: float = option(
         2.0, "seconds without a new picture after which a source counts as away", flag="frozen-after", gt=0, metavar="S"
@@ -248,8 +236,8 @@ class Kiosk(Section):
     )
     zoom: bool = option(False, "magnify the most detailed part of the picture, before beside after")
     languages: Names = option((), "caption in these languages, such as ko,en", metavar="NAMES")
-    texts: Path | None = option(None, "folder of LANGUAGE.yaml files that replace the shipped texts", metavar="DIR")
-    font: Path | None = option(None, "font of the caption; by default one with Latin and Hangul", metavar="FILE")
+    texts: File | None = option(None, "folder of LANGUAGE.yaml files that replace the shipped texts", metavar="DIR")
+    font: File | None = option(None, "font of the caption; by default one with Latin and Hangul", metavar="FILE")
     lock_keys: bool = option(False, "the keyboard does nothing; SIGTERM ends the program", flag="lock-keys")
 
 
@@ -257,9 +245,17 @@ class Telemetry(Section):
     """What the machine says of itself, and when that is a warning."""
 
     warn_temperature: float | None = option(
-        90.0, "warn above so many degrees Celsius", flag="warn-temperature", metavar="C"
+        90.0, "warn above so many degrees Celsius; off: never", flag="warn-temperature", metavar="C"
     )
-    warn_power: float | None = option(None, "warn above so many watts", flag="warn-power", gt=0, metavar="W")
+    warn_power: float | None = option(
+        None, "warn above so many watts; off: never", flag="warn-power", gt=0, metavar="W"
+    )
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _off(cls, value: Any) -> Any:
+        """As the command line has it, and as YAML reads it."""
+        return None if value is False or value == "off" else value
 
 
 class Run(Section):
@@ -267,7 +263,7 @@ class Run(Section):
 
     frames: int | None = option(None, "stop after this many pictures", ge=1, metavar="N")
     duration: float | None = option(None, "stop this many seconds after the first picture", gt=0, metavar="S")
-    stats: Path | None = option(None, "write the final figures", metavar="FILE.json")
+    stats: File | None = option(None, "write the final figures", metavar="FILE.json")
     verbose: bool = option(False, "tell more, tracebacks included")
     quiet: bool = option(False, "tell of problems only")
 
@@ -316,8 +312,3 @@ SECTIONS: dict[str, type[Section]] = {
 def known_keys() -> list[str]:
     """All keys as section.name."""
     return [f"{section}.{name}" for section, kind in SECTIONS.items() for name in kind.model_fields]
-
-
-def flag_of(name: str, field: FieldInfo) -> str:
-    extra = typing.cast("dict[str, str]", field.json_schema_extra)
-    return extra["flag"] or name

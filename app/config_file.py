@@ -9,7 +9,9 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
-from app.config import SECTIONS, Config, ConfigError, flag_of, known_keys
+from app.address import shown
+from app.config import SECTIONS, Config, ConfigError, known_keys
+from app.section import flag_of
 
 
 def from_mapping(data: Any, origin: str) -> Config:
@@ -24,16 +26,18 @@ def from_mapping(data: Any, origin: str) -> Config:
         raise unknown_key(key, origin)
     text = first["msg"].removeprefix("Value error, ")
     section, _, name = key.partition(".")
+    value = first["input"]
+    given = repr(shown(value)) if isinstance(value, str) else shown(repr(value))
     if not name:
         keys = f"{section} has the keys {', '.join(SECTIONS[section].model_fields)}." if section in SECTIONS else ""
         raise (
-            ConfigError(f"{origin}: {section or 'it'} cannot be {first['input']!r}", text, keys)
+            ConfigError(f"{origin}: {section or 'it'} cannot be {given}", text, keys)
             if first["type"] != "value_error"
             else ConfigError(f"{origin}: {text}")
         )
     field = SECTIONS[section].model_fields[name]
     raise ConfigError(
-        f"{origin}: {key} cannot be {first['input']!r}",
+        f"{origin}: {key} cannot be {given}",
         text[0].lower() + text[1:],
         f"{key} (--{flag_of(name, field)}): {field.description}.",
     )
@@ -73,6 +77,14 @@ class _Loader(yaml.SafeLoader):
         self._path.pop()
         return node
 
+    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
+        """What `node` says, where that can be: 2024-02-30 looks like a date and is none."""
+        try:
+            return super().construct_object(node, deep)
+        except (ValueError, OverflowError) as error:
+            where = f"{self._origin}, line {node.start_mark.line + 1}"
+            raise ConfigError(f"{where} cannot be read", str(error), 'Put "quotes" around it if it is text.') from None
+
     def _check_keys(self, keys: list[yaml.Node]) -> None:
         lines: dict[str, int] = {}
         for key in keys:
@@ -101,6 +113,10 @@ def read_yaml(path: Path) -> dict[str, Any]:
         ) from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} is not YAML", " ".join(str(error).split()), "configs/default.yaml is.") from None
+    except RecursionError:
+        told = "brackets or lists lie too deep in each other"
+        raise ConfigError(f"{path} is no configuration", told, "configs/default.yaml has all keys.") from None
     if not isinstance(data, dict | None):
-        raise ConfigError(f"{path} is no configuration", f"it holds {data!r}", "configs/default.yaml has all keys.")
+        told = f"it holds {shown(str(data))[:200]!r}"
+        raise ConfigError(f"{path} is no configuration", told, "configs/default.yaml has all keys.")
     return data or {}

@@ -10,7 +10,7 @@ from typing import Any
 import engines
 from app.config import Config
 from app.loading import Loading
-from app.sources import Source, open_source
+from app.sources import Source, comes_and_goes, open_source
 from app.stats import Stats
 from app.steering import Steering
 from engines import catalog
@@ -25,11 +25,10 @@ def opened_input(config: Config) -> Source:
     """The source. Raises SourceError."""
     asked, kiosk = config.input, config.kiosk
     options = asked.model_dump(include={"camera", "source", "size", "fps"})
-    if kiosk.lasting:
-        from app.sources.ways import comes_and_goes, open_lasting
+    if kiosk.lasting and comes_and_goes(asked.camera, asked.source):
+        from app.sources.ways import open_lasting
 
-        if comes_and_goes(asked.camera, asked.source):
-            return open_lasting(**options, **kiosk.model_dump(include={"attract", "attract_after", "frozen_after"}))
+        return open_lasting(**options, **kiosk.model_dump(include={"attract", "attract_after", "frozen_after"}))
     return open_source(**options, loop=asked.loop)
 
 

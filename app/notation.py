@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import difflib
 import re
+from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import BeforeValidator, PlainSerializer
 
+from app.address import home
 from engines import NAMES
 
 
@@ -19,9 +21,23 @@ def parse_size(value: Any) -> Any:
     return (int(match[1]), int(match[2])) if match else value
 
 
+def parse_text(value: Any) -> Any:
+    """`value`, which no name of a file or device can be if it is empty, as what a shell makes of an unset variable."""
+    if isinstance(value, str) and (not value.strip() or "\0" in value):
+        raise ValueError("it holds a NUL character" if value.strip() else "it is empty")
+    return value
+
+
+def parse_path(value: Any) -> Any:
+    """/home/me/film.mp4 of ~/film.mp4, which a shell expands and a file does not."""
+    return str(home(parse_text(value))) if isinstance(value, str) and value.startswith("~") else parse_text(value)
+
+
 def parse_camera(value: Any) -> Any:
     """0 of "0"; a path stays a path."""
-    return int(value) if isinstance(value, str) and value.isdecimal() else value
+    if isinstance(value, str) and "://" in value:
+        raise ValueError("it is the address of a stream, which is given as source")
+    return int(value) if isinstance(value, str) and value.isdecimal() else parse_path(value)
 
 
 def parse_engine(value: Any) -> Any:
@@ -54,3 +70,6 @@ Size = Annotated[
 ]
 Names = Annotated[tuple[str, ...], BeforeValidator(parse_names)]
 Camera = Annotated[int | str, BeforeValidator(parse_camera)]
+Text = Annotated[str, BeforeValidator(parse_text)]
+File = Annotated[Path, BeforeValidator(parse_path)]
+NameOrFile = Annotated[str, BeforeValidator(parse_path)]

@@ -8,11 +8,12 @@ import re
 import sys
 import typing
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, Literal
 
-from app.config import SECTIONS, Config, ConfigError, flag_of
+from app.address import home
+from app.config import SECTIONS, Config, ConfigError
 from app.config_file import from_mapping, read_yaml
+from app.section import flag_of
 
 
 def parser() -> argparse.ArgumentParser:
@@ -30,7 +31,7 @@ def parser() -> argparse.ArgumentParser:
         description="Live super-resolution: a camera's picture in, a sharp picture out.",
         allow_abbrev=False,
     )
-    result.add_argument("--config", type=Path, metavar="FILE.yaml", help="options from a file; the command line wins")
+    result.add_argument("--config", type=home, metavar="FILE.yaml", help="options from a file; the command line wins")
     result.add_argument("--print-config", action="store_true", help="write the effective configuration and end")
     result.add_argument("--list", action="store_true", help="show cameras, models and engines, and end")
     for section, kind in SECTIONS.items():
@@ -69,10 +70,11 @@ def merged(data: dict[str, Any], options: dict[str, Any]) -> dict[str, Any]:
 def parse(arguments: Sequence[str] | None = None) -> tuple[Config, argparse.Namespace]:
     """The effective configuration, and the options that are none: config, print_config, list.
 
+    With them `given`: which keys the command line sets, as section.name.
     Raises ConfigError; --help ends the program, as usual.
     """
     options = vars(parser().parse_args(sys.argv[1:] if arguments is None else arguments))
-    others = argparse.Namespace(**{k: options.pop(k) for k in ("config", "print_config", "list")})
+    others = argparse.Namespace(**{k: options.pop(k) for k in ("config", "print_config", "list")}, given=tuple(options))
     data = read_yaml(others.config) if others.config else {}
     if others.config:
         from_mapping(data, str(others.config))  # so that a mistake in the file is told as the file's

@@ -163,7 +163,7 @@ def check_writable(path: Path) -> None:
 def save(path: Path, figures: dict[str, Any]) -> None:
     """Write --stats, whole or not at all. Raises SinkError."""
     try:
-        whole.write(path, (json.dumps(figures, indent=2) + "\n").encode())
+        whole.write(path, (json.dumps(figures, indent=2) + "\n").encode(), parents=True)
     except OSError as error:
         raise SinkError(
             f"The figures cannot be written to {path}",

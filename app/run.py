@@ -16,7 +16,7 @@ from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from app import report
+from app import idle, report
 from app.checks import check_model, checked
 from app.config import Config, ConfigError
 from app.control import Control, told
@@ -79,7 +79,7 @@ def run(config: Config, control: Control, notifier: Notifier, windows: list[Show
         actions = {"quit": control.end, "record": recording.toggle, "snapshot": snapshot.request}
         window = shown_in(windows, output, view, actions, locked=config.kiosk.lock_keys)
         figures = report.Report(stats, source, telemetry, [source, steering, *archive, *window], steering)
-        shown = [] if output.headless else drawings(config.kiosk, view, figures.lines, stats)
+        shown = drawings(config.kiosk, view, figures.lines, stats) if kept.overlay or not output.headless else []
         keeping: list[Sink] = [recording, *archive]
         order: list[Sink] = [snapshot, *shown, *keeping] if kept.overlay else [snapshot, *keeping, *shown]
         # Of what draws, only the figures' panel, where it says how far a build has come.
@@ -177,8 +177,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         elif asked.list:
             say("\n".join(listing()) + "\n")
         else:
-            checked(config)
-            control = Control(config, lambda: checked(parse(arguments)[0]), file=asked.config is not None)
+            file: Path | None = asked.config
+            checked(config, file)
+            idle.tell(config, asked.given)
+            control = Control(config, lambda: checked(parse(arguments)[0], file), file=file is not None)
             control.listen()
             with closing(Heap()):
                 runs(control)

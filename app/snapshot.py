@@ -110,7 +110,7 @@ def side_by_side(before: Image, after: Image) -> Image:
 
 
 def check_png(path: Path) -> None:
-    """Make the folder of `path`. Raises SinkError if it cannot be, or if `path` is no .png."""
+    """Raise SinkError if `path` is no .png or could not be written now."""
     if path.suffix.lower() != ".png":
         raise SinkError(f"Cannot write a snapshot to {path}", "it is not a .png", "Give a name that ends in .png.")
     try:

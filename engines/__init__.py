@@ -13,7 +13,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from engines import catalog
-from engines.base import LARGEST, SMALLEST, EngineError, ModelError, one_line
+from engines.base import LARGEST, SMALLEST, EngineError, ModelError, fits, one_line
 from engines.progress import Progress
 from engines.slots import Slots
 
@@ -94,7 +94,7 @@ def load(
     when the server does not answer within `patience` seconds, by the engines named there and bicubic; unless `strict`,
     also when there is no server at the start. Raises EngineError, ModelError.
     """
-    if not (SMALLEST[0] <= size[0] <= LARGEST[0] and SMALLEST[1] <= size[1] <= LARGEST[1]):
+    if not fits(size):
         raise ModelError(
             f"A picture of {size[0]}x{size[1]} cannot be upscaled",
             f"sizes from {SMALLEST[0]}x{SMALLEST[1]} to {LARGEST[0]}x{LARGEST[1]} can",

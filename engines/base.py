@@ -19,6 +19,11 @@ SMALLEST, LARGEST = (16, 16), (4096, 2160)
 one size may take fewer."""
 
 
+def fits(size: tuple[int, int]) -> bool:
+    """Whether an engine can be asked for an input of `size` (width, height)."""
+    return all(low <= n <= high for n, low, high in zip(size, SMALLEST, LARGEST, strict=True))
+
+
 class UserError(Exception):
     """Something a user can cause and mend: the problem, the facts, the fix. Shown without a traceback."""
 

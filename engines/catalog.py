@@ -19,8 +19,10 @@ each precision the decibels that scripts/evaluate.py measures, by test set.
 from __future__ import annotations
 
 import difflib
+import errno
 import itertools
 import logging
+import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -143,7 +145,15 @@ def find(name: str, precisions: Sequence[str] = ("fp32",), scale: int | None = N
     gives in the order of its liking, wins. Raises ModelError naming what there is.
     """
     if name.endswith(".onnx") or "/" in name:
-        if not Path(name).is_file():
+        try:
+            there = Path(name).is_file()
+            if there and not os.access(name, os.R_OK):
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        except OSError as error:
+            raise ModelError(
+                f"The model file {name} cannot be read", error.strerror or str(error), "Check who may read it."
+            ) from None
+        if not there:
             raise ModelError(
                 f"There is no model file {name}",
                 f"looked in {Path(name).absolute().parent}",

@@ -4,16 +4,32 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import os
+import stat
 import time
 from pathlib import Path
 
 
-def write(path: Path, data: bytes) -> None:
-    """`data` in place of what `path` held. Raises OSError; then `path` holds what it held, and nothing else is left."""
-    partial = path.with_name(f"{path.name}.{time.monotonic_ns()}.part")  # of its own: others may write it just now
+def write(path: Path, data: bytes, *, parents: bool = False) -> None:
+    """`data` in place of what `path` held. Of a link what it leads to is replaced, not the link.
+
+    With `parents` its folder is made. Into a pipe or a device, such as /dev/stdout, it is written as it is: no file may
+    take the place of one. Raises OSError; then a file holds what it held, and nothing else is left.
+    """
+    if _flows(path):
+        # A pipe that nobody reads is an error at once, instead of a wait for ever.
+        flow = os.open(path, os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY)
+        os.set_blocking(flow, True)
+        with os.fdopen(flow, "wb") as file:
+            file.write(data)
+        return
+    place = _place(path)
+    if parents:
+        place.parent.mkdir(parents=True, exist_ok=True)
+    partial = _partial(place.parent)
     try:
         partial.write_bytes(data)
-        partial.replace(path)
+        partial.replace(place)
     except OSError:
         with contextlib.suppress(OSError):
             partial.unlink(missing_ok=True)
@@ -21,10 +37,43 @@ def write(path: Path, data: bytes) -> None:
 
 
 def check(path: Path) -> None:
-    """Make the folder of `path`. Raises OSError if write() could not write there now."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    if path.is_dir():
+    """Raises OSError if write() with `parents` could not write there now. Leaves nothing behind, no folder either."""
+    if _flows(path):
+        if not os.access(path, os.W_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        return
+    place = _place(path)
+    there = next(folder for folder in place.parents if _mode(folder) is not None)
+    if (mode := _mode(place)) is not None and stat.S_ISDIR(mode):
         raise IsADirectoryError(errno.EISDIR, "there is a folder of that name")
-    partial = path.with_name(path.name + ".part")
-    partial.touch()
+    # Where folders are missing, whoever may make a file may make a folder.
+    partial = _partial(there)
+    os.close(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL))
     partial.unlink()
+
+
+def _flows(path: Path) -> bool:
+    """Whether it is a pipe or a character device. Raises OSError for what is neither this, nor a file, nor a folder."""
+    mode = _mode(path)
+    if mode is None or stat.S_ISREG(mode) or stat.S_ISDIR(mode):
+        return False
+    if not (stat.S_ISFIFO(mode) or stat.S_ISCHR(mode)):
+        raise OSError(errno.EINVAL, "it is neither a file nor a pipe")
+    return True
+
+
+def _mode(path: Path) -> int | None:
+    """As stat tells; None if there is nothing. Raises OSError for what may not be looked at, or can be no name."""
+    with contextlib.suppress(FileNotFoundError):
+        return path.stat().st_mode
+    return None
+
+
+def _place(path: Path) -> Path:
+    """Where `path` leads."""
+    return Path(os.path.realpath(path))
+
+
+def _partial(folder: Path) -> Path:
+    """A new name in `folder`: of its own, as others may write there just now, and short, as `path` may be long."""
+    return folder / f".livesr-{os.getpid()}-{time.monotonic_ns()}.part"

@@ -116,9 +116,10 @@ class Pictures:
 
 
 def check(path: Path) -> None:
-    """Raise EvaluateError now if `path` cannot be written at the end of a long run."""
+    """Make the folder of `path`. Raises EvaluateError now if it could not be written at the end of a long run."""
     try:
         whole.check(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise EvaluateError(f"{path} cannot be written", error.strerror or str(error), "Give another path.") from None
 

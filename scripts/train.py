@@ -220,6 +220,7 @@ def main(arguments: list[str] | None = None) -> int:
         usable(options.device)
         check(options.eval, recipe.scale)
         whole.check(out / "checkpoint.pt")
+        out.mkdir(parents=True, exist_ok=True)
         log = Log(out, options.eval)
         recipe.network()  # what cannot be begun with is told before the photographs are read
         photos = recipe.photos(options.data, options.device)

@@ -153,6 +153,7 @@ def main(arguments: list[str] | None = None) -> int:
         usable(options.device)
         check(options.eval, recipe.scale)
         whole.check(found)
+        options.out.mkdir(parents=True, exist_ok=True)
         photos = recipe.photos(options.data, options.device)
         search = Search(recipe, photos, options.eval, options.budget, options.engine, options.size, options.device)
         study = optuna.create_study(

@@ -156,7 +156,24 @@ def test_it_is_frozen() -> None:
         ("input: {{ camera }}", ["the key input.{ camera } is no text"]),
         ("input: {loop: true}\nengine: bicubic\ninput: {fps: 5}", ["line 3: the key input is given twice", "line 1"]),
         ("input:\n  fps: 5\n  loop: true\n  'fps': 6", ["line 4: the key input.fps is given twice", "line 2 has it"]),
+        ("recording: {segment: yes}", ["recording.segment cannot be True", "YAML reads on, off, yes and no"]),
+        ("run: {duration: on}", ["run.duration", "no switch"]),
+        ("input: {camera: yes}", ["input.camera", "no switch"]),
+        ("input: {source: no}", ["input.source", "no switch"]),
+        ("engine: {dla: off}", ["engine.dla cannot be False", "no switch"]),
+        ("telemetry: {warn_temperature: on}", ["telemetry.warn_temperature", "no switch"]),
+        ("telemetry: {warn_temperature: .nan}", ["telemetry.warn_temperature", "finite"]),
+        ("recording: {segment: .inf}", ["recording.segment", "finite"]),
+        ("input: {source: ''}", ["input.source cannot be ''", "it is empty"]),
+        ("input: {camera: ' '}", ["input.camera", "it is empty"]),
+        ("run: {stats: ''}", ["run.stats", "it is empty"]),
+        ('input: {source: "a\\0b"}', ["input.source", "NUL"]),
+        ("input: {camera: 'rtsp://admin:secret@host/x'}", ["cannot be 'rtsp://host/x'", "given as source"]),
+        ("engine: bicubic\ninput: {source: 2024-02-30}", ["line 2", "day is out of range", 'Put "quotes"']),
+        ("input: {fps: 0x_}", ["line 1", "base 16", 'Put "quotes"']),
+        ("[" * 5000, ["no configuration", "too deep"]),
     ],
+    ids=lambda value: value[:40] if isinstance(value, str) else "",
 )
 def test_a_mistake_in_the_file_is_named(tmp_path: Path, text: str, told: list[str]) -> None:
     file = tmp_path / "c.yaml"
@@ -183,6 +200,34 @@ def test_a_mistake_on_the_command_line_is_named(arguments: list[str], told: list
         parse(arguments)
     for part in told:
         assert part in str(caught.value)
+
+
+def test_a_threshold_is_switched_off_by_its_name(tmp_path: Path) -> None:
+    file = tmp_path / "c.yaml"
+    file.write_text("telemetry: {warn_temperature: off, warn_power: 5}\n")
+    assert parse(["--config", str(file)])[0].telemetry.warn_temperature is None
+    config, _ = parse(["--config", str(file), "--warn-power", "off"])
+    assert config.telemetry.warn_power is None
+    assert from_mapping(yaml.safe_load(config.as_yaml()), "test") == config
+
+
+def test_the_users_own_folder_may_be_written_as_a_tilde(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    keys = {
+        "engine": ["model"],
+        "triton": ["tls_ca", "tls_certificate", "tls_key", "token_file"],
+        "output": ["snapshot"],
+        "recording": ["file", "folder"],
+        "kiosk": ["attract", "texts", "font"],
+        "run": ["stats"],
+        "input": ["camera"],
+    }
+    file = tmp_path / "c.yaml"
+    file.write_text(yaml.safe_dump({section: {key: f"~/{key}" for key in names} for section, names in keys.items()}))
+    config, _ = parse(["--config", str(file)])
+    for section, names in keys.items():
+        for key in names:
+            assert str(getattr(getattr(config, section), key)) == str(tmp_path / key)
 
 
 def test_an_empty_section_leaves_the_defaults() -> None:

@@ -17,11 +17,11 @@ import numpy as np
 import pytest
 
 from app.frame import Frame, Origin
-from app.sources import Source, SourceError, lasting
+from app.sources import Source, SourceError, comes_and_goes, lasting
 from app.sources.lasting import fitted
 from app.sources.presence import Plug
 from app.sources.reader import UNKNOWN, Reader
-from app.sources.ways import comes_and_goes, open_lasting
+from app.sources.ways import open_lasting
 from scripts.puppet import Dev, Puppet
 from tests.clips import encode, jpeg, multipart, serve
 
@@ -407,6 +407,10 @@ def test_what_comes_and_goes_and_what_is_a_mistake(dev: Dev, tmp_path: Path) -> 
         Watched(attract="rtsp://host/")
     with pytest.raises(SourceError, match="no file"):
         Watched(attract=str(tmp_path / "film.mkv"))
+    for address in ("rtsp://127.0.0.1:99999/x", "rtsp://admin:sec/ret@127.0.0.1/x"):
+        with pytest.raises(SourceError, match=r"rtsp://127\.0\.0\.1.*/x is no address") as error:
+            Watched(source=address)
+        assert "sec" not in str(error.value)
 
 
 @pytest.mark.parametrize("shape", [(10, 40), (40, 10), (16, 16), (400, 900)])

@@ -14,7 +14,6 @@ import pytest
 from av.codec.context import Flags, ThreadType
 
 from app.sources import SourceError, container, stream
-from app.sources.container import shown
 from app.sources.stream import Stream
 from tests.clips import encode, jpeg, multipart, number, numbers, picture, send, serve
 
@@ -163,7 +162,6 @@ def test_a_udp_stream_is_live_and_ends_when_nothing_comes(
 
 
 def test_passwords_stay_out_of_logs() -> None:
-    assert shown("rtsp://me:s3cret@10.0.0.1:554/a@b") == "rtsp://10.0.0.1:554/a@b"
     with pytest.raises(SourceError) as error:
         Stream("http://me:s3cret@127.0.0.1:1/")
     assert "s3cret" not in str(error.value)

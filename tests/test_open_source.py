@@ -40,6 +40,8 @@ def test_files_folders_patterns_and_stills(tmp_path: Path, monkeypatch: pytest.M
     (tmp_path / "clip:10.mkv").rename("clip.mkv")
     monkeypatch.setenv("HOME", str(tmp_path))
     assert numbers(named("~/clip.mkv")) == list(range(5))
+    (tmp_path / "clip.mkv").rename("~clip one.mkv")  # nobody's own folder
+    assert numbers(named("~clip one.mkv")) == numbers(named(f"file://localhost{tmp_path}/%7Eclip%20one.mkv"))
     with pytest.raises(SourceError, match="no file") as error:
         named("demoo")
     assert "demo" in error.value.fix
@@ -52,13 +54,22 @@ def test_a_name_with_brackets_is_a_name(tmp_path: Path) -> None:
 
 def test_unknown_schemes_and_both_are_refused() -> None:
     with pytest.raises(SourceError, match="not a kind of source") as error:
-        named("rstp://10.0.0.1/x")
-    assert "rtsp" in error.value.fix
+        named("rstp://admin:secret@10.0.0.1/x")
+    assert "rtsp" in error.value.fix and "secret" not in str(error.value) and "10.0.0.1/x" in str(error.value)
     with pytest.raises(SourceError, match="not a kind") as error:
         named("gopher://x")
     assert "demo" in error.value.fix
     with pytest.raises(SourceError, match="Both"):
         open_source(camera=0, source="demo", size=None, fps=None, loop=False)
+
+
+def test_what_the_system_says_of_a_name_is_told(tmp_path: Path) -> None:
+    with pytest.raises(SourceError, match="cannot be opened") as error:
+        named("a" * 300)
+    assert "File name too long" in error.value.facts
+    (tmp_path / "round.mkv").symlink_to(tmp_path / "round.mkv")
+    with pytest.raises(SourceError):
+        named(str(tmp_path / "round.mkv"))
 
 
 def test_streams_are_opened_as_streams() -> None:

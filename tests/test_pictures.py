@@ -61,6 +61,23 @@ def test_unreadable_pictures_are_skipped(album: Path, caplog: pytest.LogCaptureF
     assert "shot 4.webp" in caplog.text and "shot 6.png" in caplog.text
 
 
+def test_one_that_no_engine_takes_costs_the_others_nothing(album: Path, caplog: pytest.LogCaptureFixture) -> None:
+    cv2.imwrite(str(album / "shot 3b.png"), picture(3, (6, 5)))
+    cv2.imwrite(str(album / "shot 3c.png"), picture(3, (5000, 20)))
+    assert numbers(Pictures.of(album)) == list(range(12))
+    assert "shot 3b.png is 6x5, which cannot be upscaled" in caplog.text and "shot 3c.png is 5000x20" in caplog.text
+    with pytest.raises(SourceError, match=r"No picture in .* can be used") as error:
+        list(Pictures.of(album / "shot 3[bc].png", loop=True))
+    assert "6x5" in error.value.facts
+    # Alone it reaches the engine, whose message is to the point.
+    assert [frame.size for frame in Pictures.of(album / "shot 3b.png")] == [(6, 5)]
+
+
+def test_two_stars_within_a_name_are_one(album: Path) -> None:
+    assert numbers(Pictures.of(album.parent / "alb**" / "shot ?**.bmp")) == [2, 8]
+    assert numbers(Pictures.of(album.parent / "**" / "shot ?.bmp")) == [2, 8]
+
+
 def test_a_photograph_taken_sideways_is_turned_upright(tmp_path: Path) -> None:
     shaded = np.zeros((48, 64, 3), np.uint8)
     shaded[:, :32] = 200
@@ -96,6 +113,9 @@ def test_nothing_to_read_is_an_error(album: Path) -> None:
     (album / "empty/a.png").write_text("text")
     with pytest.raises(SourceError, match="is not a picture"):
         Pictures.of(album / "empty/a.png")
+    os.mkfifo(album / "pipe.png")
+    with pytest.raises(SourceError, match=r"pipe\.png is no file"):
+        Pictures.of(album / "pipe.png")
     # A picture's first bytes and nothing behind them: found out only when read, and no endless loop.
     (album / "empty/a.png").write_bytes((album / "shot 0.png").read_bytes()[:40])
     with pytest.raises(SourceError, match="not a picture"):

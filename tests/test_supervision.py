@@ -195,6 +195,8 @@ def test_a_bad_configuration_is_refused(tmp_path: Path, dev: Dev, config: Path) 
         "output: {on: true}\n": "the key output.on is no text",
         "engine: {model: none.onnx}\n": "no model file none.onnx",
         "engine: {model: fats}\n": "Did you mean fast?",
+        "kiosk: {attract: none.mkv}\n": "There is no file none.mkv",
+        "kiosk: {texts: none}\n": "none is no folder of texts",
     }
     with managed(tmp_path, dev, config) as manager:
 

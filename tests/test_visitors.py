@@ -175,6 +175,22 @@ def test_texts_of_the_owners(tmp_path: Path) -> None:
             texts.load(["fr"], tmp_path)
 
 
+def test_a_folder_of_texts_that_is_none_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    for folder, told in ((tmp_path / "none", "No such file"), (tmp_path / "file", "Not a directory")):
+        with pytest.raises(ConfigError, match="is no folder of texts") as caught:
+            texts.load([], folder)
+        assert told in str(caught.value)
+
+
+def test_a_text_written_as_a_block_is_one_line(tmp_path: Path) -> None:
+    lines = [line for line in (texts.FOLDER / "en.yaml").read_text().splitlines() if not line.startswith("caption:")]
+    (tmp_path / "en.yaml").write_text("\n".join([*lines, "caption: |", "  {times} times", "  the pixels", ""]))
+    (spoken,) = texts.load(["en"], tmp_path)
+    assert spoken.caption == "{times} times the pixels"
+    Caption([spoken], Letters()).write(picture(flat()))
+
+
 def test_without_a_caption_no_pillow_is_needed() -> None:
     code = "import app.show, app.run, sys; print('PIL' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import glob
 import logging
@@ -10,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Protocol
 
+from app.address import local, shown
 from app.frame import Frame
 from engines.base import UserError
 
@@ -60,7 +62,8 @@ def open_source(
             "Both a camera and another source are asked for", f"camera: {camera}; source: {source}", "Leave one out."
         )
     if source is not None:
-        return _open_named(source, size, fps, loop)
+        with _told(source):
+            return _open_named(source, size, fps, loop)
     if camera is None:
         from app.sources.devices import cameras
 
@@ -71,7 +74,34 @@ def open_source(
         camera = found[0].path
     from app.sources.camera import Camera
 
-    return Camera.v4l2(camera, size=size, fps=fps)
+    with _told(f"camera {camera}"):
+        return Camera.v4l2(camera, size=size, fps=fps)
+
+
+def comes_and_goes(camera: int | str | None, source: str | None) -> bool:
+    """Whether it is a camera or a network stream. A file that is missing is a mistake, and stays one."""
+    if camera is not None or source is None:
+        return True
+    scheme = source.partition("://")[0].lower()
+    return scheme in SCHEMES or bool(re.match(r"csi:\d+$|gst:", source)) or is_device(source)
+
+
+def is_device(source: str) -> bool:
+    """Whether `source` names a device file. One that may not be looked at is told of when it is opened."""
+    path = local(source)
+    with contextlib.suppress(OSError, ValueError):
+        return path is not None and path.is_char_device()
+    return False
+
+
+@contextlib.contextmanager
+def _told(name: str) -> Iterator[None]:
+    """Whatever the system says of a name: that it is too long, or in a folder that may not be looked into."""
+    try:
+        yield
+    except (OSError, ValueError, RuntimeError) as error:
+        why = getattr(error, "strerror", None) or f"{type(error).__name__}: {error}"
+        raise SourceError(f"{shown(name)} cannot be opened", why, "Check the name, and who may read it.") from error
 
 
 def _open_named(source: str, size: tuple[int, int] | None, fps: float | None, loop: bool) -> Source:
@@ -92,15 +122,15 @@ def _open_named(source: str, size: tuple[int, int] | None, fps: float | None, lo
         from app.sources.stream import Stream
 
         return Stream(f"{scheme.lower()}://{rest}", loop=loop)
-    if mark and scheme.lower() != "file":
+    path = local(source)
+    if path is None:
         near = difflib.get_close_matches(scheme.lower(), SCHEMES, n=1)
         fix = f"Did you mean {near[0]}://?" if near else f"Choose {KINDS}."
-        raise SourceError(f"{scheme}:// is not a kind of source", f"asked for {source}", fix)
-    return _open_path(rest if mark else source, size, fps, loop)
+        raise SourceError(f"{scheme}:// is not a kind of source", f"asked for {shown(source)}", fix)
+    return _open_path(path, size, fps, loop)
 
 
-def _open_path(text: str, size: tuple[int, int] | None, fps: float | None, loop: bool) -> Source:
-    path = Path(text).expanduser()
+def _open_path(path: Path, size: tuple[int, int] | None, fps: float | None, loop: bool) -> Source:
     if path.is_char_device():
         from app.sources.camera import Camera
 

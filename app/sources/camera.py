@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
+from app.address import shown
 from app.frame import Buffers, Frame
 from app.sources import SourceError
 from app.sources.devices import listing, path_of
@@ -182,7 +183,7 @@ class Camera:
             )
         return SourceError(
             f"The {self.name} cannot be started",
-            f"pipeline: {source}",
+            f"pipeline: {shown(source)}",
             "Try it alone: gst-launch-1.0 with this text, fakesink in place of appsink. A CSI camera also fails while"
             " another program holds it; sudo systemctl restart nvargus-daemon helps then.",
         )

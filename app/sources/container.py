@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING
 import av
 from av.error import FFmpegError
 
+from app.address import shown
 from app.sources import SourceError
 from app.sources.missing import missing
 
@@ -31,23 +31,18 @@ STREAM_OPTIONS = {
 }
 
 
-def shown(url: str) -> str:
-    """`url` without name and password, fit for a log."""
-    return re.sub(r"//[^/@]*@", "//", url)
-
-
 def open_file(path: Path) -> tuple[InputContainer, VideoStream]:
     """A local video file and the pictures in it; the caller closes it. Raises SourceError."""
     where = path.absolute()
-    if not path.exists():
-        raise missing(path)
-    if not path.is_file():
-        raise SourceError(
-            f"{path} is no file",
-            "it is a pipe or a device, which cannot be read twice",
-            "Give a file, or rtsp://, gst: ...",
-        )
     try:
+        if not path.exists():
+            raise missing(path)
+        if not path.is_file():
+            raise SourceError(
+                f"{path} is no file",
+                "it is a pipe or a device, which cannot be read twice",
+                "Give a file, or rtsp://, gst: ...",
+            )
         with path.open("rb") as file:
             start = file.read(32)
     except OSError as error:

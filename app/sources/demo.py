@@ -14,7 +14,7 @@ from app.frame import Frame
 from app.sources import SourceError
 from app.sources.lifetime import Lifetime
 from app.sources.poster import draw
-from engines.base import LARGEST, SMALLEST, Image
+from engines.base import LARGEST, SMALLEST, Image, fits
 
 NOISE = 1.5
 """Standard deviation of the sensor noise, in grey levels."""
@@ -39,7 +39,7 @@ class Demo:
         """`size` (width, height), by default 640x360; `fps` by default 30. Raises SourceError."""
         self.name, self.fps = "demo", fps or 30.0
         width, height = self._size = size or (640, 360)
-        if not (SMALLEST[0] <= width <= LARGEST[0] and SMALLEST[1] <= height <= LARGEST[1]):
+        if not fits(self._size):
             raise SourceError(
                 f"The demo has no picture of {width}x{height}",
                 f"sizes go from {SMALLEST[0]}x{SMALLEST[1]} to {LARGEST[0]}x{LARGEST[1]}",

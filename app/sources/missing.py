@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 from pathlib import Path
 
@@ -15,7 +16,9 @@ def missing(path: Path) -> SourceError:
     if folder != where.parent:
         fix = f"The folder {where.parent} does not exist; {folder} does."
     else:
-        names = {entry.name.lower(): entry.name for entry in folder.iterdir()} | {"demo": "demo"}
+        names = {"demo": "demo"}
+        with contextlib.suppress(OSError):  # one that may not be listed
+            names = {entry.name.lower(): entry.name for entry in folder.iterdir()} | names
         near = [names[name] for name in difflib.get_close_matches(path.name.lower(), names, n=3, cutoff=0.5)]
         fix = f"Did you mean {' or '.join(near)}?" if near else "Check the name; a relative one starts at this folder."
     return SourceError(f"There is no file {path}", f"looked at {where}", fix)

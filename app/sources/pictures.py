@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import glob
 import itertools
 import logging
@@ -18,7 +19,7 @@ from app.frame import Frame
 from app.sources import STILLS, SourceError
 from app.sources.lifetime import Lifetime
 from app.sources.missing import missing
-from engines.base import Image
+from engines.base import LARGEST, SMALLEST, Image, fits
 
 log = logging.getLogger(__name__)
 
@@ -46,14 +47,19 @@ class Pictures:
 
     @classmethod
     def of(cls, path: Path, *, fps: float | None = None, loop: bool = False) -> Pictures:
-        """The pictures in a folder or behind a pattern such as holiday/*.jpg, in natural order, or a single one."""
-        if path.is_file():
-            return cls([path], name=path.name, fps=fps, loop=loop)
+        """The pictures in a folder or behind a pattern such as holiday/*.jpg, in natural order, or a single one.
+
+        Raises SourceError; OSError for a folder that may not be read.
+        """
         if not path.exists() and not glob.has_magic(str(path)):
             raise missing(path)
-        folder, pattern = (path, "*") if path.is_dir() else _split(path)
-        entries = folder.glob(pattern) if folder.is_dir() else []
-        files = sorted((entry for entry in entries if entry.is_file()), key=natural)
+        if path.exists() and not path.is_dir():
+            if not path.is_file():
+                raise SourceError(
+                    f"{path} is no file", "it is a pipe or a device", "Give a file, a folder or a pattern."
+                )
+            return cls([path], name=path.name, fps=fps, loop=loop)
+        files = listed(path)
         paths = [file for file in files if file.suffix.lower() in STILLS]
         if paths:
             return cls(paths, name=f"pictures in {path}", fps=fps, loop=loop)
@@ -66,41 +72,53 @@ class Pictures:
 
     def __iter__(self) -> Iterator[Frame]:
         with self._life as ended:
-            index, readable = 0, True
-            while readable:
-                readable = False
+            index, some = 0, True
+            while some:
+                some = False
                 for path in self._paths:
                     if ended.is_set():
                         return
                     began = time.monotonic()
                     image = _read(path)
-                    if image is None:
-                        log.warning("%s is not a picture that can be read; skipped", path)
+                    # One that is alone is handed on whatever its size is: the engine says what is wrong with it.
+                    if image is None or (len(self._paths) > 1 and not fits(image.shape[1::-1])):
+                        log.warning("%s %s; skipped", path, _fault(path, image)[0])
                         continue
-                    readable, now = True, time.monotonic()
+                    some, now = True, time.monotonic()
                     yield Frame(image, index, now, index / self.fps, now - began)
                     index += 1
                 if not self._loop:
                     break
-            if not readable:
+            if not some:
                 raise self._unreadable()
 
     def close(self) -> None:
         self._life.close()
 
     def _unreadable(self) -> SourceError:
-        count = len(self._paths)
-        return SourceError(
-            f"No picture in {self.name} can be read" if count > 1 else f"{self.name} is not a picture that can be read",
-            f"tried {count} file{'s' if count > 1 else ''}, the first of them {self._paths[0].absolute()}",
-            "Open one in a picture viewer: if that fails too, they are damaged or of another kind than their name.",
-        )
+        count, first = len(self._paths), self._paths[0]
+        fault, fix = _fault(first, _read(first))
+        if count == 1:
+            return SourceError(f"{self.name} {fault}", f"tried {first.absolute()}", fix)
+        facts = f"tried {count} files; the first of them, {first.absolute()}, {fault}"
+        return SourceError(f"No picture in {self.name} can be used", facts, fix)
+
+
+def listed(path: Path) -> list[Path]:
+    """The files in a folder or behind a pattern, in natural order. Raises OSError for a folder that may not be read."""
+    folder, pattern = (path, "*") if path.is_dir() else _split(path)
+    if folder.is_dir() and not os.access(folder, os.R_OK | os.X_OK):  # glob() would find nothing there
+        raise PermissionError(errno.EACCES, f"{os.strerror(errno.EACCES)}: {folder}")
+    entries = folder.glob(pattern) if folder.is_dir() else []
+    return sorted((entry for entry in entries if entry.is_file()), key=natural)
 
 
 def _split(path: Path) -> tuple[Path, str]:
     """The folder before the first part of `path` that is a pattern, and the rest."""
     plain = list(itertools.takewhile(lambda part: not glob.has_magic(part), path.parts))
-    return Path(*plain), str(Path(*path.parts[len(plain) :]))
+    # ** stands for folders where it is all of a part; elsewhere a shell takes it for *, and Path.glob() refuses it.
+    rest = (part if part == "**" else re.sub(r"\*+", "*", part) for part in path.parts[len(plain) :])
+    return Path(*plain), str(Path(*rest))
 
 
 def _has_reader(path: Path) -> bool:
@@ -113,6 +131,19 @@ def _has_reader(path: Path) -> bool:
         return bool(cv2.haveImageReader(name))
     except cv2.error:
         return False
+
+
+def _fault(path: Path, image: Image | None) -> tuple[str, str]:
+    """What is wrong with a picture, after its name, and what to do."""
+    if image is not None:
+        sizes = f"sizes go from {SMALLEST[0]}x{SMALLEST[1]} to {LARGEST[0]}x{LARGEST[1]}"
+        return f"is {image.shape[1]}x{image.shape[0]}, which cannot be upscaled: {sizes}", "Scale it first."
+    if not os.access(path, os.R_OK):
+        return "cannot be read: permission denied", "Check its permissions."
+    return (
+        "is not a picture that can be read",
+        "Open it in a picture viewer: if that fails too, it is damaged or of another kind than its name.",
+    )
 
 
 def _read(path: Path) -> Image | None:

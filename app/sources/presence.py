@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
-from app.sources import devices
+from app.address import shown
+from app.sources import SourceError, devices
 from app.sources.devices import path_of
 
 Look = Callable[[], object]
@@ -75,9 +76,16 @@ class Plug:
 
 
 def server(url: str) -> Look:
-    """A look that tells whether the server of `url` accepts connections."""
-    parts = urlsplit(url)
-    host, port = parts.hostname, parts.port or PORTS.get(parts.scheme, 0)
+    """A look that tells whether the server of `url` accepts connections. Raises SourceError if it is no address."""
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname, parts.port or PORTS.get(parts.scheme, 0)
+    except ValueError:  # what it says may hold a part of a password
+        raise SourceError(
+            f"{shown(url)} is no address",
+            "its host or its port makes no sense",
+            "Write it as rtsp://name:password@host:port/path; in a password @ is %40 and / is %2F.",
+        ) from None
 
     def look() -> object:
         try:

@@ -12,7 +12,7 @@ from app.frame import Frame
 from app.pace import played
 from app.sources import Source
 from app.sources.presence import Look, nothing
-from engines.base import LARGEST, SMALLEST, UserError
+from engines.base import UserError, fits
 
 LOOK = 0.2
 """Seconds between two looks for a device's return."""
@@ -109,7 +109,7 @@ class Reader:
             if self._ended.is_set():
                 return
             for frame in source if source.paced else played(source, self._ended):
-                if not fits(frame):
+                if not fits(frame.size):  # a broken header can give any
                     frame.release()
                     continue
                 with self._changed:
@@ -121,12 +121,6 @@ class Reader:
                     gone.release()
                 if gone is frame:
                     return
-
-
-def fits(frame: Frame) -> bool:
-    """Whether an engine can take it at all: a broken header can give any size."""
-    (width, height), low, high = frame.size, SMALLEST, LARGEST
-    return low[0] <= width <= high[0] and low[1] <= height <= high[1]
 
 
 def fingerprint(frame: Frame) -> int:

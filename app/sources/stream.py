@@ -15,9 +15,10 @@ from av.packet import Packet
 from av.video.frame import VideoFrame
 from av.video.reformatter import VideoReformatter
 
+from app.address import shown
 from app.frame import Buffers, Frame
 from app.sources import SourceError
-from app.sources.container import OPEN_LIMIT, READ_LIMIT, open_file, open_stream, shown
+from app.sources.container import OPEN_LIMIT, READ_LIMIT, open_file, open_stream
 from app.sources.lifetime import Lifetime
 from app.sources.orientation import orientation_of
 from app.sources.timeline import Timeline

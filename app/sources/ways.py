@@ -3,22 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import re
-from pathlib import Path
 
-from app.sources import SCHEMES, Source, SourceError, open_source
-from app.sources.container import shown
+from app.address import local, shown
+from app.sources import Source, SourceError, comes_and_goes, is_device, open_source
 from app.sources.devices import listing, path_of
 from app.sources.lasting import Lasting, Ways
 from app.sources.presence import Plug, nothing, server
-
-
-def comes_and_goes(camera: int | str | None, source: str | None) -> bool:
-    """Whether it is a camera or a network stream. A file that is missing is a mistake, and stays one."""
-    if camera is not None or source is None:
-        return True
-    scheme = source.partition("://")[0].lower()
-    return scheme in SCHEMES or bool(re.match(r"csi:\d+$|gst:", source)) or Path(source).is_char_device()
 
 
 def open_lasting(
@@ -40,21 +30,27 @@ def open_lasting(
     def attract_loop(like: tuple[int, int]) -> Source:
         return open_source(camera=None, source=attract, size=like, fps=fps, loop=True)
 
-    if comes_and_goes(None, attract):
-        raise SourceError("The attract loop cannot be a camera or a stream", f"it is {attract}", "Use demo or a film.")
-    if attract != "demo":
-        with contextlib.closing(attract_loop(size or (640, 360))):
-            pass
-    if source is not None and not Path(source).is_char_device():
+    check_attract(attract)
+    if source is not None and not is_device(source):
         look = server(source) if "://" in source else nothing
         ways = Ways(lambda: open_source(camera=None, source=source, size=size, fps=fps, loop=False), attract_loop, look)
         name = shown(source)
     else:
-        asked = camera if source is None else source
+        asked = camera if source is None else str(local(source))
         plug = Plug(asked)
         ways = Ways(lambda: _plugged(plug, size, fps), attract_loop, plug.look)
         name = "camera" if asked is None else f"camera {path_of(asked)}"
     return Lasting(ways, name=name, size=size, attract_after=attract_after, frozen_after=frozen_after)
+
+
+def check_attract(attract: str) -> None:
+    """Raise SourceError if `attract` is neither "demo" nor a film that can be opened now."""
+    if comes_and_goes(None, attract):
+        told = f"it is {shown(attract)}"
+        raise SourceError("The attract loop cannot be a camera or a stream", told, "Use demo or a film.")
+    if attract != "demo":
+        with contextlib.closing(open_source(camera=None, source=attract, size=None, fps=None, loop=True)):
+            pass
 
 
 def _plugged(plug: Plug, size: tuple[int, int] | None, fps: float | None) -> Source:

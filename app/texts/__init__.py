@@ -31,6 +31,12 @@ class Texts:
 
 def load(languages: Sequence[str], folder: Path | None = None) -> list[Texts]:
     """The texts of `languages`, each from `folder` if it is there. Raises ConfigError naming what is wrong."""
+    if folder is not None:
+        try:
+            next(folder.iterdir(), None)
+        except OSError as error:
+            fix = "Give one with LANGUAGE.yaml files as kiosk.texts."
+            raise ConfigError(f"{folder} is no folder of texts", error.strerror or str(error), fix) from None
     return [_read(language, folder) for language in languages]
 
 
@@ -51,4 +57,5 @@ def _read(language: str, folder: Path | None) -> Texts:
     for key, value in data.items():
         if not isinstance(value, str) or not value.strip():
             raise ConfigError(f"{path}: {key} cannot be {value!r}", "a text is wanted", 'Put "quotes" around it.')
-    return Texts(**data)
+    # One line each: YAML's | and > leave line breaks, which no font can draw.
+    return Texts(**{key: " ".join(map(str.strip, value.strip().splitlines())) for key, value in data.items()})

@@ -1,0 +1,44 @@
+"""Address: how a source is named. What of that is a file's name, and what of it may be told."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from urllib.parse import unquote
+
+SECRETS = r"(?:[\w-]*-)?(?:pw|pwd|password|passphrase|token)"
+"""How options of GStreamer's elements are called that nobody else may know, such as user-pw."""
+
+
+def local(source: str) -> Path | None:
+    """The file, folder, pattern or device that `source` names; None where it names none, as demo and rtsp:// do."""
+    scheme, mark, rest = source.partition("://")
+    if source == "demo" or re.match(r"csi:\d+$|gst:", source) or (mark and scheme.lower() != "file"):
+        return None
+    return home(unquote(re.sub("^localhost/", "/", rest), errors="surrogateescape") if mark else source)
+
+
+def home(path: str) -> Path:
+    """`path`, where ~ at its beginning is the user's own folder and ~name another's; if there is one."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:  # ~t.mp4 is the name of a file
+        return Path(path)
+
+
+def shown(text: str) -> str:
+    """`text`, an address or what has some in it, without the names, passwords and values in them: fit for a log."""
+    scheme = re.match(r"[\w+.-]+://", text)
+    if scheme:  # all of it is one, should there be a space in the password
+        return scheme[0] + _bare(text[scheme.end() :])
+    text = re.sub(r"([\w+.-]+://)(\S+)", lambda found: found[1] + _bare(found[2]), text)
+    return re.sub(rf"\b({SECRETS})=[^\s&]+", r"\1=...", text)
+
+
+def _bare(rest: str) -> str:
+    """What follows the scheme. Passwords have @ and / in them that should be written as %40 and %2F, and are not."""
+    place, mark, query = rest.partition("?")
+    if "@" in query and "@" not in place and not re.match(r"[\w.-]*(:\d+)?/", place):
+        return "..."  # a password with a ? in it
+    told = "&".join(re.sub("^([^=]*=)?.+", r"\1...", part) for part in query.split("&"))
+    return place.rpartition("@")[2] + mark + told

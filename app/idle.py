@@ -1,0 +1,50 @@
+"""Idle: options that do nothing beside the others that are given."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Collection, Iterator
+
+from app.config import SECTIONS, Config
+from app.section import flag_of
+from app.sources import comes_and_goes
+
+log = logging.getLogger(__name__)
+
+
+def tell(config: Config, given: Collection[str]) -> None:
+    """Warn of those among `given`, as section.name, that have no effect.
+
+    They are the command line's. What a file has may be meant for another machine that reads it, one with a window.
+    """
+    told: set[str] = set()
+    for keys, why in _rules(config):
+        for key in sorted((set(keys) & set(given)) - told):
+            section, name = key.split(".")
+            if getattr(getattr(config, section), name):  # not --no-fullscreen, which is so anyway
+                told.add(key)
+                flag = flag_of(name, SECTIONS[section].model_fields[name])
+                log.warning("--%s has no effect: %s", flag, why)
+
+
+def _rules(config: Config) -> Iterator[tuple[list[str], str]]:
+    """Keys that do nothing in `config`, and why."""
+    kiosk, headless, kept = config.kiosk, config.output.headless, config.recording
+    comes = comes_and_goes(config.input.camera, config.input.source)
+    recorded = kept.file is not None or kept.segmented
+    if headless:
+        yield ["output.fullscreen", "output.isolate", "kiosk.lock_keys"], "there is no window"
+        if not recorded:
+            yield ["recording.overlay"], "nothing is recorded"
+        if not (recorded and kept.overlay):
+            shown = ["output.view", *(f"kiosk.{name}" for name in ("sweep", "zoom", "languages", "texts", "font"))]
+            yield shown, "there is no window, and nothing is recorded with --record-overlay"
+    if not kiosk.languages:
+        yield ["kiosk.texts", "kiosk.font"], "without --languages there is no caption"
+    if not comes:
+        yield ["kiosk.lasting"], "the source is neither a camera nor a stream, which come and go"
+    if not (comes and kiosk.lasting):
+        waiting = [f"kiosk.{name}" for name in ("attract", "attract_after", "frozen_after")]
+        yield waiting, "without --lasting, and a camera or a stream, nothing is waited for"
+    if not config.governor.enabled:
+        yield ["governor.models", "governor.fps"], "without --governor one model is used throughout"
