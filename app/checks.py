@@ -24,6 +24,7 @@ def checked(config: Config) -> Config:
             "make the environment with python3 -m venv --system-site-packages.",
         )
     check_files(config)
+    check_recording(config)
     check_model(config)
     return config
 
@@ -41,7 +42,7 @@ def configured() -> Iterator[None]:
 def check_files(config: Config) -> None:
     """Those that are written can be, and none is another one. Raises ConfigError."""
     from app import report, snapshot
-    from app.sinks import recorder
+    from app.sinks import container
 
     written = {"record": config.recording.file, "snapshot": config.output.snapshot, "stats": config.run.stats}
     source = config.input.source and Path(config.input.source.removeprefix("file://")).expanduser()
@@ -50,11 +51,29 @@ def check_files(config: Config) -> None:
         if path.resolve() == same.resolve():
             raise ConfigError(f"{one} and {other} are the same file", str(same), "Give one of them another name.")
     if written["record"]:
-        recorder.kind_of(written["record"])
+        container.check_file(written["record"])
     if written["snapshot"]:
         snapshot.check_png(written["snapshot"])
     if written["stats"]:
         report.check_writable(written["stats"])
+
+
+@configured()
+def check_recording(config: Config) -> None:
+    """The encoder is one for H.264, and the folder can be one. Raises ConfigError."""
+    from app.sinks import gstreamer
+    from app.sinks.encoder import check_encoder
+
+    wanted = config.recording
+    there = next((path for path in (wanted.folder, *wanted.folder.absolute().parents) if path.exists()), None)
+    if there is not None and not there.is_dir():
+        raise ConfigError(
+            f"Cannot record to the folder {wanted.folder}", f"{there} is a file", "Give another --folder DIR."
+        )
+    if wanted.file is not None or wanted.segmented:
+        # With a window the picture goes on without its segments, as when a driver is not there yet after the start.
+        start = wanted.file is not None or config.output.headless
+        check_encoder(gstreamer.choose(wanted.encoder), start=start)
 
 
 @configured()
