@@ -65,11 +65,11 @@ def check_recording(config: Config) -> None:
     from app.sinks.encoder import check_encoder
 
     wanted = config.recording
-    there = next((path for path in (wanted.folder, *wanted.folder.absolute().parents) if path.exists()), None)
-    if there is not None and not there.is_dir():
-        raise ConfigError(
-            f"Cannot record to the folder {wanted.folder}", f"{there} is a file", "Give another --folder DIR."
-        )
+    with contextlib.suppress(OSError):  # what may not be looked into is a matter of the run, which tries again
+        there = next((path for path in (wanted.folder, *wanted.folder.absolute().parents) if path.exists()), Path())
+        if not there.is_dir():
+            told = f"{there} is a file"
+            raise ConfigError(f"Cannot record to the folder {wanted.folder}", told, "Give another --folder DIR.")
     if wanted.file is not None or wanted.segmented:
         # With a window the picture goes on without its segments, as when a driver is not there yet after the start.
         start = wanted.file is not None or config.output.headless

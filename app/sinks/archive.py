@@ -278,7 +278,7 @@ class Archive:
 
     def _lose(self, recorder: Recorder, *, gone: bool) -> None:
         """Count a segment out: somebody has taken it away, or no picture in it has come to the disk."""
-        self._lost += recorder.frames
+        self._lost += recorder.frames + recorder.dropped
         if self._named.pop(recorder.path, None) is None:
             self.segments -= 1
         if not gone:

@@ -179,7 +179,8 @@ class Recorder:
                     self._mux(None)
         except BaseException as error:
             if self._file.failed:  # the muxer loses what it was about to write: half a second, by FORMATS
-                self.frames, last = self._kept
+                encoded, (self.frames, last) = self.frames, self._kept
+                self.dropped += encoded - self.frames
                 self._last = last + (self._first or 0)
             self._failure = error
             if isinstance(self._stream, gstreamer.GstStream):
