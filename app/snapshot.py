@@ -14,7 +14,7 @@ import numpy as np
 from app.frame import Frame, Origin, Picture
 from app.panel import Panel, letter
 from app.sinks import SinkError
-from app.sinks.recording import begun, fresh
+from app.sinks.names import begun, fresh
 from app.view import View
 from engines import whole
 from engines.base import Image

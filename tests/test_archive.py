@@ -25,6 +25,7 @@ from app.config import Recording as Settings
 from app.frame import Frame, Origin, Picture
 from app.sinks import SinkError, archive, gstreamer, quota, spare
 from app.sinks.archive import Archive
+from app.sinks.names import move
 from app.sinks.quota import SEGMENT, Quota, clean
 from app.sinks.recorder import Recorder
 
@@ -295,12 +296,31 @@ def test_where_files_have_no_locks_what_was_written_just_now_is_let_alone(
     assert not old.exists() and new.exists()
 
 
+def test_two_programs_that_want_one_name_take_it_from_neither(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    theirs, hidden = tmp_path / "20200101-000000.mp4", tmp_path / ".livesr-1-1.part.mp4"
+    theirs.write_text("theirs")
+    hidden.write_text("ours")
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "exists", lambda _: False)  # it was not there yet a moment ago
+        ours = move(hidden, theirs)
+    assert (theirs.read_text(), ours.read_text(), ours.name) == ("theirs", "ours", "20200101-000000-2.mp4")
+
+    def refused(*_: object) -> None:
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", refused)  # a memory card
+    last = move(ours, theirs)
+    assert (theirs.read_text(), last.read_text()) == ("theirs", "ours")
+    assert {path.name for path in tmp_path.iterdir()} == {theirs.name, last.name}
+
+
 @pytest.mark.parametrize("way", ["deleted", "moved"])
 def test_a_segment_that_is_taken_away_is_noticed_and_the_next_one_begins(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, way: str
 ) -> None:
     """By a person, or by whatever else keeps house there; with the file of the next one, if it is the whole folder."""
     folder, aside = tmp_path / "here", tmp_path / "aside"
+    folder.mkdir()
     with started(folder) as camera:
         camera.until(lambda: segments(folder) and camera.sink.facts()["frames"] > 20)
         (taken,), missed = segments(folder), camera.sink.facts()["missed"]
@@ -392,6 +412,7 @@ from pathlib import Path
 from app.config import Recording as Settings
 from app.frame import Frame, Picture
 from app.sinks.archive import Archive
+from app.sinks.names import move
 sink = Archive(Settings(folder=Path(sys.argv[1]), segment=1, reserve_mb=0), fps=50, lossless=False)
 image = np.random.default_rng(0).integers(0, 256, (96, 96, 3), np.uint8)
 began = time.monotonic()

@@ -22,7 +22,6 @@ from app.sinks import SinkError, reason
 from app.sinks.fragments import flush, playable
 from app.sinks.quota import Quota
 from app.sinks.recorder import Recorder
-from app.sinks.recording import unused
 from app.sinks.spare import SUFFIX, Spare
 
 log = logging.getLogger(__name__)
@@ -235,13 +234,13 @@ class Archive:
         """Where its file is now: under its own name from the moment it plays."""
         wanted = self._named.get(recorder.path)
         if wanted is not None and playable(recorder.path):
-            hidden, wanted = recorder.path, unused(wanted)
+            hidden = recorder.path
             recorder.rename(wanted)
             del self._named[hidden]
             self.segments += 1
-            self._quota.add(wanted)
+            self._quota.add(recorder.path)
             if self.problem:
-                log.warning("recording again, to %s", wanted)
+                log.warning("recording again, to %s", recorder.path)
                 self.problem = ""
         return recorder.path
 

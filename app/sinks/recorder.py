@@ -21,6 +21,7 @@ from app.sinks import SinkError, cause, gstreamer, reason
 from app.sinks.container import create
 from app.sinks.encoder import TIME_BASE, check_encoder
 from app.sinks.fragments import identity
+from app.sinks.names import move
 from engines.base import Image
 
 log = logging.getLogger(__name__)
@@ -81,10 +82,10 @@ class Recorder:
         """Whether its file has been deleted, moved or replaced by somebody else. Raises OSError."""
         return self._identity is None or identity(self.path) != self._identity
 
-    def rename(self, path: Path) -> None:
-        """Go on under another name. Raises OSError."""
-        self.path.rename(path)
-        self.path, self._identity = path, identity(path)
+    def rename(self, wanted: Path) -> None:
+        """Go on under the name `wanted`, or wanted-2 ... if that is taken. Raises OSError."""
+        self.path = move(self.path, wanted)
+        self._identity = identity(self.path)
 
     def facts(self) -> dict[str, Any]:
         """For --stats. After a failure: what is in the file, without what was on its way to it."""

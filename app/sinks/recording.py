@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import itertools
 import logging
 from datetime import datetime
 from pathlib import Path
@@ -12,14 +11,11 @@ from typing import Any
 from app.config import Recording as Settings
 from app.frame import Picture
 from app.sinks import SinkError
+from app.sinks.names import begun, fresh, unused
 from app.sinks.recorder import Recorder
 from app.view import View
 
 log = logging.getLogger(__name__)
-
-
-begun: set[Path] = set()
-"""What this process was asked for by name and has written: after a reload it goes on under another name."""
 
 
 class Recording:
@@ -106,14 +102,3 @@ class Recording:
     def _tell(self, error: SinkError) -> None:
         log.warning("%s", error)
         self._view.say(error.problem)
-
-
-def fresh(path: Path) -> Path:
-    """`path`, or another name if it is in `begun`: a reload takes the place of nothing that the run before has made."""
-    return unused(path) if path.absolute() in begun else path
-
-
-def unused(path: Path) -> Path:
-    """`path`, or the first of path-2, path-3 ... that is not there yet: a key can be pressed twice in a second."""
-    names = (path if n == 1 else path.with_stem(f"{path.stem}-{n}") for n in itertools.count(1))
-    return next(name for name in names if not name.exists())
