@@ -405,6 +405,35 @@ def test_figures_are_of_all_that_was_recorded(tmp_path: Path) -> None:
     assert figures["since"] <= datetime.now().astimezone().isoformat(timespec="seconds")
 
 
+def test_a_reload_takes_the_place_of_nothing_that_was_made_and_begins_the_figures_anew(tmp_path: Path) -> None:
+    config = tmp_path / "c.yaml"
+    made = {
+        "input": {"source": "demo", "size": "96x64"},
+        "engine": "bicubic",
+        "output": {"headless": True, "snapshot": str(tmp_path / "a.png")},
+        "recording": {"file": str(tmp_path / "a.mp4")},
+        "run": {"stats": str(tmp_path / "s.json")},
+    }
+    config.write_text(json.dumps(made))  # YAML as well
+    with start("--config", config) as process:
+        for name in ("a.png", "a.mp4"):
+            wait_for(tmp_path / name, 1000)
+        first = (tmp_path / "a.png").stat().st_mtime_ns
+        config.write_text(json.dumps(made | {"engine": {"name": "bicubic", "depth": 1}}))
+        asked = datetime.now().astimezone()
+        process.send_signal(signal.SIGHUP)
+        for name in ("a-2.png", "a-2.mp4"):
+            wait_for(tmp_path / name, 1000)
+        process.send_signal(signal.SIGTERM)
+        _, err = process.communicate(timeout=LIMIT)
+    assert process.returncode == 0, err
+    assert first <= (tmp_path / "a.png").stat().st_mtime_ns < (tmp_path / "a-2.png").stat().st_mtime_ns
+    figures = json.loads((tmp_path / "s.json").read_text())
+    assert [one["path"] for one in figures["recordings"]] == [str(tmp_path / "a-2.mp4")]
+    assert datetime.fromisoformat(figures["since"]) >= asked.replace(microsecond=0)
+    assert frames(tmp_path / "a.mp4") and len(frames(tmp_path / "a-2.mp4")) == figures["recording"]["frames"]
+
+
 def test_a_run_without_a_window_that_kept_nothing_has_failed(tmp_path: Path) -> None:
     asked = ["--source", encode(tmp_path / "clip.mkv", 20), "--headless", "--engine", "bicubic"]
     kept = ["--segment", 9, "--folder", tmp_path / "kept", "--reserve-mb", 1e12]
