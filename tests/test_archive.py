@@ -232,13 +232,13 @@ def test_the_quota_deletes_the_oldest(tmp_path: Path, written: int) -> None:
     assert all(frames(path) for path in segments(tmp_path))
 
 
-@pytest.mark.parametrize("kind", ["link", "folder"])
+@pytest.mark.parametrize("kind", ["link", "broken link", "folder"])
 def test_what_only_looks_like_a_segment_hinders_neither_quota_nor_segments(tmp_path: Path, kind: str) -> None:
     odd, old = tmp_path / "20200101-000000.mp4", tmp_path / "20200101-000001.mp4"
-    if kind == "link":
-        odd.symlink_to("/nowhere")
-    else:
+    if kind == "folder":
         odd.mkdir()
+    else:
+        odd.symlink_to(__file__ if kind == "link" else "/nowhere")
     old.write_bytes(bytes(400_000))
     with started(tmp_path, segment=1, quota_gb=0.0001) as camera:
         camera.until(lambda: camera.sink.segments >= 3)
