@@ -25,6 +25,7 @@ def checked(config: Config, file: Path | None = None) -> Config:
             "make the environment with python3 -m venv --system-site-packages.",
         )
     check_files(config, file)
+    check_recording(config)
     check_model(config)
     check_kiosk(config.kiosk)
     return config
@@ -43,16 +44,34 @@ def configured() -> Iterator[None]:
 def check_files(config: Config, file: Path | None = None) -> None:
     """Those that are written can be, and none is another one. Raises ConfigError."""
     from app import report, snapshot
-    from app.sinks import recorder
+    from app.sinks import container
 
     collision.check(config, file)
     written = {"record": config.recording.file, "snapshot": config.output.snapshot, "stats": config.run.stats}
     if written["record"]:
-        recorder.kind_of(written["record"])
+        container.check_file(written["record"])
     if written["snapshot"]:
         snapshot.check_png(written["snapshot"])
     if written["stats"]:
         report.check_writable(written["stats"])
+
+
+@configured()
+def check_recording(config: Config) -> None:
+    """The encoder is one for H.264, and the folder can be one. Raises ConfigError."""
+    from app.sinks import gstreamer
+    from app.sinks.encoder import check_encoder
+
+    wanted = config.recording
+    with contextlib.suppress(OSError):  # what may not be looked into is a matter of the run, which tries again
+        there = next((path for path in (wanted.folder, *wanted.folder.absolute().parents) if path.exists()), Path())
+        if not there.is_dir():
+            told = f"{there} is a file"
+            raise ConfigError(f"Cannot record to the folder {wanted.folder}", told, "Give another --folder DIR.")
+    if wanted.file is not None or wanted.segmented:
+        # With a window the picture goes on without its segments, as when a driver is not there yet after the start.
+        start = wanted.file is not None or config.output.headless
+        check_encoder(gstreamer.choose(wanted.encoder), start=start)
 
 
 @configured()

@@ -7,6 +7,7 @@ import logging
 import textwrap
 import time
 from collections.abc import Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -57,6 +58,7 @@ class Report:
         self._stats, self._source, self._telemetry, self._steering = stats, source, telemetry, steering
         self._parts = [part for part in parts if isinstance(part, Troubled)]
         self._told = time.monotonic()
+        self._since = datetime.now().astimezone()
 
     def lines(self) -> list[str]:
         """For the overlay: what a visitor may trust and an engineer wants to know."""
@@ -116,13 +118,19 @@ class Report:
     def close(self) -> None:
         pass
 
-    def as_dict(self, recording: dict[str, Any] | None) -> dict[str, Any]:
-        """All figures, as --stats writes them."""
+    def as_dict(self, recordings: Sequence[dict[str, Any]], archive: dict[str, Any] | None = None) -> dict[str, Any]:
+        """All figures, as --stats writes them, with those of each recording and of the segments, if there are any.
+
+        They are of one run: since the start, or since the configuration was read anew.
+        """
         figures, machine = self._stats.as_dict(), self._telemetry.current
         figures["input"]["fps"] = self._source.fps
         return figures | {
             "source": self._source.name,
-            "recording": recording,
+            "since": self._since.isoformat(timespec="seconds"),
+            "recording": recordings[-1] if recordings else archive,
+            "recordings": list(recordings),
+            "archive": archive,
             "peak_memory_mb": round(peak_memory() / 2**20, 1),
             "governor": self._steering.as_dict() if self._steering is not None else None,
             "camera": getattr(self._source, "facts", dict)(),

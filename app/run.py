@@ -67,7 +67,7 @@ def run(config: Config, control: Control, notifier: Notifier, windows: list[Show
         lossless = pace != "live"
         telemetry = stack.enter_context(closing(Telemetry(config.telemetry)))
         recording = Recording(kept, view, fps=source.fps, lossless=lossless)
-        archive: list[Archive] = [Archive(kept, fps=source.fps)] if kept.segmented else []
+        archive: list[Archive] = [Archive(kept, fps=source.fps, lossless=lossless)] if kept.segmented else []
 
         def rate() -> float:
             """The one to keep. Measured only live: elsewhere pictures come as fast as they are taken."""
@@ -104,8 +104,11 @@ def run(config: Config, control: Control, notifier: Notifier, windows: list[Show
                 one.close()
             log.info("%d pictures shown in %.1f s, %.1f fps", stats.shown, stats.seconds, stats.fps())
             if config.run.stats:
-                facts = recording.facts() or next((one.facts() for one in archive), None)
-                report.save(config.run.stats, figures.as_dict(facts))
+                segments = next((one.facts() for one in archive), None)
+                report.save(config.run.stats, figures.as_dict(recording.facts(), segments))
+            if output.headless:  # else it was there to be looked at
+                for one in archive:
+                    one.insist()
 
         log.info("from %s", source.name)
         try:

@@ -11,9 +11,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from app.frame import Picture
+from app.frame import Frame, Origin, Picture
 from app.panel import Panel, letter
 from app.sinks import SinkError
+from app.sinks.names import begun, fresh
 from app.view import View
 from engines import whole
 from engines.base import Image
@@ -29,7 +30,9 @@ GIVE_UP = 20.0
 
 
 class Snapshot:
-    """Takes the next picture when asked to; with `file`, the first one, and again the first after a second.
+    """Takes the next picture when asked to; with `file`, the first live one, and again one a second later.
+
+    After a reload `file` gets another name, as a recording does.
 
     Must be the first of the sinks: later ones draw into the picture.
     """
@@ -38,32 +41,41 @@ class Snapshot:
 
     def __init__(self, folder: Path, view: View, *, file: Path | None = None) -> None:
         """Raises SinkError if `file` cannot be written; so does what comes later, once it could not."""
-        self._file = file
+        self._file = file and fresh(file)
+        self._planned = [0.0, SETTLED] if file else []  # seconds after the first live picture
+        self._first: float | None = None  # its position
+        self._asked: Path | None = None  # by the key
         self._failure: SinkError | None = None
         self._folder, self._view = folder, view
-        self._wanted: list[tuple[float, Path]] = []
         self._worker: threading.Thread | None = None
         self._notices: queue.SimpleQueue[str] = queue.SimpleQueue()  # from the worker; the view is the main thread's
         if file is not None:
             check_png(file)
-            self._wanted = [(0.0, file), (SETTLED, file)]
 
     def request(self) -> None:
         """What the key s does."""
-        if not self._wanted:
-            self._wanted.append((0.0, self._folder / f"snapshot-{datetime.now():%Y%m%d-%H%M%S-%f}.png"))
+        self._asked = self._asked or self._folder / f"snapshot-{datetime.now():%Y%m%d-%H%M%S-%f}.png"
 
     def write(self, picture: Picture) -> None:
         self.idle()
-        if not self._wanted or picture.frame.position < self._wanted[0][0]:
-            return
         if self._worker is not None and self._worker.is_alive():
             return  # a later picture will do
-        _, path = self._wanted.pop(0)
+        if (path := self._wanted(picture.frame)) is None:
+            return
         # Copied before this returns, drawn and compressed elsewhere: a PNG takes longer than a frame lasts.
         work = (path, picture.frame.image.copy(), picture.image.copy())
         self._worker = threading.Thread(target=self._save, args=work, name="snapshot", daemon=True)
         self._worker.start()
+
+    def _wanted(self, frame: Frame) -> Path | None:
+        """Where this picture goes, if anywhere. The key takes what is shown, `file` what the source sees."""
+        if self._planned and frame.origin is Origin.LIVE:
+            self._first = frame.position if self._first is None else self._first
+            if frame.position - self._first >= self._planned[0]:
+                del self._planned[0]
+                return self._file
+        asked, self._asked = self._asked, None
+        return asked
 
     def idle(self) -> None:
         """Show what the worker has to say. Raises SinkError if what it could not write was asked for as `file`."""
@@ -93,6 +105,7 @@ class Snapshot:
                 fix = "Make room on the disk, or give another --snapshot FILE."
                 self._failure = SinkError(f"The snapshot {path} cannot be written", str(error), fix)
         else:
+            begun.add(path.absolute())
             log.info("before and after are in %s", path)
             self._notices.put(f"saved {path.name}")
 

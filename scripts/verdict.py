@@ -10,7 +10,7 @@ from pathlib import Path
 import av
 import numpy as np
 
-from app.sinks.archive import SEGMENT
+from app.sinks.quota import SEGMENT
 from scripts.screen import Seen
 
 ENOUGH = 0.5

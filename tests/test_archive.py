@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import shutil
 import signal
@@ -22,8 +23,10 @@ import pytest
 from app import board
 from app.config import Recording as Settings
 from app.frame import Frame, Origin, Picture
-from app.sinks import SinkError, archive, gstreamer
-from app.sinks.archive import SEGMENT, Archive
+from app.sinks import SinkError, archive, gstreamer, quota, spare
+from app.sinks.archive import Archive
+from app.sinks.names import move
+from app.sinks.quota import SEGMENT, Quota, clean
 from app.sinks.recorder import Recorder
 
 ROOT = Path(__file__).parent.parent
@@ -81,7 +84,30 @@ class Camera:
 
 
 def started(folder: Path, **options: Any) -> Camera:
-    return Camera(Archive(settings(folder, **options), fps=50))
+    return Camera(Archive(settings(folder, **options), fps=50, lossless=False))
+
+
+HOLDER = """
+import sys
+from pathlib import Path
+from app.sinks.fragments import FragmentFile
+with FragmentFile(Path(sys.argv[1])) as file:
+    file.write(bytes(int(sys.argv[2])) + b"moof")
+    print("open", flush=True)
+    sys.stdin.read()
+"""
+
+
+@contextlib.contextmanager
+def open_elsewhere(path: Path, size: int = 0) -> Iterator[None]:
+    """Another program records to `path`, and has written `size` bytes."""
+    command = [sys.executable, "-c", HOLDER, str(path), str(size)]
+    with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None and process.stdout.readline() == "open\n"
+            yield
+        finally:
+            process.kill()
 
 
 @contextlib.contextmanager
@@ -112,6 +138,43 @@ def test_segments_follow_one_another_without_a_gap(tmp_path: Path) -> None:
     assert facts["missed"] <= 100  # before the first file was open; none between two
 
 
+@pytest.mark.parametrize("slow", [0.0, 0.02])
+def test_a_film_is_cut_by_its_own_time_and_loses_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, slow: float
+) -> None:
+    """However fast it is played, and the encoder is."""
+    encode = Recorder._encode
+
+    def slower(self: Recorder, image: Any, position: float) -> None:
+        time.sleep(slow)  # a weaker processor
+        encode(self, image, position)
+
+    monkeypatch.setattr(Recorder, "_encode", slower)
+    sink = Archive(settings(tmp_path, segment=2), fps=25, lossless=True)
+    for index in range(150):
+        sink.write(Picture(NOISE, Frame(NOISE, index, 0, index / 25)))
+    sink.close()
+    facts = sink.facts()
+    assert (facts["frames"], facts["dropped"], facts["missed"], facts["segments"]) == (150, 0, 0, 3)
+    assert [len(frames(path)) for path in segments(tmp_path)] == [50, 50, 50]
+    written = sorted(segments(tmp_path), key=lambda path: path.stat().st_mtime)
+    assert written == sorted(written, key=lambda path: (path.stem[:15], len(path.stem))), "named in their order"
+
+
+def test_a_film_waits_for_a_disk_that_hangs_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(spare, "PATIENCE", 0.3)
+    asleep = threading.Event()
+    monkeypatch.setattr(spare, "clean", lambda _: asleep.wait(60))
+    sink = Archive(settings(tmp_path), fps=25, lossless=True)
+    begun = time.monotonic()
+    for index in range(20):
+        sink.write(Picture(NOISE, Frame(NOISE, index, 0, index / 25)))
+    assert 0.3 <= time.monotonic() - begun < 0.3 * 5
+    asleep.set()
+    sink.close()
+    assert sink.facts()["missed"] == 20
+
+
 def test_a_segment_of_a_few_pictures_is_told_by_its_name(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level("INFO"), started(tmp_path) as camera:
         camera.until(lambda: camera.sink.facts()["frames"])
@@ -136,11 +199,16 @@ def test_what_is_recorded_reaches_the_disk_meanwhile(tmp_path: Path, monkeypatch
 
 
 def test_what_another_program_is_about_to_record_is_let_alone(tmp_path: Path) -> None:
-    names = [f".livesr-{pid}-1.part.mp4" for pid in (os.getpid(), os.getppid(), 2**22 + 1)]  # above Linux's highest id
-    for name in [*names, "holiday.mp4"]:
+    """It tells by its lock: in another container, or on another machine, its number is nobody's here, or ours."""
+    names = [".livesr-1-4.part.mp4", f".livesr-{os.getpid()}-1.part.mp4", "holiday.mp4"]
+    for name in names:
         (tmp_path / name).write_bytes(b"begun")
-    archive.clean(tmp_path)
-    assert {path.name for path in tmp_path.iterdir()} == {*names[:2], "holiday.mp4"}
+    alien = tmp_path / ".livesr-4194305-1.part.mp4"  # above Linux's highest id
+    with open_elsewhere(alien):
+        clean(tmp_path)
+        assert {path.name for path in tmp_path.iterdir()} == {alien.name, "holiday.mp4"}
+    clean(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["holiday.mp4"]
 
 
 def test_a_segment_ends_by_size(tmp_path: Path) -> None:
@@ -162,6 +230,113 @@ def test_the_quota_deletes_the_oldest(tmp_path: Path, written: int) -> None:
     assert not old.exists()
     assert (tmp_path / "holiday.mp4").exists()
     assert all(frames(path) for path in segments(tmp_path))
+
+
+@pytest.mark.parametrize("kind", ["link", "broken link", "folder"])
+def test_what_only_looks_like_a_segment_hinders_neither_quota_nor_segments(tmp_path: Path, kind: str) -> None:
+    odd, old = tmp_path / "20200101-000000.mp4", tmp_path / "20200101-000001.mp4"
+    if kind == "folder":
+        odd.mkdir()
+    else:
+        odd.symlink_to(__file__ if kind == "link" else "/nowhere")
+    old.write_bytes(bytes(400_000))
+    with started(tmp_path, segment=1, quota_gb=0.0001) as camera:
+        camera.until(lambda: camera.sink.segments >= 3)
+        camera.until(lambda: not old.exists())
+        assert not camera.sink.problem
+    assert odd.is_symlink() or odd.is_dir()
+
+
+def test_a_segment_that_cannot_be_deleted_is_told_once_and_the_next_one_goes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    names = [f"20200101-00000{number}.mp4" for number in range(3)]
+    for name in names:
+        (tmp_path / name).write_bytes(bytes(1000))
+    unlink, lstat = Path.unlink, Path.lstat
+
+    def refused(self: Path, *args: Any, **kwargs: Any) -> None:
+        if self.name == names[0]:
+            raise PermissionError(errno.EPERM, "Operation not permitted")
+        unlink(self, *args, **kwargs)
+
+    def strange(self: Path) -> os.stat_result:
+        if self.name == names[1]:
+            raise OSError(errno.EIO, "Input/output error")
+        return lstat(self)
+
+    monkeypatch.setattr(Path, "unlink", refused)
+    monkeypatch.setattr(Path, "lstat", strange)
+    kept = Quota(tmp_path, 0.5e-6)
+    for _ in range(3):
+        kept.keep(None)
+    assert {path.name for path in tmp_path.iterdir()} == set(names[:2])
+    assert [names[0] in line or names[1] in line for line in caplog.messages] == [True, True], caplog.messages
+
+
+def test_the_quota_lets_alone_what_another_program_is_recording(tmp_path: Path) -> None:
+    theirs = tmp_path / "20200101-000000.mp4"
+    with open_elsewhere(theirs, 2_000_000):
+        with started(tmp_path, segment=1, quota_gb=0.001) as camera:
+            camera.until(lambda: camera.sink.segments >= 3)
+        assert theirs.stat().st_size > 2_000_000
+    Quota(tmp_path, 0.001).keep(None)
+    assert not theirs.exists(), "now it is nobody's"
+
+
+def test_where_files_have_no_locks_what_was_written_just_now_is_let_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(quota, "lock", lambda *_, **__: False)
+    old, new = tmp_path / "20200101-000000.mp4", tmp_path / "20200101-000001.mp4"
+    for path in (old, new):
+        path.write_bytes(bytes(1000))
+    os.utime(old, (1e9, 1e9))
+    Quota(tmp_path, 1e-9).keep(None)
+    assert not old.exists() and new.exists()
+
+
+def test_two_programs_that_want_one_name_take_it_from_neither(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    theirs, hidden = tmp_path / "20200101-000000.mp4", tmp_path / ".livesr-1-1.part.mp4"
+    theirs.write_text("theirs")
+    hidden.write_text("ours")
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "exists", lambda _: False)  # it was not there yet a moment ago
+        ours = move(hidden, theirs)
+    assert (theirs.read_text(), ours.read_text(), ours.name) == ("theirs", "ours", "20200101-000000-2.mp4")
+
+    def refused(*_: object) -> None:
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", refused)  # a memory card
+    last = move(ours, theirs)
+    assert (theirs.read_text(), last.read_text()) == ("theirs", "ours")
+    assert {path.name for path in tmp_path.iterdir()} == {theirs.name, last.name}
+
+
+@pytest.mark.parametrize("way", ["deleted", "moved"])
+def test_a_segment_that_is_taken_away_is_noticed_and_the_next_one_begins(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, way: str
+) -> None:
+    """By a person, or by whatever else keeps house there; with the file of the next one, if it is the whole folder."""
+    folder, aside = tmp_path / "here", tmp_path / "aside"
+    folder.mkdir()
+    with started(folder) as camera:
+        camera.until(lambda: segments(folder) and camera.sink.facts()["frames"] > 20)
+        (taken,), missed = segments(folder), camera.sink.facts()["missed"]
+        if way == "deleted":
+            taken.unlink()
+        else:
+            folder.rename(aside)
+        camera.until(lambda: camera.sink.facts()["missed"] > missed + 20 and folder.exists() and segments(folder))
+        camera.until(lambda: camera.sink.facts()["frames"] > 5)
+    facts = camera.sink.facts()
+    (kept,) = segments(folder)
+    assert len(frames(kept)) == facts["frames"] == camera.count - facts["missed"] - facts["dropped"]
+    assert facts["segments"] == 1 and facts["missed"] > 20
+    assert sum(f"{taken} was deleted or moved" in line for line in caplog.messages) == 1
+    if way == "moved":
+        assert frames(aside / taken.name), "it plays where it is now"
 
 
 def test_a_full_disk_stops_the_recording_not_the_picture(tmp_path: Path) -> None:
@@ -213,7 +388,7 @@ def test_a_folder_that_is_taken_away_and_comes_back(tmp_path: Path) -> None:
 
 
 def test_too_little_room_is_told(tmp_path: Path) -> None:
-    sink = Archive(settings(tmp_path).model_copy(update={"reserve_mb": 1e12}), fps=50)
+    sink = Archive(settings(tmp_path).model_copy(update={"reserve_mb": 1e12}), fps=50, lossless=False)
     with Camera(sink) as camera:
         camera.until(lambda: "free" in sink.problem)
     assert not segments(tmp_path) and sink.facts()["frames"] == 0
@@ -237,7 +412,8 @@ from pathlib import Path
 from app.config import Recording as Settings
 from app.frame import Frame, Picture
 from app.sinks.archive import Archive
-sink = Archive(Settings(folder=Path(sys.argv[1]), segment=1, reserve_mb=0), fps=50)
+from app.sinks.names import move
+sink = Archive(Settings(folder=Path(sys.argv[1]), segment=1, reserve_mb=0), fps=50, lossless=False)
 image = np.random.default_rng(0).integers(0, 256, (96, 96, 3), np.uint8)
 began = time.monotonic()
 while True:
@@ -267,7 +443,7 @@ def test_kills_leave_nothing_unplayable_and_cost_a_second(tmp_path: Path) -> Non
             assert len(frames(path)) >= max(1, before.get(path, 1))
     newest = max(segments(tmp_path), key=lambda path: path.stat().st_mtime)
     assert last - newest.stat().st_mtime < 1.0
-    Archive(settings(tmp_path), fps=50).close()
+    Archive(settings(tmp_path), fps=50, lossless=False).close()
     assert not list(tmp_path.glob(".*")), "what had no picture yet is cleared away"
 
 

@@ -10,7 +10,8 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.config import SECTIONS, Config, ConfigError, known_keys
+from app.checks import check_recording
+from app.config import SECTIONS, Config, ConfigError, Output, Recording, known_keys
 from app.config_file import from_mapping, read_yaml
 from app.options import parse, parser
 
@@ -245,3 +246,15 @@ def test_a_key_may_replace_one_that_is_merged(tmp_path: Path) -> None:
     assert data["kiosk"] == {"overlay": 3, "headless": True}
     assert data["input"] == {"overlay": False, "headless": True, "fps": 5}
     assert data["governor"] == {"fps": 5}
+
+
+def test_a_window_needs_no_encoder_that_starts_for_its_segments() -> None:
+    """Its driver may come later, and the picture goes on; a name that can never be right is refused all the same."""
+
+    def made(encoder: str, *, headless: bool) -> Config:
+        return Config(output=Output(headless=headless), recording=Recording(segment=9, encoder=encoder))
+
+    check_recording(made("libx264rgb", headless=False))  # for H.264, and takes no yuv420p
+    for config in (made("libx264rgb", headless=True), made("ffv1", headless=False)):
+        with pytest.raises(ConfigError, match=config.recording.encoder):
+            check_recording(config)

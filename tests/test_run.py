@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -256,8 +257,12 @@ MISTAKES: dict[str, tuple[list[str], int, list[str]]] = {
     "no model file": (["--model", "{tmp}/none.onnx"], 2, ["no model file"]),
     "not onnx": (["--model", "{tmp}/text.onnx"], 1, ["not an ONNX model"]),
     "recording to avi": (["--record", "{tmp}/a.avi"], 2, [".mp4 or .mkv"]),
-    "unwritable": (["--record", "{tmp}/text.mp4/a.mp4"], 1, ["Cannot record"]),
-    "unknown encoder": (["--record", "{tmp}/a.mp4", "--encoder", "h265x"], 1, ["h265x", "libx264"]),
+    "unwritable": (["--record", "{tmp}/text.mp4/a.mp4"], 2, ["Cannot record"]),
+    "a folder": (["--record", "{tmp}/folder.mp4"], 2, ["Cannot record", "folder.mp4"]),
+    "unknown encoder": (["--record", "{tmp}/a.mp4", "--encoder", "h265x"], 2, ["h265x", "libx264"]),
+    "no encoder of segments": (["--segment", "9", "--encoder", "ffv1"], 2, ["ffv1 is no encoder for H.264"]),
+    "an encoder that does not start": (["--segment", "9", "--encoder", "libx264rgb"], 2, ["cannot be used on this"]),
+    "segments into a file": (["--segment", "9", "--folder", "{tmp}/text.mp4/new"], 2, ["text.mp4 is a file"]),
     "stats": (["--stats", "{tmp}/text.mp4/a.json"], 2, ["figures cannot be written"]),
     "snapshot": (["--snapshot", "{tmp}/a.bmp"], 2, [".png"]),
     "tiny": (["--source", "{tmp}/1x1.png"], 1, ["1x1", "16x16 to 4096x2160"]),
@@ -307,6 +312,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         make(path / name, b"secret").chmod(0)
     for name, mode in (("closed", 0), ("unlisted", 0o311)):
         (path / name).mkdir(mode)
+    (path / "folder.mp4").mkdir()
     cv2.imwrite(str(path / "1x1.png"), np.zeros((1, 1, 3), np.uint8))
     cv2.imwrite(str(path / "huge.png"), np.zeros((6000, 6000), np.uint8))
     assert clip.exists()
@@ -445,6 +451,79 @@ def test_what_cannot_be_written_at_the_end_hides_no_failure(tmp_path: Path) -> N
         assert done.returncode == 1 and f"Error: {told}" in done.stderr, done.stderr
         assert "File too large" in done.stderr and "should not have happened" not in done.stderr
         assert {path.name for path in tmp_path.iterdir()} <= {"r.mp4"}
+
+
+def test_a_film_in_segments_comes_out_whole(tmp_path: Path) -> None:
+    clip = encode(tmp_path / "clip.mkv", 50, size=(96, 64))
+    asked = ["--source", clip, "--loop", "--frames", 130, "--headless", "--engine", "bicubic"]
+    done = run(*asked, "--segment", 2, "--folder", tmp_path / "kept", "--stats", tmp_path / "s.json")
+    assert done.returncode == 0, done.stderr
+    figures = json.loads((tmp_path / "s.json").read_text())
+    assert figures["recording"] == figures["archive"] and figures["recordings"] == []
+    assert (figures["archive"]["frames"], figures["archive"]["segments"]) == (130, 3)
+    assert sorted(len(frames(path)) for path in (tmp_path / "kept").iterdir()) == [30, 50, 50]
+
+
+def test_figures_are_of_all_that_was_recorded(tmp_path: Path) -> None:
+    asked = ["--source", encode(tmp_path / "clip.mkv", 20), "--headless", "--engine", "bicubic"]
+    kept = ["--record", tmp_path / "a.mp4", "--segment", 9, "--folder", tmp_path / "kept"]
+    done = run(*asked, *kept, "--stats", tmp_path / "s.json")
+    assert done.returncode == 0, done.stderr
+    figures = json.loads((tmp_path / "s.json").read_text())
+    assert [one["path"] for one in figures["recordings"]] == [str(tmp_path / "a.mp4")]
+    assert figures["recording"] == figures["recordings"][0]
+    assert figures["recording"]["frames"] == figures["archive"]["frames"] == 20
+    assert figures["since"] <= datetime.now().astimezone().isoformat(timespec="seconds")
+
+
+def test_a_reload_takes_the_place_of_nothing_that_was_made_and_begins_the_figures_anew(tmp_path: Path) -> None:
+    config = tmp_path / "c.yaml"
+    made = {
+        "input": {"source": "demo", "size": "96x64"},
+        "engine": "bicubic",
+        "output": {"headless": True, "snapshot": str(tmp_path / "a.png")},
+        "recording": {"file": str(tmp_path / "a.mp4")},
+        "run": {"stats": str(tmp_path / "s.json")},
+    }
+    config.write_text(json.dumps(made))  # YAML as well
+    with start("--config", config) as process:
+        for name in ("a.png", "a.mp4"):
+            wait_for(tmp_path / name, 1000)
+        first = (tmp_path / "a.png").stat().st_mtime_ns
+        config.write_text(json.dumps(made | {"engine": {"name": "bicubic", "depth": 1}}))
+        asked = datetime.now().astimezone()
+        process.send_signal(signal.SIGHUP)
+        for name in ("a-2.png", "a-2.mp4"):
+            wait_for(tmp_path / name, 1000)
+        process.send_signal(signal.SIGTERM)
+        _, err = process.communicate(timeout=LIMIT)
+    assert process.returncode == 0, err
+    assert first <= (tmp_path / "a.png").stat().st_mtime_ns < (tmp_path / "a-2.png").stat().st_mtime_ns
+    figures = json.loads((tmp_path / "s.json").read_text())
+    assert [one["path"] for one in figures["recordings"]] == [str(tmp_path / "a-2.mp4")]
+    assert datetime.fromisoformat(figures["since"]) >= asked.replace(microsecond=0)
+    assert frames(tmp_path / "a.mp4") and len(frames(tmp_path / "a-2.mp4")) == figures["recording"]["frames"]
+
+
+def test_a_run_without_a_window_that_kept_nothing_has_failed(tmp_path: Path) -> None:
+    asked = ["--source", encode(tmp_path / "clip.mkv", 20), "--headless", "--engine", "bicubic"]
+    kept = ["--segment", 9, "--folder", tmp_path / "kept", "--reserve-mb", 1e12]
+    done = run(*asked, *kept, "--stats", tmp_path / "s.json")
+    assert done.returncode == 1
+    assert f"Error: Nothing was recorded in {tmp_path / 'kept'}\n  20 pictures came; " in done.stderr
+    assert "MB are free" in done.stderr and "Make room" in done.stderr
+    assert json.loads((tmp_path / "s.json").read_text())["archive"]["missed"] == 20
+
+
+def test_a_film_is_said_to_be_written_anew_when_it_is(tmp_path: Path) -> None:
+    out = tmp_path / "a.mp4"
+    out.write_bytes(b"an old film")
+    asked = ["--headless", "--engine", "bicubic", "--record", out]
+    done = run("--source", encode(tmp_path / "tiny.mkv", 2, size=(14, 14)), *asked)
+    assert done.returncode == 1 and "anew" not in done.stderr, done.stderr
+    assert out.read_bytes() == b"an old film"
+    done = run("--source", encode(tmp_path / "clip.mkv", 2), *asked)
+    assert done.returncode == 0 and f"{out} is there already and is written anew" in done.stderr, done.stderr
 
 
 def test_the_end_may_come_while_a_stream_is_waited_for() -> None:

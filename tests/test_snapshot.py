@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import pytest
 
-from app.frame import Frame, Picture
+from app.frame import Frame, Origin, Picture
 from app.panel import Panel
 from app.sinks import SinkError
 from app.snapshot import Snapshot, side_by_side
@@ -18,9 +18,16 @@ from engines.base import Image
 from engines.bicubic import enlarge
 
 
-def picture(level: int = 90, position: float = 0.0) -> Picture:
+def picture(level: int = 90, position: float = 0.0, origin: Origin = Origin.LIVE) -> Picture:
     source = np.random.default_rng(0).integers(0, 256, (36, 64, 3), np.uint8)
-    return Picture(np.full((72, 128, 3), level, np.uint8), Frame(source, 0, 0, position))
+    return Picture(np.full((72, 128, 3), level, np.uint8), Frame(source, 0, 0, position, origin=origin))
+
+
+def level(file: Path) -> int:
+    """Of the right side of a saved picture."""
+    saved = cv2.imread(str(file))
+    assert saved is not None
+    return int(saved[10, 200, 0])
 
 
 def test_the_key_saves_both_sides(tmp_path: Path) -> None:
@@ -53,6 +60,39 @@ def test_a_file_gets_the_first_picture_and_then_a_settled_one(tmp_path: Path) ->
     assert saved is not None
     assert (saved[10, 200] == 10 + 30).all()
     assert [entry.name for entry in file.parent.iterdir()] == ["a.png"]
+
+
+def test_the_key_waits_for_no_picture_of_the_file(tmp_path: Path) -> None:
+    snapshot = Snapshot(tmp_path / "keys", View(), file=tmp_path / "a.png")
+    for number, position in enumerate((0.0, 0.03, 0.06)):
+        if number == 1:
+            snapshot.request()
+        snapshot.write(picture(20 + number, position))
+        snapshot.close()  # waits for the writing
+    (file,) = (tmp_path / "keys").iterdir()
+    assert (level(tmp_path / "a.png"), level(file)) == (20, 21)
+
+
+def test_a_file_gets_what_the_source_sees_and_not_what_stands_in_for_it(tmp_path: Path) -> None:
+    file = tmp_path / "a.png"
+    snapshot = Snapshot(tmp_path, View(), file=file)
+    shown = [(20, 0.0, Origin.HELD), (21, 9.0, Origin.ATTRACT), (22, 10.0, Origin.LIVE), (23, 10.5, Origin.LIVE)]
+    for number, position, origin in shown:
+        snapshot.write(picture(number, position, origin))
+        snapshot.close()
+    assert level(file) == 22, "a webcam has its second to find its exposure"
+    for number, position, origin in ((24, 11.2, Origin.HELD), (25, 11.5, Origin.LIVE)):
+        snapshot.write(picture(number, position, origin))
+        snapshot.close()
+    assert level(file) == 25
+
+
+def test_after_a_reload_a_file_gets_another_name(tmp_path: Path) -> None:
+    for number in range(2):
+        snapshot = Snapshot(tmp_path, View(), file=tmp_path / "a.png")
+        snapshot.write(picture(20 + number))
+        snapshot.close()
+    assert (level(tmp_path / "a.png"), level(tmp_path / "a-2.png")) == (20, 21)
 
 
 def test_a_short_run_has_its_first_picture(tmp_path: Path) -> None:

@@ -47,7 +47,7 @@ def test_what_was_recorded_is_read_off_the_log() -> None:
     log = """12:00:05 recorded 86 frames, 2.8 s, to /disk/20261124-120002.mp4
 12:00:06 recording has stopped; the picture goes on
   The recording /disk/.livesr-1.part.mp4 has failed
-  No space left on device; 15 frames, 0.5 s, were recorded and play but for the last half second
+  No space left on device; 15 frames, 0.5 s, were recorded and play
 12:00:11 recording again, to /disk/20261124-120011.mp4
 12:00:12 recorded 16 frames, 0.5 s, to /disk/.livesr-2.part.mp4
 12:00:12 recorded 117 frames, 3.8 s, in 3 files in /disk

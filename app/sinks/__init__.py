@@ -26,3 +26,14 @@ class Sink(Protocol):
 
     def close(self) -> None:
         """Finish what was begun. Idempotent."""
+
+
+def cause(error: BaseException) -> BaseException:
+    """What PyAV has wrapped, if it has: an error of the file that it was given."""
+    return error.__cause__ or error.__context__ or error
+
+
+def reason(error: BaseException) -> str:
+    """What the system says, without the address of the file in it."""
+    error = cause(error)
+    return getattr(error, "strerror", None) or str(error) or type(error).__name__

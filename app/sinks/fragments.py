@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import sys
 from pathlib import Path
 from typing import Any
+
+log = logging.getLogger(__name__)
 
 BUFFER = 8 << 20
 """Bytes that a muxer may collect: a fragment reaches the system in one call, which a kill does not cut in two."""
@@ -22,6 +25,8 @@ class FragmentFile:
     def __init__(self, path: Path) -> None:
         """Raises OSError; BlockingIOError if another one has it open."""
         self._new, self._begun = not path.exists(), False
+        self.writes, self.failed = 0, False
+        """How many have reached the system; whether one has not, after which a muxer tries no more."""
         self._file = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o666)
         self.name = str(path)
         try:
@@ -33,6 +38,8 @@ class FragmentFile:
     def write(self, data: bytes) -> int:
         """All of `data`. Raises OSError, with the file as it was before."""
         if not self._begun:
+            if os.fstat(self._file).st_size:
+                log.warning("%s is there already and is written anew", self.name)
             self._begun = True
             os.ftruncate(self._file, 0)
         before = os.lseek(self._file, 0, os.SEEK_CUR)
@@ -42,9 +49,11 @@ class FragmentFile:
             while left:
                 left = left[os.write(self._file, left) :]
         except OSError:
+            self.failed = True
             os.ftruncate(self._file, size)
             os.lseek(self._file, before, os.SEEK_SET)
             raise
+        self.writes += 1
         return len(data)
 
     def read(self, count: int) -> bytes:
@@ -63,23 +72,65 @@ class FragmentFile:
         self.close()
 
     def close(self) -> None:
-        """Idempotent. The container does not do it. A file into which nothing came is gone again."""
+        """Idempotent. The container does not do it. A file into which no picture came is gone again.
+
+        So is one that held something and was begun anew: that was given up for a first picture which did not fit.
+        """
         if self._file >= 0:
-            if self._new and not self._begun:
-                with contextlib.suppress(OSError):
+            with contextlib.suppress(OSError):
+                if (self._new or self._begun) and first(Path(self.name)) < 0:
                     Path(self.name).unlink()
             os.close(self._file)
             self._file = -1
 
 
-def lock(file: int) -> None:
-    """For as long as it is open. Raises BlockingIOError if another one holds it."""
+def first(path: Path) -> int:
+    """Where in the file its first fragment (MP4) or cluster (Matroska) begins; -1: there is none. Raises OSError."""
+    with path.open("rb") as file:
+        head = file.read(8192)
+    return max(head.find(b"moof"), head.find(b"\x1f\x43\xb6\x75"))
+
+
+def playable(path: Path) -> bool:
+    """Whether the first fragment or cluster has reached the file."""
+    with contextlib.suppress(OSError):
+        at = first(path)
+        # The box is written first and its pictures after it: it is whole once the next one has begun, or all is there.
+        return at >= 0 and path.stat().st_size > at + 1024
+    return False
+
+
+def flush(path: Path) -> None:
+    """Through the system's cache to the disk."""
+    file = os.open(path, os.O_RDONLY)
+    try:
+        os.fdatasync(file)
+    finally:
+        os.close(file)
+
+
+def lock(file: int, *, shared: bool = False) -> bool:
+    """For as long as it is open; False where files have no locks. Raises BlockingIOError if another one holds it.
+
+    `shared`: as others may who only look whether it is being written; for that it need not be open for writing.
+    """
     if sys.platform != "win32":
         import fcntl
 
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+            return True
         except BlockingIOError:
             raise
         except OSError:
-            pass  # a file system that knows no locks
+            pass  # a file system that knows none
+    return False
+
+
+def identity(path: Path) -> tuple[int, int] | None:
+    """Which file `path` is, whatever its name; None if there is none. Raises OSError if that cannot be told."""
+    try:
+        told = path.stat(follow_symlinks=False)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    return told.st_dev, told.st_ino

@@ -7,46 +7,28 @@ import logging
 import queue
 import threading
 import time
-import typing
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import av
 import cv2
 import numpy as np
-from av.error import FFmpegError
 from av.video.reformatter import ColorRange, Colorspace, VideoReformatter
 
 from app.frame import Buffers, Picture
-from app.sinks import SinkError, gstreamer
-from app.sinks.fragments import BUFFER, FragmentFile
+from app.sinks import SinkError, cause, gstreamer, reason
+from app.sinks.container import create
+from app.sinks.encoder import TIME_BASE, check_encoder
+from app.sinks.fragments import identity
+from app.sinks.names import move
 from app.swscale import EXACT
 from engines.base import Image
 
-if TYPE_CHECKING:
-    from av.video.codeccontext import VideoCodecContext
-
 log = logging.getLogger(__name__)
 
-TIME_BASE = Fraction(1, 90000)
 GIVE_UP = 20.0
 """Seconds the encoder may take for one picture, and for what is queued when the recording ends."""
-
-# What has been written plays even if the power fails now: nothing waits in a buffer, and no index waits for the end.
-FORMATS: dict[str, dict[str, str]] = {
-    "mp4": {
-        "movflags": "+frag_keyframe+empty_moov+default_base_moof",
-        "frag_duration": "500000",  # microseconds
-        "flush_packets": "1",
-    },
-    "matroska": {"cluster_time_limit": "500", "flush_packets": "1"},  # milliseconds
-}
-
-KINDS = {".mp4": "mp4", ".mkv": "matroska"}
-"""FFmpeg's names of what can be recorded."""
-
-ENCODERS = ("libx264", "h264_nvenc", "h264_v4l2m2m", "h264_nvmpi", "h264_vaapi", "libopenh264", "h264_videotoolbox")
 
 
 class Recorder:
@@ -70,6 +52,8 @@ class Recorder:
     ) -> None:
         """`lossless`: with `depth` pictures queued write() waits, instead of dropping this one. Raises SinkError."""
         self.path, self.frames, self.dropped = path, 0, 0
+        self._packets: list[int] = []  # the times of those that the muxer holds back
+        self._kept = (0, 0)  # pictures in the file, and the time of the last of them
         encoder = gstreamer.choose(encoder)
         self._encoder, self._quality, self._fps, self._lossless = encoder, quality, fps or 30.0, lossless
         self._queue: queue.Queue[tuple[Image, float] | None] = queue.Queue(depth)
@@ -80,6 +64,7 @@ class Recorder:
         self._stream: Any = None
         check_encoder(encoder)
         self._container, self._file = create(path)
+        self._identity = identity(path)
         self._thread = threading.Thread(target=self._work, name="recorder", daemon=True)
         self._thread.start()
 
@@ -93,8 +78,18 @@ class Recorder:
         """Whether pictures are waiting to be encoded."""
         return not self._queue.empty()
 
+    @property
+    def gone(self) -> bool:
+        """Whether its file has been deleted, moved or replaced by somebody else. Raises OSError."""
+        return self._identity is None or identity(self.path) != self._identity
+
+    def rename(self, wanted: Path) -> None:
+        """Go on under the name `wanted`, or wanted-2 ... if that is taken. Raises OSError."""
+        self.path = move(self.path, wanted)
+        self._identity = identity(self.path)
+
     def facts(self) -> dict[str, Any]:
-        """For --stats."""
+        """For --stats. After a failure: what is in the file, without what was on its way to it."""
         return {
             "path": str(self.path),
             "frames": self.frames,
@@ -149,6 +144,14 @@ class Recorder:
         self._check()
         return whole
 
+    def discard(self) -> None:
+        """Finish, and delete the file if it is still this one. Never raises."""
+        with contextlib.suppress(SinkError):
+            self.finish()
+        with contextlib.suppress(OSError):
+            if not self.gone:
+                self.path.unlink()
+
     def tell(self) -> None:
         log.info("recorded %d frames, %.1f s, to %s", self.frames, self.seconds, self.path)
 
@@ -158,8 +161,7 @@ class Recorder:
             raise self._error(reason(failure), full=isinstance(cause(failure), OSError)) from failure
 
     def _error(self, why: str, *, full: bool = False) -> SinkError:
-        # A muxer loses what it was about to write: half a second, by FORMATS.
-        kept = f"{self.frames} frames, {self.seconds:.1f} s, were recorded and play but for the last half second"
+        kept = f"{self.frames} frames, {self.seconds:.1f} s, were recorded and play"
         return SinkError(
             f"The recording {self.path} has failed",
             f"{why}; {kept}" if self.frames else f"{why}; nothing was recorded",
@@ -176,8 +178,12 @@ class Recorder:
                     self._encode(image, position)
                     self._buffers.give(image)
                 if self._stream is not None:
-                    self._container.mux(self._stream.encode(None))
+                    self._mux(None)
         except BaseException as error:
+            if self._file.failed:  # the muxer loses what it was about to write: half a second, by FORMATS
+                encoded, (self.frames, last) = self.frames, self._kept
+                self.dropped += encoded - self.frames
+                self._last = last + (self._first or 0)
             self._failure = error
             if isinstance(self._stream, gstreamer.GstStream):
                 self._stream.close()
@@ -201,8 +207,18 @@ class Recorder:
         self._first = ticks if self._first is None else self._first
         frame.pts, frame.time_base = ticks - self._first, TIME_BASE
         self._last = ticks
-        self._container.mux(self._stream.encode(frame))
+        self._mux(frame)
         self.frames += 1
+
+    def _mux(self, frame: av.VideoFrame | None) -> None:
+        """Encode `frame`, or with None what is left, and keep account of what has reached the file."""
+        for packet in self._stream.encode(frame):
+            before, pts = self._file.writes, packet.pts
+            self._container.mux(packet)
+            if self._file.writes != before and self._packets:  # this one ended the fragment of those before it
+                self._kept = self._kept[0] + len(self._packets), self._packets[-1]
+                self._packets.clear()
+            self._packets.append(pts)
 
     def _open_stream(self, image: Image) -> Any:
         height, width = image.shape[:2]
@@ -237,75 +253,3 @@ def fitted(image: Image, size: tuple[int, int]) -> Image:
     x, y = (wide - inner[0]) // 2, (high - inner[1]) // 2
     canvas[y : y + inner[1], x : x + inner[0]] = cv2.resize(image, inner, interpolation=cv2.INTER_AREA)
     return canvas
-
-
-def check_encoder(name: str) -> None:
-    """Raise SinkError, naming what there is, if FFmpeg has no video encoder `name` or it does not start here.
-
-    Only `name` itself is started: on some boards a hardware encoder that is not there hangs whoever tries it.
-    """
-    if name in gstreamer.PIPELINES:
-        gstreamer.check(name)
-        return
-    if not known(name):
-        problem, fact = f"There is no encoder {name}", ""
-    else:
-        context = typing.cast("VideoCodecContext", av.CodecContext.create(name, "w"))
-        context.width, context.height, context.pix_fmt = 640, 360, "yuv420p"  # above every hardware's smallest
-        context.time_base, context.framerate = TIME_BASE, Fraction(30)
-        try:
-            context.open()
-            return
-        except (FFmpegError, ValueError) as error:
-            problem, fact = f"The encoder {name} cannot be used on this machine", f"{reason(error)}; "
-    others = [other for other in ENCODERS if other != name and known(other)]
-    fact += f"this FFmpeg also knows: {', '.join(others) or 'none for H.264'}"
-    raise SinkError(problem, fact, "Choose another with --encoder; libx264 needs no hardware.")
-
-
-def known(name: str) -> bool:
-    """Whether this FFmpeg was built with a video encoder `name`; its hardware may be missing all the same."""
-    try:
-        return av.Codec(name, "w").type == "video"
-    except (ValueError, FFmpegError):
-        return False
-
-
-def kind_of(path: Path) -> str:
-    """FFmpeg's name of the kind of file that `path` is to be. Raises SinkError."""
-    kind = KINDS.get(path.suffix.lower())
-    if kind is None:
-        raise SinkError(
-            f"Cannot record to {path}",
-            f"its name ends in {path.suffix or 'nothing'}",
-            "Use a name that ends in .mp4 or .mkv.",
-        )
-    return kind
-
-
-def create(path: Path) -> tuple[Any, FragmentFile]:
-    """An open container for `path` and the file it writes; its folder is made. Raises SinkError."""
-    kind = kind_of(path)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if path.exists() and path.stat().st_size:
-            log.warning("%s is there already and is written anew", path)
-        file = FragmentFile(path)
-        return av.open(file, "w", format=kind, options=FORMATS[kind], buffer_size=BUFFER), file
-    except BlockingIOError:
-        raise SinkError(f"Cannot record to {path}", "another program is writing it", "Give another name.") from None
-    except OSError as error:  # PyAV's errors of the system are OSErrors too
-        raise SinkError(
-            f"Cannot record to {path}", reason(error), f"Is {path.parent.absolute()} a folder you may write to?"
-        ) from None
-
-
-def cause(error: BaseException) -> BaseException:
-    """What PyAV has wrapped, if it has: an error of the file that it was given."""
-    return error.__cause__ or error.__context__ or error
-
-
-def reason(error: BaseException) -> str:
-    """What the system says, without the address of the file in it."""
-    error = cause(error)
-    return getattr(error, "strerror", None) or str(error) or type(error).__name__

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import itertools
 import logging
 from datetime import datetime
 from pathlib import Path
@@ -12,14 +11,11 @@ from typing import Any
 from app.config import Recording as Settings
 from app.frame import Picture
 from app.sinks import SinkError
+from app.sinks.names import begun, fresh, unused
 from app.sinks.recorder import Recorder
 from app.view import View
 
 log = logging.getLogger(__name__)
-
-
-begun: set[Path] = set()
-"""What this process has recorded to: after a reload the recording goes on under another name."""
 
 
 class Recording:
@@ -31,20 +27,18 @@ class Recording:
         """Starts at once if settings.file is given. Raises SinkError."""
         self._settings, self._view, self._fps, self._lossless = settings, view, fps, lossless
         self._recorder: Recorder | None = None
-        self._facts: dict[str, Any] | None = None
+        self._ended: list[dict[str, Any]] = []
         self._by_key = False
         if settings.file is not None:
-            file = settings.file.absolute()
-            self._start(unused(settings.file) if file in begun else settings.file)
-            begun.add(file)
+            self._start(fresh(settings.file))
+            begun.add(settings.file.absolute())
 
     def toggle(self) -> None:
         """What the key r does. A failure becomes a notice on the picture."""
         try:
             if self._recorder is not None:
                 self._finish()
-                if self._facts is not None:
-                    self._view.say(f"recorded {self._facts['seconds']:.0f} s to {self._facts['path']}")
+                self._view.say("recorded {seconds:.0f} s to {path}".format(**self._ended[-1]))
             else:
                 self._by_key = True
                 self._start(unused(self._settings.folder / f"recording-{datetime.now():%Y%m%d-%H%M%S}.mp4"))
@@ -56,9 +50,9 @@ class Recording:
     def running(self) -> bool:
         return self._recorder is not None
 
-    def facts(self) -> dict[str, Any] | None:
-        """Of the recording that runs, else of the last one; None if there was none."""
-        return self._recorder.facts() if self._recorder is not None else self._facts
+    def facts(self) -> list[dict[str, Any]]:
+        """Of every recording, one after the other."""
+        return self._ended + ([self._recorder.facts()] if self._recorder is not None else [])
 
     def write(self, picture: Picture) -> None:
         if self._recorder is not None:
@@ -89,7 +83,7 @@ class Recording:
             try:
                 recorder.close()
             finally:
-                self._facts = recorder.facts()
+                self._ended.append(recorder.facts())
 
     def _start(self, path: Path) -> None:
         options = self._settings
@@ -108,9 +102,3 @@ class Recording:
     def _tell(self, error: SinkError) -> None:
         log.warning("%s", error)
         self._view.say(error.problem)
-
-
-def unused(path: Path) -> Path:
-    """`path`, or the first of path-2, path-3 ... that is not there yet: a key can be pressed twice in a second."""
-    names = (path if n == 1 else path.with_stem(f"{path.stem}-{n}") for n in itertools.count(1))
-    return next(name for name in names if not name.exists())
