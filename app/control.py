@@ -98,11 +98,6 @@ class Control:
         fault = self.config.run.verbose and not isinstance(error, UserError)
         log.error("%s\n  %s", what, told(error), exc_info=error if fault else None)
 
-    @property
-    def reloading(self) -> bool:
-        """Whether this run ends for the sake of another."""
-        return self._pending is not None and not self._ending
-
     def shown(self) -> None:
         """The run has shown a picture: its configuration works."""
         if self._before is not None:

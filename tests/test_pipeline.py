@@ -409,8 +409,8 @@ def test_the_last_picture_has_its_time_too_unless_the_end_is_asked_for() -> None
 
     shown, window = list[float](), Keep(lambda _: shown.append(time.monotonic()))
     assert seconds(Pipeline(Slides(1), load, [window], Stats(), lossless=True, paced=True)) >= 0.25
-    assert seconds(Pipeline(Slides(1), load, [window], Stats(), lossless=True)) < 0.2, "as fast as it goes"
     Slides.fps = 0.01
+    assert seconds(Pipeline(Slides(1), load, [window], Stats(), lossless=True)) < 20, "as fast as it goes"
     ended = Pipeline(Slides(1), load, [window], Stats(), lossless=True, paced=True)
     threading.Timer(0.1, ended.stop).start()
     assert seconds(ended) < 20 and time.monotonic() < ended.due
