@@ -62,7 +62,11 @@ class CudaSlot:
         """What launch() has copied, unchanged until the next launch()."""
         self.finished = 0.0
         self.stages: dict[str, float] = {}
-        """Seconds of copy in, inference and copy out of a frame not longer ago than SAMPLE launches."""
+        """Seconds of copy in, inference and copy out of a frame not longer ago than SAMPLE launches.
+
+        That one is launched piece by piece: where the GPU is quicker than the host can ask, its inference has the time
+        of asking in it, and takes longer than that of a graph.
+        """
 
     def launch(self, image: Image) -> None:
         with FILL:

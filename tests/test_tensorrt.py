@@ -25,6 +25,7 @@ from engines.base import EngineError, ModelError
 from engines.plans import Plans
 from engines.progress import Progress
 from scripts import build_engine
+from tests import test_gpu
 from tests.clips import encode
 from tests.lazy_cuda import Library, Machine, forget, install
 from tests.schedules import MODEL, SIZE, check_clean, pictures
@@ -176,6 +177,12 @@ def test_a_newer_parser_is_told_of_a_dla(machine: Machine) -> None:
     for core, told in ((None, []), (1, [sdk["OnnxParserFlag"].ADJUST_FOR_DLA])):
         engines.load("tensorrt", MODEL, SIZE, dla=core).free()
         assert sdk["parser_flags"] == told
+
+
+def test_what_is_measured_on_a_gpu_can_be_measured(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cuda_slot, "SAMPLE", 2)
+    monkeypatch.setattr(test_gpu, "loaded", lambda **options: engines.load("tensorrt", MODEL, SIZE, **options))
+    assert test_gpu.stages(pictures()[0][0]).keys() == {"copy in", "inference", "copy out"}
 
 
 DEAF = """
