@@ -186,6 +186,17 @@ def test_a_file_that_another_one_writes_is_let_alone(tmp_path: Path) -> None:
     record(path, [0.0])
 
 
+@pytest.mark.parametrize("begun", [False, True])
+def test_what_others_put_in_its_place_stays(tmp_path: Path, begun: bool) -> None:
+    path = tmp_path / "a.mp4"
+    with FragmentFile(path) as file:
+        if begun:
+            file.write(b"a first picture that did not fit")
+        path.rename(tmp_path / "b.mp4")
+        path.write_bytes(b"precious")
+    assert path.read_bytes() == b"precious"
+
+
 def test_a_recording_that_was_begun_goes_on_under_another_name(tmp_path: Path) -> None:
     """As it is after a reload."""
     settings = Settings(file=tmp_path / "a.mp4")
