@@ -24,7 +24,7 @@ def told(error: Exception) -> str:
 
 
 SETTLING = 10.0
-"""Seconds that all reloads which signals have asked for may take after a run: they read files. An end waits for none."""
+"""Seconds that all reloads asked for by signals may take after a run: they read files. An end waits for none."""
 
 
 def terminal_gone() -> bool:

@@ -225,10 +225,9 @@ class Archive:
             flush(path)
         if recorder.frames != self._alive[0] or not recorder.behind:
             self._alive = (recorder.frames, now)
-        elif now - self._alive[1] > STALLED:
-            if self._given_up(recorder):
-                self._hung.append(recorder)
-                self._stop(SinkError("The recording hangs", f"no picture has been written for {STALLED:g} s"))
+        elif now - self._alive[1] > STALLED and self._given_up(recorder):
+            self._hung.append(recorder)
+            self._stop(SinkError("The recording hangs", f"no picture has been written for {STALLED:g} s"))
 
     def _name(self, recorder: Recorder) -> Path:
         """Where its file is now: under its own name from the moment it plays."""
