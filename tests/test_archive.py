@@ -576,6 +576,7 @@ def test_a_board_encoder_that_breaks_fails_the_recording_alone(
 
 def test_a_board_without_gstreamer_says_so(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("PATH", "")
+    gstreamer.check.cache_clear()
     with pytest.raises(SinkError, match="GStreamer's tools are not installed"):
         Recorder(tmp_path / "a.mp4", encoder="nvv4l2h264enc", lossless=True)
 

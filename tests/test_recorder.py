@@ -18,6 +18,7 @@ import pytest
 from app.config import Recording as Settings
 from app.frame import Frame, Picture
 from app.sinks import SinkError
+from app.sinks.encoder import check_encoder
 from app.sinks.fragments import FragmentFile
 from app.sinks.recorder import Recorder
 from app.sinks.recording import Recording
@@ -229,6 +230,15 @@ def test_what_cannot_be_recorded_is_refused_at_once(
         Recorder(tmp_path / name, lossless=True, **options)  # type: ignore[arg-type]
     for part in told:
         assert part in str(caught.value)
+
+
+def test_an_encoder_that_has_started_is_not_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """At a reload it is in use, and a board may have no other; each segment would pay for it."""
+    check_encoder("libx264")
+    monkeypatch.setattr("av.CodecContext.create", None)
+    check_encoder("libx264")
+    with pytest.raises(TypeError):
+        check_encoder("libx264rgb")
 
 
 FULL = """
