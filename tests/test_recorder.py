@@ -18,6 +18,7 @@ import pytest
 from app.config import Recording as Settings
 from app.frame import Frame, Picture
 from app.sinks import SinkError
+from app.sinks.container import check_file
 from app.sinks.encoder import check_encoder
 from app.sinks.fragments import FragmentFile
 from app.sinks.recorder import Recorder
@@ -196,6 +197,17 @@ def test_what_others_put_in_its_place_stays(tmp_path: Path, begun: bool) -> None
         path.rename(tmp_path / "b.mp4")
         path.write_bytes(b"precious")
     assert path.read_bytes() == b"precious"
+
+
+def test_a_link_stays_and_what_it_leads_to_is_recorded(tmp_path: Path) -> None:
+    link = tmp_path / "a.mp4"
+    link.symlink_to("disk.mp4")
+    for _ in range(2):
+        check_file(link)
+        Recorder(link, lossless=True).close()
+        assert link.is_symlink() and not link.exists(), "nothing has come, and nothing is left"
+    record(link, [0.0, 0.1])
+    assert link.is_symlink() and len(played(tmp_path / "disk.mp4")[0]) == 2
 
 
 def test_a_recording_that_was_begun_goes_on_under_another_name(tmp_path: Path) -> None:

@@ -79,19 +79,16 @@ class FragmentFile:
         """
         if self._file >= 0:
             with contextlib.suppress(OSError):
-                if (self._new or self._begun) and first(self._file) < 0 and self._named():
-                    Path(self.name).unlink()
+                if (self._new or self._begun) and first(self._file) < 0:
+                    told, place = os.fstat(self._file), Path(self.name).resolve()  # of a link what it leads to
+                    if identity(place) == (told.st_dev, told.st_ino):
+                        place.unlink()
             os.close(self._file)
             self._file = -1
 
-    def _named(self) -> bool:
-        """Whether its name is still its own. Raises OSError."""
-        told = os.fstat(self._file)
-        return identity(Path(self.name).resolve()) == (told.st_dev, told.st_ino)
-
 
 def first(file: int) -> int:
-    """Where in an open file its first fragment (MP4) or cluster (Matroska) begins; -1: there is none. Raises OSError"""
+    """Where in an open file its first fragment (MP4) or cluster (Matroska) begins; -1: none does. Raises OSError."""
     os.lseek(file, 0, os.SEEK_SET)
     head = os.read(file, 8192)
     return max(head.find(b"moof"), head.find(b"\x1f\x43\xb6\x75"))
