@@ -15,7 +15,6 @@ from app.sinks import SinkError, gstreamer, reason
 if TYPE_CHECKING:
     from av.video.codeccontext import VideoCodecContext
 
-TIME_BASE = Fraction(1, 90000)
 ENCODERS = ("libx264", "h264_nvenc", "h264_v4l2m2m", "h264_nvmpi", "h264_vaapi", "libopenh264", "h264_videotoolbox")
 
 
@@ -51,7 +50,7 @@ def try_out(name: str) -> None:
     """
     context = typing.cast("VideoCodecContext", av.CodecContext.create(name, "w"))
     context.width, context.height, context.pix_fmt = 640, 360, "yuv420p"  # above every hardware's smallest
-    context.time_base, context.framerate = TIME_BASE, Fraction(30)
+    context.time_base, context.framerate = gstreamer.TIME_BASE, Fraction(30)
     context.open()
 
 
