@@ -10,6 +10,10 @@ SECRETS = r"(?:[\w-]*-)?(?:pw|pwd|password|passphrase|token)"
 """How options of GStreamer's elements are called that nobody else may know, such as user-pw."""
 
 
+QUOTED = r'"(?:[^"\\]|\\.)*"'
+"""Their values, where blanks are in them."""
+
+
 def local(source: str) -> Path | None:
     """The file, folder, pattern or device that `source` names; None where it names none, as demo and rtsp:// do."""
     scheme, mark, rest = source.partition("://")
@@ -29,10 +33,12 @@ def home(path: str) -> Path:
 def shown(text: str) -> str:
     """`text`, an address or what has some in it, without the names, passwords and values in them: fit for a log."""
     scheme = re.match(r"[\w+.-]+://", text)
+    if scheme and scheme[0].lower() == "file://":
+        return text
     if scheme:  # all of it is one, should there be a space in the password
         return scheme[0] + _bare(text[scheme.end() :])
     text = re.sub(r"([\w+.-]+://)(\S+)", lambda found: found[1] + _bare(found[2]), text)
-    return re.sub(rf"\b({SECRETS})=[^\s&]+", r"\1=...", text)
+    return re.sub(rf"\b({SECRETS})(\s*=\s*)({QUOTED}|[^\s&]+)", r"\1\2...", text)
 
 
 def _bare(rest: str) -> str:
@@ -41,4 +47,6 @@ def _bare(rest: str) -> str:
     if "@" in query and "@" not in place and not re.match(r"[\w.-]*(:\d+)?/", place):
         return "..."  # a password with a ? in it
     told = "&".join(re.sub("^([^=]*=)?.+", r"\1...", part) for part in query.split("&"))
-    return place.rpartition("@")[2] + mark + told
+    if not re.match(r"[\w.-]+/", place):  # else this is a host, and an @ further on is part of a path
+        place = place.rpartition("@")[2]
+    return place + mark + told

@@ -12,6 +12,7 @@ from pathlib import Path
 from app.address import local
 from app.config import Config, ConfigError
 from app.sources import STILLS
+from engines import catalog
 
 
 def check(config: Config, file: Path | None) -> None:
@@ -29,9 +30,10 @@ def check(config: Config, file: Path | None) -> None:
     for (one, path), (other, same) in pairs:
         if (known := _identity(path)) and known == _identity(same):
             raise ConfigError(f"{one} and {other} are the same file", str(same), "Give one of them another name.")
-    pictures = {_identity(path) for path in _pictures(config)} if written else set()
-    for name, path in written:
-        if (known := _identity(path)) and known in pictures:
+    there = {_identity(path): (name, path) for name, path in written if _state(path) is not None}
+    for picture in _pictures(config) if there else ():  # there may be a hundred thousand
+        if (known := _identity(picture)) in there and known is not None:
+            name, path = there[known]
             raise ConfigError(f"{name} is one of the source's pictures", str(path), "Give it another name.")
 
 
@@ -50,7 +52,7 @@ def _read(config: Config, file: Path | None) -> Iterator[tuple[str, Path]]:
     }
     yield from ((name, path) for name, path in others.items() if path)
     for model in (config.engine.model, *config.governor.models):
-        if "/" in model or model.endswith(".onnx"):
+        if catalog.is_path(model):
             yield "model", Path(model)
 
 
@@ -66,9 +68,17 @@ def _pictures(config: Config) -> Iterator[Path]:
 
 def _identity(path: Path) -> object:
     """What all names of a file have in common, links of both kinds among them; None for what is no file."""
-    real = Path(os.path.realpath(path))
-    for place in (path, real):  # new/../film.mp4 is not there before the folder new is, and then it is film.mp4
-        with contextlib.suppress(OSError):
-            state = place.stat()
-            return (state.st_dev, state.st_ino) if stat.S_ISREG(state.st_mode) else None
-    return real
+    if (
+        state := _state(path)
+    ) is None:  # new/../film.mp4 is not there before the folder new is, and then it is film.mp4
+        path = Path(os.path.realpath(path))
+        state = _state(path)
+    if state is None:
+        return path
+    return (state.st_dev, state.st_ino) if stat.S_ISREG(state.st_mode) else None
+
+
+def _state(path: Path) -> os.stat_result | None:
+    with contextlib.suppress(OSError):
+        return path.stat()
+    return None

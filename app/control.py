@@ -6,6 +6,7 @@ import errno
 import logging
 import signal
 import threading
+import time
 from collections.abc import Callable
 from types import FrameType
 
@@ -23,7 +24,7 @@ def told(error: Exception) -> str:
 
 
 SETTLING = 10.0
-"""Seconds that what a signal has asked for is waited for, after a run: it reads files."""
+"""Seconds that all reloads asked for by signals may take after a run: they read files. An end waits for none."""
 
 
 def terminal_gone() -> bool:
@@ -69,8 +70,9 @@ class Control:
 
     def _settle(self) -> None:
         """Have done what signals have asked for. While the main thread is in a library they wait for its return."""
-        while self._acts:
-            self._acts.pop().join(SETTLING)
+        until = time.monotonic() + SETTLING
+        while self._acts and not self._ending:
+            self._acts.pop().join(max(0.0, until - time.monotonic()))
 
     def hang_up(self) -> None:
         """SIGHUP: the terminal is closed, so end; or, if there is a file, somebody has changed it, so reload."""
@@ -133,6 +135,7 @@ class Control:
         def handler(number: int, _frame: FrameType | None) -> None:
             if number in (signal.SIGINT, signal.SIGTERM):
                 signal.signal(number, signal.SIG_DFL)
+                self._ending = True  # at once: no reload that hangs is waited for any more
             # Not from here: the handler may have interrupted the holder of a lock.
             act = self.hang_up if number == hangup else self.end
             thread = threading.Thread(target=act, daemon=True)

@@ -14,7 +14,7 @@ import traceback
 from collections.abc import Sequence
 from contextlib import ExitStack, closing
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from app import idle, report
 from app.checks import check_model, checked
@@ -29,6 +29,9 @@ from engines.base import UserError
 
 if TYPE_CHECKING:
     from app.show import Shown
+    from app.sinks import Sink
+
+S = TypeVar("S", bound="Sink")
 
 log = logging.getLogger("livesr")
 
@@ -43,7 +46,6 @@ def run(config: Config, control: Control, notifier: Notifier, windows: list[Show
     from app.loading import Loading
     from app.pipeline import Pipeline
     from app.show import drawings, shown_in
-    from app.sinks import Sink
     from app.sinks.archive import Archive
     from app.sinks.recording import Recording
     from app.snapshot import Snapshot
@@ -57,7 +59,8 @@ def run(config: Config, control: Control, notifier: Notifier, windows: list[Show
     stats, view = Stats(), View(compare=output.view == "compare", overlay=output.overlay, fullscreen=output.fullscreen)
     with ExitStack() as stack:
 
-        def opened(sink: Sink) -> Sink:
+        def opened(sink: S) -> S:
+            """Closed at the end, be it that the rest cannot be had: what a next run needs is not held on to."""
             return stack.enter_context(closing(sink))
 
         source = stack.enter_context(closing(opened_input(config)))
@@ -66,8 +69,8 @@ def run(config: Config, control: Control, notifier: Notifier, windows: list[Show
         )
         lossless = pace != "live"
         telemetry = stack.enter_context(closing(Telemetry(config.telemetry)))
-        recording = Recording(kept, view, fps=source.fps, lossless=lossless)
-        archive: list[Archive] = [Archive(kept, fps=source.fps, lossless=lossless)] if kept.segmented else []
+        recording = opened(Recording(kept, view, fps=source.fps, lossless=lossless))
+        archive = [opened(Archive(kept, fps=source.fps, lossless=lossless))] if kept.segmented else []
 
         def rate() -> float:
             """The one to keep. Measured only live: elsewhere pictures come as fast as they are taken."""
@@ -75,11 +78,12 @@ def run(config: Config, control: Control, notifier: Notifier, windows: list[Show
             return config.governor.fps or (told if pace != "fast" else 0.0)
 
         steering = Steering(rate, lambda: telemetry.current, hot=config.telemetry.warn_temperature)
-        snapshot = Snapshot(kept.folder, view, file=output.snapshot)
+        snapshot = opened(Snapshot(kept.folder, view, file=output.snapshot))
         actions = {"quit": control.end, "record": recording.toggle, "snapshot": snapshot.request}
         window = shown_in(windows, output, view, actions, locked=config.kiosk.lock_keys)
         figures = report.Report(stats, source, telemetry, [source, steering, *archive, *window], steering)
-        shown = drawings(config.kiosk, view, figures.lines, stats) if kept.overlay or not output.headless else []
+        drawn = kept.overlay or not output.headless
+        shown = [opened(one) for one in drawings(config.kiosk, view, figures.lines, stats)] if drawn else []
         keeping: list[Sink] = [recording, *archive]
         order: list[Sink] = [snapshot, *shown, *keeping] if kept.overlay else [snapshot, *keeping, *shown]
         # Of what draws, only the figures' panel, where it says how far a build has come.
@@ -88,7 +92,7 @@ def run(config: Config, control: Control, notifier: Notifier, windows: list[Show
         pipeline = Pipeline(
             source,
             engine_for(config, source, stats, loading, steering),
-            [*(opened(sink) for sink in order), *window, opened(figures), opened(progress)],
+            [*order, *window, opened(figures), opened(progress)],
             stats,
             lossless=lossless,
             paced=pace != "fast" and not source.paced,

@@ -115,8 +115,9 @@ class Team:
 
     def _dispose(self, engine: Slots[Any]) -> None:
         with self._guard:
-            self._guard.wait_for(lambda: not self._holders[engine])
-            del self._holders[engine]
+            # At the end no slot is waited for any more: one whose frame was given up gives nothing back.
+            self._guard.wait_for(lambda: self._ending or not self._holders[engine])
+            self._holders.pop(engine, None)
         engine.free()
 
     def end(self) -> None:

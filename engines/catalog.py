@@ -138,13 +138,18 @@ def check_name(file: Path, scale: int) -> None:
         )
 
 
+def is_path(name: str) -> bool:
+    """Whether `name` is that of a file, and not of a model that is shipped."""
+    return name.endswith(".onnx") or "/" in name
+
+
 def find(name: str, precisions: Sequence[str] = ("fp32",), scale: int | None = None) -> Path:
     """The file of a model given as NAME, NAME-xS, NAME-xS-PRECISION or a path.
 
     Where the name leaves it open, `scale` or else the smallest one, then the first of `precisions`, which an engine
     gives in the order of its liking, wins. Raises ModelError naming what there is.
     """
-    if name.endswith(".onnx") or "/" in name:
+    if is_path(name):
         try:
             there = Path(name).is_file()
             if there and not os.access(name, os.R_OK):

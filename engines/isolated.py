@@ -176,7 +176,7 @@ def load(
 
     `tell` is told, in this thread, how far a load that takes long has come.
     """
-    if model.endswith(".onnx") or "/" in model:
+    if catalog.is_path(model):
         model = str(Path(model).absolute())  # the child runs in another folder
     return Isolated(Child(options | {"name": name, "model": model, "size": size, "depth": depth}, tell), depth)
 

@@ -5,23 +5,27 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import re
+import select
 import stat
 import time
 from pathlib import Path
+
+PATIENCE = 10.0
+"""Seconds that whoever reads a pipe may take."""
+OPENED = re.compile(r"/dev/(stdout|stderr|fd/\d+)|/proc/.+")
+"""Names of what a process has open already, be it a file: that is written on, and not replaced behind its back."""
 
 
 def write(path: Path, data: bytes, *, parents: bool = False) -> None:
     """`data` in place of what `path` held. Of a link what it leads to is replaced, not the link.
 
     With `parents` its folder is made. Into a pipe or a device, such as /dev/stdout, it is written as it is: no file may
-    take the place of one. Raises OSError; then a file holds what it held, and nothing else is left.
+    take the place of one. Raises OSError, TimeoutError for a pipe that is not read; then a file holds what it held, and
+    nothing else is left.
     """
     if _flows(path):
-        # A pipe that nobody reads is an error at once, instead of a wait for ever.
-        flow = os.open(path, os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY)
-        os.set_blocking(flow, True)
-        with os.fdopen(flow, "wb") as file:
-            file.write(data)
+        _pour(path, data)
         return
     place = _place(path)
     if parents:
@@ -52,11 +56,29 @@ def check(path: Path) -> None:
     partial.unlink()
 
 
+def _pour(path: Path, data: bytes) -> None:
+    """Behind what is there. A pipe that nobody has opened to read is an error at once."""
+    flow = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_NONBLOCK | os.O_NOCTTY)
+    until, left = time.monotonic() + PATIENCE, memoryview(data)
+    try:
+        while left:
+            try:
+                left = left[os.write(flow, left) :]
+            except BlockingIOError:
+                if not select.select([], [flow], [], max(0.0, until - time.monotonic()))[1]:
+                    raise TimeoutError(errno.ETIMEDOUT, f"nobody has read it for {PATIENCE:g} s") from None
+    finally:
+        os.close(flow)
+
+
 def _flows(path: Path) -> bool:
-    """Whether it is a pipe or a character device. Raises OSError for what is neither this, nor a file, nor a folder."""
+    """Whether it is written on: a pipe, a character device, what is open already. Raises OSError for what is neither
+    this, nor a file, nor a folder."""
     mode = _mode(path)
-    if mode is None or stat.S_ISREG(mode) or stat.S_ISDIR(mode):
+    if mode is None or stat.S_ISDIR(mode):
         return False
+    if stat.S_ISREG(mode):
+        return bool(OPENED.fullmatch(str(path.absolute())))
     if not (stat.S_ISFIFO(mode) or stat.S_ISCHR(mode)):
         raise OSError(errno.EINVAL, "it is neither a file nor a pipe")
     return True

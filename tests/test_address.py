@@ -44,6 +44,13 @@ def test_what_names_a_file_and_what_does_not(source: str, path: str | None) -> N
             "rtspsrc location=rtsp://me:SECRET@h/s user-id=me user-pw=SECRET ! fakesink",
             "rtspsrc location=rtsp://h/s user-id=me user-pw=... ! fakesink",
         ),
+        (
+            'souphttpsrc user-pw="SECRET \\" SECRET" proxy-pw = SECRET ! fakesink',
+            "souphttpsrc user-pw=... proxy-pw = ... ! fakesink",
+        ),
+        ("http://h/@2x/film.ts", "http://h/@2x/film.ts"),
+        ("http://h/film@2x.ts?token=SECRET", "http://h/film@2x.ts?token=..."),
+        ("file:///a@b/film.mkv", "file:///a@b/film.mkv"),
         ("film.mkv", "film.mkv"),
         ("demo", "demo"),
     ],

@@ -387,6 +387,21 @@ def test_a_folder_that_is_taken_away_and_comes_back(tmp_path: Path) -> None:
         camera.until(lambda: not camera.sink.problem and segments(folder))
 
 
+def test_a_failure_that_nobody_has_foreseen_is_told_and_tried_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_: Any, **__: Any) -> Recorder:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(spare, "RETRY", 0.1)
+    with monkeypatch.context() as context:
+        context.setattr(spare, "Recorder", fails)
+        with started(tmp_path) as camera:
+            camera.until(lambda: "can't start new thread" in camera.sink.problem)
+            context.undo()
+            camera.until(lambda: segments(tmp_path))
+
+
 def test_too_little_room_is_told(tmp_path: Path) -> None:
     sink = Archive(settings(tmp_path).model_copy(update={"reserve_mb": 1e12}), fps=50, lossless=False)
     with Camera(sink) as camera:
@@ -561,6 +576,7 @@ def test_a_board_encoder_that_breaks_fails_the_recording_alone(
 
 def test_a_board_without_gstreamer_says_so(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("PATH", "")
+    gstreamer.check.cache_clear()
     with pytest.raises(SinkError, match="GStreamer's tools are not installed"):
         Recorder(tmp_path / "a.mp4", encoder="nvv4l2h264enc", lossless=True)
 

@@ -69,6 +69,25 @@ def test_a_picture_of_the_sources_is_not_written_over(folder: Path, source: str)
         assert not refused(input={"source": source}, run={"stats": name})
 
 
+def test_a_folder_is_looked_through_only_for_what_is_there_already(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may hold a hundred thousand pictures, and lie on a slow share."""
+    from app.sources import pictures
+
+    looked = list[Path]()
+
+    def listed(path: Path) -> list[Path]:
+        looked.append(path)
+        return []
+
+    monkeypatch.setattr(pictures, "listed", listed)
+    assert not refused(input={"source": "pictures"}, output={"snapshot": "new.png"}, recording={"file": "new.mkv"})
+    assert not looked
+    assert not refused(input={"source": "pictures"}, output={"snapshot": "pictures/0.png"})
+    assert looked == [Path("pictures")]
+
+
 def test_sources_that_are_no_files_are_nobodys_match(folder: Path) -> None:
     for source in ("demo", "rtsp://host/film.mp4", "gst:film.mp4", str(folder / "none")):
         assert not refused(input={"source": source}, recording={"file": "film.mp4"})

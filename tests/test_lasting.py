@@ -21,7 +21,7 @@ from app.sources import Source, SourceError, comes_and_goes, lasting
 from app.sources.lasting import fitted
 from app.sources.presence import Plug
 from app.sources.reader import UNKNOWN, Reader
-from app.sources.ways import open_lasting
+from app.sources.ways import check_attract, open_lasting
 from scripts.puppet import Dev, Puppet
 from tests.clips import encode, jpeg, multipart, serve
 
@@ -404,9 +404,9 @@ def test_what_comes_and_goes_and_what_is_a_mistake(dev: Dev, tmp_path: Path) -> 
     assert comes_and_goes(None, "rtsp://host/") and comes_and_goes(None, "csi:0") and comes_and_goes(None, "/dev/null")
     assert not comes_and_goes(None, "film.mkv") and not comes_and_goes(None, "demo")
     with pytest.raises(SourceError, match="attract"):
-        Watched(attract="rtsp://host/")
+        check_attract("rtsp://host/")
     with pytest.raises(SourceError, match="no file"):
-        Watched(attract=str(tmp_path / "film.mkv"))
+        check_attract(str(tmp_path / "film.mkv"))
     for address in ("rtsp://127.0.0.1:99999/x", "rtsp://admin:sec/ret@127.0.0.1/x"):
         with pytest.raises(SourceError, match=r"rtsp://127\.0\.0\.1.*/x is no address") as error:
             Watched(source=address)

@@ -18,6 +18,8 @@ import pytest
 from app.config import Recording as Settings
 from app.frame import Frame, Picture
 from app.sinks import SinkError
+from app.sinks.container import check_file
+from app.sinks.encoder import check_encoder
 from app.sinks.fragments import FragmentFile
 from app.sinks.recorder import Recorder
 from app.sinks.recording import Recording
@@ -186,6 +188,28 @@ def test_a_file_that_another_one_writes_is_let_alone(tmp_path: Path) -> None:
     record(path, [0.0])
 
 
+@pytest.mark.parametrize("begun", [False, True])
+def test_what_others_put_in_its_place_stays(tmp_path: Path, begun: bool) -> None:
+    path = tmp_path / "a.mp4"
+    with FragmentFile(path) as file:
+        if begun:
+            file.write(b"a first picture that did not fit")
+        path.rename(tmp_path / "b.mp4")
+        path.write_bytes(b"precious")
+    assert path.read_bytes() == b"precious"
+
+
+def test_a_link_stays_and_what_it_leads_to_is_recorded(tmp_path: Path) -> None:
+    link = tmp_path / "a.mp4"
+    link.symlink_to("disk.mp4")
+    for _ in range(2):
+        check_file(link)
+        Recorder(link, lossless=True).close()
+        assert link.is_symlink() and not link.exists(), "nothing has come, and nothing is left"
+    record(link, [0.0, 0.1])
+    assert link.is_symlink() and len(played(tmp_path / "disk.mp4")[0]) == 2
+
+
 def test_a_recording_that_was_begun_goes_on_under_another_name(tmp_path: Path) -> None:
     """As it is after a reload."""
     settings = Settings(file=tmp_path / "a.mp4")
@@ -218,6 +242,15 @@ def test_what_cannot_be_recorded_is_refused_at_once(
         Recorder(tmp_path / name, lossless=True, **options)  # type: ignore[arg-type]
     for part in told:
         assert part in str(caught.value)
+
+
+def test_an_encoder_that_has_started_is_not_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """At a reload it is in use, and a board may have no other; each segment would pay for it."""
+    check_encoder("libx264")
+    monkeypatch.setattr("av.CodecContext.create", None)
+    check_encoder("libx264")
+    with pytest.raises(TypeError):
+        check_encoder("libx264rgb")
 
 
 FULL = """

@@ -10,6 +10,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from datetime import datetime
@@ -21,6 +22,12 @@ import cv2
 import numpy as np
 import pytest
 
+import app.run
+import app.show
+from app.config import Config
+from app.control import Control
+from app.sinks import SinkError
+from app.systemd import Notifier
 from engines import catalog
 from engines.catalog import Card
 from tests.clips import encode, jpeg, multipart, number, serve
@@ -393,6 +400,25 @@ def test_what_is_recorded_as_shown_needs_no_window(folder: Path, tmp_path: Path)
     assert done.returncode == 0 and "no effect" not in done.stderr, done.stderr
     # The clip is all of one grey; the wipe's divider and labels are not.
     assert frames(tmp_path / "a.mkv")[0].to_ndarray(format="gray").std() > 3
+
+
+def test_what_a_run_that_cannot_begin_has_opened_is_closed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def nowhere(*_: object, **__: object) -> None:
+        raise SinkError("There is no display")
+
+    config = Config.model_validate(
+        {
+            "input": {"source": "demo"},
+            "recording": {"file": tmp_path / "film.mp4", "folder": tmp_path, "segment": 60},
+        }
+    )
+    monkeypatch.setattr(app.show, "shown_in", nowhere)
+    monkeypatch.setattr(app.run, "set_level", lambda **_: None)
+    before = set(threading.enumerate())
+    with pytest.raises(SinkError, match="no display"):
+        app.run.run(config, Control(config, lambda: config), Notifier(), [])
+    assert not set(threading.enumerate()) - before
+    assert not list(tmp_path.iterdir())
 
 
 def test_no_display_suggests_headless(folder: Path) -> None:

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app import stats
-from app.stats import Rate
+import app.rate
+from app.rate import Rate
 
 WINDOW = 2.0
 
@@ -28,7 +28,7 @@ clock = Clock()
 @pytest.fixture(autouse=True, scope="module")
 def stopped() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(stats, "time", clock)
+        patch.setattr(app.rate, "time", clock)
         yield
 
 

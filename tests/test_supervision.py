@@ -432,6 +432,23 @@ def test_a_second_signal_ends_a_program_that_does_not_end(number: signal.Signals
     assert (done.returncode, done.stdout) == (-number, "True\n"), done.stderr
 
 
+def test_an_end_waits_for_no_reload_that_hangs() -> None:
+    code = (
+        "import os, signal, threading; from app.config import Config; from app.control import Control\n"
+        "reads = threading.Event(); never = threading.Event()\n"
+        "def reread():\n"
+        "    reads.set(); never.wait()\n"
+        "control = Control(Config(), reread, file=True); control.listen()\n"
+        "waited = []; threading.Thread.join = lambda thread, timeout: waited.append(timeout)\n"
+        "signal.raise_signal(signal.SIGHUP); print(reads.wait(20))\n"
+        "signal.raise_signal(signal.SIGTERM); print(control.ending, control.again(), waited, flush=True)\n"
+        "os._exit(0)\n"
+    )
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=LIMIT)
+    assert done.stdout.splitlines() == ["True", "True False []"], done.stderr
+
+
 def test_nohup_outlives_the_terminal(tmp_path: Path) -> None:
     with Terminal(tmp_path, "--source", "demo", "--size", "80x60", ignoring=True) as terminal:
         terminal.shut()

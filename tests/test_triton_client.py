@@ -18,7 +18,7 @@ from tritonclient.grpc import service_pb2, service_pb2_grpc
 
 import engines
 from engines import bicubic
-from engines.balance import balanced
+from engines.balance import Team, balanced
 from engines.base import EngineError, Image, Refused
 from engines.choice import Choice
 from engines.connection import Connection, Options, is_here, parse
@@ -403,6 +403,20 @@ def test_one_that_is_left_out_is_freed() -> None:
         bad.away = True
         run(engine, 10)
         assert freed.wait(10), "what it holds of a server's memory would be kept until the end"
+
+
+def test_at_the_end_one_that_is_left_out_is_freed_though_a_frame_never_came_back() -> None:
+    bad, freed = Station(), threading.Event()
+
+    def load() -> Slots[object]:
+        made = bad.load()
+        return Slots(made.spec, made.slots, close=freed.set)
+
+    team = Team({"bad": load})
+    team.lose(*team.pick(), EngineError("it is late"))
+    assert not freed.is_set()
+    team.end()
+    assert freed.wait(20)
 
 
 def test_one_is_not_freed_while_a_frame_is_given_to_it() -> None:

@@ -48,6 +48,35 @@ def test_a_pipe_gets_the_data_and_stays_a_pipe(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["pipe"] and stat.S_ISFIFO(pipe.stat().st_mode)
 
 
+def test_a_pipe_that_is_not_read_on_is_waited_for_no_longer_than_its_reader_may_take(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(whole, "PATIENCE", 0.1)
+    os.mkfifo(tmp_path / "pipe")
+    reader = os.open(tmp_path / "pipe", os.O_RDONLY | os.O_NONBLOCK)
+    raised = list[BaseException]()
+
+    def write() -> None:
+        try:
+            whole.write(tmp_path / "pipe", bytes(2 << 20))
+        except OSError as error:
+            raised.append(error)
+
+    thread = threading.Thread(target=write, daemon=True)
+    thread.start()
+    thread.join(20)
+    os.close(reader)
+    assert len(raised) == 1 and isinstance(raised[0], TimeoutError) and "nobody has read" in str(raised[0])
+
+
+def test_a_file_that_is_the_standard_output_is_written_on(tmp_path: Path) -> None:
+    (tmp_path / "all.json").write_text("the first\n")
+    code = "from pathlib import Path; from engines import whole; whole.write(Path('/dev/stdout'), b'the second')"
+    with (tmp_path / "all.json").open("a") as file:
+        subprocess.run([sys.executable, "-c", code], cwd=ROOT, stdout=file, timeout=30, check=True)
+    assert (tmp_path / "all.json").read_text() == "the first\nthe second"
+
+
 def test_a_device_stays_one(tmp_path: Path) -> None:
     """By a link in a folder where anything could be replaced, as /dev can be by root."""
     leader, follower = os.openpty()

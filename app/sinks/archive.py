@@ -50,7 +50,7 @@ class Archive:
         self._current: Recorder | None = None
         self._changing = threading.Lock()  # of what is current, by either thread; never held while a disk is touched
         self._began = 0.0
-        self._full = False
+        self._full: Recorder | None = None  # the last that has reached its size
         self._old: queue.SimpleQueue[Recorder] = queue.SimpleQueue()
         self._failed: queue.SimpleQueue[tuple[Recorder, SinkError]] = queue.SimpleQueue()
         self._hung: list[Recorder] = []
@@ -115,8 +115,7 @@ class Archive:
         """Finish the segment. Waits for a disk that hangs no longer than a Recorder does. Idempotent."""
         if self._ending.is_set():
             return
-        current, self._current = self._current, None
-        if current is not None:
+        if (current := self._current) is not None and self._given_up(current):
             self._old.put(current)
         self._ending.set()
         self._wake.set()
@@ -133,13 +132,13 @@ class Archive:
 
     def _due(self, now: float) -> bool:
         limit = self._settings.segment
-        return self._full or (limit is not None and now - self._began >= limit)
+        return self._full is self._current or (limit is not None and now - self._began >= limit)
 
     def _turn_over(self, now: float) -> None:
         """The next segment begins with this picture, if the archivist has one ready."""
         if (following := self._spare.take()) is not None:
             self._named[following.path] = self._settings.folder / f"{datetime.now():%Y%m%d-%H%M%S}{SUFFIX}"
-            self._began, self._full, self._alive = now, False, (0, time.monotonic())
+            self._began, self._alive = now, (0, time.monotonic())
             with self._changing:
                 before, self._current = self._current, following
             if before is not None:
@@ -172,7 +171,8 @@ class Archive:
                 step()
             except SinkError as error:
                 self._stop(error)
-            except OSError as error:
+            except Exception as error:  # of the system, mostly; of no kind may one end the archivist
+                log.debug("the archivist goes on after this", exc_info=error)
                 self._stop(SinkError(f"Cannot record to {self._settings.folder}", reason(error)))
 
     def _bury(self) -> None:
@@ -219,15 +219,14 @@ class Archive:
         path = self._name(recorder)
         limit = self._settings.segment_mb
         if limit is not None and path.exists() and path.stat().st_size >= limit * 1e6:
-            self._full = True
+            self._full = recorder
         if now - self._synced >= SYNC and path.exists():
             self._synced = now
             flush(path)
         if recorder.frames != self._alive[0] or not recorder.behind:
             self._alive = (recorder.frames, now)
-        elif now - self._alive[1] > STALLED:
-            if self._given_up(recorder):
-                self._hung.append(recorder)
+        elif now - self._alive[1] > STALLED and self._given_up(recorder):
+            self._hung.append(recorder)
             self._stop(SinkError("The recording hangs", f"no picture has been written for {STALLED:g} s"))
 
     def _name(self, recorder: Recorder) -> Path:

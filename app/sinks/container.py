@@ -57,7 +57,7 @@ def check_file(path: Path) -> None:
         # No FragmentFile: the run before a reload may be writing it.
         os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o666))
         if new:
-            path.unlink()
+            path.resolve().unlink()  # a link to what was not there yet stays
 
 
 @contextlib.contextmanager

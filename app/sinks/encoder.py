@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import typing
 from fractions import Fraction
 from typing import TYPE_CHECKING
@@ -14,7 +15,6 @@ from app.sinks import SinkError, gstreamer, reason
 if TYPE_CHECKING:
     from av.video.codeccontext import VideoCodecContext
 
-TIME_BASE = Fraction(1, 90000)
 ENCODERS = ("libx264", "h264_nvenc", "h264_v4l2m2m", "h264_nvmpi", "h264_vaapi", "libopenh264", "h264_videotoolbox")
 
 
@@ -41,11 +41,16 @@ def check_encoder(name: str, *, start: bool = True) -> None:
     raise SinkError(problem, fact, "Choose another with --encoder; libx264 needs no hardware.")
 
 
+@functools.cache  # not of failures: a driver may come later
 def try_out(name: str) -> None:
-    """Raise FFmpegError or ValueError if the encoder `name` does not start."""
+    """Raise FFmpegError or ValueError if the encoder `name` does not start.
+
+    One that has started once is not tried again, for every segment and at a reload, where it is in use and a board may
+    have no other.
+    """
     context = typing.cast("VideoCodecContext", av.CodecContext.create(name, "w"))
     context.width, context.height, context.pix_fmt = 640, 360, "yuv420p"  # above every hardware's smallest
-    context.time_base, context.framerate = TIME_BASE, Fraction(30)
+    context.time_base, context.framerate = gstreamer.TIME_BASE, Fraction(30)
     context.open()
 
 

@@ -74,29 +74,32 @@ class FragmentFile:
     def close(self) -> None:
         """Idempotent. The container does not do it. A file into which no picture came is gone again.
 
-        So is one that held something and was begun anew: that was given up for a first picture which did not fit.
+        So is one that held something and was begun anew: that was given up for a first picture which did not fit. What
+        others have put in its place meanwhile stays.
         """
         if self._file >= 0:
             with contextlib.suppress(OSError):
-                if (self._new or self._begun) and first(Path(self.name)) < 0:
-                    Path(self.name).unlink()
+                if (self._new or self._begun) and first(self._file) < 0:
+                    told, place = os.fstat(self._file), Path(self.name).resolve()  # of a link what it leads to
+                    if identity(place) == (told.st_dev, told.st_ino):
+                        place.unlink()
             os.close(self._file)
             self._file = -1
 
 
-def first(path: Path) -> int:
-    """Where in the file its first fragment (MP4) or cluster (Matroska) begins; -1: there is none. Raises OSError."""
-    with path.open("rb") as file:
-        head = file.read(8192)
+def first(file: int) -> int:
+    """Where in an open file its first fragment (MP4) or cluster (Matroska) begins; -1: none does. Raises OSError."""
+    os.lseek(file, 0, os.SEEK_SET)
+    head = os.read(file, 8192)
     return max(head.find(b"moof"), head.find(b"\x1f\x43\xb6\x75"))
 
 
 def playable(path: Path) -> bool:
     """Whether the first fragment or cluster has reached the file."""
-    with contextlib.suppress(OSError):
-        at = first(path)
+    with contextlib.suppress(OSError), path.open("rb") as file:
+        at = first(file.fileno())
         # The box is written first and its pictures after it: it is whole once the next one has begun, or all is there.
-        return at >= 0 and path.stat().st_size > at + 1024
+        return at >= 0 and os.fstat(file.fileno()).st_size > at + 1024
     return False
 
 

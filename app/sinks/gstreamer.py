@@ -7,6 +7,7 @@ a segment with it at most, not the picture.
 from __future__ import annotations
 
 import contextlib
+import functools
 import io
 import queue
 import shutil
@@ -46,6 +47,7 @@ def choose(name: str) -> str:
     return "nvv4l2h264enc" if has_encoder and shutil.which(LAUNCH) else "libx264"
 
 
+@functools.cache  # not of failures: it may be installed meanwhile
 def check(name: str) -> None:
     """Raise SinkError if GStreamer or its encoder `name` is not installed."""
     inspect = shutil.which("gst-inspect-1.0")

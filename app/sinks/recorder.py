@@ -19,8 +19,9 @@ from av.video.reformatter import ColorRange, Colorspace, VideoReformatter
 from app.frame import Buffers, Picture
 from app.sinks import SinkError, cause, gstreamer, reason
 from app.sinks.container import create
-from app.sinks.encoder import TIME_BASE, check_encoder
+from app.sinks.encoder import check_encoder
 from app.sinks.fragments import identity
+from app.sinks.gstreamer import TIME_BASE
 from app.sinks.names import move
 from app.swscale import EXACT
 from engines.base import Image

@@ -52,10 +52,12 @@ class Spare:
             raise SinkError("The disk is full", f"{free / 1e6:.0f} MB are free in {folder}", "Make room.")
         self._count += 1
         path = folder / f".livesr-{self._mark}-{self._count}.part{SUFFIX}"
-        self._recorder = Recorder(
+        recorder = Recorder(
             path, encoder=options.encoder, quality=options.quality, fps=self._fps, lossless=self._lossless
         )
-        self._ready.set()
+        with self._taking:  # else one that is taken at once leaves behind that there is one
+            self._recorder = recorder
+            self._ready.set()
 
     def put_off(self) -> None:
         """After a failure: none is opened for a while, and none waited for."""

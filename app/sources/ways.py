@@ -23,14 +23,13 @@ def open_lasting(
 ) -> Source:
     """What open_source() opens, as a Lasting: returns at once, whether the device is there or not.
 
-    `attract`: "demo" or a film, shown after `attract_after` seconds; it is opened now and again to be sure that it can
-    be. Raises SourceError if it cannot.
+    `attract`: "demo" or a film, as check_attract() has it, shown after `attract_after` seconds. Raises SourceError for
+    an address that makes no sense.
     """
 
     def attract_loop(like: tuple[int, int]) -> Source:
         return open_source(camera=None, source=attract, size=like, fps=fps, loop=True)
 
-    check_attract(attract)
     if source is not None and not is_device(source):
         look = server(source) if "://" in source else nothing
         ways = Ways(lambda: open_source(camera=None, source=source, size=size, fps=fps, loop=False), attract_loop, look)
