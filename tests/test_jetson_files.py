@@ -91,6 +91,23 @@ def test_the_predictions_in_the_documentation_are_those_of_the_script() -> None:
     assert rows and all(row.endswith("| *predicted* |") for row in rows)
 
 
+def test_the_predictions_go_into_a_page_that_has_a_place_for_them(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("onnx")
+    from scripts import roofline
+
+    page = tmp_path / "page.md"
+    assert roofline.main(["--write", str(page)]) == 2
+    assert f"{page} cannot be read" in capsys.readouterr().err
+    page.write_text("nothing")
+    assert roofline.main(["--write", str(page)]) == 2
+    assert f"{page} has no marks" in capsys.readouterr().err and page.read_text() == "nothing"
+    page.write_text(f"before\n{roofline.BEGIN}\nold\n{roofline.END}\nafter\n")
+    assert roofline.main(["--write", str(page)]) == 0
+    assert page.read_text() == f"before\n{roofline.BEGIN}\n{roofline.table()}{roofline.END}\nafter\n"
+
+
 def test_a_prediction_by_hand() -> None:
     """One 3x3 convolution, 16 to 16 channels, fp16, limited by memory on a small board."""
     pytest.importorskip("onnx")
