@@ -55,6 +55,17 @@ def test_a_power_mode_is_chosen_by_its_name(board: dict[str, str]) -> None:
     assert wrong.returncode == 2 and "It has: 15W 25W MAXN_SUPER" in wrong.stderr
 
 
+def test_a_power_mode_that_is_not_named_and_one_that_nothing_can_set(board: dict[str, str], tmp_path: Path) -> None:
+    for arguments in (["--id"], ["15W", "25W"]):
+        wrong = power_mode(board, *arguments)
+        assert wrong.returncode == 2 and wrong.stderr.startswith("Which one?") and not wrong.stdout
+    (tmp_path / "nvpmodel").unlink()
+    alone = power_mode(board, "15W")
+    assert alone.returncode == 1 and alone.stderr.startswith("There is no nvpmodel")
+    helped = power_mode({"PATH": board["PATH"]}, "--help")
+    assert helped.returncode == 0 and "scripts/power_mode --id NAME" in helped.stdout
+
+
 def test_no_power_modes_elsewhere(tmp_path: Path) -> None:
     done = power_mode({"NVPMODEL_CONF": str(tmp_path / "none"), "PATH": "/usr/bin:/bin"})
     assert done.returncode == 1 and "this is no Jetson" in done.stderr
