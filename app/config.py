@@ -149,7 +149,10 @@ class Triton(Section):
     )
     tls_key: File | None = option(None, "and its key", flag="tls-key", metavar="FILE.pem")
     token_file: File | None = option(
-        None, "a file with a token that is sent with every request", flag="token-file", metavar="FILE"
+        None,
+        "a file with a token that is sent with every request, in the clear without TLS",
+        flag="token-file",
+        metavar="FILE",
     )
     token_header: str = option(
         "authorization",

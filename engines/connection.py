@@ -6,6 +6,7 @@ import ipaddress
 import logging
 import re
 import socket
+import ssl
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +26,8 @@ OWN_TIME = 5.0
 FIRST = 20.0
 """Seconds that the first frame of a size may take: the server may compile the network for it."""
 LARGEST_SCALE = 8
+TLS = "TLS was refused: "
+FILES = "See --tls-ca, --tls-certificate, --tls-key."
 SHARES = (2, 50)
 """The version from which a server keeps shared memory that it is still working in when it is told to forget it. Earlier
 ones crash (github.com/triton-inference-server/server, pull request 7567)."""
@@ -102,7 +105,8 @@ def reason(error: Any) -> str:
     if "dns" in text.lower() or "name resolution" in text.lower():
         return "there is no host of this name"
     if "ssl" in text.lower() or "certificate" in text.lower() or "handshake" in text.lower():
-        return f"TLS was refused: {text[:160]}"
+        why = re.search(r"OPENSSL_internal:(\w+(: [a-z][^:;]*)?)", text)
+        return f"{TLS}{why[1].replace('_', ' ').lower() if why else text[:160]}"
     return text[:200]
 
 
@@ -162,8 +166,18 @@ class Connection:
             try:
                 Path(file).read_bytes()
             except OSError as error:
-                fix = "See --tls-ca, --tls-certificate, --tls-key."
-                raise EngineError("A certificate or key cannot be read", f"{file}: {error.strerror}", fix) from None
+                raise EngineError("A certificate or key cannot be read", f"{file}: {error.strerror}", FILES) from None
+        context, looked_at = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT), f"{one.tls_ca}"
+        try:  # which tells what is wrong with them, and gRPC does not
+            if one.tls_ca:
+                context.load_verify_locations(one.tls_ca)
+            if one.tls_certificate:
+                looked_at = f"{one.tls_certificate}, {one.tls_key}"
+                context.load_cert_chain(one.tls_certificate, one.tls_key, password="")
+        except ssl.SSLError as error:
+            facts = f"{looked_at}: {(error.reason or str(error)).replace('_', ' ').lower()}"
+            fix = f"{FILES} They are PEM files, the key without a passphrase."
+            raise EngineError("A certificate or key cannot be used", facts, fix) from None
         return self.grpc.InferenceServerClient(self.server, ssl=one.tls or bool(files), channel_args=arguments, **files)
 
     def ask(self, call: Callable[..., Any], *arguments: Any, timeout: float = OWN_TIME, **more: Any) -> Any:
@@ -185,6 +199,9 @@ class Connection:
             case "UNAVAILABLE" if "model" in facts:
                 fix = "It may be loading; look at the server's log."
                 return EngineError(f"The model {self.model} is not ready on {self.server}", facts, fix)
+            case "UNAVAILABLE" if facts.startswith(TLS):
+                fix = f"{FILES} Leave all --tls options out if the server has no TLS."
+                return EngineError(f"There is no way to the Triton server {self.server}", facts, fix)
             case "UNAVAILABLE":
                 fix = "Start the server, or check the address; see --tls if it wants TLS."
                 return EngineError(f"There is no Triton server at {self.server}", facts, fix)

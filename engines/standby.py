@@ -143,8 +143,7 @@ class Standby(Slots[T]):
         self.spec = marked(self.local, self.state)
         if first is not None:
             self._check(first)
-            self._publish(first)
-            self.spec = first.spec
+            self._lineup.primary, self.state, self.spec = first, "", first.spec
         self._supervisor = threading.Thread(target=self._supervise, name="standby", daemon=True)
         self._supervisor.start()
 

@@ -37,7 +37,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import engines
 from engines import catalog, isolated
 from engines.base import Spec, UserError, one_line
-from scripts import timing
+from scripts import amounts, results, timing
 from scripts.sizes import size
 
 PACKAGES = (
@@ -320,6 +320,7 @@ def fleet(cameras: int, minutes: float | None, options: dict[str, Any]) -> int:
     about = machine()
     print(f"{about['processor']}, {about['cores']} cores; {size[0]}x{size[1]}, {cameras} cameras")
     try:
+        results.check(file)
         if minutes:
             details: dict[str, Any] = survive(cameras, minutes)
             print(json.dumps(details, indent=2))
@@ -337,43 +338,53 @@ def fleet(cameras: int, minutes: float | None, options: dict[str, Any]) -> int:
             print(f"\n{'':<46} {'target':<10} {'measured':>9}      met", *figures, sep="\n")
             details = {"figures": [asdict(one) for one in figures]}
             details["fleets"] = {name: asdict(one) for name, one in result.fleets.items()}
+        if file:
+            results.write_json(file, {"machine": about} | details)
     except UserError as error:
         print(error, file=sys.stderr)
         return 2
-    if file:
-        file.write_text(json.dumps({"machine": about} | details, indent=2) + "\n", encoding="utf-8")
     return 0
 
 
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--size", type=size, default=(640, 360), metavar="WxH", help="input [640x360]")
-    parser.add_argument("--threads", type=int, default=machine()["cores"], help="for engine and PyTorch [all cores]")
-    parser.add_argument("--seconds", type=float, default=10.0, help="for each measurement [10]")
+    parser.add_argument(
+        "--threads", type=amounts.count, default=machine()["cores"], help="for engine and PyTorch [all cores]"
+    )
+    parser.add_argument("--seconds", type=amounts.amount, default=10.0, help="for each measurement [10]")
     parser.add_argument("--engine", default="openvino", help="[openvino]")
     parser.add_argument("--model", default="fast", help="a name or an .onnx file [fast]")
     parser.add_argument("--clip", type=Path, help="a film of that size for the app [made from the demo]")
     parser.add_argument("--only", nargs="+", choices=PARTS, default=PARTS, help="some parts [all]")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write everything that was measured")
-    parser.add_argument("--fleet", type=int, metavar="N", help="N simulated cameras through a real Triton instead")
-    parser.add_argument("--survive", type=float, metavar="MINUTES", help="with --fleet: the server is killed meanwhile")
+    parser.add_argument(
+        "--fleet", type=amounts.count, metavar="N", help="N simulated cameras through a real Triton instead"
+    )
+    parser.add_argument(
+        "--survive", type=amounts.amount, metavar="MINUTES", help="with --fleet: the server is killed meanwhile"
+    )
     options = vars(parser.parse_args(arguments))
     cameras, minutes = options.pop("fleet"), options.pop("survive")
+    if minutes and not cameras:
+        parser.error("--survive is for --fleet N")
     if cameras:
         return fleet(cameras, minutes, options)
     file, parts = options.pop("json"), tuple(options.pop("only"))
     with tempfile.TemporaryDirectory() as folder:
         bench = Bench(Settings(**options, parts=parts, folder=Path(folder)))
         try:
-            bench.run()
+            results.check(file)
+            try:
+                bench.run()
+            finally:  # a part that fails does not take with it what was measured before
+                if bench.figures:
+                    print(table(bench))
+                if file:
+                    results.write_json(file, bench.as_dict())
         except UserError as error:
             print(error, file=sys.stderr)
             return 2
-        finally:  # a part that fails does not take with it what was measured before
-            if bench.figures:
-                print(table(bench))
-            if file:
-                file.write_text(json.dumps(bench.as_dict(), indent=2) + "\n", encoding="utf-8")
     return 0
 
 

@@ -11,7 +11,6 @@ told not to; fp16 every value rounded to float16 (by ONNX's reference evaluator)
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -23,9 +22,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import scripts.extras  # noqa: F401
 
 # isort: split
-from engines import whole
 from engines.base import Image, UserError
-from scripts import upscalers
+from scripts import results, upscalers
 from scripts.testsets import pairs, psnr, ssim
 from scripts.upscalers import Run, Upscaler
 
@@ -115,15 +113,6 @@ class Pictures:
         return Score(fmean(noise), fmean(likeness))
 
 
-def check(path: Path) -> None:
-    """Make the folder of `path`. Raises EvaluateError now if it could not be written at the end of a long run."""
-    try:
-        whole.check(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise EvaluateError(f"{path} cannot be written", error.strerror or str(error), "Give another path.") from None
-
-
 def sets(folder: Path) -> list[Path]:
     """The test sets in `folder`, or `folder` itself if it is one. Raises EvaluateError."""
     if not folder.is_dir():
@@ -176,15 +165,14 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--engine", default="openvino", help="what runs it [openvino]")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures too")
     options = parser.parse_args(arguments)
-    results: list[dict[str, object]] = []
+    figures: list[dict[str, object]] = []
     try:
-        if options.json:
-            check(options.json)
+        results.check(options.json)
         for result in evaluate(options.folder, options.engine, options.model or []):
-            print(result if results else f"{TITLE}\n{result}", flush=True)
-            results.append(result.as_dict())
+            print(result if figures else f"{TITLE}\n{result}", flush=True)
+            figures.append(result.as_dict())
         if options.json:
-            options.json.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
+            results.write_json(options.json, figures)
     except (UserError, OSError) as error:  # an OSError names its file: a picture that is missing, say
         print(error, file=sys.stderr)
         return 2

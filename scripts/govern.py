@@ -9,7 +9,6 @@ held in each span and every step.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import subprocess
 import sys
@@ -32,6 +31,8 @@ from app.steering import Steering
 from app.telemetry import Telemetry
 from app.view import View
 from engines.base import UserError
+from scripts import amounts, results
+from scripts.sizes import size
 from scripts.timing import BenchError
 
 SPAN = 5.0
@@ -172,8 +173,8 @@ def _until_shown(counter: Counter, config: Config, thread: threading.Thread, fai
 
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--fps", type=float, default=30.0, help="of the demo, and to be kept [30]")
-    parser.add_argument("--size", default="640x360", metavar="WxH", help="of the demo [640x360]")
+    parser.add_argument("--fps", type=amounts.amount, default=30.0, help="of the demo, and to be kept [30]")
+    parser.add_argument("--size", type=size, default=(640, 360), metavar="WxH", help="of the demo [640x360]")
     parser.add_argument("--engine", default="auto", help="[auto]")
     parser.add_argument("--model", default="fast", help="to begin with [fast]")
     parser.add_argument("--models", default="", metavar="NAMES", help="to step between [all like it]")
@@ -181,9 +182,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--isolate", action="store_true", help="each engine in a process of its own, as the kiosk has it"
     )
     parser.add_argument(
-        "--spans", type=float, nargs="+", default=[30, 20, 40, 20, 40], metavar="S", help="without load, with it, ..."
+        "--spans",
+        type=amounts.amount,
+        nargs="+",
+        default=[30, 20, 40, 20, 40],
+        metavar="S",
+        help="without load, with it, ...",
     )
-    parser.add_argument("--load", type=int, default=os.cpu_count() or 1, metavar="N", help="processes [one a core]")
+    parser.add_argument(
+        "--load", type=amounts.count_or_none, default=os.cpu_count() or 1, metavar="N", help="processes [one a core]"
+    )
     parser.add_argument("--alone", metavar="MODEL", help="then the same with this model and no governor")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write everything that was measured")
     options = parser.parse_args(arguments)
@@ -191,6 +199,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     engine = {"name": options.engine, "isolate": options.isolate}
     trials = []
     try:
+        results.check(options.json)
         for name, model, governor in (
             ("with the governor", options.model, {"enabled": True, "models": options.models}),
             ("without", options.alone, {"enabled": False}),
@@ -199,11 +208,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 config = Config.model_validate(common | {"engine": engine | {"model": model}, "governor": governor})
                 trials.append(run(name, config, options.spans, options.load))
                 print(*trials[-1].lines(), "", sep="\n", flush=True)
+        if options.json:
+            results.write_json(options.json, [asdict(trial) for trial in trials])
     except UserError as error:
         print(error, file=sys.stderr)
         return 2
-    if options.json:
-        options.json.write_text(json.dumps([asdict(trial) for trial in trials], indent=1) + "\n", encoding="utf-8")
     return 0
 
 

@@ -22,8 +22,9 @@ import numpy as np
 import onnx
 from onnx import TensorProto, numpy_helper
 
+from engines import catalog
 from engines.base import UserError
-from scripts.model_file import save
+from scripts.model_file import enlarges, is_made_from, save
 
 LARGEST = float(np.finfo(np.float16).max)
 
@@ -33,7 +34,9 @@ class HalveError(UserError):
 
 
 def halved(source: Path, target: Path) -> Path:
-    """Write the fp32 model in `source` to `target`, typed float16. Raises HalveError."""
+    """Write the fp32 model in `source` to `target`, typed float16. Raises HalveError, ModelError."""
+    if is_made_from(target, source):
+        raise HalveError(f"{target} is the fp32 model itself", "it would be lost", "Give another path to write to.")
     try:
         model = onnx.load(source)
     except Exception as error:  # of protobuf's own kind, or the system's
@@ -52,6 +55,8 @@ def halved(source: Path, target: Path) -> Path:
                 casts += 1
     if not casts:
         raise HalveError(f"{source} has no cast to float32", "it is typed float16 already, or not of this project")
+    if (scale := enlarges(source)) is not None:
+        catalog.check_name(target, scale)
     try:
         onnx.checker.check_model(model, full_check=True)
         save(model, target)

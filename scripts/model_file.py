@@ -1,4 +1,4 @@
-"""Writing .onnx files: whole or not at all."""
+"""Writing .onnx files: whole or not at all, and never over the one they are made from."""
 
 from __future__ import annotations
 
@@ -7,7 +7,19 @@ from pathlib import Path
 
 import onnx
 
-from engines import whole
+from engines import catalog, whole
+from engines.properties import properties
+
+
+def is_made_from(file: Path, source: Path) -> bool:
+    """Whether writing `file` would overwrite `source`."""
+    return file.exists() and source.exists() and file.samefile(source)
+
+
+def enlarges(file: Path) -> int | None:
+    """How many times, by what `file` says of itself or else its name; None if neither tells."""
+    told = properties(file).get("scale", "")
+    return int(told) if told.isdecimal() else catalog.scale_in(file.name)
 
 
 def save(model: onnx.ModelProto, file: Path) -> None:

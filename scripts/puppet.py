@@ -224,7 +224,8 @@ def install(folder: Path) -> None:
 
 
 if __name__ == "__main__":
+    from app.entry import leave
     from app.run import main
 
     install(Path(sys.argv[1]))
-    sys.exit(main(sys.argv[2:]))
+    leave(main(sys.argv[2:]))

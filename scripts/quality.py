@@ -11,7 +11,6 @@ with the same number of threads for all: let nothing else run meanwhile. Needs t
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
@@ -28,10 +27,10 @@ import engines
 from engines import catalog
 from engines.base import UserError
 from engines.slots import Slots
-from scripts import gallery, page, peers, scatter, timing, upscalers, webcam
+from scripts import amounts, gallery, page, peers, results, scatter, timing, upscalers, webcam
 from scripts.bench import machine
 from scripts.crops import write
-from scripts.evaluate import Pictures, check, sets
+from scripts.evaluate import Pictures, sets
 from scripts.findings import Entry, Findings, Flicker
 from scripts.flicker import FRAMES, Clip
 from scripts.goals import EAGER
@@ -83,7 +82,7 @@ class Quality:
         self.pictures = {(n, s): Pictures.read(folder, s) for n, folder in folders.items() for s in SCALES}
         files = [file for file in peers.find(settings.peers) if file.scale in SCALES]
         self.clips = films(settings.clips)
-        check(settings.page)
+        results.check(settings.page)
         self.found = Findings(settings.size, settings.threads)
         ways = [way for file in upscalers.files([]) for way in upscalers.ways("openvino", file)]
         self._ways = sorted(ways, key=lambda way: (way.scale, rank(way.model.removesuffix(f"-x{way.scale}"))))
@@ -230,22 +229,23 @@ def main(arguments: list[str] | None = None) -> int:
         parser.add_argument(f"--{name}", type=Path, required=True, metavar="FOLDER")
     parser.add_argument("--out", type=Path, default=Path("docs"), metavar="FOLDER", help="for the page [docs]")
     parser.add_argument("--size", type=size, default=(640, 360), metavar="WxH", help="for times [640x360]")
-    parser.add_argument("--threads", type=int, default=machine()["cores"], help="for everything timed [all cores]")
-    parser.add_argument("--seconds", type=float, default=0.6, help="for one round of one thing [0.6]")
-    parser.add_argument("--rounds", type=int, default=3, help="in which all take turns [3]")
+    parser.add_argument(
+        "--threads", type=amounts.count, default=machine()["cores"], help="for everything timed [all cores]"
+    )
+    parser.add_argument("--seconds", type=amounts.amount, default=0.6, help="for one round of one thing [0.6]")
+    parser.add_argument("--rounds", type=amounts.count, default=3, help="in which all take turns [3]")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures too")
     options = vars(parser.parse_args(arguments))
     file = options.pop("json")
     try:
-        if file:
-            check(file)
+        results.check(file)
         with Quality(Settings(**options)) as quality:
             quality.run()
             text = page.written(quality.found, NETWORKS, machine())
-            quality.settings.page.write_text(text, encoding="utf-8")
+            results.write(quality.settings.page, text)
         if file:
             told = {"machine": machine()} | asdict(quality.found)
-            file.write_text(json.dumps(told, indent=2) + "\n", encoding="utf-8")
+            results.write_json(file, told)
     except (UserError, OSError) as error:
         print(error, file=sys.stderr)
         return 2

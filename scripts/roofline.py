@@ -24,9 +24,15 @@ import onnx
 from onnx import TensorProto
 
 from engines import catalog
+from engines.base import UserError
+from scripts import results
 
 SIZES = {"360p": (640, 360), "720p": (1280, 720), "1080p": (1920, 1080)}
 BEGIN, END = "<!-- scripts/roofline.py begins -->", "<!-- scripts/roofline.py ends -->"
+
+
+class RooflineError(UserError):
+    """There is no page to write the table into."""
 
 
 @dataclass(frozen=True)
@@ -144,6 +150,18 @@ def table() -> str:
     return "\n".join([*lines, "", *(f"- {board.name}: {board.source}." for board in BOARDS)]) + "\n"
 
 
+def filled_in(page: Path) -> str:
+    """What is in `page`, with the table between its marks. Raises RooflineError."""
+    fix = "Give a page with the marks, such as docs/performance.md."
+    try:
+        text = page.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise RooflineError(f"{page} cannot be read", str(error), fix) from None
+    if BEGIN not in text or END not in text:
+        raise RooflineError(f"{page} has no marks", f"looked for {BEGIN} and {END}", fix)
+    return f"{text.split(BEGIN)[0]}{BEGIN}\n{table()}{END}{text.split(END)[1]}"
+
+
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--write", type=Path, metavar="FILE.md", help="put the table between the marks in this file")
@@ -151,12 +169,11 @@ def main(arguments: list[str] | None = None) -> int:
     if options.write is None:
         print(table(), end="")
         return 0
-    text = options.write.read_text(encoding="utf-8")
-    if BEGIN not in text or END not in text:
-        print(f"Error: {options.write} has no marks {BEGIN} and {END}", file=sys.stderr)
-        return 1
-    before, after = text.split(BEGIN)[0], text.split(END)[1]
-    options.write.write_text(f"{before}{BEGIN}\n{table()}{END}{after}", encoding="utf-8")
+    try:
+        results.write(options.write, filled_in(options.write))
+    except UserError as error:
+        print(error, file=sys.stderr)
+        return 2
     return 0
 
 

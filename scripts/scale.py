@@ -34,6 +34,7 @@ from app.sources import open_source
 from engines import bicubic, catalog
 from engines.base import Image, UserError
 from engines.connection import Options
+from scripts import amounts
 from scripts.bench import machine
 from scripts.sizes import size
 from scripts.timing import noise
@@ -266,33 +267,43 @@ def check(counts: list[int], fps: list[float], picture: tuple[int, int], seconds
             )
 
 
-def numbers(text: str) -> list[float]:
-    return [float(part) for part in text.split(",")]
+def times(text: str) -> tuple[float, float]:
+    """(1.5, 10.0) of "1.5,10", neither below 0 and not both 0. Raises argparse's own error."""
+    try:
+        fixed, each = (float(part) for part in text.split(","))
+    except ValueError:
+        fixed, each = 0.0, 0.0
+    if not (min(fixed, each) >= 0 and 0 < fixed + each < math.inf):
+        raise argparse.ArgumentTypeError(f"it is two times in milliseconds, such as 1.5,10, not {text}")
+    return fixed, each
+
+
+def counts(text: str) -> list[int]:
+    """[1, 2] of "1,2". Raises argparse's own error."""
+    return [amounts.count(part) for part in text.split(",")]
 
 
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     source = parser.add_mutually_exclusive_group()
     source.add_argument("--measure", metavar="triton://...", help="a server whose service time is measured")
-    source.add_argument(
-        "--service", type=numbers, metavar="A,B", help="milliseconds of a batch and of each frame in it"
-    )
+    source.add_argument("--service", type=times, metavar="A,B", help="milliseconds of a batch and of each frame in it")
     source.add_argument("--every", action="store_true", help="a row for every shipped model and size")
     parser.add_argument("--model", default="fast", help="of this machine's own engine [fast]")
-    parser.add_argument("--scale", type=int, default=2, help="of the model [2]")
+    parser.add_argument("--scale", type=amounts.count, default=2, help="of the model [2]")
     parser.add_argument("--size", type=size, default=(640, 360), metavar="WxH", help="[640x360]")
-    parser.add_argument("--fps", type=float, default=30.0, help="of a camera [30]")
-    parser.add_argument("--batch", type=int, default=8, help="largest batch [8]")
-    parser.add_argument("--link", type=float, default=10.0, help="a server's network, Gbit/s [10]")
-    parser.add_argument("--check", type=numbers, metavar="N,N", help="compare with real fleets of so many cameras")
-    parser.add_argument("--seconds", type=float, default=8.0, help="of each real fleet [8]")
+    parser.add_argument("--fps", type=amounts.amount, default=30.0, help="of a camera [30]")
+    parser.add_argument("--batch", type=amounts.count, default=8, help="largest batch [8]")
+    parser.add_argument("--link", type=amounts.amount, default=10.0, help="a server's network, Gbit/s [10]")
+    parser.add_argument("--check", type=counts, metavar="N,N", help="compare with real fleets of so many cameras")
+    parser.add_argument("--seconds", type=amounts.amount, default=8.0, help="of each real fleet [8]")
     options = parser.parse_args(arguments)
     about = machine()
     print(f"{about['processor']}, {about['cores']} cores; {options.size[0]}x{options.size[1]}")
     try:
         if options.check:
             rates = [options.fps / 3, options.fps]
-            for line in check([int(count) for count in options.check], rates, options.size, options.seconds):
+            for line in check(options.check, rates, options.size, options.seconds):
                 print(line, flush=True)
             return 0
         pattern = Model(1, options.fps, batch=options.batch, gather=0.1 / options.fps)

@@ -11,10 +11,10 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import json
 import os
 import random
 import resource
+import shlex
 import shutil
 import signal
 import subprocess
@@ -32,6 +32,8 @@ import cv2
 import psutil
 import yaml
 
+from engines.base import UserError
+from scripts import amounts, results
 from scripts.children import engines
 from scripts.puppet import Dev
 from scripts.screen import Screen
@@ -47,11 +49,17 @@ LIMIT = 20.0
 """Seconds after which a fault counts as not recovered."""
 
 
+class SoakError(UserError):
+    """What was asked for cannot be broken here."""
+
+
 class Soak:
     """The program, its surroundings, and what is done to them."""
 
     def __init__(self, folder: Path, seed: int, only: Sequence[str] = ()) -> None:
-        """`only`: kinds of faults, instead of all."""
+        """`only`: kinds of faults, instead of all. Raises SoakError."""
+        if unknown := sorted(set(only) - self.all_kinds().keys()):
+            raise SoakError(f"There is no fault {unknown[0]!r}", f"there are: {', '.join(map(repr, self.all_kinds()))}")
         self.random, self.folder, self.only = random.Random(seed), folder, only
         self.seed = seed
         self.faults: list[Fault] = []
@@ -64,6 +72,8 @@ class Soak:
                 ["mount", "-t", "tmpfs", "-o", "size=12m", "tmpfs", self.disk], capture_output=True
             ).returncode
         )
+        if not self.kinds():
+            raise SoakError("Faults of the disk need root", "a small one is mounted for them", "Name others in --only.")
         self.dev = Dev(folder / "dev")
         self._ok = f"ok {SIZE[0]}x{SIZE[1]}"
         self._number = 0
@@ -230,10 +240,9 @@ class Soak:
         self.screen.restart()
         return time.monotonic()
 
-    def kinds(self) -> dict[str, Callable[[], float]]:
-        """Every fault there is to be, by its name in the report."""
-        disk = {"disk full": self.disk_full, "disk read-only": self.disk_read_only} if self.mounted else {}
-        found: dict[str, Callable[[], float]] = {
+    def all_kinds(self) -> dict[str, Callable[[], float]]:
+        """Every fault, by its name in the report."""
+        return {
             "camera unplugged, same number": self.unplugged,
             "camera unplugged, another number": self.renumbered,
             "camera hangs": lambda: self.misbehaves("stuck"),
@@ -244,14 +253,22 @@ class Soak:
             "engine killed": lambda: self.engine(signal.SIGKILL),
             "engine hangs": lambda: self.engine(signal.SIGSTOP),
             "engine out of memory": self.engine_memory,
-            **disk,
+            "disk full": self.disk_full,
+            "disk read-only": self.disk_read_only,
             "wall clock jumps": self.clock,
             "reload": self.reload,
             "reload of a bad file": self.reload_bad,
             "processor load": self.load,
             "X server killed and restarted": self.display,
         }
-        return {kind: act for kind, act in found.items() if not self.only or kind in self.only}
+
+    def kinds(self) -> dict[str, Callable[[], float]]:
+        """Those there are to be."""
+        return {
+            kind: act
+            for kind, act in self.all_kinds().items()
+            if (not self.only or kind in self.only) and (self.mounted or not kind.startswith("disk"))
+        }
 
     def run(self, minutes: float) -> None:
         """Until the time is over or the program is."""
@@ -317,6 +334,8 @@ class Soak:
         """End everything; what has come of the `minutes` that were asked for."""
         hours, status = (time.monotonic() - self.began) / 3600, self._ended()
         command = f"python scripts/soak.py --minutes {minutes:g} --seed {self.seed}"
+        if self.only:
+            command += f" --only {shlex.join(self.only)}"
         log = (self.folder / "log").read_text(encoding="utf-8")
         count, broken = segments(self.disk)
         if self.mounted:
@@ -354,8 +373,8 @@ def workplace() -> Iterator[Path]:
 
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--minutes", type=float, default=2.0, help="[2]")
-    parser.add_argument("--seed", type=int, default=1, help="[1]")
+    parser.add_argument("--minutes", type=amounts.amount, default=2.0, help="of faults [2]")
+    parser.add_argument("--seed", type=int, default=1, help="the same faults again with the same [1]")
     parser.add_argument("--only", nargs="+", default=(), metavar="KIND", help="of faults, as the report has them [all]")
     parser.add_argument("--report", type=Path, metavar="FILE.md", help="write the tables here too")
     parser.add_argument("--json", type=Path, metavar="FILE.json", help="write every fault here")
@@ -363,25 +382,30 @@ def main(arguments: list[str] | None = None) -> int:
         "--log", type=Path, metavar="FILE", help="keep the program's log, and the screen of what failed"
     )
     options = parser.parse_args(arguments)
-    with workplace() as folder:
-        soak = Soak(folder, options.seed, options.only)
-        try:
-            soak.run(options.minutes)
-            soak.settle()
-        finally:
-            outcome = soak.close(options.minutes)
-            if options.log:
-                shutil.copy(folder / "log", options.log)
-                for picture in folder.glob("lost-*.png"):
-                    shutil.copy(picture, options.log.parent)
-    promises = judge(outcome)
-    text = report(outcome, promises)
-    print(text)
-    if options.report:
-        options.report.write_text(text, encoding="utf-8")
-    if options.json:
-        told = {"faults": [vars(fault) for fault in soak.faults], "samples": soak.samples}
-        options.json.write_text(json.dumps(told, indent=1), encoding="utf-8")
+    try:
+        results.check(options.report, options.json, options.log)
+        with workplace() as folder:
+            soak = Soak(folder, options.seed, options.only)
+            try:
+                soak.run(options.minutes)
+                soak.settle()
+            finally:
+                outcome = soak.close(options.minutes)
+                if options.log:
+                    results.write(options.log, (folder / "log").read_text(encoding="utf-8"))
+                    for picture in folder.glob("lost-*.png"):
+                        shutil.copy(picture, options.log.parent)
+        promises = judge(outcome)
+        text = report(outcome, promises)
+        print(text)
+        if options.report:
+            results.write(options.report, text)
+        if options.json:
+            told = {"faults": [vars(fault) for fault in soak.faults], "samples": soak.samples}
+            results.write_json(options.json, told)
+    except UserError as error:
+        print(error, file=sys.stderr)
+        return 2
     return 0 if all(promise.kept is not False for promise in promises) else 1
 
 

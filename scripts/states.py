@@ -24,8 +24,8 @@ import psutil
 import yaml
 
 from app.sources.demo import Demo
-from engines.base import Image
-from scripts import puppet
+from engines.base import Image, UserError
+from scripts import puppet, results
 from scripts.children import engines
 from scripts.puppet import Dev
 from scripts.screen import Screen, screenshot
@@ -33,9 +33,14 @@ from scripts.screen import Screen, screenshot
 ROOT = Path(__file__).resolve().parent.parent
 SIZE = (1280, 720)
 LIMIT = 30.0
+"""Seconds until there is a picture, and until the program has ended."""
 QUALITY = 88
 ATTRACT, SWEEP = 4.0, 16.0
 """Seconds: the kiosk's own, but for less patience with a camera that is away."""
+
+
+class StateError(UserError):
+    """A state cannot be had, or its picture not written."""
 
 
 def configuration(folder: Path) -> Path:
@@ -47,16 +52,16 @@ def configuration(folder: Path) -> Path:
 
 
 def shown(display: str) -> Image:
-    """The first picture there is. Raises RuntimeError."""
+    """The first picture there is. Raises StateError."""
     until = time.monotonic() + LIMIT
     while time.monotonic() < until:
         if (image := screenshot(display)).std() > 20:
             return image
-    raise RuntimeError("nothing is shown")
+    raise StateError("Nothing is shown", f"within {LIMIT:g} s", "The program's own words are above.")
 
 
 def photograph(folder: Path, work: Path) -> None:
-    """Raises RuntimeError if the program ends or shows nothing."""
+    """Raises StateError if the program ends or shows nothing, and results.ResultError."""
     dev, screen = Dev(work / "dev"), Screen(work, SIZE)
     dev.plug()
     command = [sys.executable, __file__, "--worker", str(dev.folder), "--config", str(configuration(work))]
@@ -64,9 +69,10 @@ def photograph(folder: Path, work: Path) -> None:
 
     def keep(state: str, image: Image | None = None) -> None:
         if app.poll() is not None:
-            raise RuntimeError(f"the program has ended with status {app.poll()}")
+            raise StateError(f"The program has ended with status {app.poll()}", "its own words are above")
         seen = screenshot(screen.display) if image is None else image
-        cv2.imwrite(str(folder / f"kiosk-{state}.jpg"), seen, (cv2.IMWRITE_JPEG_QUALITY, QUALITY))
+        data = cv2.imencode(".jpg", seen, (cv2.IMWRITE_JPEG_QUALITY, QUALITY))[1].tobytes()
+        results.write(folder / f"kiosk-{state}.jpg", data)
         print(f"kiosk-{state}.jpg", flush=True)
 
     try:
@@ -91,21 +97,28 @@ def photograph(folder: Path, work: Path) -> None:
         screen.close()
 
 
-def main(arguments: list[str] | None = None) -> None:
+def main(arguments: list[str] | None = None) -> int:
     arguments = sys.argv[1:] if arguments is None else arguments
     if arguments[:1] == ["--worker"]:
+        from app.entry import leave
         from app.run import main as run
 
         poster = Demo(size=(640, 360))
         puppet.scene = lambda count, size: poster.picture(count)
         puppet.install(Path(arguments[1]))
-        sys.exit(run(arguments[2:]))
+        leave(run(arguments[2:]))
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, help="where the pictures go")
     options = parser.parse_args(arguments)
-    with tempfile.TemporaryDirectory(prefix="states-") as work:
-        photograph(options.folder, Path(work))
+    try:
+        results.check(options.folder / "kiosk-building.jpg")
+        with tempfile.TemporaryDirectory(prefix="states-") as work:
+            photograph(options.folder, Path(work))
+    except UserError as error:
+        print(error, file=sys.stderr)
+        return 2
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -25,6 +25,7 @@ from tqdm import tqdm
 
 from engines import whole
 from engines.base import UserError
+from scripts import amounts
 from scripts.log import INSTEAD, Log, TrainError, store
 from scripts.network import Upscaler
 from scripts.photos import Photos
@@ -206,23 +207,23 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--data", type=Path, nargs="+", required=True, help="folders of photographs, searched through")
     parser.add_argument("--eval", type=Path, nargs="*", default=[], help="test sets to measure on the way (Set5 ...)")
     parser.add_argument("--out", type=Path, help="where to keep checkpoint and log [runs/<recipe>]")
-    parser.add_argument("--every", type=int, default=1000, help="steps between checkpoints [1000]")
+    parser.add_argument("--every", type=amounts.count, default=1000, help="steps between checkpoints [1000]")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--compile", action="store_true", help="torch.compile; faster after a minute, same result")
-    parser.add_argument("--workers", type=int, help="processes that make batches [4 for a GPU, else none]")
+    parser.add_argument(
+        "--workers", type=amounts.count_or_none, help="processes that make batches [4 for a GPU, else none]"
+    )
     options = parser.parse_args(arguments)
     workers = options.workers if options.workers is not None else 4 * options.device.startswith("cuda")
-    if options.every < 1 or workers < 0:
-        parser.error("--every is 1 or more, --workers 0 or more")
     out = options.out or Path("runs") / options.recipe.stem
     try:
         recipe = Recipe.read(options.recipe)
         usable(options.device)
         check(options.eval, recipe.scale)
         whole.check(out / "checkpoint.pt")
+        recipe.network()  # what cannot be begun with is told before the photographs are read, or a folder is made
         out.mkdir(parents=True, exist_ok=True)
         log = Log(out, options.eval)
-        recipe.network()  # what cannot be begun with is told before the photographs are read
         photos = recipe.photos(options.data, options.device)
         run = Training(recipe, photos, device=options.device, compiled=options.compile, workers=workers)
         if (out / "checkpoint.pt").exists():

@@ -27,6 +27,8 @@ import onnx
 
 from engines import catalog
 from engines.base import EngineError, UserError
+from scripts import amounts
+from scripts.model_file import enlarges
 from scripts.sizes import size
 
 FLAVOURS = ("python", "openvino", "onnxruntime", "tensorrt_plan")
@@ -206,23 +208,24 @@ def shapes(plan: Plan) -> dict[str, str]:
 
 
 def write_model(folder: Path, model: catalog.Model, plan: Plan) -> None:
-    """FOLDER/NAME with its config.pbtxt and version 1."""
-    name = model.path.stem
+    """FOLDER/NAME with its config.pbtxt and version 1. Raises EngineError, with nothing written, and OSError."""
+    name, network = model.path.stem, read(model.path)
+    if plan.flavour != "python":  # there, frames go through it one by one, as on the device
+        network = with_free_batch(network)
     version = save(folder, config(name, model.scale, plan))
-    batched = with_free_batch(onnx.load(model.path))
     if plan.flavour == "python":
-        shutil.copy(model.path, version / "model.onnx")  # frames go through it one by one, as on the device
+        shutil.copy(model.path, version / "model.onnx")
         shutil.copy(SERVED / "upscale.py", version / "model.py")
         shutil.copy(ROWS, version)
     elif plan.flavour == "openvino":
         import openvino as ov
 
-        read = ov.Core().read_model(batched.SerializeToString())
-        ov.save_model(read, version / "model.xml", compress_to_fp16=False)
+        served = ov.Core().read_model(network.SerializeToString())
+        ov.save_model(served, version / "model.xml", compress_to_fp16=False)
     else:
         if plan.flavour == "onnxruntime":
             (version.parent / "cache").mkdir(exist_ok=True)
-        onnx.save(batched, (version if plan.flavour == "onnxruntime" else folder / name) / "model.onnx")
+        onnx.save(network, (version if plan.flavour == "onnxruntime" else folder / name) / "model.onnx")
     if plan.jpeg:
         save(folder, ensemble(name, model.scale, plan))
 
@@ -254,10 +257,26 @@ def write(folder: Path, models: list[catalog.Model], plan: Plan) -> None:
 
 
 def chosen(names: list[str]) -> list[catalog.Model]:
-    """The shipped models of these names, all without one. Raises EngineError."""
-    shipped = catalog.shipped()
-    paths = {catalog.find(name) for name in names}
-    return [model for model in shipped if not names or model.path in paths]
+    """The models of these names or in these files, all that are shipped without one. Raises EngineError."""
+    shipped = {model.path: model for model in catalog.shipped()}
+    paths = sorted({catalog.find(name) for name in names}) or list(shipped)
+    return [shipped[path] if path in shipped else own(path) for path in paths]
+
+
+def own(path: Path) -> catalog.Model:
+    """The model in a file of somebody's own. Raises EngineError."""
+    if (scale := enlarges(path)) is None:
+        fix = "Put it under the contract first: scripts/export.py --wrap."
+        raise EngineError(f"{path} does not tell how many times it enlarges", "neither its name nor it itself", fix)
+    return catalog.Model(path.stem, scale, "", path)
+
+
+def read(path: Path) -> onnx.ModelProto:
+    """Raises EngineError."""
+    try:
+        return onnx.load(path)
+    except Exception as error:  # protobuf's own
+        raise EngineError(f"{path} is no ONNX model", str(error), "Give the file of a model.") from None
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -265,24 +284,38 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--flavour", choices=FLAVOURS, default=plan.flavour, help=f"[{plan.flavour}]")
-    parser.add_argument("--model", action="append", default=[], metavar="NAME", help="a shipped model [all]")
-    parser.add_argument("--fps", type=float, default=plan.fps, help="of a camera; bounds the queues [30]")
+    parser.add_argument(
+        "--model", action="append", default=[], metavar="NAME|FILE", help="again for more [all shipped]"
+    )
+    parser.add_argument("--fps", type=amounts.amount, default=plan.fps, help="of a camera; bounds the queues [30]")
     parser.add_argument("--size", type=size, default=plan.size, metavar="WxH", help="the usual input [640x360]")
     parser.add_argument("--largest", type=size, default=plan.largest, metavar="WxH", help="TensorRT only [as --size]")
-    parser.add_argument("--batch", type=int, default=plan.batch, help="largest batch [8]")
-    parser.add_argument("--instances", type=int, default=plan.instances, help="of each model, on each GPU [2]")
-    parser.add_argument("--threads", type=int, default=plan.threads, help="of an instance without a GPU; 0: all [0]")
+    parser.add_argument("--batch", type=amounts.count, default=plan.batch, help="largest batch [8]")
+    parser.add_argument(
+        "--instances", type=amounts.count, default=plan.instances, help="of each model, on each GPU [2]"
+    )
+    parser.add_argument(
+        "--threads", type=amounts.count_or_none, default=plan.threads, help="of an instance without a GPU; 0: all [0]"
+    )
     parser.add_argument("--no-jpeg", dest="jpeg", action="store_false", help="leave the JPEG variants out")
-    parser.add_argument("--quality", type=int, default=plan.quality, help="of the JPEG answers [90]")
+    parser.add_argument(
+        "--quality", type=amounts.count, default=plan.quality, help="of the JPEG answers, 1 to 100 [90]"
+    )
     options = vars(parser.parse_args(arguments))
-    folder, names = options.pop("folder"), options.pop("model")
+    folder, names, largest = options.pop("folder"), options.pop("model"), options["largest"] or options["size"]
+    if options["quality"] > 100:
+        parser.error("argument --quality: it goes from 1 to 100")
+    if min(options["size"]) < SMALLEST:
+        parser.error(f"argument --size: pictures are at least {SMALLEST}x{SMALLEST}")
+    if largest[0] < options["size"][0] or largest[1] < options["size"][1]:
+        parser.error("argument --largest: it is no smaller than --size")
     try:
         write(folder, chosen(names), Plan(**options))
     except UserError as error:
         print(f"Error: {error}", file=sys.stderr)
         return 2
-    except (OSError, ImportError) as error:
-        print(f"Error: {folder} cannot be written\n  {error}\n  pip install -e '.[triton,wrap]'", file=sys.stderr)
+    except OSError as error:
+        print(f"Error: {folder} cannot be written\n  {error}\n  Give another folder.", file=sys.stderr)
         return 2
     print(f"{folder}: {', '.join(sorted(path.parent.name for path in folder.glob('*/config.pbtxt')))}")
     return 0

@@ -5,6 +5,7 @@
 # Production is configs/triton/compose.yaml. The wheel's server (2.51) has the Python backend alone, and that needs a
 # Python with a shared libpython, which Debian's and Ubuntu's own has and most others have not.
 set -euo pipefail
+from=$PWD # where a path on the command line begins
 cd "$(dirname "$0")/.."
 venv=.venv-triton
 
@@ -71,8 +72,10 @@ sweep() {
 }
 
 run() {
-    local repository=$1
+    local repository
+    repository=$(cd "$from" && realpath -m "$1")
     shift
+    [ -d "$repository" ] || fail "There is no folder $repository." "  scripts/triton_repository.py $repository writes one."
     sweep
     [ -x $venv/bin/python ] || fail "There is no server yet: scripts/triton_server.sh setup"
     # The backend finds its Python by PATH. Options given later win over earlier ones.
@@ -88,5 +91,6 @@ run)
     [ $# -ge 2 ] || fail "Which folder? scripts/triton_server.sh run FOLDER [options of tritonserver]"
     run "${@:2}"
     ;;
+-h | --help) sed -n '2,6s/^# \{0,1\}//p' scripts/triton_server.sh ;;
 *) fail "scripts/triton_server.sh setup | run FOLDER [options of tritonserver]" ;;
 esac

@@ -28,6 +28,7 @@ import yaml
 import engines
 from engines import whole
 from engines.base import UserError
+from scripts import amounts
 from scripts.export import build
 from scripts.log import store
 from scripts.model_file import save
@@ -133,18 +134,18 @@ def best(study: optuna.Study, recipe: Recipe) -> str:
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("recipe", type=Path, help="what is not searched for: scale, data, loss, seed")
-    parser.add_argument("--budget", type=float, required=True, metavar="MS", help="milliseconds that a frame may take")
+    parser.add_argument(
+        "--budget", type=amounts.amount, required=True, metavar="MS", help="milliseconds that a frame may take"
+    )
     parser.add_argument("--data", type=Path, nargs="+", required=True, help="folders of photographs, searched through")
     parser.add_argument("--eval", type=Path, nargs="+", required=True, help="test sets to be best on")
-    parser.add_argument("--trials", type=int, default=30, help="trials to add [30]")
-    parser.add_argument("--steps", type=int, default=2000, help="training steps of a trial [2000]")
+    parser.add_argument("--trials", type=amounts.count, default=30, help="trials to add [30]")
+    parser.add_argument("--steps", type=amounts.count, default=2000, help="training steps of a trial [2000]")
     parser.add_argument("--engine", default="openvino", help="engine to be fast on [openvino]")
     parser.add_argument("--size", type=size, default=(640, 360), metavar="WxH", help="input it is timed at [640x360]")
     parser.add_argument("--out", type=Path, default=Path("runs/tune"), help="where study and recipe go [runs/tune]")
     parser.add_argument("--device", default="cpu", help="where trials are trained [cpu]")
     options = parser.parse_args(arguments)
-    if options.trials < 1 or options.steps < 1:
-        parser.error("--trials and --steps are 1 or more")
     found = options.out / f"{options.recipe.stem}.yaml"
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     try:

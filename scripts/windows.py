@@ -29,6 +29,7 @@ from app.sinks import SinkError
 from app.sinks.display import Display
 from app.sinks.window import Window
 from app.view import View
+from scripts import amounts
 from scripts.puppet import scene
 from scripts.screen import Screen
 from scripts.sizes import size
@@ -62,7 +63,7 @@ def screen() -> Iterator[None]:
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--size", type=size, default=(1280, 720), metavar="WxH", help="of the pictures [1280x720]")
-    parser.add_argument("--rounds", type=int, default=10, help="of a second each [10]")
+    parser.add_argument("--rounds", type=amounts.count, default=10, help="of a second each [10]")
     options = parser.parse_args(arguments)
     shape = "x".join(map(str, options.size))
     images = [scene(count, options.size) for count in range(round(1 / PERIOD))]

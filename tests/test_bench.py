@@ -11,6 +11,7 @@ import pytest
 import engines
 from scripts import timing
 from scripts.bench import Bench, Figure, Settings, machine, main, table
+from scripts.results import write_json
 from scripts.sizes import size
 from scripts.timing import AppRun, EngineLoop, alternate, growth, noise
 
@@ -113,6 +114,38 @@ def test_what_cannot_run_is_one_message(capsys: pytest.CaptureFixture[str]) -> N
     assert main(["--only", "engine", "--model", "fats"]) == 2
     told = capsys.readouterr()
     assert "There is no model called fats" in told.err and told.out == ""
+
+
+def test_where_the_figures_cannot_be_written_nothing_is_measured(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").touch()
+    for more in ([], ["--fleet", "1", "--engine", "triton://127.0.0.1:1/fast-x2"]):
+        assert main(["--only", "engine", "--json", str(tmp_path / "file/bench.json"), *more]) == 2
+        told = capsys.readouterr()
+        assert "bench.json cannot be written" in told.err and "ms a frame" not in told.out
+    write_json(tmp_path / "new/bench.json", {"a": 1})
+    assert json.loads((tmp_path / "new/bench.json").read_text()) == {"a": 1}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["--seconds", "0"], "--seconds: it is a number above 0, not 0"),
+        (["--seconds", "nan"], "not nan"),
+        (["--seconds", "soon"], "not soon"),
+        (["--threads", "0"], "--threads: it is a whole number of at least 1, not 0"),
+        (["--fleet", "0"], "--fleet: it is a whole number of at least 1, not 0"),
+        (["--fleet", "2.5"], "not 2.5"),
+        (["--survive", "1"], "--survive is for --fleet N"),
+    ],
+)
+def test_an_amount_that_cannot_be_is_refused(
+    arguments: list[str], told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(arguments)
+    assert ended.value.code == 2 and told in capsys.readouterr().err
 
 
 def test_an_app_that_fails_tells_why() -> None:

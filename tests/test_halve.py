@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -46,6 +47,13 @@ def test_what_cannot_be_halved(tmp_path: Path, capsys: pytest.CaptureFixture[str
         halved(tmp_path / "large.onnx", tmp_path / "a.onnx")
     with pytest.raises(HalveError, match="cannot be written"):
         halved(catalog.find("fast-x2-fp32"), tmp_path / "none" / "a.onnx")
+    shutil.copy(catalog.find("fast-x2-fp32"), tmp_path / "mine-x2.onnx")
+    before = (tmp_path / "mine-x2.onnx").read_bytes()
+    with pytest.raises(HalveError, match="is the fp32 model itself"):
+        halved(tmp_path / "mine-x2.onnx", tmp_path / "mine-x2.onnx")
+    assert (tmp_path / "mine-x2.onnx").read_bytes() == before
+    assert main([str(tmp_path / "mine-x2.onnx"), str(tmp_path / "mine-x3-fp16.onnx")]) == 2
+    assert "is a wrong name for a network that enlarges 2 times" in capsys.readouterr().err
     wrap(network(tmp_path / "theirs.onnx"), tmp_path / "wrapped-x2.onnx", order="rgb")
     with pytest.raises(HalveError, match="cannot be typed float16"):  # the numbers of its Resize must stay float32
         halved(tmp_path / "wrapped-x2.onnx", tmp_path / "a.onnx")

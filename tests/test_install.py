@@ -59,6 +59,12 @@ def copy_scripts(folder: Path) -> None:
     (folder / "setup.py").write_text("")
 
 
+def test_a_model_repository_is_looked_for_where_the_command_is_given(tmp_path: Path) -> None:
+    command = ["bash", str(ROOT / "scripts/triton_server.sh"), "run", "models"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=20)
+    assert done.returncode == 2 and f"There is no folder {tmp_path}/models." in done.stderr
+
+
 def test_the_run_script_says_which_python_it_wants(tmp_path: Path) -> None:
     """In a copy of the scripts, on a PATH without any Python."""
     (tmp_path / "bin").mkdir()

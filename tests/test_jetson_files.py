@@ -55,6 +55,17 @@ def test_a_power_mode_is_chosen_by_its_name(board: dict[str, str]) -> None:
     assert wrong.returncode == 2 and "It has: 15W 25W MAXN_SUPER" in wrong.stderr
 
 
+def test_a_power_mode_that_is_not_named_and_one_that_nothing_can_set(board: dict[str, str], tmp_path: Path) -> None:
+    for arguments in (["--id"], ["15W", "25W"]):
+        wrong = power_mode(board, *arguments)
+        assert wrong.returncode == 2 and wrong.stderr.startswith("Which one?") and not wrong.stdout
+    (tmp_path / "nvpmodel").unlink()
+    alone = power_mode(board, "15W")
+    assert alone.returncode == 1 and alone.stderr.startswith("There is no nvpmodel")
+    helped = power_mode({"PATH": board["PATH"]}, "--help")
+    assert helped.returncode == 0 and "scripts/power_mode --id NAME" in helped.stdout
+
+
 def test_no_power_modes_elsewhere(tmp_path: Path) -> None:
     done = power_mode({"NVPMODEL_CONF": str(tmp_path / "none"), "PATH": "/usr/bin:/bin"})
     assert done.returncode == 1 and "this is no Jetson" in done.stderr
@@ -89,6 +100,23 @@ def test_the_predictions_in_the_documentation_are_those_of_the_script() -> None:
     assert text.split(roofline.BEGIN)[1].split(roofline.END)[0] == f"\n{roofline.table()}"
     rows = [line for line in roofline.table().splitlines() if line.startswith("| ") and "precision" not in line]
     assert rows and all(row.endswith("| *predicted* |") for row in rows)
+
+
+def test_the_predictions_go_into_a_page_that_has_a_place_for_them(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("onnx")
+    from scripts import roofline
+
+    page = tmp_path / "page.md"
+    assert roofline.main(["--write", str(page)]) == 2
+    assert f"{page} cannot be read" in capsys.readouterr().err
+    page.write_text("nothing")
+    assert roofline.main(["--write", str(page)]) == 2
+    assert f"{page} has no marks" in capsys.readouterr().err and page.read_text() == "nothing"
+    page.write_text(f"before\n{roofline.BEGIN}\nold\n{roofline.END}\nafter\n")
+    assert roofline.main(["--write", str(page)]) == 0
+    assert page.read_text() == f"before\n{roofline.BEGIN}\n{roofline.table()}{roofline.END}\nafter\n"
 
 
 def test_a_prediction_by_hand() -> None:

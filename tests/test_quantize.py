@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -131,5 +132,16 @@ def test_what_cannot_be_quantised_is_refused(quantised: Path, folder: Path, caps
     assert main([str(folder / "text.onnx"), *data]) == 2
     assert "no model that can be quantised" in capsys.readouterr().err
     assert main([str(folder / "missing.onnx"), *data]) == 2
-    assert "missing.onnx" in capsys.readouterr().err
+    told = capsys.readouterr().err
+    assert "missing.onnx cannot be read" in told and "photographs" not in told, "they are read for nothing"
+    shutil.copy(catalog.find("fast-x2-fp32"), folder / "mine-x2.onnx")
+    before = (folder / "mine-x2.onnx").read_bytes()
+    for out, told in (
+        ("mine-x2.onnx", "is the fp32 model itself"),
+        ("mine-x3-int8.onnx", "is a wrong name for a network that enlarges 2 times"),
+        ("mine-x2.onnx/int8-x2.onnx", "int8-x2.onnx cannot be written"),
+    ):
+        assert main([str(folder / "mine-x2.onnx"), *data, "--out", str(folder / out)]) == 2
+        assert told in capsys.readouterr().err
+    assert (folder / "mine-x2.onnx").read_bytes() == before
     assert not list(folder.glob("*int8-int8*"))

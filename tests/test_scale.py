@@ -75,6 +75,20 @@ def test_the_table(capsys: pytest.CaptureFixture[str]) -> None:
     assert "There is no Triton server" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        *(("--service", value) for value in ("1", "0,0", "-1,2", "1,inf", "1,2,3")),
+        *(("--check", value) for value in ("0", "1,x")),
+        *((option, "0") for option in ("--fps", "--batch", "--link")),
+    ],
+)
+def test_an_amount_that_cannot_be_is_refused(option: str, value: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main([f"{option}={value}"])
+    assert ended.value.code == 2 and f"argument {option}: it is" in capsys.readouterr().err
+
+
 def test_a_row_for_every_model_by_this_machines_engine() -> None:
     head, line, *rows = every(Model(1, 30), [(48, 32)])
     assert head.count("|") == line.count("|") == 6 and len(rows) == len(catalog.families())

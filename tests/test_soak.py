@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 import yaml
 
+from scripts import states
 from scripts.puppet import draw_code, read_code, scene
-from scripts.soak import HEAP, ROOT, Soak
+from scripts.soak import HEAP, ROOT, Soak, SoakError, main
 from scripts.verdict import Recorded, judge, recorded, report, slope
 
 
@@ -58,6 +59,29 @@ def test_what_was_recorded_is_read_off_the_log() -> None:
     told = recorded(log)
     assert told == Recorded(86 + 15 + 16, told.seconds, 2, 5)
     assert told.seconds == pytest.approx(2.8 + 0.5 + 0.5)
+
+
+def test_a_fault_that_there_is_not_is_told_before_anything_starts(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["--only", "engine killed", "reloads"]) == 2
+    told = capsys.readouterr().err
+    assert "There is no fault 'reloads'" in told and "'reload of a bad file'" in told
+    with pytest.raises(SoakError):
+        Soak(tmp_path, 1, ["reloads"])
+    assert not list(tmp_path.iterdir())
+    (tmp_path / "file").touch()
+    for option in ("--report", "--json", "--log"):
+        assert main([option, str(tmp_path / "file/new")]) == 2
+        assert "file/new cannot be written" in capsys.readouterr().err
+
+
+def test_a_picture_of_a_state_that_cannot_be_written_is_told_before_anything_starts(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").touch()
+    assert states.main([str(tmp_path / "file")]) == 2
+    assert "kiosk-building.jpg cannot be written" in capsys.readouterr().err
 
 
 @pytest.mark.timeout(400)

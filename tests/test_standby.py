@@ -341,6 +341,12 @@ def test_without_an_engine_at_the_start() -> None:
         run.until("remote")
 
 
+def test_an_engine_that_is_there_from_the_start_is_not_told_of_twice(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level("INFO"), standby(Device()) as (engine, _):
+        assert engine.spec.name == "remote" and not engine.state
+    assert not caplog.messages, "the pipeline tells what it begins with"
+
+
 def test_an_engine_of_another_scale_is_not_taken() -> None:
     with standby(Device(), scale=3) as (_, run):
         run.frames(10, period=0.002)

@@ -518,7 +518,7 @@ def install(root: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
             (bin / name).chmod(0o755)
     environment = os.environ | {"PATH": f"{bin}:{os.environ['PATH']}", "KIOSK_ROOT": str(root), "PYTHONPATH": ""}
     command = ["bash", str(folder / "scripts/install_kiosk"), *arguments]
-    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
+    return subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True, timeout=60)
 
 
 MODES = """
@@ -527,6 +527,13 @@ CPU_ONLINE CORE_0 1
 < POWER_MODEL ID=2 NAME=MAXN_SUPER >
 < POWER_MODEL ID=1 NAME=25W >
 """
+
+
+def test_a_configuration_is_looked_for_where_the_command_is_given(tmp_path: Path) -> None:
+    (tmp_path / "mine.yaml").write_text("input: {fps: 15}\n")
+    done = install(tmp_path, "--dry-run", "--config", "mine.yaml")
+    assert done.returncode == 0, done.stderr
+    assert f"--config {tmp_path}/mine.yaml\n" in done.stdout
 
 
 def test_install_shows_what_it_would_do(tmp_path: Path) -> None:

@@ -330,8 +330,8 @@ def test_the_logged_time_is_that_of_all_the_work(command: Command, monkeypatch: 
 @pytest.mark.parametrize(
     ("more", "told"),
     [
-        (["--every", "0"], "--every is 1 or more"),
-        (["--workers", "-1"], "--workers 0 or more"),
+        (["--every", "0"], "--every: it is a whole number of at least 1"),
+        (["--workers", "-1"], "--workers: it is a whole number of at least 0"),
         (["--device", "foo"], "There is no device 'foo'"),
         (["--device", "meta"], "There is no device 'meta'"),
         (["--eval", "missing"], "missing is no test set for x2"),
@@ -378,6 +378,7 @@ def test_what_cannot_be_begun_with_is_told_before_anything_is_read(
     written(command.recipe, start=start)
     assert command("--data", "missing") == 2
     assert told in capsys.readouterr().err
+    assert not command.out.exists(), "a folder is left of a run that was none"
 
 
 def test_a_full_disk_is_one_message_and_leaves_nothing_behind(command: Command) -> None:

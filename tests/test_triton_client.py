@@ -21,7 +21,7 @@ from engines import bicubic
 from engines.balance import Team, balanced
 from engines.base import EngineError, Image, Refused
 from engines.choice import Choice
-from engines.connection import Connection, Options, is_here, parse
+from engines.connection import Connection, Options, is_here, parse, reason
 from engines.slots import Slots
 from engines.standby import Standby
 from engines.triton import make_slots
@@ -121,6 +121,33 @@ def test_servers_that_are_not_what_they_should_be(other: Other, problem: str, fa
     with serving(other) as address, pytest.raises(EngineError) as told:
         engines.load(address, "fast", SIZE)
     assert problem in told.value.problem and facts in told.value.facts and told.value.fix
+
+
+def test_certificates_and_keys_that_cannot_be_used_are_named(tmp_path: Path) -> None:
+    file = tmp_path / "text"
+    file.write_text("no certificate")
+    for options, named in (
+        (Options(tls_ca=file), f"{file}: "),
+        (Options(tls_certificate=file, tls_key=file), f"{file}, {file}: "),
+    ):
+        with pytest.raises(EngineError, match="A certificate or key cannot be used") as told:
+            Connection("127.0.0.1:1", parse("triton://127.0.0.1:1/fast-x2"), SIZE, options)
+        assert told.value.facts.startswith(named) and "PEM" in told.value.fix
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("OPENSSL_internal:CERTIFICATE_VERIFY_FAILED: self signed certificate: ok", "failed: self signed certificate"),
+        ("OPENSSL_internal:WRONG_VERSION_NUMBER: Invalid certificate verification context", "wrong version number"),
+    ],
+)
+def test_of_a_refusal_the_reason_is_told_and_not_its_beginning(text: str, told: str) -> None:
+    class Failure:
+        def message(self) -> str:
+            return f"failed to connect to all addresses: Tls handshake failed ({'x' * 200}): {text}"
+
+    assert reason(Failure()).startswith("TLS was refused: ") and reason(Failure()).endswith(told)
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -149,6 +150,37 @@ def test_what_cannot_be_written_is_told(tmp_path: Path, capsys: pytest.CaptureFi
     (tmp_path / "file").write_text("")
     assert main([str(tmp_path / "file")]) == 2
     assert "cannot be written" in capsys.readouterr().err
+
+
+def test_a_model_of_ones_own_is_served_too(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "mine-x3.onnx"
+    shutil.copy(catalog.find("fast-x3-fp32"), file)
+    assert main([str(tmp_path / "a"), "--model", str(file), "--model", "fast-x2"]) == 0
+    assert {"mine-x3", "mine-x3-jpeg", "fast-x2"} <= {path.name for path in (tmp_path / "a").iterdir()}
+    assert (tmp_path / "a/mine-x3/1/model.onnx").read_bytes() == file.read_bytes()
+    assert 'string_value: "3"' in (tmp_path / "a/mine-x3/config.pbtxt").read_text()
+    (tmp_path / "text.onnx").write_text("no model at all")
+    assert main([str(tmp_path / "b"), "--model", str(tmp_path / "text.onnx")]) == 2
+    assert "does not tell how many times it enlarges" in capsys.readouterr().err
+    (tmp_path / "text-x2.onnx").write_text("no model at all")
+    assert main([str(tmp_path / "b"), "--model", str(tmp_path / "text-x2.onnx")]) == 2
+    assert "is no ONNX model" in capsys.readouterr().err and not (tmp_path / "b").exists()
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        *((option, "0") for option in ("fps", "batch", "instances", "quality")),
+        *[("threads", "-1"), ("quality", "101"), ("size", "8x8"), ("largest", "320x180")],
+    ],
+)
+def test_a_repository_that_no_server_would_take_is_not_written(
+    tmp_path: Path, option: str, value: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main([str(tmp_path / "a"), "--model", "fast-x2", f"--{option}={value}"])
+    assert ended.value.code == 2 and f"argument --{option}: " in capsys.readouterr().err
+    assert not (tmp_path / "a").exists()
 
 
 def test_the_queue_is_bound_to_the_frame_rate() -> None:

@@ -1,0 +1,37 @@
+"""Amounts, as the options of the scripts have them. Each is given to argparse as a type and raises its error."""
+
+from __future__ import annotations
+
+import argparse
+import math
+
+
+def amount(text: str) -> float:
+    """A number above 0."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 < value < math.inf:
+        raise argparse.ArgumentTypeError(f"it is a number above 0, not {text}")
+    return value
+
+
+def count(text: str) -> int:
+    """1 or more."""
+    return _whole(text, 1)
+
+
+def count_or_none(text: str) -> int:
+    """0 or more."""
+    return _whole(text, 0)
+
+
+def _whole(text: str, least: int) -> int:
+    try:
+        value = int(text)
+    except ValueError:
+        value = least - 1
+    if value < least:
+        raise argparse.ArgumentTypeError(f"it is a whole number of at least {least}, not {text}")
+    return value
