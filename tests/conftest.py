@@ -1,14 +1,15 @@
-"""What tests of several files share: a real X server, the names of shared memory, and cameras."""
+"""What tests of several files share: a real X server, the names of shared memory, cameras, a crowded system."""
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from filelock import FileLock
@@ -59,3 +60,25 @@ def dev(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Dev:
     monkeypatch.setattr(cv2, "VideoCapture", Puppet)
     monkeypatch.setattr(presence, "KNOWN", {})
     return made
+
+
+Crowded = Callable[[int], list[object]]
+
+
+@pytest.fixture
+def crowded(monkeypatch: pytest.MonkeyPatch) -> Crowded:
+    """Called with a number, it lets so many processes not be started for want of room; they are in what it returns."""
+
+    def crowd(count: int) -> list[object]:
+        start, refused = subprocess.Popen, list[object]()
+
+        def popen(*arguments: Any, **options: Any) -> Any:
+            if len(refused) < count:
+                refused.append(arguments)
+                raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+            return start(*arguments, **options)
+
+        monkeypatch.setattr(subprocess, "Popen", popen)
+        return refused
+
+    return crowd

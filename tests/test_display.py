@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
 import signal
 import subprocess
@@ -11,7 +10,6 @@ import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import psutil
 import pytest
@@ -22,6 +20,7 @@ from app.sinks.display import Display
 from app.view import View
 from scripts.puppet import read_code, scene
 from scripts.screen import SIZE, Screen
+from tests.conftest import Crowded
 
 LIMIT = 30.0
 
@@ -126,17 +125,9 @@ def test_one_that_hangs_is_replaced(shown: Shown, monkeypatch: pytest.MonkeyPatc
     assert not before.is_running() or before.status() == psutil.STATUS_ZOMBIE
 
 
-def test_one_that_the_system_does_not_start_is_tried_again(shown: Shown, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_that_the_system_does_not_start_is_tried_again(shown: Shown, crowded: Crowded) -> None:
     shown.until(shown.seen)
-    start, refused = subprocess.Popen, list[object]()
-
-    def popen(*arguments: Any, **options: Any) -> Any:
-        if not refused:
-            refused.append(arguments)
-            raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
-        return start(*arguments, **options)
-
-    monkeypatch.setattr(subprocess, "Popen", popen)
+    refused = crowded(1)
     shown.child().kill()
     shown.until(lambda: refused and not shown.display.problem and shown.seen())
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import json
 import os
 import resource
@@ -14,7 +13,6 @@ import time
 from collections.abc import Callable
 from multiprocessing import Pipe
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import psutil
@@ -27,6 +25,7 @@ from engines.child import DONE, Worker
 from engines.isolated import Isolated, guarded
 from engines.process import Process
 from engines.slots import Slots
+from tests.conftest import Crowded
 
 ROOT = Path(__file__).parent.parent
 SIZE = (96, 64)
@@ -239,11 +238,8 @@ def test_a_load_that_hangs_is_given_up(tmp_path: Path, monkeypatch: pytest.Monke
     assert not [one for one in psutil.Process().children() if one.status() == psutil.STATUS_STOPPED]
 
 
-def test_one_that_cannot_be_started_leaves_nothing_open(monkeypatch: pytest.MonkeyPatch) -> None:
-    def popen(*_: Any, **__: Any) -> Any:
-        raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
-
-    monkeypatch.setattr(subprocess, "Popen", popen)
+def test_one_that_cannot_be_started_leaves_nothing_open(crowded: Crowded) -> None:
+    crowded(10)
     before = psutil.Process().num_fds()
     for _ in range(10):
         with pytest.raises(BlockingIOError):
@@ -267,16 +263,8 @@ def test_a_process_that_cannot_be_killed_is_left_behind(monkeypatch: pytest.Monk
         child.wait(10)
 
 
-def test_a_process_that_cannot_be_started_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    start, refused = subprocess.Popen, list[object]()
-
-    def popen(*arguments: Any, **options: Any) -> Any:
-        if not refused:
-            refused.append(arguments)
-            raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
-        return start(*arguments, **options)
-
-    monkeypatch.setattr(subprocess, "Popen", popen)
+def test_a_process_that_cannot_be_started_is_tried_again(crowded: Crowded) -> None:
+    refused = crowded(1)
     with guarded(["openvino"], "fast", SIZE) as engine:
         until(lambda: refused and through(engine, FRAMES[0]) is not None and engine.spec.name == "openvino")
 
