@@ -13,9 +13,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from filelock import FileLock
+from hypothesis import settings
 
 if TYPE_CHECKING:
     from scripts.puppet import Dev
+
+settings.register_profile("shared", deadline=None)  # how long an example takes tells of the machine
+settings.load_profile("shared")
 
 
 @pytest.fixture(scope="module")

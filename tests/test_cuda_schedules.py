@@ -30,7 +30,7 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         yield
 
 
-@settings(max_examples=2000, deadline=None)
+@settings(max_examples=2000)
 @given(st.binary(max_size=48))
 def test_any_schedule_gives_the_same_pictures_in_order(content: bytes) -> None:
     with pytest.MonkeyPatch.context() as patch:

@@ -17,7 +17,7 @@ def picture(height: int = 96, width: int = 128) -> Image:
     return np.asarray(cv2.resize(small, (width, height), interpolation=cv2.INTER_CUBIC), np.uint8)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.integers(0, 2**32), st.sampled_from([2, 3, 4]), st.integers(8, 30), st.integers(8, 30))
 def test_any_seed_gives_a_small_picture_of_the_same_thing_twice(seed: int, scale: int, height: int, width: int) -> None:
     high = picture()[: height * scale, : width * scale]

@@ -115,7 +115,7 @@ def test_down_and_up_again_between_two_frames() -> None:
     assert set(run.states) == {""}
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     ways=st.lists(st.sampled_from([-1, 1]), max_size=8),
     depth=st.integers(1, 3),

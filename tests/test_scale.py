@@ -30,7 +30,7 @@ def test_a_device_that_is_too_slow_gives_what_it_can() -> None:
     assert batched.fps > 3 * outcome.fps
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(
     cameras=st.integers(1, 12),
     fps=st.sampled_from([5.0, 25.0, 60.0]),

@@ -93,7 +93,7 @@ def started(work: Callable[[], object]) -> threading.Thread:
 milliseconds = st.floats(0, 0.003)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     depth=st.integers(1, 4),
     delays=st.lists(milliseconds, max_size=12),
@@ -121,7 +121,7 @@ def test_order_is_kept_and_no_view_changes_while_it_is_lent(
     assert total <= time.monotonic() - begun + 1e-6
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(depth=st.integers(1, 4), taken=st.integers(0, 8), fault=st.one_of(st.none(), st.integers(0, 8)))
 def test_leaving_at_any_moment_ends_both_sides(depth: int, taken: int, fault: int | None) -> None:
     def work(level: int) -> None:

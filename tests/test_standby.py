@@ -182,7 +182,7 @@ def test_a_healthy_engine_makes_every_picture() -> None:
 trouble = st.lists(st.sampled_from(["fine", "slow", "never", "error", "launch"]), max_size=40)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     depth=st.integers(1, 3),
     frames=trouble,

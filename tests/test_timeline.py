@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from app.sources.timeline import JITTER, Timeline
@@ -16,7 +16,6 @@ stamps = st.lists(
 )
 
 
-@settings(deadline=None)
 @given(stamps=stamps, step=st.floats(0.001, 2))
 def test_positions_grow_whatever_the_stamps(stamps: list[float | None], step: float) -> None:
     timeline = Timeline(step)
@@ -25,7 +24,6 @@ def test_positions_grow_whatever_the_stamps(stamps: list[float | None], step: fl
     assert positions[:1] == [0.0][: len(positions)]
 
 
-@settings(deadline=None)
 @given(gaps=st.lists(st.floats(0.001, 10), max_size=30), start=st.floats(-1e4, 1e4))
 def test_good_stamps_are_kept(gaps: list[float], start: float) -> None:
     good = np.cumsum([start, *gaps])

@@ -237,6 +237,18 @@ def test_a_window_that_missed_its_mapping_paints_when_told(
         shown.until(lambda: shown.pixel(left, middle) == (0, 0, 0))
 
 
+def test_a_window_that_missed_its_mapping_covers_the_screen_all_the_same(
+    display: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DISPLAY", display)
+    with showing(display) as shown:
+        place = shown.geometry()
+        shown.until(lambda: shown.pixel(place["X"] + 20, place["Y"] + 180)[2] > 200)
+        take_for_unmapped(shown.id)
+        shown.key("f")
+        shown.until(lambda: shown.pixel(320, 60)[2] > 200 and shown.pixel(320, 20) == (0, 0, 0))
+
+
 def test_the_close_button_quits(display: str) -> None:
     with managed(display), showing(display) as shown:
         shown.until(lambda: "tested window" in shown.do("wmctrl", "-l"))

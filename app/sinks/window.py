@@ -99,6 +99,10 @@ class Window:
             )
         cv2.setMouseCallback(self._title, self._mouse)
         self._full = False
+        self._look()
+
+    def _look(self) -> None:
+        """Have the window told that it is on the screen, after the next picture."""
         self._looks = 0 if self._screen is None else LOOKS
 
     def _fitted(self, image: Image) -> Image:
@@ -143,6 +147,7 @@ class Window:
     def _cover(self, full: bool) -> None:
         """The whole screen, or a window again."""
         self._full = full
+        self._look()  # the toolkit may take it off the screen and put it there anew
         state = cv2.WINDOW_FULLSCREEN if full else cv2.WINDOW_NORMAL
         cv2.setWindowProperty(self._title, cv2.WND_PROP_FULLSCREEN, state)
         if self._screen is not None and not self._screen.managed:
