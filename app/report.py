@@ -173,8 +173,9 @@ def save(path: Path, figures: dict[str, Any]) -> None:
     try:
         whole.write(path, (json.dumps(figures, indent=2) + "\n").encode(), parents=True)
     except OSError as error:
+        first = "Have it read" if isinstance(error, TimeoutError) else "Make room on the disk"
         raise SinkError(
             f"The figures cannot be written to {path}",
             error.strerror or str(error),
-            "Make room on the disk, or give another --stats FILE.",
+            f"{first}, or give another --stats FILE.",
         ) from None

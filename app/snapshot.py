@@ -96,8 +96,7 @@ class Snapshot:
     def _save(self, path: Path, before: Image, after: Image) -> None:
         try:
             _, data = cv2.imencode(".png", side_by_side(before, after))
-            path.parent.mkdir(parents=True, exist_ok=True)  # the folder of a key's snapshots may not be there yet
-            whole.write(path, data.tobytes())
+            whole.write(path, data.tobytes(), parents=True)  # the folder of a key's may not be there yet
         except (OSError, cv2.error) as error:
             log.warning("the snapshot %s cannot be written: %s", path, error)
             self._notices.put(f"cannot write {path.name}")

@@ -75,7 +75,7 @@ class Quota:
     def _deleted(self, path: Path) -> bool:
         """Whether it is gone now."""
         try:
-            if not idle(path):
+            if not finished(path):
                 return False
             path.unlink()
         except FileNotFoundError:
@@ -99,7 +99,7 @@ def clean(folder: Path) -> None:
     for path in folder.iterdir():
         if PART.fullmatch(path.name):
             try:
-                if idle(path):
+                if finished(path):
                     path.unlink()
             except FileNotFoundError:
                 pass  # another program clears up as well
@@ -107,7 +107,7 @@ def clean(folder: Path) -> None:
                 log.warning("%s, left behind by a run that was killed, cannot be removed: %s", path, reason(error))
 
 
-def idle(path: Path) -> bool:
+def finished(path: Path) -> bool:
     """Whether no program records to `path`. Raises OSError.
 
     Whoever does holds a lock, which tells of other machines and containers what a process's number does not.
