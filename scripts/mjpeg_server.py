@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import http.server
 import itertools
 import sys
@@ -12,6 +13,7 @@ import cv2
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from scripts.puppet import scene
+from scripts.sizes import size
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
@@ -45,5 +47,7 @@ def main(port: int, size: tuple[int, int]) -> None:
 
 
 if __name__ == "__main__":
-    width, height = sys.argv[2].split("x")
-    main(int(sys.argv[1]), (int(width), int(height)))
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("port", type=int, help="0 for any that is free")
+    parser.add_argument("size", type=size, metavar="WxH")
+    main(**vars(parser.parse_args()))

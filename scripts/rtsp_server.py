@@ -6,6 +6,7 @@ makes the RTP packets.
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import itertools
 import re
@@ -19,6 +20,7 @@ import av
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from scripts.puppet import scene
+from scripts.sizes import size
 
 RATE = 30
 PACKET = 1400
@@ -100,5 +102,7 @@ def main(port: int, size: tuple[int, int]) -> None:
 
 
 if __name__ == "__main__":
-    width, height = sys.argv[2].split("x")
-    main(int(sys.argv[1]), (int(width), int(height)))
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("port", type=int, help="0 for any that is free")
+    parser.add_argument("size", type=size, metavar="WxH")
+    main(**vars(parser.parse_args()))
