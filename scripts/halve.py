@@ -22,9 +22,8 @@ import numpy as np
 import onnx
 from onnx import TensorProto, numpy_helper
 
-from engines import catalog
 from engines.base import UserError
-from scripts.model_file import enlarges, is_made_from, save
+from scripts import model_file
 
 LARGEST = float(np.finfo(np.float16).max)
 
@@ -35,12 +34,8 @@ class HalveError(UserError):
 
 def halved(source: Path, target: Path) -> Path:
     """Write the fp32 model in `source` to `target`, typed float16. Raises HalveError, ModelError."""
-    if is_made_from(target, source):
-        raise HalveError(f"{target} is the fp32 model itself", "it would be lost", "Give another path to write to.")
-    try:
-        model = onnx.load(source)
-    except Exception as error:  # of protobuf's own kind, or the system's
-        raise HalveError(f"{source} is not an ONNX model", str(error), "Give a file of engines/models.") from None
+    model = model_file.read(source)
+    model_file.check(target, source)
     for constant in model.graph.initializer:
         if constant.data_type == TensorProto.FLOAT:
             values = numpy_helper.to_array(constant)
@@ -55,11 +50,9 @@ def halved(source: Path, target: Path) -> Path:
                 casts += 1
     if not casts:
         raise HalveError(f"{source} has no cast to float32", "it is typed float16 already, or not of this project")
-    if (scale := enlarges(source)) is not None:
-        catalog.check_name(target, scale)
     try:
         onnx.checker.check_model(model, full_check=True)
-        save(model, target)
+        model_file.save(model, target)
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
         raise HalveError(
             f"{source} cannot be typed float16",

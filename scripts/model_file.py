@@ -1,4 +1,4 @@
-"""Writing .onnx files: whole or not at all, and never over the one they are made from."""
+"""Reading .onnx files, and writing them: whole or not at all, and never over the one they are made from."""
 
 from __future__ import annotations
 
@@ -8,12 +8,27 @@ from pathlib import Path
 import onnx
 
 from engines import catalog, whole
+from engines.base import ModelError, one_line
 from engines.properties import properties
 
 
-def is_made_from(file: Path, source: Path) -> bool:
-    """Whether writing `file` would overwrite `source`."""
-    return file.exists() and source.exists() and file.samefile(source)
+def read(file: Path) -> onnx.ModelProto:
+    """The model in `file`. Raises ModelError."""
+    fix = "Give the .onnx file of a model."
+    try:
+        return onnx.load(file)
+    except OSError as error:
+        raise ModelError(f"{file} cannot be read", error.strerror or str(error), fix) from None
+    except Exception as error:  # protobuf's own
+        raise ModelError(f"{file} is not an ONNX model", one_line(error), fix) from None
+
+
+def check(target: Path, source: Path) -> None:
+    """Raises ModelError if what is made of `source` would overwrite it in `target`, or has a name that lies there."""
+    if target.exists() and source.exists() and target.samefile(source):
+        raise ModelError(f"{target} is the fp32 model itself", "it would be lost", "Give another path to write to.")
+    if (scale := enlarges(source)) is not None:
+        catalog.check_name(target, scale)
 
 
 def enlarges(file: Path) -> int | None:

@@ -26,10 +26,8 @@ import openvino as ov
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from engines import catalog
 from engines.base import Image, UserError
-from scripts import results
-from scripts.model_file import enlarges, is_made_from, save
+from scripts import model_file, results
 from scripts.photos import Photos
 
 LEVELS = 127
@@ -157,27 +155,6 @@ def evenly(lows: Sequence[Image]) -> list[Image]:
     return [lows[number * len(lows) // count] for number in range(count)]
 
 
-def read(file: Path) -> onnx.ModelProto:
-    """The model in `file`. Raises QuantizeError."""
-    try:
-        return onnx.load(file)
-    except OSError as error:
-        raise QuantizeError(
-            f"{file} cannot be read", error.strerror or str(error), "Give the fp32 file of a model."
-        ) from None
-    except Exception as error:  # protobuf's own
-        raise QuantizeError(f"{file} is no model that can be quantised", str(error)) from None
-
-
-def check(file: Path, source: Path) -> None:
-    """Raises QuantizeError or ModelError if what is made of `source` cannot be written to `file`."""
-    if is_made_from(file, source):
-        raise QuantizeError(f"{file} is the fp32 model itself", "it would be lost", "Give another --out.")
-    if (scale := enlarges(source)) is not None:
-        catalog.check_name(file, scale)
-    results.check(file)
-
-
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", type=Path, help="the fp32 file, NAME-x<scale>.onnx")
@@ -186,11 +163,12 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     try:
         file = options.out or options.model.with_name(f"{options.model.stem}-int8.onnx")
-        model = read(options.model)
-        check(file, options.model)
+        model = model_file.read(options.model)
+        model_file.check(file, options.model)
+        results.check(file)
         photos = Photos(options.data, scale=2, longest=640, smallest=64)
         lows = evenly([low for low, *_ in photos.lows])
-        save(quantize(model, lows), file)
+        model_file.save(quantize(model, lows), file)
     except (UserError, OSError) as error:
         print(error, file=sys.stderr)
         return 2

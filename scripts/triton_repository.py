@@ -28,7 +28,7 @@ import onnx
 from engines import catalog
 from engines.base import EngineError, UserError
 from scripts import amounts
-from scripts.model_file import enlarges
+from scripts.model_file import enlarges, read
 from scripts.sizes import size
 
 FLAVOURS = ("python", "openvino", "onnxruntime", "tensorrt_plan")
@@ -269,14 +269,6 @@ def own(path: Path) -> catalog.Model:
         fix = "Put it under the contract first: scripts/export.py --wrap."
         raise EngineError(f"{path} does not tell how many times it enlarges", "neither its name nor it itself", fix)
     return catalog.Model(path.stem, scale, "", path)
-
-
-def read(path: Path) -> onnx.ModelProto:
-    """Raises EngineError."""
-    try:
-        return onnx.load(path)
-    except Exception as error:  # protobuf's own
-        raise EngineError(f"{path} is no ONNX model", str(error), "Give the file of a model.") from None
 
 
 def main(arguments: list[str] | None = None) -> int:

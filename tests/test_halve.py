@@ -12,6 +12,7 @@ from onnx import TensorProto, numpy_helper
 from onnx.reference import ReferenceEvaluator
 
 from engines import catalog
+from engines.base import ModelError
 from scripts.halve import HalveError, halved, main
 from scripts.wrap import wrap
 from tests.test_wrap import network
@@ -36,25 +37,25 @@ def test_float16_arithmetic_keeps_the_picture() -> None:
 
 def test_what_cannot_be_halved(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "text.onnx").write_text("no model")
-    assert main([str(tmp_path / "text.onnx"), str(tmp_path / "a.onnx")]) == 2
+    assert main([str(tmp_path / "text.onnx"), str(tmp_path / "a-x2.onnx")]) == 2
     assert "is not an ONNX model" in capsys.readouterr().err
     with pytest.raises(HalveError, match="no cast to float32"):
-        halved(catalog.find("fast-x2-fp16"), tmp_path / "a.onnx")
+        halved(catalog.find("fast-x2-fp16"), tmp_path / "a-x2.onnx")
     large = onnx.load(catalog.find("fast-x2-fp32"))
     large.graph.initializer.append(numpy_helper.from_array(np.array([1e6], np.float32), "large"))
     onnx.save(large, tmp_path / "large.onnx")
     with pytest.raises(HalveError, match="does not fit"):
-        halved(tmp_path / "large.onnx", tmp_path / "a.onnx")
+        halved(tmp_path / "large.onnx", tmp_path / "a-x2.onnx")
     with pytest.raises(HalveError, match="cannot be written"):
-        halved(catalog.find("fast-x2-fp32"), tmp_path / "none" / "a.onnx")
+        halved(catalog.find("fast-x2-fp32"), tmp_path / "none" / "a-x2.onnx")
     shutil.copy(catalog.find("fast-x2-fp32"), tmp_path / "mine-x2.onnx")
     before = (tmp_path / "mine-x2.onnx").read_bytes()
-    with pytest.raises(HalveError, match="is the fp32 model itself"):
+    with pytest.raises(ModelError, match="is the fp32 model itself"):
         halved(tmp_path / "mine-x2.onnx", tmp_path / "mine-x2.onnx")
     assert (tmp_path / "mine-x2.onnx").read_bytes() == before
     assert main([str(tmp_path / "mine-x2.onnx"), str(tmp_path / "mine-x3-fp16.onnx")]) == 2
     assert "is a wrong name for a network that enlarges 2 times" in capsys.readouterr().err
     wrap(network(tmp_path / "theirs.onnx"), tmp_path / "wrapped-x2.onnx", order="rgb")
     with pytest.raises(HalveError, match="cannot be typed float16"):  # the numbers of its Resize must stay float32
-        halved(tmp_path / "wrapped-x2.onnx", tmp_path / "a.onnx")
+        halved(tmp_path / "wrapped-x2.onnx", tmp_path / "a-x2.onnx")
     assert not (tmp_path / "a.onnx").exists()

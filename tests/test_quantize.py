@@ -130,7 +130,7 @@ def test_what_cannot_be_quantised_is_refused(quantised: Path, folder: Path, caps
     assert "quantised already" in capsys.readouterr().err
     (folder / "text.onnx").write_text("no model at all")
     assert main([str(folder / "text.onnx"), *data]) == 2
-    assert "no model that can be quantised" in capsys.readouterr().err
+    assert "is not an ONNX model" in capsys.readouterr().err
     assert main([str(folder / "missing.onnx"), *data]) == 2
     told = capsys.readouterr().err
     assert "missing.onnx cannot be read" in told and "photographs" not in told, "they are read for nothing"

@@ -164,7 +164,7 @@ def test_a_model_of_ones_own_is_served_too(tmp_path: Path, capsys: pytest.Captur
     assert "does not tell how many times it enlarges" in capsys.readouterr().err
     (tmp_path / "text-x2.onnx").write_text("no model at all")
     assert main([str(tmp_path / "b"), "--model", str(tmp_path / "text-x2.onnx")]) == 2
-    assert "is no ONNX model" in capsys.readouterr().err and not (tmp_path / "b").exists()
+    assert "is not an ONNX model" in capsys.readouterr().err and not (tmp_path / "b").exists()
 
 
 @pytest.mark.parametrize(
