@@ -46,6 +46,8 @@ WEBCAM_WEAKNESS = (
     "`webcam` in its name. It looks at one picture at a time. It invents no detail."
 )
 
+DATA = ["bsds500", "wallpapers"]
+
 
 class CardError(UserError):
     """No card can be written with what was given."""
@@ -190,10 +192,10 @@ def cleaning(model: Shipped, pictures: Pictures) -> Iterator[str]:
     yield ""
 
 
-def origin(model: Shipped, hardware: str) -> Iterator[str]:
+def origin(model: Shipped, hardware: str, data: Sequence[str]) -> Iterator[str]:
     recipe, last = model.recipe, model.log[-1]
     yield "## How it was made\n"
-    yield f"    python scripts/train.py configs/train/{model.name}.yaml --data bsds500 wallpapers --eval Set5 Set14"
+    yield f"    python scripts/train.py configs/train/{model.name}.yaml --data {' '.join(data)} --eval Set5 Set14"
     yield f"    python scripts/export.py runs/{model.name}/checkpoint.pt engines/models/{model.name}.onnx"
     yield f"    python scripts/halve.py engines/models/{model.name}.onnx engines/models/{model.name}-fp16.onnx"
     yield f"    python scripts/quantize.py engines/models/{model.name}.onnx --data bsds500\n"
@@ -229,14 +231,14 @@ def origin(model: Shipped, hardware: str) -> Iterator[str]:
     yield WEBCAM_WEAKNESS if model.webcam else CLEAN_WEAKNESS
 
 
-def card(model: Shipped, folder: Path, hardware: str) -> str:
+def card(model: Shipped, folder: Path, hardware: str, data: Sequence[str]) -> str:
     """The whole text. Raises CardError, EvaluateError, EngineError."""
     worse = to_degrade(folder) if model.webcam else None
     results = sorted(evaluate(folder, "openvino", [model.name]), key=lambda result: place(result.set))
     lines = [*what(model), *figures(model, results)]
     if worse:
         lines += cleaning(model, worse)
-    return heading(model, results) + "\n".join(map(wrapped, [*lines, *origin(model, hardware)])) + "\n"
+    return heading(model, results) + "\n".join(map(wrapped, [*lines, *origin(model, hardware, data)])) + "\n"
 
 
 def wrapped(line: str) -> str:
@@ -255,9 +257,10 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--run", type=Path, required=True, help="folder that scripts/train.py wrote to")
     parser.add_argument("--sets", type=Path, required=True, help="test sets")
     parser.add_argument("--hardware", required=True, help="what it was trained on, in words")
+    parser.add_argument("--data", nargs="+", default=DATA, help=f"folders it learnt from [{' '.join(DATA)}]")
     options = parser.parse_args(arguments)
     try:
-        text = card(Shipped.find(options.model, options.run), options.sets, options.hardware)
+        text = card(Shipped.find(options.model, options.run), options.sets, options.hardware, options.data)
         file = catalog.FOLDER / f"{options.model}.md"
         file.write_text(text, encoding="utf-8")
     except (UserError, OSError) as error:

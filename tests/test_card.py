@@ -52,7 +52,10 @@ def test_a_card(name: str, tmp_path: Path, sets: Path, run: Path, monkeypatch: p
     for file in catalog.FOLDER.glob("fast-*x2*.onnx"):
         shutil.copy(file, models)
     monkeypatch.setattr(catalog, "FOLDER", models)
-    assert main([name, "--run", str(run), "--sets", str(sets), "--hardware", "an abacus"]) == 0
+    assert (
+        main([name, "--run", str(run), "--sets", str(sets), "--hardware", "an abacus", "--data", "bsds500", "pages"])
+        == 0
+    )
     card, text = Card.of(models / f"{name}.md"), (models / f"{name}.md").read_text()
     assert card.parameters == 12964 and card.use
     assert list(card.psnr) == ["fp32", "fp16", "int8"]
@@ -60,6 +63,7 @@ def test_a_card(name: str, tmp_path: Path, sets: Path, run: Path, monkeypatch: p
     assert all(np.isfinite(db) and 15 < db < 60 for by_set in card.psnr.values() for db in by_set.values())
     assert f"| {name}, int8 | {card.psnr['int8']['Set5']:.2f} / " in text
     assert ("what quality-first-x2 makes of them" in text) == ("webcam" not in name)
+    assert "--data bsds500 pages --eval" in text
     assert "3 minutes on an abacus" in text and "36.123 / 32.1 after 2,000 steps" in text
     assert (
         ("degraded Set14" in text) == ("goal" not in text) == ("grey levels is left out" in text) == ("webcam" in name)
