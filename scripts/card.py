@@ -213,6 +213,8 @@ def origin(model: Shipped, hardware: str, data: Sequence[str]) -> Iterator[str]:
             f"- Beside the photographs it learnt from the mean of what {Path(recipe['teacher']).stem} makes of them in "
             f"eight positions: the difference from that weighs {recipe['distil']:g}, that from the photographs 1."
         )
+        if recipe.get("untaught"):
+            yield "- Pages of print (scripts/pages.py) it does not know; there the truth has its weight."
     if recipe.get("degradation"):
         ranges = ", ".join(f"{k} {v}" for k, v in recipe["degradation"].items())
         yield (

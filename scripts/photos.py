@@ -6,6 +6,7 @@ import hashlib
 import multiprocessing
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from fnmatch import fnmatch
 from itertools import repeat
 from pathlib import Path
 
@@ -37,7 +38,8 @@ class Photos:
     `sizes` are the shares of its own size at which each photograph is used. A smaller one shows more to the pixel, and
     the marks of its own JPEG are gone, as with the pictures of the published test sets.
 
-    What a `teacher` makes of the low resolution is drawn once too, beside the high one.
+    What a `teacher` makes of the low resolution is drawn once too, beside the high one; of files with names like
+    `untaught` it knows nothing, and the high resolution stands for it.
     """
 
     def __init__(
@@ -52,10 +54,12 @@ class Photos:
         versions: int = 1,
         seed: int = 0,
         teacher: Callable[[NDArray[np.uint8]], NDArray[np.uint8]] | None = None,
+        untaught: str = "",
     ) -> None:
         self.scale = scale
         self.lows: list[list[NDArray[np.uint8]]] = []
         self.highs: list[NDArray[np.uint8]] = []
+        self.names: list[str] = []
         seen: set[bytes] = set()
         used = hashlib.sha256()
         for file in tqdm(found(folders), desc="photographs", unit="", mininterval=1):
@@ -69,7 +73,7 @@ class Photos:
             if max(photo.size) > longest:
                 photo.thumbnail((longest, longest), Image.Resampling.BICUBIC)
             for share in sizes:
-                self._add(photo, share, smallest)
+                self._add(photo, file.name, share, smallest)
         if not self.highs:
             raise PhotosError(
                 f"There are no photographs of at least {smallest} pixels a side",
@@ -85,10 +89,11 @@ class Photos:
             self._degrade(degradation, versions, seed)
         self.taught: list[NDArray[np.uint8]] = []
         if teacher:
-            lows = tqdm(self.lows, desc="the teacher's", unit="", mininterval=1)
-            self.taught = [teacher(low) for low, *_ in lows]
+            names = tqdm(self.names, desc="the teacher's", unit="", mininterval=1)
+            all_of_it = zip(names, self.lows, self.highs, strict=True)
+            self.taught = [high if fnmatch(name, untaught) else teacher(low) for name, (low, *_), high in all_of_it]
 
-    def _add(self, photo: Image.Image, share: float, smallest: int) -> None:
+    def _add(self, photo: Image.Image, name: str, share: float, smallest: int) -> None:
         if share != 1:
             size = round(photo.width * share), round(photo.height * share)
             photo = photo.resize(size, Image.Resampling.BICUBIC)
@@ -99,6 +104,7 @@ class Photos:
         low = high.resize((width // self.scale, height // self.scale), Image.Resampling.BICUBIC)
         self.lows.append([np.asarray(low)[..., ::-1].copy()])
         self.highs.append(np.asarray(high)[..., ::-1].copy())
+        self.names.append(name)
 
     def _degrade(self, degradation: Degradation, versions: int, seed: int) -> None:
         seeds = [[[seed, index, version] for version in range(versions)] for index in range(len(self.highs))]

@@ -58,6 +58,7 @@ class Recipe:
     fourier: Weight = 0.0
     teacher: str | None = None
     distil: Weight = 0.0
+    untaught: str = ""
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
     optimiser: Literal["muon", "adam"] = "adam"
     start: str | None = None
@@ -88,6 +89,8 @@ class Recipe:
             raise ValueError("a teacher knows clean pictures alone: leave it or the degradation out")
         if bool(self.teacher) != bool(self.distil):
             raise ValueError("teacher and distil, the weight of what it teaches, go together: one of them is missing")
+        if self.untaught and not self.teacher:
+            raise ValueError("untaught names what a teacher does not know, and there is none: leave it out")
         return self
 
     @classmethod
@@ -123,6 +126,7 @@ class Recipe:
             versions=self.versions,
             seed=self.seed,
             teacher=self.master(device),
+            untaught=self.untaught,
         )
 
     def network(self) -> Upscaler:

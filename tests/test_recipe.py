@@ -54,6 +54,7 @@ def test_what_is_no_recipe_is_one_message(tmp_path: Path, text: str, told: str) 
         ("degradation", {"jpeg": [95, 40]}, "jpeg goes from 95 to 40"),
         ("teacher", "a-x2.onnx", "teacher and distil"),
         ("distil", 0.5, "teacher and distil"),
+        ("untaught", "page-*", "untaught names what a teacher does not know"),
     ],
 )
 def test_a_wrong_value_is_named(tmp_path: Path, key: str, value: Any, told: str) -> None:

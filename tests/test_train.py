@@ -95,6 +95,14 @@ def test_a_teacher_looks_from_all_sides(folder: Path) -> None:
     assert np.abs(teacher._made(low) - made).max() > 2
 
 
+def test_what_a_teacher_does_not_know_is_learnt_from_the_truth(folder: Path) -> None:
+    made = recipe(teacher="engines/models/fast-x2.onnx", distil=1.0, untaught="1.*", sizes=(1.0, 0.75))
+    photos = made.photos([folder])
+    same = [np.array_equal(high, taught) for high, taught in zip(photos.highs, photos.taught, strict=True)]
+    assert photos.names == [f"{number}.png" for number in (0, 0, 1, 1, 2, 2)]
+    assert same == [name == "1.png" for name in photos.names]
+
+
 def test_a_teacher_of_another_scale_is_refused(folder: Path) -> None:
     from scripts.export import ExportError
 
