@@ -214,7 +214,7 @@ def origin(model: Shipped, hardware: str, data: Sequence[str]) -> Iterator[str]:
             f"eight positions: the difference from that weighs {recipe['distil']:g}, that from the photographs 1."
         )
         if recipe.get("untaught"):
-            yield "- Pages of print (scripts/pages.py) it does not know; there the truth has its weight."
+            yield "- Of print (scripts/pages.py), which that network does not know, the truth has its weight too."
     if recipe.get("degradation"):
         ranges = ", ".join(f"{k} {v}" for k, v in recipe["degradation"].items())
         yield (
