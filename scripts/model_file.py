@@ -24,7 +24,7 @@ def read(file: Path) -> onnx.ModelProto:
 
 
 def check(target: Path, source: Path) -> None:
-    """Raises ModelError if what is made of `source` would overwrite it in `target`, or has a name that lies there."""
+    """Raises ModelError if writing to `target` would overwrite `source`, or its name tells another scale."""
     if target.exists() and source.exists() and target.samefile(source):
         raise ModelError(f"{target} is the fp32 model itself", "it would be lost", "Give another path to write to.")
     if (scale := enlarges(source)) is not None:

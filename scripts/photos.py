@@ -90,8 +90,8 @@ class Photos:
         self.taught: list[NDArray[np.uint8]] = []
         if teacher:
             names = tqdm(self.names, desc="the teacher's", unit="", mininterval=1)
-            all_of_it = zip(names, self.lows, self.highs, strict=True)
-            self.taught = [high if fnmatch(name, untaught) else teacher(low) for name, (low, *_), high in all_of_it]
+            pictures = zip(names, self.lows, self.highs, strict=True)
+            self.taught = [high if fnmatch(name, untaught) else teacher(low) for name, (low, *_), high in pictures]
 
     def _add(self, photo: Image.Image, name: str, share: float, smallest: int) -> None:
         if share != 1:
