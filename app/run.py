@@ -11,10 +11,11 @@ import logging
 import os
 import sys
 import traceback
-from collections.abc import Sequence
-from contextlib import ExitStack, closing
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from app import idle, report
 from app.checks import check_model, checked
@@ -28,10 +29,18 @@ from app.systemd import Notifier, Progress
 from engines.base import UserError
 
 if TYPE_CHECKING:
+    from app.keeping import Keeping
     from app.show import Shown
-    from app.sinks import Sink
+    from app.stats import Stats
 
-S = TypeVar("S", bound="Sink")
+
+class Part(Protocol):
+    """What a run opens and closes."""
+
+    def close(self) -> None: ...
+
+
+P = TypeVar("P", bound=Part)
 
 log = logging.getLogger("livesr")
 
@@ -43,87 +52,77 @@ def run(config: Config, control: Control, notifier: Notifier, windows: list[Show
     """
     # Here and not at the top: --help, --list and wrong usage need no OpenCV and no FFmpeg.
     from app.inputs import engine_for, opened_input, scale_for
+    from app.keeping import Keeping
     from app.loading import Loading
     from app.pipeline import Pipeline
     from app.show import drawings, shown_in
-    from app.sinks.archive import Archive
-    from app.sinks.recording import Recording
-    from app.snapshot import Snapshot
     from app.stats import Stats
     from app.steering import Steering
     from app.telemetry import Telemetry
+    from app.tempo import Tempo
     from app.view import View
 
-    wanted, output, kept = config.input, config.output, config.recording
+    output = config.output
     set_level(verbose=config.run.verbose, quiet=config.run.quiet)
     stats, view = Stats(), View(compare=output.view == "compare", overlay=output.overlay, fullscreen=output.fullscreen)
     with ExitStack() as stack:
 
-        def opened(sink: S) -> S:
+        def opened(part: P) -> P:
             """Closed at the end, be it that the rest cannot be had: what a next run needs is not held on to."""
-            return stack.enter_context(closing(sink))
+            return stack.enter_context(closing(part))
 
-        source = stack.enter_context(closing(opened_input(config)))
-        pace = (
-            wanted.pace if wanted.pace != "auto" else "live" if source.live else "fast" if output.headless else "source"
-        )
-        lossless = pace != "live"
-        telemetry = stack.enter_context(closing(Telemetry(config.telemetry)))
-        recording = opened(Recording(kept, view, fps=source.fps, lossless=lossless))
-        archive = [opened(Archive(kept, fps=source.fps, lossless=lossless))] if kept.segmented else []
-
-        def rate() -> float:
-            """The one to keep. Measured only live: elsewhere pictures come as fast as they are taken."""
-            told = source.fps or (stats.arrivals.steady() if pace == "live" else 0.0)
-            return config.governor.fps or (told if pace != "fast" else 0.0)
-
-        steering = Steering(rate, lambda: telemetry.current, hot=config.telemetry.warn_temperature)
-        snapshot = opened(Snapshot(kept.folder, view, file=output.snapshot))
-        actions = {"quit": control.end, "record": recording.toggle, "snapshot": snapshot.request}
+        source = opened(opened_input(config))
+        telemetry = opened(Telemetry(config.telemetry))
+        tempo = Tempo(config, source, stats)
+        steering = Steering(tempo.rate, lambda: telemetry.current, hot=config.telemetry.warn_temperature)
+        keeping = opened(Keeping(config, view, fps=source.fps, lossless=tempo.lossless))
+        actions = {"quit": control.end, **keeping.actions}
         window = shown_in(windows, output, view, actions, locked=config.kiosk.lock_keys)
-        figures = report.Report(stats, source, telemetry, [source, steering, *archive, *window], steering)
-        drawn = kept.overlay or not output.headless
+        figures = report.Report(stats, source, telemetry, [source, steering, *keeping.archives, *window], steering)
+        drawn = config.recording.overlay or not output.headless
         shown = [opened(one) for one in drawings(config.kiosk, view, figures.lines, stats)] if drawn else []
-        keeping: list[Sink] = [recording, *archive]
-        order: list[Sink] = [snapshot, *shown, *keeping] if kept.overlay else [snapshot, *keeping, *shown]
         # Of what draws, only the figures' panel, where it says how far a build has come.
         loading = Loading(view, [*shown[-1:], *window], auto=config.engine.name == "auto", scale=scale_for(config))
         progress = Progress(notifier, control.shown, figures.status, lambda: pipeline.due)
         pipeline = Pipeline(
             source,
             engine_for(config, source, stats, loading, steering),
-            [*order, *window, opened(figures), opened(progress)],
+            [*keeping.around(shown), *window, opened(figures), opened(progress)],
             stats,
-            lossless=lossless,
-            paced=pace != "fast" and not source.paced,
+            lossless=tempo.lossless,
+            paced=tempo.paced,
             limit=config.run.frames,
             duration=config.run.duration,
             stopping=control.stopping,
             loading=loading,
         )
-
-        def conclude() -> None:
-            recording.close()
-            for one in archive:
-                one.close()
-            log.info("%d pictures shown in %.1f s, %.1f fps", stats.shown, stats.seconds, stats.fps())
-            if config.run.stats:
-                segments = next((one.facts() for one in archive), None)
-                report.save(config.run.stats, figures.as_dict(recording.facts(), segments))
-            if output.headless:  # else it was there to be looked at
-                for one in archive:
-                    one.insist()
-
         log.info("from %s", source.name)
-        try:
+        with concluded(partial(conclude, config, stats, keeping, figures)):
             pipeline.run()
-        except BaseException:
-            try:
-                conclude()
-            except UserError as second:  # the first is the one to tell
-                log.warning("%s", second)
-            raise
-        conclude()
+
+
+def conclude(config: Config, stats: Stats, keeping: Keeping, figures: report.Report) -> None:
+    """Finish what was recorded, and tell what the run came to. Raises SinkError."""
+    keeping.finish()
+    log.info("%d pictures shown in %.1f s, %.1f fps", stats.shown, stats.seconds, stats.fps())
+    if config.run.stats:
+        report.save(config.run.stats, figures.as_dict(*keeping.facts()))
+    if config.output.headless:  # else it was there to be looked at
+        keeping.insist()
+
+
+@contextmanager
+def concluded(conclusion: Callable[[], None]) -> Iterator[None]:
+    """Draws it after what stands under `with`, also if that fails; of two failures the first is the one to tell."""
+    try:
+        yield
+    except BaseException:
+        try:
+            conclusion()
+        except UserError as second:
+            log.warning("%s", second)
+        raise
+    conclusion()
 
 
 def runs(control: Control) -> None:

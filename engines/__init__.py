@@ -101,53 +101,31 @@ def load(
             "Ask the camera for another size with --size, or scale the file first.",
         )
 
-    def triton_engine() -> Slots[Any]:
-        from engines import connection, standby, triton
-        from engines.choice import Choice
+    def made(kind: str) -> Slots[Any]:
+        match kind:
+            case "tensorrt":
+                from engines import tensorrt
 
-        address, own = connection.parse(name), options or connection.Options()
-        larger = scale or address.scale
-        if address.scale and larger != address.scale:
-            raise catalog.wrong_scale(address.model, [address.scale], scale)
-        if not fallback:
-            return triton.load(name, size, depth=depth, options=own, patience=None)
-        server = partial(triton.load, name, size, depth=depth, options=own, patience=patience)
-        # An engine of this machine may be slow, and is not less wanted for it; one that hangs is given up all the same.
-        more: dict[str, Any] = {"depth": depth, "threads": threads, "memory": memory, "dla": dla, "scale": larger}
-        others = [
-            Choice(other, partial(load, other, model, size, **more), LOCAL)
-            for other in fallback
-            if other != "bicubic"  # it is what Standby itself goes on with
-        ]
-        known = None if strict else larger
-        return standby.Standby([Choice(str(address), server, patience), *others], size, scale=known, depth=depth)
+                own: dict[str, Any] = {"memory": memory, "dla": dla, "profile": profile, "progress": progress}
+                return tensorrt.load(model, size, depth=depth, scale=scale, **own)
+            case "openvino":
+                from engines import openvino
 
-    def tensorrt_engine() -> Slots[Any]:
-        from engines import tensorrt
+                return openvino.load(model, size, depth=depth, threads=threads, scale=scale)
+            case "bicubic":
+                from engines import bicubic
 
-        own: dict[str, Any] = {"memory": memory, "dla": dla, "profile": profile, "progress": progress, "scale": scale}
-        return tensorrt.load(model, size, depth=depth, **own)
+                return bicubic.load(size, scale=scale or catalog.scale_in(model) or catalog.SCALE, depth=depth)
+            case _:
+                here: dict[str, Any] = {"depth": depth, "threads": threads, "memory": memory, "dla": dla}
+                local = partial(load, model=model, size=size, **here)
+                asked: dict[str, Any] = {"options": options, "patience": patience, "strict": strict}
+                return served(name, size, fallback, local, depth=depth, scale=scale, **asked)
 
-    def openvino_engine() -> Slots[Any]:
-        from engines import openvino
-
-        return openvino.load(model, size, depth=depth, threads=threads, scale=scale)
-
-    def bicubic_engine() -> Slots[Any]:
-        from engines import bicubic
-
-        return bicubic.load(size, scale=scale or catalog.scale_in(model) or catalog.SCALE, depth=depth)
-
-    loaders: dict[str, Callable[[], Slots[Any]]] = {
-        "tensorrt": tensorrt_engine,
-        "openvino": openvino_engine,
-        "triton": triton_engine,
-        "bicubic": bicubic_engine,
-    }
     names = candidates(name, without)
     for kind in names:
         try:
-            return of_scale(loaders[kind](), scale)
+            return of_scale(made(kind), scale)
         except ModelError:
             raise
         except EngineError as error:
@@ -155,6 +133,40 @@ def load(
                 raise
             log.warning("the engine %s fails, trying the next: %s", kind, one_line(error))
     raise EngineError("No engine is left", f"failed or not available: {', '.join(NAMES)}", "--list says why.")
+
+
+def served(
+    address: str,
+    size: tuple[int, int],
+    fallback: Sequence[str],
+    local: Callable[..., Slots[Any]],
+    *,
+    depth: int,
+    scale: int | None,
+    options: Options | None,
+    patience: float,
+    strict: bool,
+) -> Slots[Any]:
+    """The engine behind triton://HOST:PORT/MODEL, and with a `fallback` what goes on without it, each of which `local`
+    loads by its name. The rest as for load()."""
+    from engines import connection, standby, triton
+    from engines.choice import Choice
+
+    parsed, options = connection.parse(address), options or connection.Options()
+    larger = scale or parsed.scale
+    if parsed.scale and larger != parsed.scale:
+        raise catalog.wrong_scale(parsed.model, [parsed.scale], scale)
+    if not fallback:
+        return triton.load(address, size, depth=depth, options=options, patience=None)
+    server = partial(triton.load, address, size, depth=depth, options=options, patience=patience)
+    # An engine of this machine may be slow, and is not less wanted for it; one that hangs is given up all the same.
+    others = [
+        Choice(name, partial(local, name, scale=larger), LOCAL)
+        for name in fallback
+        if name != "bicubic"  # it is what Standby itself goes on with
+    ]
+    known = None if strict else larger
+    return standby.Standby([Choice(str(parsed), server, patience), *others], size, scale=known, depth=depth)
 
 
 def of_scale(engine: Slots[Any], scale: int | None) -> Slots[Any]:
