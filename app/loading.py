@@ -18,6 +18,9 @@ from engines.progress import Progress
 PERIOD = 0.1
 """Seconds between two pictures while there is no engine."""
 
+LONGEST = 1800.0
+"""Seconds that a build may take before it counts as hung; those seen on a Jetson took minutes."""
+
 
 class Loading(pipeline.Loading):
     """Shows the source's own picture, enlarged by interpolation, with what the engine's builder says."""
@@ -42,6 +45,10 @@ class Loading(pipeline.Loading):
         picture = Picture(enlarge(frame.image, large), frame)
         for sink in self._sinks:
             sink.write(picture)
+
+    @property
+    def busy(self) -> bool:
+        return 0 < self.progress.seconds < LONGEST
 
     def cancel(self) -> None:
         self.progress.cancel()

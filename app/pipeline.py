@@ -27,6 +27,9 @@ log = logging.getLogger(__name__)
 POLL = 0.02
 """Seconds between two looks at the window while no picture comes."""
 
+BUSY = 1.0
+"""Seconds for which an engine that is seen to be built excuses that no picture comes."""
+
 JOIN = 15.0
 """Seconds a thread is given to end. No source waits longer than 10 s for its device, if it can (app.sources)."""
 
@@ -46,6 +49,11 @@ class Loading:
 
     def show(self, frame: Frame | None) -> None:
         """Called in the main thread every POLL seconds while an engine is being loaded, with the newest frame."""
+
+    @property
+    def busy(self) -> bool:
+        """Whether the load is at something that takes minutes, and no picture is missed meanwhile."""
+        return False
 
     def cancel(self) -> None:
         """The engine is not wanted any more; the load should fail soon."""
@@ -85,7 +93,8 @@ class Pipeline:
         self._paced, self._limit, self._duration = paced, limit, duration
         self._stopping = stopping or threading.Event()
         self.due = 0.0
-        """Until then no picture is missing: the next one is at hand, or the last one has its time. time.monotonic()"""
+        """Until then no picture is missing: the next one is at hand, the last one has its time, or an engine is being
+        built. In seconds of time.monotonic()."""
         self._shown_at: float | None = None
         self._failure: BaseException | None = None
         self._until: float | None = None
@@ -183,6 +192,8 @@ class Pipeline:
         thread.start()
         while thread.is_alive() and not self._stopping.is_set():
             thread.join(POLL)
+            if self._loading.busy:
+                self.due = time.monotonic() + BUSY
             self._idle()
             self._loading.show(self._newest())
         if self._stopping.is_set():

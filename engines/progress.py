@@ -39,6 +39,11 @@ class Progress:
         """What is being done now."""
         self._stage = text
 
+    @property
+    def seconds(self) -> float:
+        """How long the present work has been going on; 0 while there is none."""
+        return time.monotonic() - self._begun if self._what else 0.0
+
     @contextmanager
     def work(self, what: str, last: float | None = None) -> Iterator[None]:
         """For the time of the block there is something to tell; `last`: seconds it took the last time, if known."""
@@ -64,4 +69,4 @@ class Progress:
         if not what:
             return ""
         before = f" (last time {self._last:.0f} s)" if self._last else ""
-        return f"{what}: {stage + ', ' if stage else ''}{time.monotonic() - self._begun:.0f} s{before}"
+        return f"{what}: {stage + ', ' if stage else ''}{self.seconds:.0f} s{before}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -317,6 +318,27 @@ def test_while_an_engine_is_built_the_window_lives_and_a_stop_ends_it() -> None:
     pipeline.run()
     assert spare.cancelled.is_set() and window.visits >= 5 and spare.shown >= 5 and not window.seen
     assert threading.active_count() == before
+
+
+@pytest.mark.parametrize(("built", "longest", "alive"), [(True, 60, True), (False, 60, False), (True, 0.3, False)])
+def test_a_build_in_the_middle_of_a_run_is_a_sign_of_life_and_a_load_that_hangs_is_none(
+    built: bool, longest: float, alive: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(app.loading, "LONGEST", longest)
+    loading = app.loading.Loading(View(), [], auto=False)
+    told: list[bool] = []
+
+    def slow(size: tuple[int, int]) -> Slots[Any]:
+        if size != SIZE:  # the second one, when pictures have been shown
+            with loading.progress.work("building") if built else contextlib.nullcontext():
+                time.sleep(1.0)
+                told.append(time.monotonic() < pipeline.due)
+        return load(size)
+
+    pipeline = Pipeline(Numbered(20, sizes=[SIZE, (17, 33)]), slow, [Keep()], Stats(), lossless=True, loading=loading)
+    monkeypatch.setattr("app.pipeline.BUSY", 0.5)
+    pipeline.run()
+    assert told == [alive]
 
 
 def test_an_engine_that_comes_after_the_stop_is_closed() -> None:
