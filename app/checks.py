@@ -10,7 +10,7 @@ from pathlib import Path
 
 from app import collision
 from app.config import Config, ConfigError, Kiosk
-from engines import catalog, connection
+from engines import catalog, triton_address
 from engines.base import UserError
 from engines.ladder import BICUBIC
 
@@ -79,7 +79,7 @@ def check_model(config: Config) -> None:
     """It is there, in the scale asked for, or the address is one of a server. Raises ConfigError."""
     asked = config.engine
     if asked.name.startswith("triton"):
-        connection.parse(asked.name)
+        triton_address.parse(asked.name)
     if asked.reads_model and (asked.model != "auto" or asked.scale):
         model = catalog.usual(camera=False, scale=asked.scale) if asked.model == "auto" else asked.model
         catalog.find(model, scale=asked.scale)

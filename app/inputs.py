@@ -14,9 +14,10 @@ from app.sources import Source, comes_and_goes, open_source
 from app.stats import Stats
 from app.steering import Steering
 from engines import catalog
-from engines.connection import Options, parse
+from engines.connection import Options
 from engines.progress import Progress
 from engines.slots import Slots
+from engines.triton_address import parse
 
 log = logging.getLogger(__name__)
 

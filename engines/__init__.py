@@ -149,10 +149,12 @@ def served(
 ) -> Slots[Any]:
     """The engine behind triton://HOST:PORT/MODEL, and with a `fallback` what goes on without it, each of which `local`
     loads by its name. The rest as for load()."""
-    from engines import connection, standby, triton
+    from engines import standby, triton
     from engines.choice import Choice
+    from engines.connection import Options
+    from engines.triton_address import parse
 
-    parsed, options = connection.parse(address), options or connection.Options()
+    parsed, options = parse(address), options or Options()
     larger = scale or parsed.scale
     if parsed.scale and larger != parsed.scale:
         raise catalog.wrong_scale(parsed.model, [parsed.scale], scale)

@@ -21,10 +21,11 @@ from engines import bicubic
 from engines.balance import Team, balanced
 from engines.base import EngineError, Image, Refused
 from engines.choice import Choice
-from engines.connection import Connection, Options, is_here, parse, reason
+from engines.connection import Connection, Options, reason
 from engines.slots import Slots
 from engines.standby import Standby
-from engines.triton import make_slots
+from engines.triton_address import is_here, parse
+from engines.triton_slots import make_slots
 
 SIZE = (16, 16)
 
