@@ -274,6 +274,21 @@ def test_a_segment_that_cannot_be_deleted_is_told_once_and_the_next_one_goes(
     assert [names[0] in line or names[1] in line for line in caplog.messages] == [True, True], caplog.messages
 
 
+@pytest.mark.parametrize(("share", "left"), [(1e9, 2), (1e-9, 3)])
+def test_a_folder_that_takes_long_to_look_through_is_looked_through_less_often(
+    tmp_path: Path, share: float, left: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(quota, "SHARE", share)
+    monkeypatch.setattr(quota, "QUIET", -1.0)
+    for second in range(2):
+        (tmp_path / f"20200101-00000{second}.mp4").write_bytes(bytes(1000))
+    kept = Quota(tmp_path, 2e-6)
+    kept.keep(None)
+    (tmp_path / "20200101-000002.mp4").write_bytes(bytes(1000))
+    kept.keep(None)
+    assert len(list(tmp_path.iterdir())) == left
+
+
 def test_the_quota_lets_alone_what_another_program_is_recording(tmp_path: Path) -> None:
     theirs = tmp_path / "20200101-000000.mp4"
     with open_elsewhere(theirs, 2_000_000):

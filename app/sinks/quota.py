@@ -16,6 +16,8 @@ log = logging.getLogger(__name__)
 
 SEGMENT = re.compile(r"\d{8}-\d{6}(-\d+)?\.(mp4|mkv)")
 PART = re.compile(r"\.livesr-[0-9a-f]+-\d+\.part\.(mp4|mkv)")
+SHARE = 0.02
+"""Of all time, what may be spent on looking through the folder: a month of minutes is 43,000 files."""
 QUIET = 60.0
 """Seconds without a write after which a file counts as finished, on a file system that has no locks."""
 
@@ -29,6 +31,7 @@ class Quota:
         self._count = 0
         self._order: dict[Path, int] = {}  # of our own segments: the clock may have jumped back between two
         self._told: set[Path] = set()
+        self._due = 0.0
 
     def add(self, path: Path) -> None:
         """A segment of ours: newer than our earlier ones and anybody else's, whatever the clock says."""
@@ -38,10 +41,18 @@ class Quota:
     def keep(self, spared: Path | None) -> None:
         """Delete the oldest segments until the folder is within its quota, but neither `spared` nor what is locked.
 
-        What cannot be looked at or deleted is passed over, and told once. Never raises.
+        What cannot be looked at or deleted is passed over, and told once. Does nothing while the last look, if it took
+        long, was not long ago. Never raises.
         """
-        if self._limit is None:
+        begun = time.monotonic()
+        if self._limit is None or begun < self._due:
             return
+        self._look_through(self._limit * 1e9, spared)
+        ended = time.monotonic()
+        self._due = ended + (ended - begun) / SHARE
+
+    def _look_through(self, limit: float, spared: Path | None) -> None:
+        """`limit` in bytes."""
         try:
             names = [path for path in self._folder.iterdir() if SEGMENT.fullmatch(path.name)]
         except (FileNotFoundError, NotADirectoryError):  # whoever records there tells of it
@@ -49,12 +60,12 @@ class Quota:
         except OSError as error:
             self._tell(self._folder, error)
             return
-        found = sorted(entry for path in names if (entry := self._entry(path)) is not None)
+        found = [entry for path in names if (entry := self._entry(path)) is not None]
         self._order = {path: order for order, _, _, path in found if order}
         self._told &= {self._folder, *names}
         total = sum(size for *_, size, _ in found)
-        for *_, size, path in found:
-            if total <= self._limit * 1e9:
+        for *_, size, path in sorted(found) if total > limit else ():
+            if total <= limit:
                 return
             if path != spared and self._deleted(path):
                 total -= size
