@@ -1,42 +1,28 @@
-"""TensorRT on an NVIDIA GPU. The only file that imports TensorRT or pycuda.
-
-TensorRT 10.3 to 11.x (JetPack 6.1 and later) and TensorRT-RTX are one API with small differences; what one version
-has and another has not is asked for by name. Networks are strongly typed: the precision is the file's.
-"""
+"""TensorRT on an NVIDIA GPU: plans are built and run. Networks are strongly typed: the precision is the file's."""
 
 from __future__ import annotations
 
 import contextlib
-import functools
-import importlib
-import importlib.util
 import logging
 import threading
-from collections import deque
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from engines import catalog, libcuda
-from engines.base import EngineError, Spec, one_line
+from engines import catalog, libcuda, sdk
+from engines.base import EngineError, Spec
 from engines.contract import refused, scale_between, unfit
 from engines.cuda import Buffer, Device
 from engines.cuda_slot import CudaSlot
 from engines.plans import Key, Plan, Plans, digest, stopped
 from engines.progress import Progress
+from engines.sdk import device, gpu_name, last_error, logger, portable, sdk_name, trt
 from engines.slots import Slots
 
-if TYPE_CHECKING:
-    import pycuda.driver as cuda
-    import tensorrt as trt
-
 log = logging.getLogger(__name__)
-
-MODULES = ("tensorrt", "tensorrt_rtx")
-"""Under what names the API comes, in the order they are tried."""
 
 PRECISIONS = ("fp16", "fp32", "int8")
 """Which file of a model to take where its name leaves it open: tensor cores want fp16, and int8 costs quality.
@@ -50,76 +36,6 @@ SHARE, LEAST, MOST = 0.5, 64 << 20, 2 << 30
 """The builder's workspace: this share of the memory that is free, and its limits in bytes."""
 PROFILED = 100
 """Inferences that a layer profile is averaged over."""
-
-
-def unavailable() -> str | None:
-    """Why this engine cannot be used here; None if it can. Imports nothing."""
-    if not any(importlib.util.find_spec(name) for name in MODULES):
-        return (
-            "neither tensorrt (comes with JetPack; a virtual environment sees it if made with --system-site-packages) "
-            "nor tensorrt_rtx (pip install 'livesr[tensorrt,rtx]' on a PC) is installed"
-        )
-    if why := libcuda.missing():
-        return why
-    if not importlib.util.find_spec("pycuda"):
-        return "pycuda is not installed: pip install 'livesr[tensorrt]'"
-    return None
-
-
-def bind_sdk() -> None:
-    """Import TensorRT. Raises EngineError.
-
-    Where there is no driver its Runtime ends the process, so device() must have been asked before one is made.
-    """
-    if "trt" not in globals():
-        name = next((name for name in MODULES if importlib.util.find_spec(name)), None)
-        if name is None:
-            raise EngineError("TensorRT is not installed", unavailable() or "", "See the README, On a Jetson.")
-        globals()["trt"] = imported(name)
-
-
-def imported(name: str) -> Any:
-    try:
-        return importlib.import_module(name)
-    except Exception as error:  # a library that is missing or of another version: ImportError, OSError, RuntimeError
-        raise EngineError(
-            f"{name} cannot be imported",
-            one_line(error) or type(error).__name__,
-            "Install it anew; see the README, On a Jetson.",
-        ) from error
-
-
-@functools.cache
-def device() -> Device:
-    """The GPU. Raises EngineError."""
-    if why := libcuda.missing():
-        raise EngineError("The GPU cannot be used", why, "Install or update the NVIDIA driver, or --engine openvino.")
-    globals()["cuda"] = imported("pycuda.driver")
-    return Device(cuda)
-
-
-@functools.cache
-def logger() -> Any:
-    """Hands TensorRT's messages to the log; `errors` keeps the last ones. TensorRT wants one for the whole process."""
-
-    class Log(trt.ILogger):
-        def __init__(self) -> None:
-            trt.ILogger.__init__(self)
-            self.errors: deque[str] = deque(maxlen=3)
-
-        def log(self, severity: trt.ILogger.Severity, message: str) -> None:
-            serious = severity in (trt.ILogger.Severity.ERROR, trt.ILogger.Severity.INTERNAL_ERROR)
-            if serious:
-                self.errors.append(message)
-            # Its errors come again in what is raised, its information is for those who ask.
-            log.debug("%s: %s", severity, message)
-
-    return Log()
-
-
-def last_error() -> str:
-    """What TensorRT has complained of last."""
-    return logger().errors[-1] if logger().errors else "TensorRT gave no reason"
 
 
 def monitor(progress: Progress) -> trt.IProgressMonitor:
@@ -210,7 +126,6 @@ def build(
     `capabilities`: compute capabilities such as "8.6" to build for ahead of time, which TensorRT-RTX can without a
     GPU; `workspace` in bytes; `timing` names the timing cache in `plans`.
     """
-    bind_sdk()
     builder = trt.Builder(logger())
     # Before strong typing DLA was told its precision by a flag, which is gone where networks are always typed.
     half = getattr(trt.BuilderFlag, "FP16", None) if dla is not None else None
@@ -294,27 +209,10 @@ def key_for(path: Path, size: tuple[int, int], gpu: str, *, dla: int | None) -> 
     )
 
 
-def sdk_name() -> str:
-    """How a key names the library that builds. Raises EngineError."""
-    bind_sdk()
-    return f"{trt.__name__} {trt.__version__}"
-
-
-def portable() -> bool:
-    """Whether plans fit every GPU of their compute capability: TensorRT-RTX compiles kernels where they run."""
-    return hasattr(trt, "ComputeCapability")
-
-
-def gpu_name(name: str, capability: str) -> str:
-    """How a key names a GPU."""
-    return f"compute capability {capability}" if portable() else f"{name}, compute capability {capability}"
-
-
 def build_ahead(
     path: Path, size: tuple[int, int], capability: str, plans: Plans, progress: Progress
 ) -> tuple[Path, Plan]:
     """Build for GPUs of a compute capability that need not be here and keep the plan. Raises EngineError."""
-    bind_sdk()
     plan = build(path, size, progress, capabilities=[capability])
     return plans.put(key_for(path, size, gpu_name("", capability), dla=None), plan), plan
 
@@ -438,7 +336,7 @@ def load(
 ) -> Slots[Any]:
     """A TensorRT engine for inputs of `size` (width, height); engines.load() documents the rest. Raises EngineError."""
     gpu = device()
-    bind_sdk()
+    sdk.module()  # one that does not start is told of before a model that is not there
     path = catalog.find(model, PRECISIONS, scale)
     mapped = gpu.integrated and gpu.maps if memory == "auto" else memory == "mapped"
     progress, plans = progress or Progress(), Plans()
@@ -468,7 +366,7 @@ def load(
             (_, taken), (_, given) = tensors(engine)
             scale = scale_between(path, (taken[2], taken[1]), (given[2], given[1]))
             undo.pop_all()
-    except (cuda.Error, libcuda.CudaError) as error:
+    except (gpu.driver.Error, libcuda.CudaError) as error:
         raise gpu.failure(
             f"TensorRT cannot be set up for {size[0]}x{size[1]}, {depth} frames in flight", error
         ) from error

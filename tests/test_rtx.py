@@ -19,6 +19,7 @@ from onnx import TensorProto, helper
 from engines import catalog, libcuda, tensorrt
 from engines.base import EngineError, ModelError
 from engines.progress import Progress
+from engines.sdk import unavailable
 from scripts import build_engine
 from scripts.wrap import wrap
 from tests.lazy_cuda import forget
@@ -159,7 +160,7 @@ def test_no_dla_here() -> None:
 
 @pytest.mark.skipif(libcuda.missing() is None, reason="there is a GPU here; test_gpu.py uses it")
 def test_without_a_driver_it_is_not_available() -> None:
-    assert str(tensorrt.unavailable()).startswith("there is no NVIDIA driver")
+    assert str(unavailable()).startswith("there is no NVIDIA driver")
     with pytest.raises(EngineError, match="The GPU cannot be used"):
         tensorrt.load("fast", SIZE, depth=1)
 
