@@ -28,7 +28,7 @@ from types import FrameType
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import engines
-from engines import catalog, libcuda, sdk, tensorrt
+from engines import builder, catalog, libcuda, sdk
 from engines.base import EngineError, UserError
 from engines.plans import Key, Plans, digest, stopped
 from engines.progress import Progress
@@ -78,8 +78,8 @@ def build_one(model: str, size: tuple[int, int], dla: int | None, progress: Prog
 
 def build_ahead(model: str, size: tuple[int, int], capability: str, plans: Plans, progress: Progress) -> str:
     """Build for a GPU that need not be here; returns a line about it. Raises EngineError."""
-    file = catalog.find(model, tensorrt.PRECISIONS)
-    path, plan = tensorrt.build_ahead(file, size, capability, plans, progress)
+    file = catalog.find(model, builder.PRECISIONS)
+    path, plan = builder.build_ahead(file, size, capability, plans, progress)
     return f"{file.stem} {plan.precision} at {size[0]}x{size[1]} for compute capability {capability}: {path}"
 
 
