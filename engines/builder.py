@@ -95,6 +95,18 @@ def precision_of(network: trt.INetworkDefinition) -> str:
     return "fp16" if any(layer.get_output(0).dtype == trt.float16 for layer in layers) else "fp32"
 
 
+def configuration(builder: trt.Builder, progress: Progress, workspace: int | None) -> trt.IBuilderConfig:
+    """What every build is told; `workspace` in bytes."""
+    config = builder.create_builder_config()
+    config.progress_monitor = monitor(progress)
+    config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED  # costs nothing, and gives the layers their names
+    if workspace is not None:
+        config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, workspace)
+    if (own := getattr(trt.BuilderFlag, "REQUIRE_USER_ALLOCATION", None)) is not None:
+        config.set_flag(own)  # TensorRT-RTX records no graph without
+    return config
+
+
 def use_dla(builder: trt.Builder, config: trt.IBuilderConfig, core: int) -> None:
     """Put all layers that can run there on a DLA core, the others on the GPU. Raises EngineError."""
     cores = getattr(builder, "num_DLA_cores", 0)
@@ -130,6 +142,21 @@ def target(config: Any, capabilities: Sequence[str]) -> None:
         config.set_compute_capability(member, index)
 
 
+def serialized(
+    builder: trt.Builder, network: trt.INetworkDefinition, config: trt.IBuilderConfig, plans: Plans | None, timing: str
+) -> trt.IHostMemory | None:
+    """The bytes of a plan, None if it cannot be built. What is timed meanwhile is kept in `plans` under `timing`."""
+    timed = plans if timing and not portable() else None  # TensorRT-RTX times nothing while it builds
+    if timed:
+        cache = config.create_timing_cache(timed.read(timing))
+        if cache is not None:  # None: it was damaged, or of another version
+            config.set_timing_cache(cache, ignore_mismatch=False)
+    body = builder.build_serialized_network(network, config)
+    if timed and (cache := config.get_timing_cache()) is not None:
+        timed.write(timing, bytes(cache.serialize()))
+    return body
+
+
 def build(
     path: Path,
     size: tuple[int, int],
@@ -150,27 +177,14 @@ def build(
     # Before strong typing DLA was told its precision by a flag, which is gone where networks are always typed.
     half = getattr(trt.BuilderFlag, "FP16", None) if dla is not None else None
     network = parse(builder, path, size, typed=half is None, dla=dla is not None)
-    config = builder.create_builder_config()
-    config.progress_monitor = monitor(progress)
-    config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED  # costs nothing, and gives the layers their names
-    if workspace is not None:
-        config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, workspace)
-    if (own := getattr(trt.BuilderFlag, "REQUIRE_USER_ALLOCATION", None)) is not None:
-        config.set_flag(own)  # TensorRT-RTX records no graph without
+    config = configuration(builder, progress, workspace)
     if half is not None:
         config.set_flag(half)
     if dla is not None:
         use_dla(builder, config, dla)
     if capabilities:
         target(config, capabilities)
-    timed = plans if timing and not portable() else None  # TensorRT-RTX times nothing while it builds
-    if timed:
-        cache = config.create_timing_cache(timed.read(timing))
-        if cache is not None:  # None: it was damaged, or of another version
-            config.set_timing_cache(cache, ignore_mismatch=False)
-    body = builder.build_serialized_network(network, config)
-    if timed and (cache := config.get_timing_cache()) is not None:
-        timed.write(timing, bytes(cache.serialize()))
+    body = serialized(builder, network, config, plans, timing)
     if progress.cancelled:
         raise stopped()
     if body is None:

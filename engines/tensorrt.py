@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 from contextlib import ExitStack
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -106,6 +107,19 @@ def make_slot(gpu: Device, engine: trt.ICudaEngine, *, mapped: bool, profiler: t
     return slot
 
 
+def make_slots(gpu: Device, engine: trt.ICudaEngine, depth: int, *, mapped: bool) -> list[CudaSlot]:
+    """`depth` slots, with graphs if possible. The context is current. Raises as make_slot() does, holding nothing."""
+    slots = []
+    with ExitStack() as undo:
+        for _ in range(depth):
+            slot = make_slot(gpu, engine, mapped=mapped)
+            undo.callback(slot.close)
+            slots.append(slot)
+        all(slot.record_graph() for slot in slots)  # what the first cannot, the others need not try
+        undo.pop_all()
+    return slots
+
+
 def log_layers(gpu: Device, engine: trt.ICudaEngine, *, mapped: bool) -> None:
     """The layer profile: the mean time of each layer, slowest first. The context is current.
 
@@ -136,6 +150,29 @@ def log_layers(gpu: Device, engine: trt.ICudaEngine, *, mapped: bool) -> None:
         log.info("%8.3f ms %5.1f %%  %s", ms / PROFILED, 100 * ms / whole, name)
 
 
+def engine_for(
+    gpu: Device, path: Path, size: tuple[int, int], dla: int | None, progress: Progress
+) -> tuple[trt.ICudaEngine, Plan]:
+    """An engine for inputs of `size`, and its plan, which is built if none is kept. The context is current.
+
+    Raises EngineError, ModelError.
+    """
+    plans = Plans()
+    key = key_for(path, size, gpu_name(gpu.name, gpu.capability), dla=dla)
+    timing = f"timing-{digest((key.sdk + key.gpu).encode())[:12]}.cache"
+
+    def built() -> Plan:
+        workspace = int(min(MOST, max(LEAST, gpu.free() * SHARE)))
+        # Told which GPU it is for, TensorRT-RTX takes the oldest it knows too, and says so of one that it does not.
+        here = [gpu.capability] if portable() else []
+        return build(path, size, progress, dla=dla, capabilities=here, workspace=workspace, plans=plans, timing=timing)
+
+    runtime = trt.Runtime(logger())  # it ends the process where there is no driver: `gpu` tells that there is one
+    if dla is not None:
+        runtime.DLA_core = dla
+    return plans.get(key, built, runtime.deserialize_cuda_engine, progress)
+
+
 def load(
     model: str,
     size: tuple[int, int],
@@ -152,33 +189,14 @@ def load(
     sdk.module()  # one that does not start is told of before a model that is not there
     path = catalog.find(model, PRECISIONS, scale)
     mapped = gpu.integrated and gpu.maps if memory == "auto" else memory == "mapped"
-    progress, plans = progress or Progress(), Plans()
-    key = key_for(path, size, gpu_name(gpu.name, gpu.capability), dla=dla)
-    timing = f"timing-{digest((key.sdk + key.gpu).encode())[:12]}.cache"
-
-    def built() -> Plan:
-        workspace = int(min(MOST, max(LEAST, gpu.free() * SHARE)))
-        # Told which GPU it is for, TensorRT-RTX takes the oldest it knows too, and says so of one that it does not.
-        here = [gpu.capability] if portable() else []
-        return build(path, size, progress, dla=dla, capabilities=here, workspace=workspace, plans=plans, timing=timing)
-
     try:
-        with gpu, ExitStack() as undo:
-            runtime = trt.Runtime(logger())
-            if dla is not None:
-                runtime.DLA_core = dla
-            engine, plan = plans.get(key, built, runtime.deserialize_cuda_engine, progress)
+        with gpu:
+            engine, plan = engine_for(gpu, path, size, dla, progress or Progress())
             if profile:
                 log_layers(gpu, engine, mapped=mapped)
-            slots = []
-            for _ in range(depth):
-                slot = make_slot(gpu, engine, mapped=mapped)
-                undo.callback(slot.close)
-                slots.append(slot)
-            all(slot.record_graph() for slot in slots)  # what the first cannot, the others need not try
             (_, taken), (_, given) = tensors(engine)
             scale = scale_between(path, (taken[2], taken[1]), (given[2], given[1]))
-            undo.pop_all()
+            slots = make_slots(gpu, engine, depth, mapped=mapped)
     except (gpu.driver.Error, libcuda.CudaError) as error:
         raise gpu.failure(
             f"TensorRT cannot be set up for {size[0]}x{size[1]}, {depth} frames in flight", error
