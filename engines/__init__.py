@@ -37,9 +37,9 @@ def unavailable(name: str) -> str | None:
     """Why engine `name` cannot be used here; None if it can. Imports nothing heavy."""
     match name:
         case "tensorrt":
-            from engines import tensorrt
+            from engines import sdk
 
-            return tensorrt.unavailable()
+            return sdk.unavailable()
         case "triton":
             there = importlib.util.find_spec("tritonclient") and importlib.util.find_spec("grpc")
             return None if there else "tritonclient is not installed (pip install -e '.[triton]')"

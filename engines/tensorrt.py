@@ -1,48 +1,27 @@
-"""TensorRT on an NVIDIA GPU. The only file that imports TensorRT or pycuda.
-
-TensorRT 10.3 to 11.x (JetPack 6.1 and later) and TensorRT-RTX are one API with small differences; what one version
-has and another has not is asked for by name. Networks are strongly typed: the precision is the file's.
-"""
+"""TensorRT on an NVIDIA GPU: the engine that runs a plan, which engines.builder makes and engines.plans keeps."""
 
 from __future__ import annotations
 
 import contextlib
-import functools
-import importlib
-import importlib.util
 import logging
-import threading
-from collections import deque
-from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from engines import catalog, libcuda
-from engines.base import EngineError, Spec, one_line
-from engines.contract import refused, scale_between, unfit
+from engines import catalog, libcuda, sdk
+from engines.base import EngineError, Spec
+from engines.builder import PRECISIONS, build, dimensions, key_for
+from engines.contract import scale_between
 from engines.cuda import Buffer, Device
 from engines.cuda_slot import CudaSlot
-from engines.plans import Key, Plan, Plans, digest, stopped
+from engines.plans import Plan, Plans, digest
 from engines.progress import Progress
+from engines.sdk import device, gpu_name, last_error, logger, portable, trt
 from engines.slots import Slots
 
-if TYPE_CHECKING:
-    import pycuda.driver as cuda
-    import tensorrt as trt
-
 log = logging.getLogger(__name__)
-
-MODULES = ("tensorrt", "tensorrt_rtx")
-"""Under what names the API comes, in the order they are tried."""
-
-PRECISIONS = ("fp16", "fp32", "int8")
-"""Which file of a model to take where its name leaves it open: tensor cores want fp16, and int8 costs quality.
-
-fp32 is computed in TF32, TensorRT's default as it is PyTorch's, on the GPUs that can.
-"""
 
 WARM_UP = 60.0
 """Seconds that a slot's first inference may take; TensorRT-RTX compiles its kernels then."""
@@ -50,273 +29,6 @@ SHARE, LEAST, MOST = 0.5, 64 << 20, 2 << 30
 """The builder's workspace: this share of the memory that is free, and its limits in bytes."""
 PROFILED = 100
 """Inferences that a layer profile is averaged over."""
-
-
-def unavailable() -> str | None:
-    """Why this engine cannot be used here; None if it can. Imports nothing."""
-    if not any(importlib.util.find_spec(name) for name in MODULES):
-        return (
-            "neither tensorrt (comes with JetPack; a virtual environment sees it if made with --system-site-packages) "
-            "nor tensorrt_rtx (pip install 'livesr[tensorrt,rtx]' on a PC) is installed"
-        )
-    if why := libcuda.missing():
-        return why
-    if not importlib.util.find_spec("pycuda"):
-        return "pycuda is not installed: pip install 'livesr[tensorrt]'"
-    return None
-
-
-def bind_sdk() -> None:
-    """Import TensorRT. Raises EngineError.
-
-    Where there is no driver its Runtime ends the process, so device() must have been asked before one is made.
-    """
-    if "trt" not in globals():
-        name = next((name for name in MODULES if importlib.util.find_spec(name)), None)
-        if name is None:
-            raise EngineError("TensorRT is not installed", unavailable() or "", "See the README, On a Jetson.")
-        globals()["trt"] = imported(name)
-
-
-def imported(name: str) -> Any:
-    try:
-        return importlib.import_module(name)
-    except Exception as error:  # a library that is missing or of another version: ImportError, OSError, RuntimeError
-        raise EngineError(
-            f"{name} cannot be imported",
-            one_line(error) or type(error).__name__,
-            "Install it anew; see the README, On a Jetson.",
-        ) from error
-
-
-@functools.cache
-def device() -> Device:
-    """The GPU. Raises EngineError."""
-    if why := libcuda.missing():
-        raise EngineError("The GPU cannot be used", why, "Install or update the NVIDIA driver, or --engine openvino.")
-    globals()["cuda"] = imported("pycuda.driver")
-    return Device(cuda)
-
-
-@functools.cache
-def logger() -> Any:
-    """Hands TensorRT's messages to the log; `errors` keeps the last ones. TensorRT wants one for the whole process."""
-
-    class Log(trt.ILogger):
-        def __init__(self) -> None:
-            trt.ILogger.__init__(self)
-            self.errors: deque[str] = deque(maxlen=3)
-
-        def log(self, severity: trt.ILogger.Severity, message: str) -> None:
-            serious = severity in (trt.ILogger.Severity.ERROR, trt.ILogger.Severity.INTERNAL_ERROR)
-            if serious:
-                self.errors.append(message)
-            # Its errors come again in what is raised, its information is for those who ask.
-            log.debug("%s: %s", severity, message)
-
-    return Log()
-
-
-def last_error() -> str:
-    """What TensorRT has complained of last."""
-    return logger().errors[-1] if logger().errors else "TensorRT gave no reason"
-
-
-def monitor(progress: Progress) -> trt.IProgressMonitor:
-    """TensorRT's phases, told to `progress`, which may end the build."""
-
-    class Monitor(trt.IProgressMonitor):
-        def __init__(self) -> None:
-            trt.IProgressMonitor.__init__(self)
-            self._steps: dict[str, int] = {}
-            self._lock = threading.Lock()  # the builder calls from threads of its own
-
-        def phase_start(self, phase_name: str, parent_phase: str | None, num_steps: int) -> None:
-            with self._lock:
-                self._steps[phase_name] = num_steps
-            progress.stage(phase_name)
-
-        def step_complete(self, phase_name: str, step: int) -> bool:
-            steps = self._steps.get(phase_name, 0)
-            progress.stage(f"{phase_name} {step + 1}/{steps}" if steps > 1 else phase_name)
-            return not progress.cancelled
-
-        def phase_finish(self, phase_name: str) -> None:
-            with self._lock:
-                self._steps.pop(phase_name, None)
-
-    return Monitor()
-
-
-def dimensions(shape: trt.Dims) -> tuple[int, ...]:
-    """TensorRT's own kind of tuple as a plain one."""
-    return tuple(shape[axis] for axis in range(len(shape)))
-
-
-def parse(
-    builder: trt.Builder, path: Path, size: tuple[int, int], *, typed: bool, dla: bool = False
-) -> trt.INetworkDefinition:
-    """The network of an .onnx file for inputs of `size`. Raises EngineError, ModelError if it breaks the contract."""
-    flag = getattr(trt.NetworkDefinitionCreationFlag, "STRONGLY_TYPED", None)  # from some version on they all are
-    network = builder.create_network(1 << int(flag) if typed and flag is not None else 0)
-    parser = trt.OnnxParser(network, logger())
-    if dla and (adjust := getattr(trt.OnnxParserFlag, "ADJUST_FOR_DLA", None)) is not None:
-        parser.set_flag(adjust)  # layers in the forms that a DLA can take, from 10.16 on
-    if not parser.parse_from_file(str(path)):
-        said = "; ".join(parser.get_error(i).desc() for i in range(parser.num_errors)) or last_error()
-        raise EngineError(f"TensorRT cannot read {path}", said, "Try --engine openvino, or export the model anew.")
-    for kind, count in (("input", network.num_inputs), ("output", network.num_outputs)):
-        if count != 1:
-            raise refused(path, f"it has {count} {kind}s")
-    frame, sr = network.get_input(0), network.get_output(0)
-    width, height = size
-    wanted = (1, height, width, 3)
-    for kind, tensor in (("input", frame), ("output", sr)):
-        shape = dimensions(tensor.shape)
-        if tensor.dtype != trt.uint8 or len(shape) != 4:
-            raise refused(path, f"its {kind} is {tensor.dtype} {shape}")
-    given = dimensions(frame.shape)
-    if any(has not in (-1, want) for has, want in zip(given, wanted, strict=True)):
-        raise unfit(path, [None if n == -1 else n for n in given], size)
-    frame.shape = trt.Dims(list(wanted))
-    result = dimensions(sr.shape)
-    if len(result) != 4 or result[0] != 1 or result[3] != 3:
-        raise refused(path, f"its output is {result}")
-    scale_between(path, size, (result[2], result[1]))
-    return network
-
-
-def precision_of(network: trt.INetworkDefinition) -> str:
-    """What the arithmetic is done in, read off the network."""
-    layers = [network.get_layer(i) for i in range(network.num_layers)]
-    if any(layer.type == trt.LayerType.QUANTIZE for layer in layers):
-        return "int8"
-    return "fp16" if any(layer.get_output(0).dtype == trt.float16 for layer in layers) else "fp32"
-
-
-def build(
-    path: Path,
-    size: tuple[int, int],
-    progress: Progress,
-    *,
-    dla: int | None = None,
-    capabilities: Sequence[str] = (),
-    workspace: int | None = None,
-    plans: Plans | None = None,
-    timing: str = "",
-) -> Plan:
-    """A plan of an .onnx file for inputs of `size`. Raises EngineError, ModelError.
-
-    `capabilities`: compute capabilities such as "8.6" to build for ahead of time, which TensorRT-RTX can without a
-    GPU; `workspace` in bytes; `timing` names the timing cache in `plans`.
-    """
-    bind_sdk()
-    builder = trt.Builder(logger())
-    # Before strong typing DLA was told its precision by a flag, which is gone where networks are always typed.
-    half = getattr(trt.BuilderFlag, "FP16", None) if dla is not None else None
-    network = parse(builder, path, size, typed=half is None, dla=dla is not None)
-    config = builder.create_builder_config()
-    config.progress_monitor = monitor(progress)
-    config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED  # costs nothing, and gives the layers their names
-    if workspace is not None:
-        config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, workspace)
-    if (own := getattr(trt.BuilderFlag, "REQUIRE_USER_ALLOCATION", None)) is not None:
-        config.set_flag(own)  # TensorRT-RTX records no graph without
-    if half is not None:
-        config.set_flag(half)
-    if dla is not None:
-        use_dla(builder, config, dla)
-    if capabilities:
-        target(config, capabilities)
-    timed = plans if timing and not portable() else None  # TensorRT-RTX times nothing while it builds
-    if timed:
-        cache = config.create_timing_cache(timed.read(timing))
-        if cache is not None:  # None: it was damaged, or of another version
-            config.set_timing_cache(cache, ignore_mismatch=False)
-    body = builder.build_serialized_network(network, config)
-    if timed and (cache := config.get_timing_cache()) is not None:
-        timed.write(timing, bytes(cache.serialize()))
-    if progress.cancelled:
-        raise stopped()
-    if body is None:
-        raise EngineError(
-            f"TensorRT cannot build {path.stem} at {size[0]}x{size[1]}",
-            last_error(),
-            "If memory is short, close other programs or choose a smaller --size; else try --engine openvino.",
-        )
-    return Plan(bytes(body), precision_of(network))
-
-
-def use_dla(builder: trt.Builder, config: trt.IBuilderConfig, core: int) -> None:
-    """Put all layers that can run there on a DLA core, the others on the GPU. Raises EngineError."""
-    cores = getattr(builder, "num_DLA_cores", 0)
-    if core >= cores:
-        raise EngineError(
-            f"There is no DLA core {core}",
-            f"TensorRT {trt.__version__} offers {cores} here: Orin NX and AGX Orin have two, Orin Nano and Thor none; "
-            "TensorRT 10.3 to 10.7 uses them, and 11.4.1 those of AGX Orin",
-            "Leave engine.dla out.",
-        )
-    config.default_device_type = trt.DeviceType.DLA
-    config.DLA_core = core
-    config.set_flag(trt.BuilderFlag.GPU_FALLBACK)
-
-
-def target(config: Any, capabilities: Sequence[str]) -> None:
-    """Build for GPUs that need not be here. Raises EngineError."""
-    known = getattr(trt, "ComputeCapability", None)
-    if known is None or not hasattr(config, "set_compute_capability"):
-        raise EngineError(
-            "Only TensorRT-RTX builds for another GPU",
-            f"this is {trt.__name__} {trt.__version__}",
-            "Build on the machine that is to run it, or pip install 'livesr[rtx]'.",
-        )
-    config.num_compute_capabilities = len(capabilities)
-    for index, capability in enumerate(capabilities):
-        member = getattr(known, "SM" + capability.replace(".", ""), None)
-        if member is None:
-            names = ", ".join(f"{n[2:-1]}.{n[-1]}" for n in known.__members__ if n.startswith("SM"))
-            raise EngineError(
-                f"TensorRT-RTX cannot build for {capability}", f"it can for {names}", "Give one of these."
-            )
-        config.set_compute_capability(member, index)
-
-
-def key_for(path: Path, size: tuple[int, int], gpu: str, *, dla: int | None) -> Key:
-    """What the plan of a model depends on."""
-    return Key(
-        model=path.stem,
-        checksum=digest(path.read_bytes()),
-        size=f"{size[0]}x{size[1]}",
-        sdk=sdk_name(),
-        gpu=gpu,
-        options="" if dla is None else f"dla {dla}",
-    )
-
-
-def sdk_name() -> str:
-    """How a key names the library that builds. Raises EngineError."""
-    bind_sdk()
-    return f"{trt.__name__} {trt.__version__}"
-
-
-def portable() -> bool:
-    """Whether plans fit every GPU of their compute capability: TensorRT-RTX compiles kernels where they run."""
-    return hasattr(trt, "ComputeCapability")
-
-
-def gpu_name(name: str, capability: str) -> str:
-    """How a key names a GPU."""
-    return f"compute capability {capability}" if portable() else f"{name}, compute capability {capability}"
-
-
-def build_ahead(
-    path: Path, size: tuple[int, int], capability: str, plans: Plans, progress: Progress
-) -> tuple[Path, Plan]:
-    """Build for GPUs of a compute capability that need not be here and keep the plan. Raises EngineError."""
-    bind_sdk()
-    plan = build(path, size, progress, capabilities=[capability])
-    return plans.put(key_for(path, size, gpu_name("", capability), dla=None), plan), plan
 
 
 class Inference:
@@ -363,36 +75,6 @@ class Inference:
             self._scratch.free()
 
 
-def log_layers(gpu: Device, engine: trt.ICudaEngine, *, mapped: bool) -> None:
-    """The layer profile: the mean time of each layer, slowest first. The context is current.
-
-    In a slot of its own, because a profiler cannot be taken from a context again, and slows it down.
-    """
-
-    class Profiler(trt.IProfiler):
-        def __init__(self) -> None:
-            trt.IProfiler.__init__(self)
-            self.spent: dict[str, float] = {}
-
-        def report_layer_time(self, layer_name: str, ms: float) -> None:
-            self.spent[layer_name] = self.spent.get(layer_name, 0.0) + ms
-
-    profiler = Profiler()
-    slot = make_slot(gpu, engine, mapped=mapped, profiler=profiler)
-    profiler.spent.clear()  # the first inference warms up
-    try:
-        blank = np.zeros_like(slot.input)
-        for _ in range(PROFILED):
-            slot.launch(blank)
-            slot.wait(WARM_UP)
-    finally:
-        slot.close()
-    whole = sum(profiler.spent.values()) or 1.0
-    log.info("layers, mean of %d inferences, %.3f ms in all:", PROFILED, whole / PROFILED)
-    for name, ms in sorted(profiler.spent.items(), key=lambda item: -item[1]):
-        log.info("%8.3f ms %5.1f %%  %s", ms / PROFILED, 100 * ms / whole, name)
-
-
 def tensors(engine: trt.ICudaEngine) -> list[tuple[str, tuple[int, ...]]]:
     """Name and shape of the input and of the output."""
     found: dict[trt.TensorIOMode, tuple[str, tuple[int, ...]]] = {}
@@ -425,6 +107,72 @@ def make_slot(gpu: Device, engine: trt.ICudaEngine, *, mapped: bool, profiler: t
     return slot
 
 
+def make_slots(gpu: Device, engine: trt.ICudaEngine, depth: int, *, mapped: bool) -> list[CudaSlot]:
+    """`depth` slots, with graphs if possible. The context is current. Raises as make_slot() does, holding nothing."""
+    slots = []
+    with ExitStack() as undo:
+        for _ in range(depth):
+            slot = make_slot(gpu, engine, mapped=mapped)
+            undo.callback(slot.close)
+            slots.append(slot)
+        all(slot.record_graph() for slot in slots)  # what the first cannot, the others need not try
+        undo.pop_all()
+    return slots
+
+
+def log_layers(gpu: Device, engine: trt.ICudaEngine, *, mapped: bool) -> None:
+    """The layer profile: the mean time of each layer, slowest first. The context is current.
+
+    In a slot of its own, because a profiler cannot be taken from a context again, and slows it down.
+    """
+
+    class Profiler(trt.IProfiler):
+        def __init__(self) -> None:
+            trt.IProfiler.__init__(self)
+            self.spent: dict[str, float] = {}
+
+        def report_layer_time(self, layer_name: str, ms: float) -> None:
+            self.spent[layer_name] = self.spent.get(layer_name, 0.0) + ms
+
+    profiler = Profiler()
+    slot = make_slot(gpu, engine, mapped=mapped, profiler=profiler)
+    profiler.spent.clear()  # the first inference warms up
+    try:
+        blank = np.zeros_like(slot.input)
+        for _ in range(PROFILED):
+            slot.launch(blank)
+            slot.wait(WARM_UP)
+    finally:
+        slot.close()
+    whole = sum(profiler.spent.values()) or 1.0
+    log.info("layers, mean of %d inferences, %.3f ms in all:", PROFILED, whole / PROFILED)
+    for name, ms in sorted(profiler.spent.items(), key=lambda item: -item[1]):
+        log.info("%8.3f ms %5.1f %%  %s", ms / PROFILED, 100 * ms / whole, name)
+
+
+def engine_for(
+    gpu: Device, path: Path, size: tuple[int, int], dla: int | None, progress: Progress
+) -> tuple[trt.ICudaEngine, Plan]:
+    """An engine for inputs of `size`, and its plan, which is built if none is kept. The context is current.
+
+    Raises EngineError, ModelError.
+    """
+    plans = Plans()
+    key = key_for(path, size, gpu_name(gpu.name, gpu.capability), dla=dla)
+    timing = f"timing-{digest((key.sdk + key.gpu).encode())[:12]}.cache"
+
+    def built() -> Plan:
+        workspace = int(min(MOST, max(LEAST, gpu.free() * SHARE)))
+        # Told which GPU it is for, TensorRT-RTX takes the oldest it knows too, and says so of one that it does not.
+        here = [gpu.capability] if portable() else []
+        return build(path, size, progress, dla=dla, capabilities=here, workspace=workspace, plans=plans, timing=timing)
+
+    runtime = trt.Runtime(logger())  # it ends the process where there is no driver: `gpu` tells that there is one
+    if dla is not None:
+        runtime.DLA_core = dla
+    return plans.get(key, built, runtime.deserialize_cuda_engine, progress)
+
+
 def load(
     model: str,
     size: tuple[int, int],
@@ -438,37 +186,18 @@ def load(
 ) -> Slots[Any]:
     """A TensorRT engine for inputs of `size` (width, height); engines.load() documents the rest. Raises EngineError."""
     gpu = device()
-    bind_sdk()
+    sdk.module()  # one that does not start is told of before a model that is not there
     path = catalog.find(model, PRECISIONS, scale)
     mapped = gpu.integrated and gpu.maps if memory == "auto" else memory == "mapped"
-    progress, plans = progress or Progress(), Plans()
-    key = key_for(path, size, gpu_name(gpu.name, gpu.capability), dla=dla)
-    timing = f"timing-{digest((key.sdk + key.gpu).encode())[:12]}.cache"
-
-    def built() -> Plan:
-        workspace = int(min(MOST, max(LEAST, gpu.free() * SHARE)))
-        # Told which GPU it is for, TensorRT-RTX takes the oldest it knows too, and says so of one that it does not.
-        here = [gpu.capability] if portable() else []
-        return build(path, size, progress, dla=dla, capabilities=here, workspace=workspace, plans=plans, timing=timing)
-
     try:
-        with gpu, ExitStack() as undo:
-            runtime = trt.Runtime(logger())
-            if dla is not None:
-                runtime.DLA_core = dla
-            engine, plan = plans.get(key, built, runtime.deserialize_cuda_engine, progress)
+        with gpu:
+            engine, plan = engine_for(gpu, path, size, dla, progress or Progress())
             if profile:
                 log_layers(gpu, engine, mapped=mapped)
-            slots = []
-            for _ in range(depth):
-                slot = make_slot(gpu, engine, mapped=mapped)
-                undo.callback(slot.close)
-                slots.append(slot)
-            all(slot.record_graph() for slot in slots)  # what the first cannot, the others need not try
             (_, taken), (_, given) = tensors(engine)
             scale = scale_between(path, (taken[2], taken[1]), (given[2], given[1]))
-            undo.pop_all()
-    except (cuda.Error, libcuda.CudaError) as error:
+            slots = make_slots(gpu, engine, depth, mapped=mapped)
+    except (gpu.driver.Error, libcuda.CudaError) as error:
         raise gpu.failure(
             f"TensorRT cannot be set up for {size[0]}x{size[1]}, {depth} frames in flight", error
         ) from error

@@ -28,7 +28,7 @@ from types import FrameType
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import engines
-from engines import catalog, libcuda, tensorrt
+from engines import builder, catalog, libcuda, sdk
 from engines.base import EngineError, UserError
 from engines.plans import Key, Plans, digest, stopped
 from engines.progress import Progress
@@ -53,18 +53,18 @@ def listing(plans: Plans) -> list[str]:
 def usable() -> Callable[[Key], bool]:
     """Whether a plan can be used here: by its model, and by TensorRT and GPU as far as they are here."""
     sums = {model.path.stem: digest(model.path.read_bytes()) for model in catalog.shipped()}
-    sdk = gpu = None
+    library = gpu = None
     try:
-        sdk = tensorrt.sdk_name()
+        library = sdk.sdk_name()
         if libcuda.missing() is None:
-            device = tensorrt.device()
-            gpu = tensorrt.gpu_name(device.name, device.capability)
+            device = sdk.device()
+            gpu = sdk.gpu_name(device.name, device.capability)
     except EngineError as error:
         print(f"TensorRT and GPU are not compared: {error.problem}", file=sys.stderr)
 
     def keep(key: Key) -> bool:
         same = sums.get(key.model, key.checksum) == key.checksum  # a model of the user's own is not known here
-        return same and sdk in (None, key.sdk) and gpu in (None, key.gpu)
+        return same and library in (None, key.sdk) and gpu in (None, key.gpu)
 
     return keep
 
@@ -78,8 +78,8 @@ def build_one(model: str, size: tuple[int, int], dla: int | None, progress: Prog
 
 def build_ahead(model: str, size: tuple[int, int], capability: str, plans: Plans, progress: Progress) -> str:
     """Build for a GPU that need not be here; returns a line about it. Raises EngineError."""
-    file = catalog.find(model, tensorrt.PRECISIONS)
-    path, plan = tensorrt.build_ahead(file, size, capability, plans, progress)
+    file = catalog.find(model, builder.PRECISIONS)
+    path, plan = builder.build_ahead(file, size, capability, plans, progress)
     return f"{file.stem} {plan.precision} at {size[0]}x{size[1]} for compute capability {capability}: {path}"
 
 

@@ -439,9 +439,7 @@ def install(patch: Any, machine: Machine, **library: int) -> None:
 
 def forget() -> None:
     """Let the engine import its SDKs anew."""
-    from engines import tensorrt
+    from engines import sdk
 
-    for name in ("trt", "cuda"):
-        vars(tensorrt).pop(name, None)
-    tensorrt.device.cache_clear()
-    tensorrt.logger.cache_clear()
+    for once in (sdk.module, sdk.device, sdk.logger):
+        once.cache_clear()

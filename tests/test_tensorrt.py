@@ -20,7 +20,7 @@ import numpy as np
 import pytest
 
 import engines
-from engines import catalog, cuda_slot, libcuda, tensorrt
+from engines import builder, catalog, cuda_slot, libcuda, tensorrt
 from engines.base import EngineError, ModelError
 from engines.plans import Plans
 from engines.progress import Progress
@@ -459,5 +459,5 @@ def test_the_catalogue_prefers_what_tensor_cores_like(tmp_path: Path, monkeypatc
     for name in ("fast-x2", "fast-x2-fp16", "fast-x2-int8", "fast-x4"):
         (tmp_path / f"{name}.onnx").write_bytes(b"")
     monkeypatch.setattr(catalog, "FOLDER", tmp_path)
-    assert catalog.find("fast", tensorrt.PRECISIONS).name == "fast-x2-fp16.onnx"
+    assert catalog.find("fast", builder.PRECISIONS).name == "fast-x2-fp16.onnx"
     assert catalog.find("fast").name == "fast-x2.onnx"
