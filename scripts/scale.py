@@ -35,7 +35,7 @@ from engines import bicubic, catalog
 from engines.base import Image, UserError
 from engines.connection import Options
 from scripts import amounts
-from scripts.bench import machine
+from scripts.machine import machine
 from scripts.sizes import size
 from scripts.timing import noise
 
