@@ -27,6 +27,7 @@ from engines.base import UserError
 from engines.connection import Options
 from scripts import timing, triton_repository
 from scripts.figure import Figure
+from scripts.triton_config import Plan
 from scripts.triton_server import TritonServer, free_ports, known_regions, shared_names
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -177,7 +178,7 @@ def served(size: tuple[int, int], model: str = MODEL) -> Iterator[TritonServer]:
     """A real Triton with a shipped model, as scripts/triton_repository.py writes it."""
     with tempfile.TemporaryDirectory() as folder:
         models = Path(folder, "models")
-        triton_repository.write(models, triton_repository.chosen([model]), triton_repository.Plan(size=size))
+        triton_repository.write(models, triton_repository.chosen([model]), Plan(size=size))
         with TritonServer(models) as server:
             yield server
 
