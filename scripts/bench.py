@@ -15,11 +15,8 @@ With --fleet N instead: N cameras through a real Triton Inference Server on this
 from __future__ import annotations
 
 import argparse
-import importlib.metadata
 import importlib.util
 import json
-import os
-import platform
 import statistics
 import sys
 import tempfile
@@ -31,20 +28,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import psutil
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import engines
 from engines import catalog, isolated
 from engines.base import Spec, UserError, one_line
 from scripts import amounts, results, timing
+from scripts.figure import HEAD, Figure
+from scripts.machine import machine
 from scripts.sizes import size
 
-PACKAGES = (
-    *("openvino", "tensorrt", "tensorrt-rtx-cu13", "pycuda", "torch"),
-    *("numpy", "av", "opencv-python", "opencv-python-headless"),
-)
-"""Whose versions are told with the figures."""
 PARTS = ("engine", "eager", "isolate", "app", "latency", "memory")
 SMALL = (160, 90)  # the size for memory: 5,000 frames go through in a minute
 EARLY, LATE = 500, 5000
@@ -55,29 +48,6 @@ EAGER = "PyTorch eager fp32"
 """What there is a goal against; other ways of PyTorch's are told beside it."""
 CAMERA = 30.0
 """Frames a second of a usual camera. At higher rates drawing the demo costs more of the cores than the app does."""
-
-
-@dataclass(frozen=True)
-class Figure:
-    """One line of the table."""
-
-    name: str
-    value: float
-    unit: str = ""
-    target: float | None = None
-    at_least: bool = True
-
-    @property
-    def met(self) -> bool | None:
-        """None: there is no target."""
-        if self.target is None:
-            return None
-        return self.value >= self.target if self.at_least else self.value <= self.target
-
-    def __str__(self) -> str:
-        sign = "" if self.target is None else f"{'>=' if self.at_least else '<='} {self.target:g} {self.unit}".strip()
-        met = {None: "", True: "yes", False: "NO"}[self.met]
-        return f"{self.name:<46} {sign:<10} {self.value:>9.2f} {self.unit:<4} {met}".rstrip()
 
 
 @dataclass(frozen=True)
@@ -265,33 +235,6 @@ def percentile(values: list[float], which: float) -> float:
     return round(float(np.percentile(values, which)), 3)
 
 
-def machine() -> dict[str, Any]:
-    """What the figures were measured on."""
-    versions = {}
-    for name in PACKAGES:
-        try:
-            versions[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return {
-        "processor": processor(),
-        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
-        "memory_gib": round(psutil.virtual_memory().total / 2**30, 1),
-        "system": platform.platform(),
-        "python": platform.python_version(),
-        "versions": versions,
-    }
-
-
-def processor() -> str:
-    """The processor's name; on Linux the module platform knows it as x86_64 only."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return platform.processor() or platform.machine()
-    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine())
-
-
 def table(result: Bench) -> str:
     """What is printed at the end."""
     about, one = machine(), result.settings
@@ -304,7 +247,7 @@ def table(result: Bench) -> str:
             f"{one.size[0]}x{one.size[1]}, {one.threads} threads, {spec['name']}, {spec['model']} {spec['precision']}",
             f"on {spec['device']}",
             "",
-            f"{'':<46} {'target':<10} {'measured':>9}      met",
+            HEAD,
             *map(str, result.figures),
             *result.notes,
         ]
@@ -336,9 +279,8 @@ def fleet(cameras: int, minutes: float | None, options: dict[str, Any]) -> int:
             result = compare(cameras, own, size, seconds)
             for name, one in result.fleets.items():
                 print(f"\n{name}\n{one.table()}")
-            figures = [Figure(*line) for line in result.lines]
-            print(f"\n{'':<46} {'target':<10} {'measured':>9}      met", *figures, sep="\n")
-            details = {"figures": [asdict(one) for one in figures]}
+            print(f"\n{HEAD}", *result.figures, sep="\n")
+            details = {"figures": [asdict(one) for one in result.figures]}
             details["fleets"] = {name: asdict(one) for name, one in result.fleets.items()}
         if file:
             results.write_json(file, {"machine": about} | details)

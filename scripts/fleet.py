@@ -26,6 +26,8 @@ from engines import catalog
 from engines.base import UserError
 from engines.connection import Options
 from scripts import timing, triton_repository
+from scripts.figure import Figure
+from scripts.triton_config import Plan
 from scripts.triton_server import TritonServer, free_ports, known_regions, shared_names
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -176,16 +178,16 @@ def served(size: tuple[int, int], model: str = MODEL) -> Iterator[TritonServer]:
     """A real Triton with a shipped model, as scripts/triton_repository.py writes it."""
     with tempfile.TemporaryDirectory() as folder:
         models = Path(folder, "models")
-        triton_repository.write(models, triton_repository.chosen([model]), triton_repository.Plan(size=size))
+        triton_repository.write(models, triton_repository.chosen([model]), Plan(size=size))
         with TritonServer(models) as server:
             yield server
 
 
 @dataclass
 class Comparison:
-    """Lines of the table: name, value, unit, target or None, whether at least it."""
+    """Of a fleet through Triton with what it rivals."""
 
-    lines: list[tuple[str, float, str, float | None, bool]] = field(default_factory=list)
+    figures: list[Figure] = field(default_factory=list)
     fleets: dict[str, Result] = field(default_factory=dict)
 
 
@@ -203,16 +205,16 @@ def engine_against_triton(
         alone = timing.alternate([partial(one.alone, 25) for one in loops.values()], rounds)
         full = timing.alternate([partial(one.seconds, seconds) for one in loops.values()], rounds)
     bare_alone, bare_full = alone[0], full[0]
-    result.lines.append(("bare engine, frames a second", 1000 / statistics.median(bare_full), "fps", None, True))
+    result.figures.append(Figure("bare engine, frames a second", 1000 / statistics.median(bare_full), "fps"))
     for name, own_alone, own_full in zip(loops, alone, full, strict=True):
         if name != "bare":
             ratio = statistics.median(bare / own for bare, own in zip(bare_full, own_full, strict=True))
             added = statistics.median(own - bare for bare, own in zip(bare_alone, own_alone, strict=True))
             way = {"shm": "shared memory", "raw": "raw over loopback"}[name]
-            target = name == "shm"
-            result.lines += [
-                (f"Triton, {way}, against the bare engine", ratio, "x", 0.85 if target else None, True),
-                (f"Triton, {way}, latency added", added, "ms", 4.0 if target else None, False),
+            wanted = name == "shm"
+            result.figures += [
+                Figure(f"Triton, {way}, against the bare engine", ratio, "x", 0.85 if wanted else None),
+                Figure(f"Triton, {way}, latency added", added, "ms", 4.0 if wanted else None, at_least=False),
             ]
     return result
 
@@ -231,13 +233,13 @@ def compare(cameras: int, model: str, size: tuple[int, int], seconds: float, rou
                 ratios.append(fast.total("fps") / slow.total("fps"))
         result.fleets["Triton, raw over loopback"] = drive(replace(one, transport="raw"))
     total = result.fleets["Triton, shared memory"].total("fps")
-    result.lines += [
-        (f"{cameras} cameras through Triton, in total", total, "fps", None, True),
-        (f"{cameras} cameras, fairness (Jain)", result.fleets["Triton, shared memory"].fairness, "", None, True),
+    result.figures += [
+        Figure(f"{cameras} cameras through Triton, in total", total, "fps"),
+        Figure(f"{cameras} cameras, fairness (Jain)", result.fleets["Triton, shared memory"].fairness),
     ]
     if ratios:
         ratio = statistics.median(ratios)
-        result.lines.append((f"{cameras} cameras, Triton against naive PyTorch", ratio, "x", 6.0, True))
+        result.figures.append(Figure(f"{cameras} cameras, Triton against naive PyTorch", ratio, "x", 6.0))
     return result
 
 

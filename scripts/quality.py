@@ -28,12 +28,12 @@ from engines import catalog
 from engines.base import UserError
 from engines.slots import Slots
 from scripts import amounts, gallery, page, peers, results, scatter, timing, upscalers, webcam
-from scripts.bench import machine
 from scripts.crops import write
 from scripts.evaluate import Pictures, sets
 from scripts.findings import Entry, Findings, Flicker
 from scripts.flicker import FRAMES, Clip
 from scripts.goals import EAGER
+from scripts.machine import machine
 from scripts.published import FIRST, NETWORKS, SECOND, SETS
 from scripts.sizes import size
 from scripts.upscalers import Upscaler

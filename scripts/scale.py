@@ -13,14 +13,11 @@ dynamic batcher, and a device that takes a + b * n milliseconds for a batch of n
 from __future__ import annotations
 
 import argparse
-import heapq
 import itertools
 import math
-import random
 import statistics
 import sys
 import time
-from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -35,109 +32,14 @@ from engines import bicubic, catalog
 from engines.base import Image, UserError
 from engines.connection import Options
 from scripts import amounts
-from scripts.bench import machine
+from scripts.machine import machine
+from scripts.simulation import Model, simulate
 from scripts.sizes import size
 from scripts.timing import noise
 
 SIZES = ((640, 360), (1280, 720), (1920, 1080))
 COUNTS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10000)
 BURSTS = (1, 2, 4, 8)
-
-
-@dataclass(frozen=True)
-class Model:
-    """A server and its cameras. Times in seconds."""
-
-    cameras: int
-    fps: float = 30.0
-    fixed: float = 0.0
-    """Of each batch."""
-    each: float = 0.02
-    """Of each frame in it."""
-    batch: int = 8
-    gather: float = 0.0033
-    """How long the batcher waits for company."""
-    depth: int = 2
-    deadline: float = 0.25
-    """When the camera goes on by itself."""
-    jitter: float = 0.002
-    """Of a camera's clock, one standard deviation."""
-    way: float = 0.0
-    """Of a frame and its answer through the network."""
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What the simulated cameras saw; ages in milliseconds, shares of all captured frames."""
-
-    fps: float
-    p50: float
-    p99: float
-    dropped: float
-    late: float
-
-
-def simulate(model: Model, seconds: float = 20.0, seed: int = 0) -> Outcome:
-    """One server for `seconds`; the first tenth is not counted."""
-    chance = random.Random(seed)
-    events: list[tuple[float, int, str, int]] = []
-    number = itertools.count()
-
-    def at(moment: float, what: str, which: int) -> None:
-        heapq.heappush(events, (moment, next(number), what, which))
-
-    phases = [chance.random() / model.fps for _ in range(model.cameras)]
-    frames = [0] * model.cameras
-    flying = [0] * model.cameras
-    newest: list[float | None] = [None] * model.cameras
-    queue: deque[tuple[float, float, int]] = deque()  # when it came, when it was captured, whose
-    working: list[tuple[float, float, int]] = []
-    captured = dropped = late = 0
-    ages: list[float] = []
-    begin = seconds / 10
-    for camera, phase in enumerate(phases):
-        at(phase, "capture", camera)
-
-    def start(now: float) -> None:
-        if working or not queue:
-            return
-        ripe = queue[0][0] + model.gather
-        if len(queue) < model.batch and now < ripe - 1e-9:
-            at(ripe, "look", 0)
-            return
-        working.extend(queue.popleft() for _ in range(min(model.batch, len(queue))))
-        at(now + model.fixed + model.each * len(working), "done", 0)
-
-    while events:
-        now, _, what, which = heapq.heappop(events)
-        if now > seconds:
-            break
-        if what == "capture":
-            frames[which] += 1
-            due = phases[which] + frames[which] / model.fps + chance.gauss(0, model.jitter)
-            at(max(now, due), "capture", which)
-            captured += now >= begin
-            if flying[which] < model.depth:
-                flying[which] += 1
-                queue.append((now, now, which))
-            else:
-                dropped += newest[which] is not None and now >= begin
-                newest[which] = now
-        elif what == "done":
-            for _, taken, camera in working:
-                if now >= begin:
-                    ages.append(now - taken + model.way)
-                    late += now - taken + model.way > model.deadline
-                waiting, newest[camera] = newest[camera], None
-                if waiting is None:
-                    flying[camera] -= 1
-                else:
-                    queue.append((now, waiting, camera))
-            working.clear()
-        start(now)
-    p50, p99 = np.percentile(ages, [50, 99]) * 1000 if ages else (math.inf, math.inf)
-    captured = max(1, captured)
-    return Outcome(len(ages) / (seconds - begin), float(p50), float(p99), dropped / captured, late / captured)
 
 
 def holds(model: Model) -> bool:

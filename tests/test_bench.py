@@ -10,7 +10,9 @@ import pytest
 
 import engines
 from scripts import timing
-from scripts.bench import Bench, Figure, Settings, machine, main, table
+from scripts.bench import Bench, Settings, main, table
+from scripts.figure import Figure
+from scripts.machine import machine
 from scripts.results import write_json
 from scripts.sizes import size
 from scripts.timing import AppRun, EngineLoop, alternate, growth, noise

@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engines import catalog
-from scripts.scale import BURSTS, COUNTS, Model, capacity, every, main, service, simulate, wires
+from scripts.scale import BURSTS, COUNTS, capacity, every, main, service, wires
+from scripts.simulation import Model, simulate
 
 
 def test_one_camera_waits_for_nobody() -> None:

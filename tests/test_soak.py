@@ -9,7 +9,8 @@ import yaml
 
 from scripts import states
 from scripts.puppet import draw_code, read_code, scene
-from scripts.soak import HEAP, ROOT, Soak, SoakError, main
+from scripts.rig import HEAP, ROOT
+from scripts.soak import Soak, SoakError, main
 from scripts.verdict import Recorded, judge, recorded, report, slope
 
 

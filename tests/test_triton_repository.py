@@ -20,7 +20,8 @@ from tritonclient.grpc import model_config_pb2 as pb
 
 from engines import catalog
 from engines.base import EngineError
-from scripts.triton_repository import FLAVOURS, Plan, main, with_free_batch
+from scripts.triton_config import FLAVOURS, Plan
+from scripts.triton_repository import main, with_free_batch
 
 ROOT = Path(__file__).parent.parent
 
