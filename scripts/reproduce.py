@@ -1,0 +1,84 @@
+#!/usr/bin/env python3
+"""Train a shipped network, and before it all that it builds on: python scripts/reproduce.py NAME --data FOLDER ...
+
+NAME is that of a recipe in configs/train. What its `start` and `teacher` name is made by their recipes first, where
+it is not there. All further options are those of scripts/train.py. A network NAME ends as runs/NAME.onnx, its run as
+the folder runs/NAME; what was interrupted goes on where it was. --plan tells what would be made, and makes nothing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+import scripts.extras  # noqa: F401
+
+# isort: split
+from engines.base import UserError
+from scripts import export, recipe, train
+from scripts.recipe import Recipe, RecipeError
+
+
+class Step(NamedTuple):
+    """One network to be trained: by which recipe, and what file it becomes."""
+
+    recipe: Path
+    file: Path
+
+
+def chain(name: str, there: Callable[[Path], bool] = Path.is_file) -> list[Step]:
+    """What has to be trained for the recipe `name`, that one last. Raises RecipeError.
+
+    `there` tells which networks need not be made.
+    """
+    names = sorted(path.stem for path in recipe.FOLDER.glob("*.yaml"))
+    if name not in names:
+        raise RecipeError(f"There is no recipe {name}", f"there are: {', '.join(names)}", "Give one of these.")
+    steps: dict[str, Step] = {}
+
+    def add(name: str, file: Path, before: tuple[str, ...]) -> None:
+        if name in before:
+            raise RecipeError("The recipes go round in a circle", " -> ".join([*before, name]))
+        path = recipe.FOLDER / f"{name}.yaml"
+        one = Recipe.read(path)
+        for needed in (one.start, one.teacher):
+            if needed and not there(recipe.ROOT / needed):
+                add(Path(needed).stem, recipe.ROOT / needed, (*before, name))
+        steps.setdefault(name, Step(path, file))
+
+    add(name, recipe.ROOT / "runs" / f"{name}.onnx", ())
+    return list(steps.values())
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(
+        usage="%(prog)s [-h] [--plan] NAME [options of train.py]",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("name", metavar="NAME", help="of a recipe in configs/train: fast-x2, quality-x4 ...")
+    parser.add_argument("--plan", action="store_true", help="tell the recipes, in their order, and end")
+    options, others = parser.parse_known_args(arguments)
+    try:
+        steps = chain(options.name)
+        for number, step in enumerate(steps, 1):
+            print(f"{number} of {len(steps)}: {step.recipe} -> {step.file}", flush=True)
+            if options.plan:
+                continue
+            out = recipe.ROOT / "runs" / step.recipe.stem
+            if status := train.main([str(step.recipe), "--out", str(out), *others]):
+                return status
+            step.file.parent.mkdir(parents=True, exist_ok=True)
+            print(export.export(out / "checkpoint.pt", step.file), flush=True)
+    except UserError as error:
+        print(error, file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
