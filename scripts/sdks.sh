@@ -11,13 +11,10 @@ sdk() {
     echo "$mark" >"$folder/installed"
 }
 
-# Whether they are made for this machine.
-fit_for_sdks() {
-    [ "$(uname -sm)" = "Linux x86_64" ] && .venv/bin/python -c 'import sys; sys.exit(sys.version_info >= (3, 13))'
-}
-
 # sdks: all of them. False where they are not to be had.
 sdks() {
+    [ "$(uname -sm)" = "Linux x86_64" ] || return
+    .venv/bin/python -c 'import sys; sys.exit(sys.version_info >= (3, 13))' || return
     # The builder that needs no GPU, about 95 MB.
     sdk rtx tensorrt-rtx-cu13==1.7.1.116 tensorrt-rtx-cu13-bindings==1.7.1.116 tensorrt-rtx-cu13-libs==1.7.1.116 || return
     # The names of both ends of what is supported, about 1 MB each: without the libraries behind them.
