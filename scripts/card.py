@@ -195,7 +195,7 @@ def cleaning(model: Shipped, pictures: Pictures) -> Iterator[str]:
 def origin(model: Shipped, hardware: str, data: Sequence[str]) -> Iterator[str]:
     recipe, last = model.recipe, model.log[-1]
     yield "## How it was made\n"
-    yield f"    python scripts/train.py configs/train/{model.name}.yaml --data {' '.join(data)} --eval Set5 Set14"
+    yield f"    python scripts/reproduce.py {model.name} --data {' '.join(data)} --eval Set5 Set14"
     yield f"    python scripts/export.py runs/{model.name}/checkpoint.pt engines/models/{model.name}.onnx"
     yield f"    python scripts/halve.py engines/models/{model.name}.onnx engines/models/{model.name}-fp16.onnx"
     yield f"    python scripts/quantize.py engines/models/{model.name}.onnx --data bsds500\n"
@@ -221,7 +221,8 @@ def origin(model: Shipped, hardware: str, data: Sequence[str]) -> Iterator[str]:
             f"- Of each photograph {recipe['versions']} webcam pictures made by scripts/degrade.py: {ranges}. What "
             "each means is said there."
         )
-    yield f"- {float(last['seconds']) / 60:.0f} minutes on {hardware}."
+    before = ", this last run alone: docs/training-data.md has the minutes of those before it" if base else ""
+    yield f"- {float(last['seconds']) / 60:.0f} minutes on {hardware}{before}."
     tests = [key for key in last if key not in ("step", "seconds", "loss")]
     picked = [model.log[i * (len(model.log) - 1) // 4] for i in range(5)] if len(model.log) > 4 else model.log
     way = "; ".join(f"{' / '.join(row[t] for t in tests)} after {int(row['step']):,} steps" for row in picked)
