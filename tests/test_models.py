@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 from pathlib import Path
 
 import onnx
@@ -14,6 +15,7 @@ from engines import catalog
 from engines.base import ModelError
 from engines.catalog import Card, Model
 
+ROOT = Path(__file__).parent.parent
 MODELS = catalog.shipped()
 FAMILIES = catalog.families()
 EVERY_FAMILY = pytest.mark.parametrize(("models", "card"), FAMILIES, ids=lambda one: one and name_of(one))
@@ -133,3 +135,26 @@ def test_the_usual_model(folder: Path) -> None:
     assert catalog.usual(camera=True, scale=3) == "fast"  # there is no other of that scale
     (folder / "fast-webcam-x2-int8.onnx").unlink()
     assert catalog.usual(camera=True) == "fast"
+
+
+def rows(text: str) -> dict[tuple[str, str], list[str]]:
+    """The cells of a page's tables, by what stands first in each row: name and precision."""
+    found = {}
+    for line in text.splitlines():
+        cells = [cell.strip(" *") for cell in line.strip("|").split("|")]
+        if line.startswith("|") and len(cells) > 2:
+            found[cells[0], cells[1]] = cells[2:]
+    return found
+
+
+@EVERY_FAMILY
+def test_cards_and_the_page_of_quality_tell_the_same(models: list[Model], card: Card) -> None:
+    page = (ROOT / "docs/quality.md").read_text(encoding="utf-8")
+    every, webcams = (rows(part) for part in page.split("\n## Webcams\n"))
+    for precision in ("fp32", "int8"):
+        _, first, _, second, *_ = every[name_of(models), precision]
+        told = card.psnr[precision]["Set5"], card.psnr[precision]["Set14"]
+        assert (float(first), float(second)) == pytest.approx(told, abs=0.0101)  # processors round differently
+    text = (catalog.FOLDER / f"{name_of(models)}.md").read_text(encoding="utf-8")
+    for other, precision, psnr in re.findall(r"^\| (\S+), (\S+) \| ([\d.]+) / [\d.]+ \|$", text, re.MULTILINE):
+        assert float(webcams[other, precision][0]) == pytest.approx(float(psnr), abs=0.0101)
