@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +21,12 @@ import numpy as np
 import pytest
 
 import engines
-from engines import builder, catalog, cuda_slot, libcuda, tensorrt
+from engines import builder, catalog, cuda_slot, isolated, libcuda, tensorrt
 from engines.base import EngineError, ModelError
+from engines.choice import Choice
 from engines.plans import Plans
 from engines.progress import Progress
+from engines.standby import Standby
 from scripts import build_engine
 from tests import test_gpu
 from tests.clips import encode
@@ -46,11 +49,16 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> Machine:
     return made
 
 
-def one_frame(engine: Any) -> None:
+def through(engine: Any) -> Any:
     engine.reserve()
     engine.submit(pictures()[0][0], "tag")
     done = engine.collect(5)
-    assert done is not None and done[1] == "tag" and (done[0] == pictures()[0][1]).all()
+    assert done is not None and done[1] == "tag"
+    return done[0]
+
+
+def one_frame(engine: Any) -> None:
+    assert (through(engine) == pictures()[0][1]).all()
 
 
 def test_what_is_told_of_it(machine: Machine) -> None:
@@ -62,6 +70,42 @@ def test_what_is_told_of_it(machine: Machine) -> None:
         assert set(engine.stages) == {"copy in", "inference", "copy out"}
         assert all(seconds > 0 for seconds in engine.stages.values())
     check_clean(machine)
+
+
+def test_its_stages_are_told_behind_a_standby(machine: Machine) -> None:
+    choice = Choice("tensorrt", partial(engines.load, "tensorrt", MODEL, SIZE))
+    with Standby[str]([choice], SIZE, scale=None, depth=2) as engine:
+        one_frame(engine)
+        assert set(engine.stages) == {"copy in", "inference", "copy out"}
+        machine.broken = "cuEventQuery failed: an illegal memory access was encountered"
+        through(engine)
+        assert engine.spec.name == "bicubic" and not engine.stages
+
+
+LAZY = """
+import random, sys
+if "engines.child" in sys.orig_argv:
+    sys.path.insert(0, {root!r})
+    import pytest
+    from tests.lazy_cuda import Machine, install
+    install(pytest.MonkeyPatch(), Machine(random.Random(3).randrange))
+"""
+
+
+def test_its_stages_come_out_of_a_process_of_its_own(
+    machine: Machine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in the kiosk: `machine` is for the look whether there is a GPU, the child has one of its own."""
+    (tmp_path / "sitecustomize.py").write_text(LAZY.format(root=str(Path(__file__).parent.parent)))
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    with isolated.guarded(["tensorrt"], MODEL, SIZE, deadline=5) as engine:
+        until = time.monotonic() + 60
+        while engine.spec.name != "tensorrt":
+            assert time.monotonic() < until and not engine.stages, engine.spec
+            through(engine)
+        one_frame(engine)
+        assert set(engine.stages) == {"copy in", "inference", "copy out"}
+        assert all(0 < seconds < 1 for seconds in engine.stages.values())
 
 
 @pytest.mark.parametrize(
