@@ -18,10 +18,10 @@ def tell(config: Config, given: Collection[str]) -> None:
     They are the command line's. What a file has may be meant for another machine that reads it, one with a window.
     """
     told: set[str] = set()
-    for keys, why in _rules(config):
+    for keys, why in (*_rules(config), *_of_the_engine(config)):
         for key in sorted((set(keys) & set(given)) - told):
             section, name = key.split(".")
-            if getattr(getattr(config, section), name):  # not --no-fullscreen, which is so anyway
+            if getattr(getattr(config, section), name) is not False:  # not --no-fullscreen, which is so anyway
                 told.add(key)
                 flag = flag_of(name, SECTIONS[section].model_fields[name])
                 log.warning("--%s has no effect: %s", flag, why)
@@ -48,3 +48,38 @@ def _rules(config: Config) -> Iterator[tuple[list[str], str]]:
         yield waiting, "without --lasting, and a camera or a stream, nothing is waited for"
     if not config.governor.enabled:
         yield ["governor.models", "governor.fps"], "without --governor one model is used throughout"
+
+
+def _of_the_engine(config: Config) -> Iterator[tuple[list[str], str]]:
+    """The same of what upscales, by the engines that may be loaded: `auto` may become any of this machine's."""
+    asked, triton, governed = config.engine, config.triton, config.governor.enabled
+    remote = asked.name.startswith("triton")
+    others = asked.fallback if remote or asked.isolate or governed else ()
+    kinds = {asked.name.partition("://")[0], *others}
+    if not kinds & {"auto", "tensorrt"}:
+        yield ["engine.memory", "engine.dla", "engine.profile"], "it is for TensorRT, which is not asked for"
+    if not kinds & {"auto", "openvino"}:
+        yield ["engine.threads"], "it is for OpenVINO, which is not asked for"
+    steered = ["engine.isolate", *_keys("governor")]
+    if not remote:
+        yield [*_keys("triton"), "engine.start"], "the engine is no server's"
+        if kinds == {"bicubic"}:
+            yield [*steered, "engine.patience"], "bicubic has no process of its own, and no models"
+        if not (asked.isolate or governed):
+            yield ["engine.fallback"], "without --isolate nothing takes the place of an engine of this machine"
+        if not asked.isolate:
+            yield ["engine.patience"], "without --isolate an engine of this machine is waited for"
+        return
+    yield steered, "a server is a process of its own already, and has the model that its address names"
+    if not asked.reads_model:
+        yield ["engine.model"], "a server has the model that its address names"
+    if not asked.fallback:
+        yield ["engine.patience", "engine.start"], "with --fallback none there is nothing to go on with"
+    if triton.transport not in ("auto", "jpeg"):
+        yield ["triton.quality"], f"--transport {triton.transport} sends no JPEG files"
+    if triton.token_file is None:
+        yield ["triton.token_header"], "without --token-file there is no token"
+
+
+def _keys(section: str) -> list[str]:
+    return [f"{section}.{name}" for name in SECTIONS[section].model_fields]

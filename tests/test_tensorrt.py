@@ -265,6 +265,16 @@ def test_a_layer_profile_goes_to_the_log(machine: Machine, caplog: pytest.LogCap
     assert "1.000 ms 100.0 %  convolution" in caplog.text
 
 
+def test_that_of_one_which_stands_in_for_a_server_does_too(machine: Machine, caplog: pytest.LogCaptureFixture) -> None:
+    away = f"triton://127.0.0.1:1/{MODEL}"
+    asked: dict[str, Any] = {"fallback": ["tensorrt"], "strict": False, "profile": True}
+    with caplog.at_level(logging.INFO), engines.load(away, MODEL, SIZE, **asked):
+        until = time.monotonic() + 20
+        while "convolution" not in caplog.text:
+            assert time.monotonic() < until, caplog.text
+            time.sleep(0.01)
+
+
 @pytest.mark.parametrize("number", range(1, 11))
 def test_out_of_memory_at_any_allocation(monkeypatch: pytest.MonkeyPatch, number: int) -> None:
     machine = Machine(random.Random(3).randrange)
@@ -456,6 +466,23 @@ def test_the_script_builds_for_the_gpu_here(machine: Machine, capsys: pytest.Cap
     assert build_engine.main(["--prune"]) == 0
     assert "1 kept" in capsys.readouterr().out
     check_clean(machine)
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        (["--ahead", "8.6", "--dla", "0"], "argument --dla: not allowed with argument --ahead"),
+        (["--list", "--ahead", "8.6"], "argument --ahead: not allowed with argument --list"),
+        (["--folder", "plans", "--size", "64x48"], "--folder is for --ahead, --list and --prune"),
+        (["--prune", "--model", "fast"], "--list and --prune are of all models and sizes"),
+    ],
+)
+def test_what_the_script_would_not_heed_is_an_error(
+    given: list[str], told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        build_engine.main(given)
+    assert told in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(("name", "expected"), [("auto", 0), ("tensorrt", 1)])
