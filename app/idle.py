@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections.abc import Collection, Iterator
 
+from app.address import local
 from app.config import SECTIONS, Config
 from app.section import flag_of
-from app.sources import comes_and_goes
+from app.sources import are_pictures, comes_and_goes, is_device
 
 log = logging.getLogger(__name__)
 
@@ -18,7 +20,7 @@ def tell(config: Config, given: Collection[str]) -> None:
     They are the command line's. What a file has may be meant for another machine that reads it, one with a window.
     """
     told: set[str] = set()
-    for keys, why in (*_rules(config), *_of_the_engine(config)):
+    for keys, why in (*_rules(config), *_of_the_input(config), *_of_the_engine(config)):
         for key in sorted((set(keys) & set(given)) - told):
             section, name = key.split(".")
             if getattr(getattr(config, section), name) is not False:  # not --no-fullscreen, which is so anyway
@@ -35,10 +37,15 @@ def _rules(config: Config) -> Iterator[tuple[list[str], str]]:
     if headless:
         yield ["output.fullscreen", "output.isolate", "kiosk.lock_keys"], "there is no window"
         if not recorded:
-            yield ["recording.overlay"], "nothing is recorded"
+            yield ["recording.overlay", "recording.encoder", "recording.quality"], "nothing is recorded"
+        if not kept.segmented:
+            yield ["recording.folder"], "there is no window, and without --segment nothing goes there"
         if not (recorded and kept.overlay):
-            shown = ["output.view", *(f"kiosk.{name}" for name in ("sweep", "zoom", "languages", "texts", "font"))]
+            shown = [f"kiosk.{name}" for name in ("sweep", "zoom", "languages", "texts", "font")]
+            shown += ["output.view", "output.overlay"]
             yield shown, "there is no window, and nothing is recorded with --record-overlay"
+    if not kept.segmented:
+        yield ["recording.reserve_mb"], "it is for segments, and without --segment there are none"
     if not kiosk.languages:
         yield ["kiosk.texts", "kiosk.font"], "without --languages there is no caption"
     if not comes:
@@ -48,6 +55,24 @@ def _rules(config: Config) -> Iterator[tuple[list[str], str]]:
         yield waiting, "without --lasting, and a camera or a stream, nothing is waited for"
     if not config.governor.enabled:
         yield ["governor.models", "governor.fps"], "without --governor one model is used throughout"
+    if config.run.verbose:
+        yield ["run.quiet"], "--verbose is stronger"
+
+
+def _of_the_input(config: Config) -> Iterator[tuple[list[str], str]]:
+    """The same of where frames come from."""
+    source = config.input.source or "demo"  # a camera is asked the same as the demo
+    asked = source == "demo" or source.startswith("csi:") or is_device(source)
+    # What stands in for one that is away has the size and the rate.
+    waited = config.kiosk.lasting and comes_and_goes(config.input.camera, config.input.source)
+    if asked or waited or source.startswith("gst:"):
+        yield ["input.loop"], "the source has no end, or is waited for"
+    if not asked and not waited:
+        yield ["input.size"], "the source has its own"
+        with contextlib.suppress(OSError, ValueError):  # whoever opens it tells
+            path = local(source)
+            if path is None or not are_pictures(path):
+                yield ["input.fps"], "the source has its own"
 
 
 def _of_the_engine(config: Config) -> Iterator[tuple[list[str], str]]:

@@ -35,6 +35,21 @@ CASES = {
     f"{TRITON} --transport raw --jpeg-quality 80 --token-header token": "jpeg-quality token-header",
     f"{TRITON} --transport jpeg --jpeg-quality 80 --no-tls --scale 2 --depth 3": "",
     "--source film.mkv --attract-after 0": "attract-after",
+    "--source film.mkv --size 64x48 --fps 9 --loop": "size fps",
+    "--source http://127.0.0.1/x --size 64x48 --fps 9 --loop": "size fps",
+    "--source http://127.0.0.1/x --size 64x48 --fps 9 --loop --lasting": "loop",
+    "--source a*.png --size 64x48 --fps 9 --loop": "size",
+    f"--source {300 * 'a'}/x --fps 9": "",
+    "--source demo --size 64x48 --fps 9 --loop": "loop",
+    "--size 64x48 --fps 9 --loop": "loop",
+    "--camera 0 --size 64x48 --fps 9 --loop": "loop",
+    "--headless --encoder libx264 --quality 9 --folder . --reserve-mb 9": "encoder quality folder reserve-mb",
+    "--headless --encoder libx264 --quality 9 --folder . --reserve-mb 9 --segment 9": "",
+    "--headless --encoder libx264 --quality 9 --folder . --record a.mkv": "folder",
+    "--headless --overlay": "overlay",
+    "--headless --no-overlay": "",
+    "--encoder libx264 --quality 9 --folder .": "",
+    "--quiet --verbose": "quiet",
 }
 
 
