@@ -20,6 +20,7 @@ from app.ring import Ring
 from app.sinks import Sink
 from app.sources import Source
 from app.stats import Stats
+from engines import ranges
 from engines.base import Engine, EngineError, one_line
 
 log = logging.getLogger(__name__)
@@ -32,6 +33,8 @@ BUSY = 1.0
 
 JOIN = 15.0
 """Seconds a thread is given to end. No source waits longer than 10 s for its device, if it can (app.sources)."""
+
+COLLECT = ranges.named("collect")
 
 
 class Tag(NamedTuple):
@@ -88,6 +91,7 @@ class Pipeline:
         when somebody sets `stopping`.
         """
         self._source, self._load, self._sinks, self.stats = source, load, sinks, stats
+        self._ranges = [ranges.named(type(sink).__name__) for sink in sinks]
         # Live, the newest frame alone: a second one would only have grown older when its turn came.
         self._ring: Ring[Frame] = Ring(2 if lossless else 1, lossless=lossless, discard=Frame.release)
         self._paced, self._limit, self._duration = paced, limit, duration
@@ -145,7 +149,9 @@ class Pipeline:
 
     def _capture(self) -> None:
         try:
-            for frame in played(self._source, self._stopping, self._wait_until) if self._paced else self._source:
+            # Around what the source does; that a picture which is at hand has to wait for its time is no part of it.
+            frames = ranges.around("capture", self._source)
+            for frame in played(frames, self._stopping, self._wait_until) if self._paced else frames:
                 frame.ready = time.monotonic()
                 self.stats.captured += 1
                 if frame.origin is Origin.LIVE:
@@ -252,7 +258,8 @@ class Pipeline:
     def _collect(self, engine: Engine[Tag]) -> None:
         while not self._stopping.is_set():
             try:
-                done = engine.collect(POLL)
+                with COLLECT:
+                    done = engine.collect(POLL)
             except TimeoutError:
                 self._idle()
                 continue
@@ -267,9 +274,10 @@ class Pipeline:
 
     def _hand_on(self, picture: Picture, submitted: float, busy: float) -> None:
         spent = {"overlay": 0.0, "sink": 0.0}
-        for sink in self._sinks:
+        for sink, marked in zip(self._sinks, self._ranges, strict=True):
             begun = time.monotonic()
-            sink.write(picture)
+            with marked:
+                sink.write(picture)
             spent[sink.stage] += time.monotonic() - begun
         self.stats.add(picture.frame, submitted=submitted, busy=busy, spent=spent)
         self._shown_at = now = time.monotonic()

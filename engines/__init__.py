@@ -118,7 +118,7 @@ def load(
                 return bicubic.load(size, scale=scale or catalog.scale_in(model) or catalog.SCALE, depth=depth)
             case _:
                 here: dict[str, Any] = {"depth": depth, "threads": threads, "memory": memory, "dla": dla}
-                local = partial(load, model=model, size=size, **here)
+                local = partial(load, model=model, size=size, profile=profile, **here)
                 asked: dict[str, Any] = {"options": options, "patience": patience, "strict": strict}
                 return served(name, size, fallback, local, depth=depth, scale=scale, **asked)
 

@@ -115,6 +115,15 @@ class Slot(Protocol):
         """Free everything. The slot is not in flight any more."""
 
 
+def stages(slot: Slot | None) -> Mapping[str, float]:
+    """Seconds that the stages of a slot's own work took for a frame collected of late, by name; most slots tell none.
+
+    For the collector's thread.
+    """
+    told: Mapping[str, float] = getattr(slot, "stages", {})
+    return told
+
+
 class Engine(Protocol[T]):
     """First in, first out; one thread submits, one thread collects; `with` frees it.
 

@@ -20,7 +20,7 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 
 import engines
-from engines.base import EngineError, Image, Slot, Spec, one_line
+from engines.base import EngineError, Image, Slot, Spec, one_line, stages
 from engines.process import inherited
 from engines.progress import Progress
 
@@ -30,7 +30,11 @@ TELL = 0.5
 """Seconds between two words about a load that takes long."""
 
 DONE = struct.Struct("<id")
-"""The child's answer: a slot number, or -1 - number with a message behind it; when it was finished (monotonic)."""
+"""The child's answer: a slot number; when it was finished (monotonic). Behind it, for each stage that the slot tells
+of, a STAGE; or, with -1 - number, an error's parts as JSON."""
+STAGE = struct.Struct("<24sd")
+"""A stage's name in UTF-8, filled up with zeros, and the seconds it took. Three of them cost a frame 1 us to write and
+1 us to read; JSON would cost three times that."""
 
 
 @runtime_checkable
@@ -104,7 +108,8 @@ class Worker:
                     continue
                 if not self._placed[index]:
                     np.copyto(self._shared[index][1], image)
-                self._link.send_bytes(DONE.pack(index, slot.finished))
+                told = (STAGE.pack(name.encode(), seconds) for name, seconds in stages(slot).items())
+                self._link.send_bytes(DONE.pack(index, slot.finished) + b"".join(told))
 
     def _fail(self, index: int, error: Exception) -> None:
         if not isinstance(error, EngineError):

@@ -11,7 +11,7 @@ import json
 import logging
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ import numpy as np
 
 from engines import bicubic, candidates, catalog
 from engines.base import EngineError, Image, Spec
-from engines.child import DONE, sizes, views
+from engines.child import DONE, STAGE, sizes, views
 from engines.choice import Choice, Retry
 from engines.process import FAREWELL, Process
 from engines.slots import Slots
@@ -47,7 +47,7 @@ class Child:
         """
         self._process = Process("engines.child")
         self._reading, self._sending = threading.Lock(), threading.Lock()
-        self._answers: dict[int, tuple[float, str]] = {}
+        self._answers: dict[int, bytes] = {}
         try:
             self.send(json.dumps(options | {"level": log.getEffectiveLevel()}).encode())
             told = self._loaded(tell)
@@ -84,8 +84,11 @@ class Child:
                 raise
             raise self._gone() from None
 
-    def answer(self, index: int, timeout: float) -> float:
-        """When slot `index` was finished. Raises TimeoutError; EngineError of the child's engine, or as it is gone."""
+    def answer(self, index: int, timeout: float) -> tuple[float, Mapping[str, float]]:
+        """When slot `index` was finished, and the seconds of its stages (engines.base.stages).
+
+        Raises TimeoutError; EngineError of the child's engine, or as it is gone.
+        """
         until = time.monotonic() + timeout
         # Whoever waits reads the answers of others along with its own.
         if not self._reading.acquire(timeout=max(0.0, timeout)):
@@ -93,15 +96,16 @@ class Child:
         try:
             while index not in self._answers:
                 message = self.receive(max(0.0, until - time.monotonic()))
-                number, finished = DONE.unpack_from(message)
-                told = message[DONE.size :].decode()
-                self._answers[number if number >= 0 else -1 - number] = (finished, told)
-            finished, told = self._answers.pop(index)
+                number, _ = DONE.unpack_from(message)
+                self._answers[number if number >= 0 else -1 - number] = message
+            message = self._answers.pop(index)
         finally:
             self._reading.release()
-        if told:
+        number, finished = DONE.unpack_from(message)
+        told = message[DONE.size :]
+        if number < 0:
             raise EngineError(*json.loads(told))
-        return finished
+        return finished, {name.rstrip(b"\0").decode(): seconds for name, seconds in STAGE.iter_unpack(told)}
 
     def close(self) -> None:
         """End the process, whatever it is doing, and let go of the memory. Idempotent."""
@@ -139,13 +143,14 @@ class IsolatedSlot:
         self._child, self._index = child, index
         self.input, self._output = child.views[index]
         self.finished = 0.0
+        self.stages: Mapping[str, float] = {}
 
     def launch(self, image: Image) -> None:
         np.copyto(self.input, image)
         self._child.send(self._index.to_bytes(2, "little"))
 
     def wait(self, timeout: float) -> Image:
-        self.finished = self._child.answer(self._index, timeout)
+        self.finished, self.stages = self._child.answer(self._index, timeout)
         return self._output
 
     def close(self) -> None:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any
+from typing import Any, TypeVar
 
 try:
     import nvtx
 except ImportError:
     nvtx = None
+
+T = TypeVar("T")
 
 
 def named(name: str) -> AbstractContextManager[Any]:
@@ -17,3 +20,19 @@ def named(name: str) -> AbstractContextManager[Any]:
         return nullcontext()
     made: AbstractContextManager[Any] = nvtx.annotate(name, domain="livesr")
     return made
+
+
+def around(name: str, items: Iterable[T]) -> Iterator[T]:
+    """`items`, with a range from the moment each is asked for until it is there."""
+    return iter(items) if nvtx is None else _around(named(name), items)
+
+
+def _around(marked: AbstractContextManager[Any], items: Iterable[T]) -> Iterator[T]:
+    iterator = iter(items)
+    while True:
+        with marked:
+            try:
+                item = next(iterator)
+            except StopIteration:
+                return
+        yield item

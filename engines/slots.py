@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Generic
 
-from engines.base import EngineError, Image, Slot, Spec, T
+from engines.base import EngineError, Image, Slot, Spec, T, stages
 
 
 class Slots(Generic[T]):
@@ -47,8 +47,7 @@ class Slots(Generic[T]):
     @property
     def stages(self) -> Mapping[str, float]:
         """What the slot collected last tells of its own stages, if it tells anything. For the collector's thread."""
-        stages: Mapping[str, float] = getattr(self._lent, "stages", {})
-        return stages
+        return stages(self._lent)
 
     def reserve(self) -> bool:
         with self._change:

@@ -11,12 +11,12 @@ import contextlib
 import logging
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from engines.base import EngineError, Image, Refused, Spec, T, loaded
+from engines.base import EngineError, Image, Refused, Spec, T, loaded, stages
 from engines.bicubic import enlarge
 from engines.choice import Choice, Lineup, Primary, Record, Retry, marked
 from engines.slots import Slots
@@ -42,6 +42,8 @@ class StandbySlot:
         self._state = ""
         self.input: Image = self._own
         self.finished = 0.0
+        self.stages: Mapping[str, float] = {}
+        """Those of the engine that made the picture; bicubic has none."""
         self.spec = standby.local
 
     def launch(self, image: Image) -> None:
@@ -90,10 +92,12 @@ class StandbySlot:
                 primary.unanswered.discard(self._index)
                 primary.refused = 0
                 self.finished = primary.last_done = slot.finished
+                self.stages = stages(slot)
                 self.spec = marked(primary.spec, self._state if primary.record.rank else "")
                 return image
         enlarge(self.input, self._output)
         self.finished = time.monotonic()
+        self.stages = {}
         self.spec = marked(self._standby.local, self._state)
         return self._output
 

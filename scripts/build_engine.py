@@ -117,12 +117,18 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", action="append", help="a name or an .onnx file; again for more [as the program]")
     parser.add_argument("--size", action="append", type=size, metavar="WxH", help=f"input; again for more {SIZES}")
-    parser.add_argument("--ahead", action="append", metavar="CC", help="compute capability to build for, such as 8.6")
-    parser.add_argument("--dla", type=int, metavar="N", help="build for this DLA core of the board")
-    parser.add_argument("--list", action="store_true", help="show what is kept, and end")
-    parser.add_argument("--prune", action="store_true", help="delete what cannot be used here, and end")
+    task = parser.add_mutually_exclusive_group()
+    task.add_argument("--ahead", action="append", metavar="CC", help="compute capability to build for, such as 8.6")
+    task.add_argument("--dla", type=int, metavar="N", help="build for this DLA core of the board")
+    task.add_argument("--list", action="store_true", help="show what is kept, and end")
+    task.add_argument("--prune", action="store_true", help="delete what cannot be used here, and end")
     parser.add_argument("--folder", type=Path, metavar="DIR", help="where --ahead, --list and --prune look [the cache]")
     options = parser.parse_args(arguments)
+    kept = options.list or options.prune
+    if options.folder and not (options.ahead or kept):
+        parser.error("--folder is for --ahead, --list and --prune; what is built for the GPU here goes to the cache")
+    if kept and (options.model or options.size):
+        parser.error("--list and --prune are of all models and sizes")
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S", stream=sys.stderr)
     plans = Plans(options.folder)
     try:

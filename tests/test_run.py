@@ -12,6 +12,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
@@ -390,6 +391,54 @@ def test_options_without_effect_are_told_once_and_those_of_a_file_are_not(folder
     for flag in ("--fullscreen", "--zoom", "--lasting", "--attract", "--governor-fps", "--record-overlay"):
         assert done.stderr.count(f"{flag} has no effect") == 1, done.stderr
     assert done.stderr.count("has no effect") == 6
+
+
+NVTX = """
+import threading
+class annotate:
+    def __init__(self, name, domain):
+        self.name = name
+    def __enter__(self):
+        self.tell("enters")
+    def __exit__(self, *_):
+        self.tell("leaves")
+    def tell(self, what):
+        with open({told!r}, "a") as file:
+            print(threading.current_thread().name, what, self.name, file=file)
+"""
+
+
+@pytest.mark.parametrize(
+    ("source", "count", "read"),
+    [
+        (["--source", "demo"], 5, []),
+        # Until the attract loop is open, ten black pictures come a second.
+        (["--camera", "63", "--lasting", "--attract-after", "0"], 60, ["reader: read"]),
+    ],
+)
+def test_stages_have_ranges_where_nvtx_is_there(tmp_path: Path, source: list[str], count: int, read: list[str]) -> None:
+    (tmp_path / "nvtx.py").write_text(NVTX.format(told=str(tmp_path / "told")))
+    done = run(
+        *(*source, "--size", "96x64", "--headless", "--frames", count, "--engine", "bicubic"),
+        *("--pace", "source", "--record", tmp_path / "a.mkv", "--record-overlay"),
+        PYTHONPATH=str(tmp_path),
+    )
+    assert done.returncode == 0, done.stderr
+    entered: Counter[str] = Counter()
+    inside: dict[str, list[str]] = {}
+    for line in (tmp_path / "told").read_text().splitlines():
+        thread, what, name = line.split()
+        if what == "enters":
+            entered[f"{thread}: {name}"] += 1
+            inside.setdefault(thread, []).append(name)
+        else:
+            assert inside[thread].pop() == name
+    sinks = ("Snapshot", "Wipe", "Overlay", "Recording", "Report", "Progress")
+    once = {"recorder: encode", *(f"MainThread: {name}" for name in sinks)}
+    often = {"capture: capture", "MainThread: collect"}
+    assert set(entered) == {*once, *often, *read}
+    assert {entered[name] for name in once} == {count}
+    assert all(entered[name] >= count for name in often)
 
 
 def test_what_is_recorded_as_shown_needs_no_window(folder: Path, tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +21,12 @@ import numpy as np
 import pytest
 
 import engines
-from engines import builder, catalog, cuda_slot, libcuda, tensorrt
+from engines import builder, catalog, cuda_slot, isolated, libcuda, tensorrt
 from engines.base import EngineError, ModelError
+from engines.choice import Choice
 from engines.plans import Plans
 from engines.progress import Progress
+from engines.standby import Standby
 from scripts import build_engine
 from tests import test_gpu
 from tests.clips import encode
@@ -46,11 +49,16 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> Machine:
     return made
 
 
-def one_frame(engine: Any) -> None:
+def through(engine: Any) -> Any:
     engine.reserve()
     engine.submit(pictures()[0][0], "tag")
     done = engine.collect(5)
-    assert done is not None and done[1] == "tag" and (done[0] == pictures()[0][1]).all()
+    assert done is not None and done[1] == "tag"
+    return done[0]
+
+
+def one_frame(engine: Any) -> None:
+    assert (through(engine) == pictures()[0][1]).all()
 
 
 def test_what_is_told_of_it(machine: Machine) -> None:
@@ -62,6 +70,42 @@ def test_what_is_told_of_it(machine: Machine) -> None:
         assert set(engine.stages) == {"copy in", "inference", "copy out"}
         assert all(seconds > 0 for seconds in engine.stages.values())
     check_clean(machine)
+
+
+def test_its_stages_are_told_behind_a_standby(machine: Machine) -> None:
+    choice = Choice("tensorrt", partial(engines.load, "tensorrt", MODEL, SIZE))
+    with Standby[str]([choice], SIZE, scale=None, depth=2) as engine:
+        one_frame(engine)
+        assert set(engine.stages) == {"copy in", "inference", "copy out"}
+        machine.broken = "cuEventQuery failed: an illegal memory access was encountered"
+        through(engine)
+        assert engine.spec.name == "bicubic" and not engine.stages
+
+
+LAZY = """
+import random, sys
+if "engines.child" in sys.orig_argv:
+    sys.path.insert(0, {root!r})
+    import pytest
+    from tests.lazy_cuda import Machine, install
+    install(pytest.MonkeyPatch(), Machine(random.Random(3).randrange))
+"""
+
+
+def test_its_stages_come_out_of_a_process_of_its_own(
+    machine: Machine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in the kiosk: `machine` is for the look whether there is a GPU, the child has one of its own."""
+    (tmp_path / "sitecustomize.py").write_text(LAZY.format(root=str(Path(__file__).parent.parent)))
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    with isolated.guarded(["tensorrt"], MODEL, SIZE, deadline=5) as engine:
+        until = time.monotonic() + 60
+        while engine.spec.name != "tensorrt":
+            assert time.monotonic() < until and not engine.stages, engine.spec
+            through(engine)
+        one_frame(engine)
+        assert set(engine.stages) == {"copy in", "inference", "copy out"}
+        assert all(0 < seconds < 1 for seconds in engine.stages.values())
 
 
 @pytest.mark.parametrize(
@@ -219,6 +263,16 @@ def test_a_layer_profile_goes_to_the_log(machine: Machine, caplog: pytest.LogCap
     with caplog.at_level(logging.INFO), engines.load("tensorrt", MODEL, SIZE, profile=True) as engine:
         one_frame(engine)
     assert "1.000 ms 100.0 %  convolution" in caplog.text
+
+
+def test_that_of_one_which_stands_in_for_a_server_does_too(machine: Machine, caplog: pytest.LogCaptureFixture) -> None:
+    away = f"triton://127.0.0.1:1/{MODEL}"
+    asked: dict[str, Any] = {"fallback": ["tensorrt"], "strict": False, "profile": True}
+    with caplog.at_level(logging.INFO), engines.load(away, MODEL, SIZE, **asked):
+        until = time.monotonic() + 20
+        while "convolution" not in caplog.text:
+            assert time.monotonic() < until, caplog.text
+            time.sleep(0.01)
 
 
 @pytest.mark.parametrize("number", range(1, 11))
@@ -412,6 +466,23 @@ def test_the_script_builds_for_the_gpu_here(machine: Machine, capsys: pytest.Cap
     assert build_engine.main(["--prune"]) == 0
     assert "1 kept" in capsys.readouterr().out
     check_clean(machine)
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        (["--ahead", "8.6", "--dla", "0"], "argument --dla: not allowed with argument --ahead"),
+        (["--list", "--ahead", "8.6"], "argument --ahead: not allowed with argument --list"),
+        (["--folder", "plans", "--size", "64x48"], "--folder is for --ahead, --list and --prune"),
+        (["--prune", "--model", "fast"], "--list and --prune are of all models and sizes"),
+    ],
+)
+def test_what_the_script_would_not_heed_is_an_error(
+    given: list[str], told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        build_engine.main(given)
+    assert told in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(("name", "expected"), [("auto", 0), ("tensorrt", 1)])

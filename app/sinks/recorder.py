@@ -24,12 +24,15 @@ from app.sinks.fragments import identity
 from app.sinks.gstreamer import TIME_BASE
 from app.sinks.names import move
 from app.swscale import EXACT
+from engines import ranges
 from engines.base import Image
 
 log = logging.getLogger(__name__)
 
 GIVE_UP = 20.0
 """Seconds the encoder may take for one picture, and for what is queued when the recording ends."""
+
+ENCODE = ranges.named("encode")
 
 
 class Recorder:
@@ -176,7 +179,8 @@ class Recorder:
             with self._file, self._container:
                 while (item := self._queue.get()) is not None:
                     image, position = item
-                    self._encode(image, position)
+                    with ENCODE:
+                        self._encode(image, position)
                     self._buffers.give(image)
                 if self._stream is not None:
                     self._mux(None)

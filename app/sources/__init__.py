@@ -94,6 +94,11 @@ def is_device(source: str) -> bool:
     return False
 
 
+def are_pictures(path: Path) -> bool:
+    """Whether it is a folder, a pattern or a file of still pictures, and no film. Raises OSError, ValueError."""
+    return path.is_dir() or path.suffix.lower() in STILLS or (glob.has_magic(str(path)) and not path.exists())
+
+
 @contextlib.contextmanager
 def _told(name: str) -> Iterator[None]:
     """Whatever the system says of a name: that it is too long, or in a folder that may not be looked into."""
@@ -135,7 +140,7 @@ def _open_path(path: Path, size: tuple[int, int] | None, fps: float | None, loop
         from app.sources.camera import Camera
 
         return Camera.v4l2(str(path), size=size, fps=fps)
-    if path.is_dir() or path.suffix.lower() in STILLS or (glob.has_magic(str(path)) and not path.exists()):
+    if are_pictures(path):
         from app.sources.pictures import Pictures
 
         return Pictures.of(path, fps=fps, loop=loop)

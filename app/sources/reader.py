@@ -12,6 +12,7 @@ from app.frame import Frame
 from app.pace import played
 from app.sources import Source
 from app.sources.presence import Look, nothing
+from engines import ranges
 from engines.base import UserError, fits
 
 LOOK = 0.2
@@ -108,7 +109,8 @@ class Reader:
             self.opened = time.monotonic()
             if self._ended.is_set():
                 return
-            for frame in source if source.paced else played(source, self._ended):
+            frames = ranges.around("read", source)
+            for frame in frames if source.paced else played(frames, self._ended):
                 if not fits(frame.size):  # a broken header can give any
                     frame.release()
                     continue
