@@ -102,12 +102,32 @@ def test_a_row_for_every_model_by_this_machines_engine() -> None:
 
 def test_an_engine_is_timed_by_bursts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    fixed, each = service("bicubic", (64, 48), "fast")
-    assert 0 <= fixed < 1 and 0 < each < 1
+    fixed, each, scale = service("bicubic", (64, 48), "fast")
+    assert 0 <= fixed < 1 and 0 < each < 1 and scale == 2
+
+
+@pytest.mark.parametrize(
+    ("options", "scale"),
+    [(["--model", "fast-x4"], 4), (["--service", "1,5"], 2), (["--service", "1,5", "--scale", "3"], 3)],
+)
+def test_the_network_is_that_of_the_model(
+    options: list[str], scale: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("scripts.scale.COUNTS", (1, 2))
+    assert main([*options, "--size", "160x90"]) == 0
+    answers = 160 * 90 * 24 * scale**2 * 30 / 1e6
+    assert f"a camera's answers: {answers:.0f} Mbit/s raw" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("options", [[], ["--model", "fast-x4"], ["--measure", "triton://127.0.0.1:1/m"], ["--every"]])
+def test_of_what_is_measured_nobody_gives_the_scale(options: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main([*options, "--scale", "4"])
+    assert ended.value.code == 2 and "--scale: it goes with --service" in capsys.readouterr().err
 
 
 def test_no_noise_makes_a_picture_cost_less_than_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     moments = iter([moment for count in BURSTS * 6 for moment in (0.0, 1 / count)])  # the more, the faster
     monkeypatch.setattr("scripts.scale.time.perf_counter", lambda: next(moments))
-    fixed, each = service("bicubic", (64, 48), "fast")
+    fixed, each, _ = service("bicubic", (64, 48), "fast")
     assert fixed > 0 and 0 < each < 0.001

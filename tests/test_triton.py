@@ -24,7 +24,7 @@ from engines.base import EngineError, Image
 from engines.bicubic import enlarge
 from engines.connection import Options
 from engines.slots import Slots
-from scripts import triton_repository
+from scripts import scale, triton_repository
 from scripts.triton_server import ROOT, TritonServer, known_regions, shared_names, until
 
 pytestmark = [pytest.mark.triton, pytest.mark.usefixtures("named_memory")]
@@ -121,6 +121,7 @@ def test_four_times_the_size(server: TritonServer) -> None:
         assert engine.spec.scale == 4
         for made, wanted in zip(through(engine, pictures), local(pictures, "fast-x4"), strict=True):
             assert (made == wanted).all()
+    assert scale.service(f"triton://{server.address}/fast-x4", SIZE, "").scale == 4
 
 
 def test_jpeg_there_and_back(server: TritonServer) -> None:
