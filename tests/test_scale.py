@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engines import catalog
-from scripts.scale import BURSTS, COUNTS, capacity, every, main, service, wires
+from scripts.scale import BURSTS, COUNTS, capacity, every, main, service, table, wires
 from scripts.simulation import Model, simulate
 
 
@@ -54,6 +54,23 @@ def test_capacity() -> None:
     assert 6 <= most <= math.floor(1 / 0.004 / 30)
     assert capacity(replace(model, each=0.05)) == 0
     assert capacity(replace(model, each=0.002)) >= 2 * most - 1
+
+
+def test_no_server_holds_more_than_its_full_batches_carry() -> None:
+    model = Model(1, 30, fixed=0.0012, each=0.0004, gather=0.1 / 30)
+    assert replace(model, cameras=61).overloaded and not replace(model, cameras=60).overloaded  # 1,818 frames a second
+    most = capacity(model)
+    assert 50 < most <= 60
+
+
+def test_each_row_of_the_table_keeps_what_holding_means(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("scripts.scale.COUNTS", (1, 20, 61, 200, 2000))
+    pattern = Model(1, 30, fixed=0.0012, each=0.0004, gather=0.1 / 30)
+    for model in (pattern, replace(pattern, each=0.004), replace(pattern, fixed=0.0, each=0.0069)):
+        rows = [line.split() for line in table(model, (64, 48), 2, 10e9).splitlines()[3:]]
+        assert len(rows) == 5
+        for row in rows:
+            assert sum(float(share.rstrip("%")) for share in row[5:7]) < 0.1, row
 
 
 def test_the_search_for_the_capacity_ends_where_a_picture_costs_nothing() -> None:
