@@ -22,7 +22,7 @@ import engines
 from engines import regions
 from engines.base import EngineError, Image
 from engines.bicubic import enlarge
-from engines.connection import Options
+from engines.connection import MUTE, Options
 from engines.slots import Slots
 from scripts import scale, triton_repository
 from scripts.triton_server import ROOT, TritonServer, known_regions, shared_names, until
@@ -170,19 +170,21 @@ def test_what_cannot_be_is_told(server: TritonServer, tmp_path: Path) -> None:
     other = refused(f"triton://{server.address}/jpeg-encode")
     assert "is not an upscaling model" in other.problem and "its inputs are sr" in other.facts
     version = refused(f"triton://{server.address}/{MODEL}/7")
-    assert "is not ready" in version.problem
+    assert version.problem == f"There is no version 7 of {MODEL} on {server.address}"
+    assert version.facts == "there are: 1"
     away = refused(f"triton://127.0.0.1:{server.grpc + 10000 if server.grpc < 50000 else 1}/{MODEL}")
     assert "There is no Triton server" in away.problem and away.facts == "connection refused"
-    wrong_port = refused(f"triton://127.0.0.1:{server.http}/{MODEL}", timeout=1.0)
-    assert str(server.http) in wrong_port.problem
+    for port, tls in ((server.http, False), (server.metrics, False), (server.http, True)):
+        wrong_port = refused(f"triton://127.0.0.1:{port}/{MODEL}", timeout=1.0, tls=tls)
+        assert str(port) in wrong_port.problem and wrong_port.facts == MUTE and "8001 by default" in wrong_port.fix
     nowhere = refused(f"triton://no-such-host.invalid:8001/{MODEL}")
-    assert "There is no Triton server" in nowhere.problem
+    assert "There is no Triton server" in nowhere.problem and nowhere.facts == "there is no host of this name"
     token = refused(f"triton://{server.address}/{MODEL}", token_file=tmp_path / "missing")
     assert "token" in token.problem
     certificate = refused(f"triton://{server.address}/{MODEL}", tls_ca=tmp_path / "missing.pem")
     assert "certificate" in certificate.problem and "No such file" in certificate.facts
-    tls = refused(f"triton://{server.address}/{MODEL}", tls=True)
-    assert "--tls" in tls.fix
+    plain = refused(f"triton://{server.address}/{MODEL}", tls=True)
+    assert "--tls" in plain.fix
 
 
 def test_a_killed_server_costs_no_picture_and_comes_back(repository: Path) -> None:
@@ -383,9 +385,9 @@ def test_certificates_and_a_token(guarded: tuple[TritonServer, dict[str, Any]], 
     with load(server, **options) as engine:
         assert all((a == b).all() for a, b in zip(through(engine, pictures), local(pictures), strict=True))
     address = f"triton://{server.address}/{MODEL}"
-    assert "There is no Triton server" in refused(address).problem  # without TLS
+    assert "--tls," in refused(address).fix
     alone = {key: options[key] for key in ("tls_ca", "token_file", "token_header")}
-    assert server.address in refused(address, **alone).problem  # without a certificate of its own
+    assert "--tls-certificate" in refused(address, **alone).fix  # without a certificate of its own
     assert server.address in refused(address, **options | {"tls_ca": options["tls_certificate"]}).problem
     (tmp_path / "token").write_text("guess")
     wrong = refused(address, **options | {"token_file": tmp_path / "token"})
