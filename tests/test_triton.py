@@ -213,6 +213,7 @@ def test_a_killed_server_costs_no_picture_and_comes_back(repository: Path) -> No
 
         assert [frame() for _ in range(20)] == ["triton"] * 20
         for fault in (signal.SIGKILL, signal.SIGSTOP):
+            gaps.clear()
             one.signal(fault)
             until(lambda: frame() == "bicubic")
             if fault == signal.SIGSTOP:
@@ -220,10 +221,11 @@ def test_a_killed_server_costs_no_picture_and_comes_back(repository: Path) -> No
             else:
                 one.kill()
                 one.start()
-            back = time.monotonic()
+            back = last = time.monotonic()  # no picture was asked for while the server started: that is no gap
             until(lambda: frame() == "triton")
-            assert time.monotonic() - back < 10  # the bench has the figure; here the machine may be busy
-        assert max(gaps[:20]) < 5
+            # Promised are 300 ms and 2 s, which bench.py --fleet --survive measures; here the machine may be busy.
+            assert max(gaps) < 1.0
+            assert time.monotonic() - back < 5
         assert all(frame() == "triton" for _ in range(10))
 
 
