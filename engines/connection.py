@@ -150,7 +150,9 @@ class Connection:
                 fix = "Serve fewer cameras, a faster model, or more instances; see docs/scale.md."
                 return Refused(f"The Triton server {self.server} is overloaded", facts, fix)
             case "UNAVAILABLE" if "restricted" in facts:
-                return EngineError(f"The Triton server {self.server} refuses us", facts, "See --token-file.")
+                return EngineError(
+                    f"The Triton server {self.server} refuses us", facts, "See --token-file, --token-header."
+                )
             case "UNAVAILABLE" if "model" in facts:
                 fix = "It may be loading; look at the server's log."
                 return EngineError(f"The model {self.model} is not ready on {self.server}", facts, fix)

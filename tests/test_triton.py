@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -339,6 +340,12 @@ def test_a_model_of_another_scale_in_its_place_is_told(repository: Path, tmp_pat
             assert "it gave" in told.value.facts and "96, 128" in told.value.facts
 
 
+def readme_block() -> str:
+    """The command lines of a server and a camera that prove who they are."""
+    (block,) = re.findall(r"```sh\n([^`]*--grpc-use-ssl[^`]*)```", (ROOT / "README.md").read_text())
+    return str(block)
+
+
 @pytest.fixture(scope="module")
 def guarded(
     repository: Path, tmp_path_factory: pytest.TempPathFactory
@@ -367,9 +374,9 @@ def guarded(
             timeout=30,
         )
     (folder / "token").write_text("secret\n")
-    tls = ["--grpc-use-ssl-mutual=true", f"--grpc-server-cert={folder}/server.pem"]
-    tls += [f"--grpc-server-key={folder}/server.key", f"--grpc-root-cert={folder}/camera.pem"]
-    rest = ["--grpc-restricted-protocol=inference:livesr=secret", "--exit-on-error=false", "--strict-readiness=false"]
+    told = re.findall(r"--grpc-\S+=\S+", readme_block())
+    tls = [option.replace("/keys/", f"{folder}/").replace("=TOKEN", "=secret") for option in told]
+    rest = ["--exit-on-error=false", "--strict-readiness=false"]
     options = {
         "tls_ca": folder / "server.pem",
         "tls_certificate": folder / "camera.pem",
@@ -394,6 +401,26 @@ def test_certificates_and_a_token(guarded: tuple[TritonServer, dict[str, Any]], 
     (tmp_path / "token").write_text("guess")
     wrong = refused(address, **options | {"token_file": tmp_path / "token"})
     assert "refuse" in wrong.problem
+    bearer = refused(address, **options | {"token_header": "authorization"})  # Triton has no eyes for it
+    assert "expecting header 'triton-grpc-protocol-livesr'" in bearer.facts and "--token-header" in bearer.fix
+
+
+def test_the_command_lines_of_the_readme_work_together(guarded: tuple[TritonServer, dict[str, Any]]) -> None:
+    """The server of these tests has those of the server."""
+    server, options = guarded
+    (line,) = re.findall(r"python -m app.run (--camera 0 .*)", readme_block().replace("\\\n", " "))
+    command = line.replace("server:8001/fast-webcam-x2-fp16", f"{server.address}/{MODEL}").split()
+    command[:2] = ["--source", "demo", "--size", "64x48", "--headless", "--frames", "5", "--patience", "5000"]
+    folder = options["token_file"].parent
+    done = subprocess.run(
+        [sys.executable, "-m", "app.run", *command],
+        cwd=folder,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 0 and "is away" not in done.stderr, done.stderr
 
 
 def test_models_that_are_not_as_they_should_be(guarded: tuple[TritonServer, dict[str, Any]]) -> None:

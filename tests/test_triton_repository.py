@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -190,10 +191,14 @@ def test_the_queue_is_bound_to_the_frame_rate() -> None:
 
 def test_deployments_serve_that_repository() -> None:
     """The compose file and the manifest are what their readers take, and agree about ports and probes."""
-    compose = yaml.safe_load((ROOT / "configs" / "triton" / "compose.yaml").read_text())
+    text = (ROOT / "configs" / "triton" / "compose.yaml").read_text()
+    compose = yaml.safe_load(text)
     service = compose["services"]["triton"]
     assert (ROOT / "configs" / "triton" / service["build"]["context"] / "Dockerfile").is_file()
     assert service["ipc"] == "host" and "8001:8001" in "".join(service["ports"])
+    told = re.findall(r"# - (--grpc-\S+=\S+)", text)
+    readme = (ROOT / "README.md").read_text()
+    assert len(told) == 6 and all(re.sub(r"\$\{TOKEN.*", "TOKEN", option) in readme for option in told)
     manifests = list(yaml.safe_load_all((ROOT / "configs" / "triton" / "kubernetes.yaml").read_text()))
     kinds = {manifest["kind"]: manifest for manifest in manifests}
     container = kinds["Deployment"]["spec"]["template"]["spec"]["containers"][0]
