@@ -156,7 +156,8 @@ class Triton(Section):
     )
     token_header: str = option(
         "authorization",
-        "the header it is sent in; in this one as Bearer TOKEN",
+        "the header it is sent in; authorization, as Bearer TOKEN, is for a proxy before Triton, which itself looks at "
+        "triton-grpc-protocol-NAME alone, NAME being that of its --grpc-restricted-protocol",
         flag="token-header",
         metavar="NAME",
         pattern="^[a-z0-9_.-]+$",

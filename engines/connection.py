@@ -23,6 +23,8 @@ FIRST = 20.0
 """Seconds that the first frame of a size may take: the server may compile the network for it."""
 LARGEST_SCALE = 8
 TLS = "TLS was refused: "
+MUTE = "what listens there does not speak gRPC with this program"
+PORT = "The port is that of gRPC, 8001 by default, not of HTTP or metrics"
 FILES = "See --tls-ca, --tls-certificate, --tls-key."
 SHARES = (2, 50)
 """The version from which a server keeps shared memory that it is still working in when it is told to forget it. Earlier
@@ -52,8 +54,11 @@ def reason(error: Any) -> str:
     for known in ("Connection refused", "Connection reset", "No route to host", "Network is unreachable"):
         if known.lower() in text.lower():
             return known.lower()
-    if "dns" in text.lower() or "name resolution" in text.lower():
+    if re.search(r"\bdns\b|name resolution|errors resolving|address lookup", text, re.IGNORECASE):
         return "there is no host of this name"
+    # Before TLS, whose handshake ends like this too where the other side has never heard of it.
+    if re.search(r"failed to connect.*(socket closed|parsing http/2)", text, re.IGNORECASE):
+        return MUTE
     if "ssl" in text.lower() or "certificate" in text.lower() or "handshake" in text.lower():
         why = re.search(r"OPENSSL_internal:(\w+(: [a-z][^:;]*)?)", text)
         return f"{TLS}{why[1].replace('_', ' ').lower() if why else text[:160]}"
@@ -145,12 +150,18 @@ class Connection:
                 fix = "Serve fewer cameras, a faster model, or more instances; see docs/scale.md."
                 return Refused(f"The Triton server {self.server} is overloaded", facts, fix)
             case "UNAVAILABLE" if "restricted" in facts:
-                return EngineError(f"The Triton server {self.server} refuses us", facts, "See --token-file.")
+                return EngineError(
+                    f"The Triton server {self.server} refuses us", facts, "See --token-file, --token-header."
+                )
             case "UNAVAILABLE" if "model" in facts:
                 fix = "It may be loading; look at the server's log."
                 return EngineError(f"The model {self.model} is not ready on {self.server}", facts, fix)
             case "UNAVAILABLE" if facts.startswith(TLS):
                 fix = f"{FILES} Leave all --tls options out if the server has no TLS."
+                return EngineError(f"There is no way to the Triton server {self.server}", facts, fix)
+            case "UNAVAILABLE" if facts == MUTE:
+                # All that gRPC tells of a port that is not its own, of TLS that is wanted, and of a certificate missed.
+                fix = f"{PORT}; if the server wants TLS or a certificate of ours, see --tls, --tls-certificate."
                 return EngineError(f"There is no way to the Triton server {self.server}", facts, fix)
             case "UNAVAILABLE":
                 fix = "Start the server, or check the address; see --tls if it wants TLS."
@@ -164,7 +175,7 @@ class Connection:
                 return EngineError(
                     f"What answers at {self.server} is no Triton server this program can talk to",
                     f"it does not speak the inference protocol, version 2: {facts}",
-                    "The port is that of gRPC, 8001 by default, not of HTTP or metrics.",
+                    f"{PORT}.",
                 )
         return EngineError(f"The Triton server {self.server} refuses the frame", facts, "Look at its log.")
 
@@ -191,13 +202,18 @@ class Connection:
         """The served model's scale, found by its answer to a blank frame. Raises EngineError."""
         if not self.serves(self.model):
             index = self.ask(self.client.get_model_repository_index).models
-            states = {model.name: model for model in index}
-            if self.model in states:
-                one = states[self.model]
+            ours = [one for one in index if one.name == self.model]
+            asked = [one for one in ours if not (self.version and one.version) or one.version == self.version]
+            if asked:  # one that has not been loaded has no version
+                one = asked[-1]
                 facts = f"its state is {one.state or 'unknown'}" + (f": {one.reason}" if one.reason else "")
                 fix = "Look at the server's log; it may still be loading."
                 raise EngineError(f"The model {self.model} is not ready on {self.server}", facts, fix)
-            names = ", ".join(sorted(states)) or "none"
+            if ours:
+                facts = f"there are: {', '.join(one.version for one in ours)}"
+                fix = "Name one of these, or none for the newest."
+                raise EngineError(f"There is no version {self.version} of {self.model} on {self.server}", facts, fix)
+            names = ", ".join(sorted({one.name for one in index})) or "none"
             fix = "Give one of these; scripts/triton_repository.py writes a repository of the shipped models."
             raise EngineError(f"There is no model {self.model} on {self.server}", f"there are: {names}", fix)
         told = self.ask(self.client.get_model_metadata, self.model, self.version)

@@ -38,6 +38,11 @@ class Model:
     way: float = 0.0
     """Of a frame and its answer through the network."""
 
+    @property
+    def overloaded(self) -> bool:
+        """Whether frames come as fast as full batches are done or faster: a queue grows, however slowly."""
+        return self.cameras * self.fps * (self.fixed + self.batch * self.each) >= self.batch
+
 
 @dataclass(frozen=True)
 class Outcome:

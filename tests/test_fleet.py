@@ -82,4 +82,5 @@ def test_the_servers_death_is_survived(monkeypatch: pytest.MonkeyPatch) -> None:
     told = fleet.survive(2, 0.25, size=(64, 48))
     assert told["kills"] == 1 and told["fallback"] > 0
     assert (told["wrong"], told["unordered"], told["regions_left"]) == (0, 0, [])
-    assert max(told["recovery_s"]) < 30
+    # Promised are 300 ms and 2 s, which bench.py --fleet --survive measures; here the machine may be busy.
+    assert told["longest_gap_ms"] < 1500 and max(told["recovery_s"]) < 5

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engines import catalog
-from scripts.scale import BURSTS, COUNTS, capacity, every, main, service, wires
+from scripts.scale import BURSTS, COUNTS, capacity, every, main, service, table, wires
 from scripts.simulation import Model, simulate
 
 
@@ -54,6 +54,23 @@ def test_capacity() -> None:
     assert 6 <= most <= math.floor(1 / 0.004 / 30)
     assert capacity(replace(model, each=0.05)) == 0
     assert capacity(replace(model, each=0.002)) >= 2 * most - 1
+
+
+def test_no_server_holds_more_than_its_full_batches_carry() -> None:
+    model = Model(1, 30, fixed=0.0012, each=0.0004, gather=0.1 / 30)
+    assert replace(model, cameras=61).overloaded and not replace(model, cameras=60).overloaded  # 1,818 frames a second
+    most = capacity(model)
+    assert 50 < most <= 60
+
+
+def test_each_row_of_the_table_keeps_what_holding_means(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("scripts.scale.COUNTS", (1, 20, 61, 200, 2000))
+    pattern = Model(1, 30, fixed=0.0012, each=0.0004, gather=0.1 / 30)
+    for model in (pattern, replace(pattern, each=0.004), replace(pattern, fixed=0.0, each=0.0069)):
+        rows = [line.split() for line in table(model, (64, 48), 2, 10e9).splitlines()[3:]]
+        assert len(rows) == 5
+        for row in rows:
+            assert sum(float(share.rstrip("%")) for share in row[5:7]) < 0.1, row
 
 
 def test_the_search_for_the_capacity_ends_where_a_picture_costs_nothing() -> None:
@@ -102,12 +119,32 @@ def test_a_row_for_every_model_by_this_machines_engine() -> None:
 
 def test_an_engine_is_timed_by_bursts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    fixed, each = service("bicubic", (64, 48), "fast")
-    assert 0 <= fixed < 1 and 0 < each < 1
+    fixed, each, scale = service("bicubic", (64, 48), "fast")
+    assert 0 <= fixed < 1 and 0 < each < 1 and scale == 2
+
+
+@pytest.mark.parametrize(
+    ("options", "scale"),
+    [(["--model", "fast-x4"], 4), (["--service", "1,5"], 2), (["--service", "1,5", "--scale", "3"], 3)],
+)
+def test_the_network_is_that_of_the_model(
+    options: list[str], scale: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("scripts.scale.COUNTS", (1, 2))
+    assert main([*options, "--size", "160x90"]) == 0
+    answers = 160 * 90 * 24 * scale**2 * 30 / 1e6
+    assert f"a camera's answers: {answers:.0f} Mbit/s raw" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("options", [[], ["--model", "fast-x4"], ["--measure", "triton://127.0.0.1:1/m"], ["--every"]])
+def test_of_what_is_measured_nobody_gives_the_scale(options: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main([*options, "--scale", "4"])
+    assert ended.value.code == 2 and "--scale: it goes with --service" in capsys.readouterr().err
 
 
 def test_no_noise_makes_a_picture_cost_less_than_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     moments = iter([moment for count in BURSTS * 6 for moment in (0.0, 1 / count)])  # the more, the faster
     monkeypatch.setattr("scripts.scale.time.perf_counter", lambda: next(moments))
-    fixed, each = service("bicubic", (64, 48), "fast")
+    fixed, each, _ = service("bicubic", (64, 48), "fast")
     assert fixed > 0 and 0 < each < 0.001

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -22,9 +23,9 @@ import engines
 from engines import regions
 from engines.base import EngineError, Image
 from engines.bicubic import enlarge
-from engines.connection import Options
+from engines.connection import MUTE, Options
 from engines.slots import Slots
-from scripts import triton_repository
+from scripts import scale, triton_repository
 from scripts.triton_server import ROOT, TritonServer, known_regions, shared_names, until
 
 pytestmark = [pytest.mark.triton, pytest.mark.usefixtures("named_memory")]
@@ -121,6 +122,7 @@ def test_four_times_the_size(server: TritonServer) -> None:
         assert engine.spec.scale == 4
         for made, wanted in zip(through(engine, pictures), local(pictures, "fast-x4"), strict=True):
             assert (made == wanted).all()
+    assert scale.service(f"triton://{server.address}/fast-x4", SIZE, "").scale == 4
 
 
 def test_jpeg_there_and_back(server: TritonServer) -> None:
@@ -169,19 +171,21 @@ def test_what_cannot_be_is_told(server: TritonServer, tmp_path: Path) -> None:
     other = refused(f"triton://{server.address}/jpeg-encode")
     assert "is not an upscaling model" in other.problem and "its inputs are sr" in other.facts
     version = refused(f"triton://{server.address}/{MODEL}/7")
-    assert "is not ready" in version.problem
+    assert version.problem == f"There is no version 7 of {MODEL} on {server.address}"
+    assert version.facts == "there are: 1"
     away = refused(f"triton://127.0.0.1:{server.grpc + 10000 if server.grpc < 50000 else 1}/{MODEL}")
     assert "There is no Triton server" in away.problem and away.facts == "connection refused"
-    wrong_port = refused(f"triton://127.0.0.1:{server.http}/{MODEL}", timeout=1.0)
-    assert str(server.http) in wrong_port.problem
+    for port, tls in ((server.http, False), (server.metrics, False), (server.http, True)):
+        wrong_port = refused(f"triton://127.0.0.1:{port}/{MODEL}", timeout=1.0, tls=tls)
+        assert str(port) in wrong_port.problem and wrong_port.facts == MUTE and "8001 by default" in wrong_port.fix
     nowhere = refused(f"triton://no-such-host.invalid:8001/{MODEL}")
-    assert "There is no Triton server" in nowhere.problem
+    assert "There is no Triton server" in nowhere.problem and nowhere.facts == "there is no host of this name"
     token = refused(f"triton://{server.address}/{MODEL}", token_file=tmp_path / "missing")
     assert "token" in token.problem
     certificate = refused(f"triton://{server.address}/{MODEL}", tls_ca=tmp_path / "missing.pem")
     assert "certificate" in certificate.problem and "No such file" in certificate.facts
-    tls = refused(f"triton://{server.address}/{MODEL}", tls=True)
-    assert "--tls" in tls.fix
+    plain = refused(f"triton://{server.address}/{MODEL}", tls=True)
+    assert "--tls" in plain.fix
 
 
 def test_a_killed_server_costs_no_picture_and_comes_back(repository: Path) -> None:
@@ -210,6 +214,7 @@ def test_a_killed_server_costs_no_picture_and_comes_back(repository: Path) -> No
 
         assert [frame() for _ in range(20)] == ["triton"] * 20
         for fault in (signal.SIGKILL, signal.SIGSTOP):
+            gaps.clear()
             one.signal(fault)
             until(lambda: frame() == "bicubic")
             if fault == signal.SIGSTOP:
@@ -217,10 +222,11 @@ def test_a_killed_server_costs_no_picture_and_comes_back(repository: Path) -> No
             else:
                 one.kill()
                 one.start()
-            back = time.monotonic()
+            back = last = time.monotonic()  # no picture was asked for while the server started: that is no gap
             until(lambda: frame() == "triton")
-            assert time.monotonic() - back < 10  # the bench has the figure; here the machine may be busy
-        assert max(gaps[:20]) < 5
+            # Promised are 300 ms and 2 s, which bench.py --fleet --survive measures; here the machine may be busy.
+            assert max(gaps) < 1.0
+            assert time.monotonic() - back < 5
         assert all(frame() == "triton" for _ in range(10))
 
 
@@ -334,6 +340,12 @@ def test_a_model_of_another_scale_in_its_place_is_told(repository: Path, tmp_pat
             assert "it gave" in told.value.facts and "96, 128" in told.value.facts
 
 
+def readme_block() -> str:
+    """The command lines of a server and a camera that prove who they are."""
+    (block,) = re.findall(r"```sh\n([^`]*--grpc-use-ssl[^`]*)```", (ROOT / "README.md").read_text())
+    return str(block)
+
+
 @pytest.fixture(scope="module")
 def guarded(
     repository: Path, tmp_path_factory: pytest.TempPathFactory
@@ -362,9 +374,9 @@ def guarded(
             timeout=30,
         )
     (folder / "token").write_text("secret\n")
-    tls = ["--grpc-use-ssl-mutual=true", f"--grpc-server-cert={folder}/server.pem"]
-    tls += [f"--grpc-server-key={folder}/server.key", f"--grpc-root-cert={folder}/camera.pem"]
-    rest = ["--grpc-restricted-protocol=inference:livesr=secret", "--exit-on-error=false", "--strict-readiness=false"]
+    told = re.findall(r"--grpc-\S+=\S+", readme_block())
+    tls = [option.replace("/keys/", f"{folder}/").replace("=TOKEN", "=secret") for option in told]
+    rest = ["--exit-on-error=false", "--strict-readiness=false"]
     options = {
         "tls_ca": folder / "server.pem",
         "tls_certificate": folder / "camera.pem",
@@ -382,13 +394,33 @@ def test_certificates_and_a_token(guarded: tuple[TritonServer, dict[str, Any]], 
     with load(server, **options) as engine:
         assert all((a == b).all() for a, b in zip(through(engine, pictures), local(pictures), strict=True))
     address = f"triton://{server.address}/{MODEL}"
-    assert "There is no Triton server" in refused(address).problem  # without TLS
+    assert "--tls," in refused(address).fix
     alone = {key: options[key] for key in ("tls_ca", "token_file", "token_header")}
-    assert server.address in refused(address, **alone).problem  # without a certificate of its own
+    assert "--tls-certificate" in refused(address, **alone).fix  # without a certificate of its own
     assert server.address in refused(address, **options | {"tls_ca": options["tls_certificate"]}).problem
     (tmp_path / "token").write_text("guess")
     wrong = refused(address, **options | {"token_file": tmp_path / "token"})
     assert "refuse" in wrong.problem
+    bearer = refused(address, **options | {"token_header": "authorization"})  # Triton has no eyes for it
+    assert "expecting header 'triton-grpc-protocol-livesr'" in bearer.facts and "--token-header" in bearer.fix
+
+
+def test_the_command_lines_of_the_readme_work_together(guarded: tuple[TritonServer, dict[str, Any]]) -> None:
+    """The server of these tests has those of the server."""
+    server, options = guarded
+    (line,) = re.findall(r"python -m app.run (--camera 0 .*)", readme_block().replace("\\\n", " "))
+    command = line.replace("server:8001/fast-webcam-x2-fp16", f"{server.address}/{MODEL}").split()
+    command[:2] = ["--source", "demo", "--size", "64x48", "--headless", "--frames", "5", "--patience", "5000"]
+    folder = options["token_file"].parent
+    done = subprocess.run(
+        [sys.executable, "-m", "app.run", *command],
+        cwd=folder,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 0 and "is away" not in done.stderr, done.stderr
 
 
 def test_models_that_are_not_as_they_should_be(guarded: tuple[TritonServer, dict[str, Any]]) -> None:

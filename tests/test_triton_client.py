@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import cv2
@@ -21,13 +22,14 @@ from engines import bicubic
 from engines.balance import Team, balanced
 from engines.base import EngineError, Image, Refused
 from engines.choice import Choice
-from engines.connection import Connection, Options, reason
+from engines.connection import MUTE, Connection, Options, reason
 from engines.slots import Slots
 from engines.standby import Standby
 from engines.triton_address import is_here, parse
 from engines.triton_slots import make_slots
 
 SIZE = (16, 16)
+NAME = "there is no host of this name"
 
 
 def test_addresses() -> None:
@@ -149,6 +151,22 @@ def test_of_a_refusal_the_reason_is_told_and_not_its_beginning(text: str, told: 
             return f"failed to connect to all addresses: Tls handshake failed ({'x' * 200}): {text}"
 
     assert reason(Failure()).startswith("TLS was refused: ") and reason(Failure()).endswith(told)
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("errors resolving a:1: [field:hostname lookup:address lookup failed for a:1: Domain name not found]", NAME),
+        ("DNS resolution failed for a:1: C-ares status is not ARES_SUCCESS qtype=A: Domain name not found", NAME),
+        ("failed to connect to all addresses; last error: UNAVAILABLE: ipv4:127.0.0.1:1: Socket closed", MUTE),
+        ("failed to connect to all addresses; last error: UNAVAILABLE: Handshake read failed (Socket closed)", MUTE),
+        ("failed to connect to all addresses; last error: UNAVAILABLE: Failed parsing HTTP/2 (Expected ...)", MUTE),
+        ("failed to connect to all addresses; last error: UNKNOWN: Connection refused (111)", "connection refused"),
+        ("Socket closed", "Socket closed"),  # in the middle of a frame
+    ],
+)
+def test_what_grpc_says_is_told_in_words(text: str, told: str) -> None:
+    assert reason(SimpleNamespace(message=lambda: text)) == told
 
 
 @pytest.mark.parametrize(

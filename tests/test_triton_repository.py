@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -138,11 +139,36 @@ def test_plans_are_built_where_they_run(tmp_path: Path) -> None:
         assert "--optShapes=frame:2x360x640x3 --maxShapes=frame:4x720x1280x3" in call
         assert "--skipInference" not in call  # this one does not know it
         assert (folder / name / "1" / "model.plan").read_text() == "plan\n"
-    assert build() == []
+    (folder / "build.lock").unlink()
+    (folder / "build.lock").mkdir()  # as good as a folder that cannot be written to, and root can do anything there
+    assert build() == [], "where all is there nothing is written"
     (folder / "fast-x2" / "1" / "model.plan").unlink()
+    refused = subprocess.run([folder / "build_plans.sh"], env=env, capture_output=True, text=True, timeout=30)
+    assert refused.returncode == 2 and f"no plan can be built in {folder}: mount it writable" in refused.stderr
+    (folder / "build.lock").rmdir()
     (folder / "fast-x3" / "model.onnx").write_bytes(b"another")
     assert [call.split("/")[0] for call in build()] == ["--onnx=fast-x2", "--onnx=fast-x3"]
     assert len(build(TRT="101400")) == len(made), "plans of another TensorRT do not run"
+
+
+def test_servers_that_start_together_build_each_plan_once(tmp_path: Path) -> None:
+    folder = tmp_path / "models"
+    assert main([str(folder), "--flavour", "tensorrt_plan", "--model", "fast-x2", "--model", "fast-x3"]) == 0
+    slow = tmp_path / "bin" / "trtexec"
+    slow.parent.mkdir()
+    slow.write_text(
+        "#!/bin/sh\n"
+        '[ "$1" = --help ] && exit\n'
+        'echo "$1" >> "$CALLS"\n'
+        'for part in 1 2 3; do echo $part; sleep 0.2; done > "${2#*=}"\n'
+    )
+    slow.chmod(0o755)
+    calls = tmp_path / "calls"
+    env = os.environ | {"PATH": f"{slow.parent}:{os.environ['PATH']}", "CALLS": str(calls)}
+    servers = [subprocess.Popen([folder / "build_plans.sh"], env=env, stdout=subprocess.DEVNULL) for _ in range(3)]
+    assert [server.wait(30) for server in servers] == [0, 0, 0]
+    assert sorted(calls.read_text().split()) == [f"--onnx={name}/model.onnx" for name in ("fast-x2", "fast-x3")]
+    assert all((folder / name / "1" / "model.plan").read_text() == "1\n2\n3\n" for name in ("fast-x2", "fast-x3"))
 
 
 def test_what_cannot_be_written_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -190,10 +216,14 @@ def test_the_queue_is_bound_to_the_frame_rate() -> None:
 
 def test_deployments_serve_that_repository() -> None:
     """The compose file and the manifest are what their readers take, and agree about ports and probes."""
-    compose = yaml.safe_load((ROOT / "configs" / "triton" / "compose.yaml").read_text())
+    text = (ROOT / "configs" / "triton" / "compose.yaml").read_text()
+    compose = yaml.safe_load(text)
     service = compose["services"]["triton"]
     assert (ROOT / "configs" / "triton" / service["build"]["context"] / "Dockerfile").is_file()
     assert service["ipc"] == "host" and "8001:8001" in "".join(service["ports"])
+    told = re.findall(r"# - (--grpc-\S+=\S+)", text)
+    readme = (ROOT / "README.md").read_text()
+    assert len(told) == 6 and all(re.sub(r"\$\{TOKEN.*", "TOKEN", option) in readme for option in told)
     manifests = list(yaml.safe_load_all((ROOT / "configs" / "triton" / "kubernetes.yaml").read_text()))
     kinds = {manifest["kind"]: manifest for manifest in manifests}
     container = kinds["Deployment"]["spec"]["template"]["spec"]["containers"][0]

@@ -15,10 +15,21 @@ done
 version=
 if [[ $help =~ TensorRT\ v[0-9]+ ]]; then version=${BASH_REMATCH[0]}; fi
 gpu=$(nvidia-smi --id=0 --query-gpu=name --format=csv,noheader 2>/dev/null || true)
+there() {
+    [ -e "$name/1/model.plan" ] && [ "$made_of" = "$(cat "$name/plan.txt" 2>/dev/null)" ]
+}
+
+# Servers that share this folder may start together: one builds, the others wait and find what it has built.
+lock() {
+    exec 9>build.lock || { echo "$name: no plan can be built in $PWD: mount it writable." >&2; exit 2; }
+    flock --nonblock 9 || { echo "$name: waiting, another server is building here"; flock 9; }
+}
+
 for model in */model.onnx; do
     name=${model%/model.onnx}
     made_of="$gpu, $version, ${options[*]}, $(sha256sum <"$model")"
-    if [ -e "$name/1/model.plan" ] && [ "$made_of" = "$(cat "$name/plan.txt" 2>/dev/null)" ]; then
+    there || lock # where all is there nothing is written: a folder that cannot be written to will do
+    if there; then
         echo "$name: is there"
         continue
     fi
