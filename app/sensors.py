@@ -208,6 +208,7 @@ def jetson(stack: ExitStack) -> Read | None:
         return None
     try:
         board: Any = stack.enter_context(jtop(interval=PERIOD))
+        stack.callback(board.close)  # else its thread and its connection stay, and each reload makes others
     except Exception as error:  # jetson-stats raises many kinds, and none of them may stop a kiosk
         log.warning("no figures from jetson-stats (%s); is its service there? sudo pip3 install jetson-stats", error)
         return None

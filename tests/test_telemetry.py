@@ -31,6 +31,7 @@ class Jtop:
 
     fault: Exception | None = None
     lost: Exception | None = None
+    closed = 0
     temperature: ClassVar = {"cpu": {"temp": 48.5, "online": True}, "cv0": {"temp": -256, "online": False}}
     power: ClassVar = {"rail": {}, "tot": {"power": 7250, "avg": 7100}}
     gpu: ClassVar = {"gpu": {"status": {"load": 81.0}}}
@@ -45,6 +46,9 @@ class Jtop:
 
     def __exit__(self, *_: Any) -> None:
         pass
+
+    def close(self) -> None:
+        type(self).closed += 1
 
     def ok(self, spin: bool) -> bool:
         assert spin, "it would wait for the next figures"
@@ -87,6 +91,7 @@ def test_the_hottest_processor_counts_and_the_battery_does_not(monkeypatch: pyte
 def test_a_jetson_tells_watts(jtop: type[Jtop]) -> None:
     reading = read_once()
     assert (reading.temperature, reading.power, reading.gpu) == (48.5, 7.25, 81)
+    assert jtop.closed == 1, "its thread goes on after its `with` block"
 
 
 @pytest.mark.parametrize("fault", [RuntimeError("the service is down"), OSError("no socket")])
