@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, fields
@@ -20,6 +21,8 @@ log = logging.getLogger(__name__)
 SYS = Path("/sys/class")
 PERIOD = 1.0
 """Seconds between two looks."""
+AGAIN = 60.0
+"""Seconds until a kind that has failed is asked again: a sensor may come back."""
 
 
 @dataclass(frozen=True)
@@ -57,19 +60,25 @@ NVML_REASONS = {0x4: "power cap", 0x8: "slowdown", 0x20: "heat", 0x40: "heat (ha
 def combined(stack: ExitStack) -> Read:
     """Everything that this machine tells; each figure by the first kind that has it. `stack` keeps services open.
 
-    A kind that fails is left out from then on, with one line in the log.
+    A kind that fails is left out for a while, with one line in the log until it tells something again.
     """
     found = [jetson(stack), kernel, nvml(stack), from_psutil]
     readers: list[Read] = [reader for reader in found if reader is not None]
+    failed: dict[Read, float] = {}  # when they are asked again
 
     def read() -> Reading:
         told = []
-        for reader in list(readers):
+        for reader in readers:
+            if time.monotonic() < failed.get(reader, 0.0):
+                continue
             try:
                 told.append(reader())
+                failed.pop(reader, None)
             except Exception as error:  # these packages raise many kinds, and none may stop a kiosk
-                log.warning("temperature and power cannot be read (%s: %s); going on without", reader.__name__, error)
-                readers.remove(reader)
+                if reader not in failed:
+                    name = reader.__name__
+                    log.warning("temperature and power cannot be read (%s: %s); going on without", name, error)
+                failed[reader] = time.monotonic() + AGAIN
         return first_known(told)
 
     return read
@@ -110,7 +119,9 @@ def kernel() -> Reading:
         if _text(folder / "type").lower().startswith(PROCESSORS) and (temp := _text(folder / "temp"))
     ]
     clocks = [
-        float(_text(path)) / 1000 for path in SYS.parent.glob("devices/system/cpu/cpufreq/policy*/scaling_cur_freq")
+        float(freq) / 1000
+        for path in SYS.parent.glob("devices/system/cpu/cpufreq/policy*/scaling_cur_freq")
+        if (freq := _text(path))  # none of cores that a power mode has switched off
     ]
     gpus = [
         float(freq) / 1e6
@@ -197,11 +208,14 @@ def jetson(stack: ExitStack) -> Read | None:
         return None
     try:
         board: Any = stack.enter_context(jtop(interval=PERIOD))
+        stack.callback(board.close)  # else its thread and its connection stay, and each reload makes others
     except Exception as error:  # jetson-stats raises many kinds, and none of them may stop a kiosk
         log.warning("no figures from jetson-stats (%s); is its service there? sudo pip3 install jetson-stats", error)
         return None
 
     def jetson_stats() -> Reading:
+        if not board.ok(spin=True):  # raises what has ended its thread; its figures stay what they were then
+            raise RuntimeError("it has ended")
         heat = [t["temp"] for t in board.temperature.values() if t.get("online", True) and t["temp"] > 0]
         return Reading(
             temperature=max(heat, default=None),

@@ -63,6 +63,8 @@ class Team:
         with self._guard:
             if not self._ending:
                 member.engine, member.flying = engine, 0
+                for one in self._members:  # else it would have every frame, until it has had as many as the others
+                    one.launched = 0
                 if member.error is not None:
                     log.warning("%s is here again", member.name)
                 member.error = None

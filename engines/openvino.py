@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import time
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +26,10 @@ WARM_UP = 60.0
 """Seconds that a slot's first inference may take."""
 
 
+LEFT: list[OpenVinoSlot] = []
+"""Closed while they hung, with the buffers that they may write to one day."""
+
+
 class OpenVinoSlot:
     """One inference request with its own input and output buffer, which OpenVINO reads and writes in place."""
 
@@ -34,12 +40,16 @@ class OpenVinoSlot:
         self._request.set_output_tensor(ov.Tensor(outputs, shared_memory=True))
         self.input: Image = inputs[0]
         self._output: Image = outputs[0]
-        # Called by OpenVINO's own thread: a collector that is late must not make the engine look slow.
-        self._request.set_callback(self._stamp, None)
         self.finished = 0.0
+        # Python's collector cannot look into a request: one that held its slot, which holds it, would stay for ever.
+        this = weakref.ref(self)
 
-    def _stamp(self, _userdata: Any) -> None:
-        self.finished = time.monotonic()
+        def stamp(_userdata: Any) -> None:
+            if (slot := this()) is not None:
+                slot.finished = time.monotonic()
+
+        # Called by OpenVINO's own thread: a collector that is late must not make the engine look slow.
+        self._request.set_callback(stamp, None)
 
     def place(self, input: Image, output: Image) -> bool:
         """Work in these buffers from now on (engines.child)."""
@@ -63,7 +73,10 @@ class OpenVinoSlot:
         return self._output
 
     def close(self) -> None:
-        pass  # the request goes with its last reference; Slots has waited for it
+        """The request goes with its last reference; one that runs is left behind: its end would be waited for."""
+        with contextlib.suppress(RuntimeError):  # what it has failed with has been told
+            if not self._request.wait_for(0):
+                LEFT.append(self)
 
 
 def first_line(error: Exception) -> str:

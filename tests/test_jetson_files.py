@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from app import report
 from app.config_file import from_mapping, read_yaml
 from app.options import parse
 
@@ -82,6 +83,18 @@ def test_the_compose_file_fits_the_dockerfile_and_the_program() -> None:
     from_mapping(read_yaml(ROOT / service["command"][1]), "kiosk")
     for volume in ("/home/kiosk/.cache", "/home/kiosk/recordings"):
         assert volume in docker and any(volume in one for one in service["volumes"])
+
+
+def test_a_year_of_log_fills_no_disk() -> None:
+    service = yaml.safe_load((ROOT / "configs" / "kiosk.compose.yaml").read_text())["services"]["kiosk"]
+    assert service["logging"]["driver"] == "local"
+    unit = (ROOT / "configs" / "livesr-kiosk.service").read_text()
+    burst, minutes = (
+        int(re.findall(rf"^{name}=(\d+)", unit, re.MULTILINE)[0])
+        for name in ("LogRateLimitBurst", "LogRateLimitIntervalSec")
+    )
+    own = 60 * minutes / report.PERIOD
+    assert 5 * own < burst < 20 * own
 
 
 def test_the_dockerfile_installs_extras_that_exist() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.server
 import socket
 import threading
 import time
@@ -159,6 +160,23 @@ def test_a_udp_stream_is_live_and_ends_when_nothing_comes(
     steps = np.diff([number(frame.image) for frame in frames]) % 50
     assert (steps == 1).mean() > 0.9
     assert np.allclose(np.diff([frame.position for frame in frames]).min(), 0.04, atol=0.001)
+
+
+def test_a_sender_that_is_started_anew_makes_no_gap_of_a_day(tmp_path: Path) -> None:
+    running, anew = range(3_600_000, 3_601_000, 40), range(0, 1000, 40)
+    parts = [encode(tmp_path / f"{ticks[0]}.ts", 25, ticks=ticks).read_bytes() for ticks in (running, anew)]
+
+    def relay(handler: http.server.BaseHTTPRequestHandler) -> None:
+        handler.send_response(200)
+        handler.end_headers()
+        handler.wfile.write(b"".join(parts))
+
+    with serve(relay) as address:
+        source = Stream(address)
+        assert source.live
+        frames = list(source)
+    assert [number(frame.image) for frame in frames] == [*range(25), *range(25)]
+    assert np.allclose(np.diff([frame.position for frame in frames]), 0.04, atol=0.001)
 
 
 def test_passwords_stay_out_of_logs() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import threading
 import time
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+import psutil
 import pytest
 from onnx import TensorProto, helper
 
@@ -213,6 +215,31 @@ def test_closes_with_frames_in_flight() -> None:
             for number in range(3):
                 engine.reserve()
                 engine.submit(picture((320, 180)), number)
+
+
+def test_an_engine_that_is_freed_leaves_no_threads_and_files_behind() -> None:
+    def held() -> tuple[int, int]:
+        upscaled(picture(SIZE), depth=2)
+        gc.collect()
+        return psutil.Process().num_threads(), psutil.Process().num_fds()
+
+    threads, files = held()
+    after = [held() for _ in range(5)][-1]
+    assert after[0] <= threads and after[1] <= files
+
+
+def test_one_that_hangs_is_not_waited_for_at_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    left: list[object] = []
+    monkeypatch.setattr("engines.openvino.LEFT", left)
+    engine = engines.load("openvino", "quality", (640, 360), threads=1)
+    engine.slots[0].launch(picture((640, 360)))
+    begun = time.monotonic()
+    engine.free()
+    closed = time.monotonic() - begun
+    engine.slots[0].wait(60)
+    assert left == engine.slots[:1] and closed < time.monotonic() - begun
+    engine.free()
+    assert left == engine.slots[:1], "by now it has come to its end"
 
 
 def test_compiled_models_are_kept_and_a_damaged_one_is_made_anew(cache: Path) -> None:

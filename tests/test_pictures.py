@@ -59,6 +59,9 @@ def test_unreadable_pictures_are_skipped(album: Path, caplog: pytest.LogCaptureF
     assert [number(frame.image) for frame in frames] == [0, 1, 2, 3, 5, 7, 8, 9, 10, 11]
     assert [frame.index for frame in frames] == list(range(10))
     assert "shot 4.webp" in caplog.text and "shot 6.png" in caplog.text
+    caplog.clear()
+    take(Pictures.of(album, loop=True), 30)
+    assert caplog.text.count("skipped") == 2, "as many lines as in one round"
 
 
 def test_one_that_no_engine_takes_costs_the_others_nothing(album: Path, caplog: pytest.LogCaptureFixture) -> None:

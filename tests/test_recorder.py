@@ -90,6 +90,14 @@ def test_times_that_do_not_grow_are_put_in_order(tmp_path: Path) -> None:
     assert times == sorted(set(times))
 
 
+@pytest.mark.parametrize(("suffix", "kept"), [(".mp4", 2**31 / 90000), (".mkv", 14 * 3600)])
+def test_a_night_without_a_camera_spoils_no_times_after_it(tmp_path: Path, suffix: str, kept: float) -> None:
+    path = tmp_path / f"a{suffix}"
+    record(path, [0, 0.1, *(14 * 3600 + 0.1 * i for i in range(1, 5))])
+    _, times = played(path)
+    assert np.allclose(np.diff(times), [0.1, kept, 0.1, 0.1, 0.1], atol=0.002)
+
+
 @pytest.mark.parametrize("colour", [(0, 0, 255), (0, 255, 0), (255, 0, 0), (90, 160, 220), (128, 128, 128)])
 def test_colours_stay(tmp_path: Path, colour: tuple[int, int, int]) -> None:
     recorder = Recorder(tmp_path / "a.mp4", lossless=True)

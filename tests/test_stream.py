@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import struct
 import threading
 import time
@@ -10,6 +11,7 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+from av.video.frame import VideoFrame
 
 from app.sources import SourceError
 from app.sources.stream import Stream
@@ -136,6 +138,18 @@ def test_a_short_loop_keeps_its_rhythm(tmp_path: Path) -> None:
     source = Stream(encode(tmp_path / "vfr.mkv", len(ticks), ticks=ticks), loop=True)
     steps = np.diff([frame.position for frame in take(source, 10)])
     assert np.allclose(steps[5:], np.diff(ticks) / 1000, atol=0.002) and steps[4] > 0
+
+
+def test_pictures_that_are_done_with_wait_for_no_collector(tmp_path: Path) -> None:
+    source = Stream(encode(tmp_path / "x.mkv", 40))
+    gc.collect()
+    gc.disable()  # it comes by itself, but when there may be hundreds of them, of megabytes each
+    try:
+        for frame in source:
+            frame.release()
+        assert sum(isinstance(one, VideoFrame) for one in gc.get_objects()) < 10
+    finally:
+        gc.enable()
 
 
 def test_a_missing_file_names_its_neighbours(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import sys
 import time
 import types
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -29,6 +30,8 @@ class Jtop:
     """What jetson-stats 4 shows of an Orin Nano, cut to what we read (its documentation, "jtop" reference)."""
 
     fault: Exception | None = None
+    lost: Exception | None = None
+    closed = 0
     temperature: ClassVar = {"cpu": {"temp": 48.5, "online": True}, "cv0": {"temp": -256, "online": False}}
     power: ClassVar = {"rail": {}, "tot": {"power": 7250, "avg": 7100}}
     gpu: ClassVar = {"gpu": {"status": {"load": 81.0}}}
@@ -43,6 +46,15 @@ class Jtop:
 
     def __exit__(self, *_: Any) -> None:
         pass
+
+    def close(self) -> None:
+        type(self).closed += 1
+
+    def ok(self, spin: bool) -> bool:
+        assert spin, "it would wait for the next figures"
+        if self.lost:
+            raise self.lost
+        return True
 
 
 @pytest.fixture
@@ -79,6 +91,7 @@ def test_the_hottest_processor_counts_and_the_battery_does_not(monkeypatch: pyte
 def test_a_jetson_tells_watts(jtop: type[Jtop]) -> None:
     reading = read_once()
     assert (reading.temperature, reading.power, reading.gpu) == (48.5, 7.25, 81)
+    assert jtop.closed == 1, "its thread goes on after its `with` block"
 
 
 @pytest.mark.parametrize("fault", [RuntimeError("the service is down"), OSError("no socket")])
@@ -171,6 +184,35 @@ class Nvml(types.ModuleType):
         if name not in answers:
             raise AttributeError(name)
         return lambda *_: answers[name]
+
+
+def test_cores_that_are_switched_off_cost_no_figures(board: Path) -> None:
+    put(board.parents[2] / "devices/system/cpu/cpufreq/policy4", scaling_cur_freq="")
+    assert sensors.kernel() == Reading(51.25, 7.5, None, None, 1510.4, 918, ())
+
+
+def test_a_service_that_is_gone_leaves_no_old_figures(jtop: type[Jtop], board: Path) -> None:
+    """jetson-stats goes on to show the last ones there were."""
+    with ExitStack() as stack:
+        read = sensors.combined(stack)
+        assert read().temperature == 48.5
+        jtop.lost = EOFError("Lost connection with jtop server")
+        assert read().temperature == 51.25
+
+
+def test_what_has_failed_once_is_asked_again(
+    board: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(sensors, "AGAIN", 0.2)
+    rail = board.parents[1] / "hwmon/hwmon1"
+    with ExitStack() as stack:
+        read = sensors.combined(stack)
+        put(rail, in1_input="nonsense")
+        assert [read().power, read().power] == [None, None]
+        time.sleep(0.3)
+        assert read().power is None and caplog.text.count("cannot be read") == 1
+        put(rail, in1_input=5000)
+        until(lambda: read().power == 7.5)
 
 
 def test_a_card_in_a_pc_tells(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

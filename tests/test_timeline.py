@@ -37,3 +37,12 @@ def test_a_clock_that_begins_anew_goes_on() -> None:
     assert seen == [0.0, 0.5, 1.0, 1.5, 2.0, 2.25, 2.75, 4.0]
     timeline.restart()
     assert timeline.at(10.0) == 4.5
+
+
+def test_a_live_clock_runs_no_faster_than_ours() -> None:
+    timeline = Timeline(0.5)
+    came = (0.0, 0.5, 0.5, 30.0, 30.5, 31.0, 31.5)
+    # In between: a burst, a pause of the network's, a sender that was started anew, as FFmpeg tells of it.
+    stamps = (7.0, 7.5, 8.0, 37.0, 91882.0, 91882.5, 91883.0)
+    seen = [timeline.at(stamp, now) for stamp, now in zip(stamps, came, strict=True)]
+    assert seen == [0.0, 0.5, 1.0, 30.0, 30.5, 31.0, 31.5]

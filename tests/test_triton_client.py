@@ -427,6 +427,21 @@ def test_one_that_is_found_again_does_not_get_everything(monkeypatch: pytest.Mon
         assert good.frames - count >= 8
 
 
+def test_one_that_is_found_again_makes_up_for_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("engines.balance.AGAIN", 0.02)
+    good, bad = Station(), Station()
+    with shared(good, bad) as engine:
+        bad.away = True
+        for _ in range(200):  # a camera's frames come one by one; after a night they would be a million
+            run(engine, 1)
+        bad.away = False
+        until_asked(engine, bad, each=1)
+        before = good.frames
+        for _ in range(40):
+            run(engine, 1)
+        assert good.frames - before == pytest.approx(20, abs=2)
+
+
 def test_a_late_one_passes_its_frame_on() -> None:
     good, slow = Station(), Station()
     with shared(good, slow) as engine:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import queue
+import sys
 import threading
 import time
 from fractions import Fraction
@@ -18,7 +19,7 @@ from av.video.reformatter import ColorRange, Colorspace, VideoReformatter
 
 from app.frame import Buffers, Picture
 from app.sinks import SinkError, cause, gstreamer, reason
-from app.sinks.container import create
+from app.sinks.container import create, kind_of
 from app.sinks.encoder import check_encoder
 from app.sinks.fragments import identity
 from app.sinks.gstreamer import TIME_BASE
@@ -29,6 +30,8 @@ from engines.base import Image
 
 log = logging.getLogger(__name__)
 
+LONGEST = {"mp4": 2**31 - 2}
+"""Ticks that a picture may last, by kind of file: after a longer one FFmpeg gives each picture of an MP4 one tick."""
 GIVE_UP = 20.0
 """Seconds the encoder may take for one picture, and for what is queued when the recording ends."""
 
@@ -68,6 +71,7 @@ class Recorder:
         self._stream: Any = None
         check_encoder(encoder)
         self._container, self._file = create(path)
+        self._longest = LONGEST.get(kind_of(path), sys.maxsize)
         self._identity = identity(path)
         self._thread = threading.Thread(target=self._work, name="recorder", daemon=True)
         self._thread.start()
@@ -208,8 +212,11 @@ class Recorder:
             interpolation=EXACT,
         )
         ticks = round(position / TIME_BASE)
-        ticks = ticks if self._first is None else max(ticks, self._last + 1)
-        self._first = ticks if self._first is None else self._first
+        if self._first is None:
+            self._first = ticks
+        else:
+            ticks = max(ticks, self._last + 1)
+            self._first += max(0, ticks - self._last - self._longest)  # what is left of a night without a camera
         frame.pts, frame.time_base = ticks - self._first, TIME_BASE
         self._last = ticks
         self._mux(frame)

@@ -92,7 +92,7 @@ class Lasting:
         self._print: int | None = None
         self._fresh_at = time.monotonic()
         self._away_since: float | None = None
-        self._told = ""
+        self._told = self._attract_told = ""
         self._buffers = Buffers()
         width, height = size or (640, 360)
         blank: Image = np.zeros((height, width, 3), np.uint8)
@@ -228,7 +228,9 @@ class Lasting:
             height, width = self._last.image.shape[:2]
             self._attract = Reader(lambda: self._ways.attract((width, height)), self._changed)
         elif self._attract is not None and self._attract.over:
-            log.warning("the attract loop has failed: %s", self._attract.why or "it has ended")
+            why = f"the attract loop has failed: {self._attract.why or 'it has ended'}"
+            (log.debug if why == self._attract_told else log.warning)("%s", why)
+            self._attract_told = why
             attract = self._ways.attract
             height, width = self._last.image.shape[:2]
             self._attract = Reader(lambda: attract((width, height)), self._changed, delay=PAUSES[1])

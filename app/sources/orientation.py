@@ -7,6 +7,7 @@ from typing import NamedTuple, cast
 import cv2
 import numpy as np
 from av.buffer import Buffer
+from av.sidedata.sidedata import SideDataContainer
 from av.video.frame import VideoFrame
 
 from engines.base import Image
@@ -32,7 +33,9 @@ class Orientation(NamedTuple):
 
 def orientation_of(picture: VideoFrame) -> Orientation | None:
     """What its container or codec says of it; None where it is upright."""
-    side = cast("Buffer | None", picture.side_data.get("DISPLAYMATRIX"))
+    # Not picture.side_data: the picture keeps it, it the picture, and megabytes would wait for Python's collector.
+    made = SideDataContainer(picture)  # type: ignore[call-arg] # its stub has no __init__
+    side = cast("Buffer | None", made.get("DISPLAYMATRIX"))
     if side is None:
         return None
     # ISO/IEC 14496-12, 6.2.2: a point (x, y) is shown at (a x + c y, b x + d y). Angles in between are not kept.

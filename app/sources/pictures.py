@@ -73,6 +73,7 @@ class Pictures:
     def __iter__(self) -> Iterator[Frame]:
         with self._life as ended:
             index, some = 0, True
+            told: set[Path] = set()
             while some:
                 some = False
                 for path in self._paths:
@@ -82,7 +83,9 @@ class Pictures:
                     image = _read(path)
                     # One that is alone is handed on whatever its size is: the engine says what is wrong with it.
                     if image is None or (len(self._paths) > 1 and not fits(image.shape[1::-1])):
-                        log.warning("%s %s; skipped", path, _fault(path, image)[0])
+                        if path not in told:  # in a loop that is no news the next time
+                            log.warning("%s %s; skipped", path, _fault(path, image)[0])
+                        told.add(path)
                         continue
                     some, now = True, time.monotonic()
                     yield Frame(image, index, now, index / self.fps, now - began)

@@ -75,7 +75,7 @@ class Stream:
                     start = time.monotonic()
                     image, release = self._image(picture)
                     now = time.monotonic()
-                    position = self._timeline.at(self._stamp(picture, now))
+                    position = self._timeline.at(self._stamp(picture, now), now if self.live else None)
                     yield Frame(image, index, now, position, seconds + now - start, on_release=release)
                     index += 1
                     if ended.is_set():

@@ -6,6 +6,9 @@ import math
 
 JITTER = 1.0
 """Seconds. A step back of up to this is one frame's fault; a longer one is a clock that began anew."""
+AHEAD = 10.0
+"""Seconds. A live source's step ahead of our own clock by more than this is the same: the sender was started anew, or
+its clock was set. Out of a step back to 0 in MPEG-TS FFmpeg makes one of up to 26 hours ahead."""
 
 
 class Timeline:
@@ -15,11 +18,17 @@ class Timeline:
         """`step`: seconds between two frames where their timestamps do not tell, more than 0."""
         self._step = step
         self._shift: float | None = None
+        self._came: float | None = None
         self.last: float | None = None
         """The position given last; None before the first."""
 
-    def at(self, stamp: float | None) -> float:
-        """The position of the next frame, whose own timestamp is `stamp` seconds, or None if it has none."""
+    def at(self, stamp: float | None, came: float | None = None) -> float:
+        """The position of the next frame, whose own timestamp is `stamp` seconds, or None if it has none.
+
+        `came`: when a live source has given it, in seconds of a clock of ours that only goes forward.
+        """
+        passed = math.inf if came is None or self._came is None else came - self._came
+        self._came = came
         if stamp is not None and not math.isfinite(stamp):
             stamp = None
         if self.last is None:
@@ -33,9 +42,10 @@ class Timeline:
             position, self._shift = following, following - stamp
         else:
             position = stamp + self._shift
-            if position < self.last - JITTER:
+            anew = not -JITTER <= position - self.last <= passed + AHEAD
+            if anew:
                 self._shift = following - stamp
-            if position <= self.last:
+            if anew or position <= self.last:
                 position = following
         # Far from 0 a step can be less than what a float resolves.
         self.last = position if position > self.last else math.nextafter(self.last, math.inf)
