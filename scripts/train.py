@@ -188,17 +188,19 @@ def validate(network: Upscaler, folder: Path) -> float:
 
 def train(run: Training, log: Log, out: Path, tests: list[Path], every: int) -> None:
     """Run to the last step of the recipe, logging and saving every `every` steps."""
-    recent: list[Tensor] = []
+    # Not a list of losses: each would lie on the heap among what its step has freed, and pin it down by the gigabyte.
+    lost, since = torch.zeros((), dtype=torch.float32, device=run.device), run.step
     with tqdm(total=run.recipe.steps, initial=run.step, unit="step", mininterval=5) as bar:
         for pictures in run.batches():
-            recent.append(run.advance(*pictures))
+            lost += run.advance(*pictures)
             bar.update()
             if run.step % every == 0 or run.step == run.recipe.steps:
                 figures = [validate(run.average, test) for test in tests]
-                log.write(run.step, float(torch.stack(recent).mean()), figures)
+                log.write(run.step, float(lost) / (run.step - since), figures)
                 run.save(out / "checkpoint.pt")  # last: a run that dies before it measures and logs this step again
                 bar.set_postfix({t.name: f"{f:.2f}" for t, f in zip(tests, figures, strict=True)})
-                recent.clear()
+                since = run.step
+                lost.zero_()
 
 
 def main(arguments: list[str] | None = None) -> int:
