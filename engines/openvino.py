@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import logging
 import time
 import weakref
@@ -79,6 +80,17 @@ class OpenVinoSlot:
                 LEFT.append(self)
 
 
+@functools.cache
+def core() -> ov.Core:
+    """This process's, which stays.
+
+    Each one gives the thread that makes it a stack for signals, as AMX needs a large one, and takes that away when it
+    goes. Of several that go in another order than they came, one leaves the thread with a stack that is gone, and the
+    next signal, SIGTERM or a child's end, is a segmentation fault (intel_cpu/src/sigstack_manager.cpp in OpenVINO).
+    """
+    return ov.Core()
+
+
 def first_line(error: Exception) -> str:
     """The part of an OpenVINO message that tells something: it begins with source positions of its own."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
@@ -122,7 +134,7 @@ def fit(model: ov.Model, path: Path, size: tuple[int, int]) -> int:
     return scale_between(path, size, (output[2].get_length(), output[1].get_length()))
 
 
-def compile_model(core: ov.Core, model: ov.Model, threads: int | None) -> ov.CompiledModel:
+def compile_model(model: ov.Model, threads: int | None) -> ov.CompiledModel:
     """Compiled for the shortest time a frame, with the compiled blob cached in the user's cache folder.
 
     The precision of the arithmetic is OpenVINO's choice: bf16 or f16 where the processor has it.
@@ -133,18 +145,18 @@ def compile_model(core: ov.Core, model: ov.Model, threads: int | None) -> ov.Com
     try:
         folder = user_cache_path("livesr", ensure_exists=True) / "openvino"
         folder.mkdir(exist_ok=True)
-        return core.compile_model(model, "CPU", options | {"CACHE_DIR": str(folder)})
+        return core().compile_model(model, "CPU", options | {"CACHE_DIR": str(folder)})
     except (OSError, RuntimeError) as error:
         log.warning("going on without the cache of compiled models: %s", error)
     try:
-        return core.compile_model(model, "CPU", options)
+        return core().compile_model(model, "CPU", options)
     except RuntimeError as error:
         raise EngineError("OpenVINO cannot compile the model", first_line(error), "Try a smaller --size.") from error
 
 
-def precisions(core: ov.Core) -> tuple[str, ...]:
+def precisions() -> tuple[str, ...]:
     """Which file of a model runs best here. Its fp32 one is computed in bf16 or f16 where the processor can."""
-    quick = "INT8" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    quick = "INT8" in core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
     return ("int8", "fp32", "fp16") if quick else ("fp32", "fp16", "int8")
 
 
@@ -158,16 +170,15 @@ def precision_of(model: ov.Model, compiled: ov.CompiledModel) -> str:
 
 def load(model: str, size: tuple[int, int], *, depth: int, threads: int | None, scale: int | None = None) -> Slots[Any]:
     """An OpenVINO engine for inputs of `size` (width, height); engines.load() documents the rest."""
-    core = ov.Core()
-    path = catalog.find(model, precisions(core), scale)
+    path = catalog.find(model, precisions(), scale)
     network = read(path)
     scale = fit(network, path, size)
     rows.apply(network)
-    compiled = compile_model(core, network, threads)
+    compiled = compile_model(network, threads)
     used = compiled.get_property("INFERENCE_NUM_THREADS")
     spec = Spec(
         name="openvino",
-        device=f"{core.get_property('CPU', 'FULL_DEVICE_NAME')}, {used} threads",
+        device=f"{core().get_property('CPU', 'FULL_DEVICE_NAME')}, {used} threads",
         model=path.stem,
         precision=precision_of(network, compiled),
         scale=scale,

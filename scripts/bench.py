@@ -256,7 +256,6 @@ def table(result: Bench) -> str:
 
 def fleet(cameras: int, minutes: float | None, options: dict[str, Any]) -> int:
     """What --fleet does: with --engine triton://... at that server, else at one of its own, beside what it rivals."""
-    from openvino import Core
 
     from engines import openvino
     from scripts.fleet import Fleet, compare, drive, survive
@@ -274,7 +273,7 @@ def fleet(cameras: int, minutes: float | None, options: dict[str, Any]) -> int:
             print(only.table())
             details = {"fleets": {engine: asdict(only)}}
         else:
-            own = catalog.find(options["model"], openvino.precisions(Core())).stem  # as the local engine chooses
+            own = catalog.find(options["model"], openvino.precisions()).stem  # as the local engine chooses
             print(own)
             result = compare(cameras, own, size, seconds)
             for name, one in result.fleets.items():

@@ -14,7 +14,7 @@ from onnx import TensorProto, inliner
 
 from engines.base import UserError, one_line
 from engines.contract import LARGEST_SCALE
-from engines.openvino import first_line
+from engines.openvino import core, first_line
 
 Floats = NDArray[np.float32]
 Size = tuple[int, int]
@@ -92,7 +92,7 @@ class Foreign:
             raise self._refused(f"its input is {told(shape)}", "It must take 3 channels, or 1 of luma.")
         self.channels = channels or 3
         self.height, self.width = size
-        self._core = ov.Core()
+        self._core = core()
         self._network = self._load()
 
     def _refused(self, facts: str, fix: str) -> WrapError:

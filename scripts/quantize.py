@@ -22,11 +22,11 @@ import scripts.extras  # noqa: F401
 # isort: split
 import numpy as np
 import onnx
-import openvino as ov
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from engines.base import Image, UserError
+from engines.openvino import core
 from scripts import model_file, results
 from scripts.photos import Photos
 
@@ -71,9 +71,8 @@ def calibrate(model: onnx.ModelProto, tensors: Iterable[str], pictures: Iterable
     probe, wanted = onnx.ModelProto(), sorted(set(tensors))
     probe.CopyFrom(model)
     probe.graph.output.extend(helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in wanted)
-    core = ov.Core()
-    network = core.read_model(probe.SerializeToString())
-    compiled = core.compile_model(network, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    network = core().read_model(probe.SerializeToString())
+    compiled = core().compile_model(network, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
     seen: dict[str, list[Floats]] = {name: [] for name in wanted}
     for picture in pictures:
         result = compiled(picture[None])

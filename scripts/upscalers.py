@@ -65,7 +65,6 @@ def bicubic(scale: int) -> Run:
 @contextmanager
 def in_f32(model: Path, size: tuple[int, int], threads: int | None = None) -> Iterator[Slots[Any]]:
     """OpenVINO for inputs of `size` (width, height), computing in f32 also where it would rather use bf16."""
-    import openvino as ov
 
     from engines import openvino
 
@@ -74,7 +73,7 @@ def in_f32(model: Path, size: tuple[int, int], threads: int | None = None) -> It
     options: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32"}
     if threads:
         options["INFERENCE_NUM_THREADS"] = threads
-    compiled = ov.Core().compile_model(network, "CPU", options)
+    compiled = openvino.core().compile_model(network, "CPU", options)
     spec = Spec("openvino", "CPU", model.stem, "fp32", scale, size, (size[0] * scale, size[1] * scale))
     engine: Slots[Any] = Slots(spec, [openvino.OpenVinoSlot(compiled) for _ in range(2)])
     with engine:

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-import openvino as ov
 from numpy.typing import NDArray
 from onnx import TensorProto, compose, helper, version_converter
 
@@ -208,7 +207,7 @@ def apart(one: Floats, other: Floats, by: int) -> float:
 
 def checked(foreign: Foreign, way: Way, geometry: Geometry, model: onnx.ModelProto) -> float:
     """The least PSNR in dB of the model against the original in Python, over pictures. Raises WrapError below SAME."""
-    core, step = ov.Core(), geometry.multiple
+    core, step = openvino.core(), geometry.multiple
     noise = np.random.default_rng(0)
     worst = float("inf")
     # A size of its own liking, and one that needs all the padding there can be; the same if it has but one.

@@ -17,7 +17,6 @@ from types import ModuleType
 from typing import Any
 
 import numpy as np
-import openvino as ov
 
 from engines import openvino
 from tests.lazy_cuda import Bytes, Machine, Operation
@@ -44,7 +43,7 @@ def compiled(path: str, size: tuple[int, int]) -> tuple[Callable[[bytes], Bytes]
     """The network of a file as a function of bytes that remembers its answers, and its scale."""
     model = openvino.read(Path(path))
     scale = openvino.fit(model, Path(path), size)
-    request = ov.Core().compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"}).create_infer_request()
+    request = openvino.core().compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"}).create_infer_request()
     lock = threading.Lock()
 
     @functools.lru_cache(maxsize=4096)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gc
 import logging
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -18,6 +20,7 @@ import engines
 from engines import catalog
 from engines.base import EngineError, Image
 
+ROOT = Path(__file__).parent.parent
 SIZE = (32, 24)
 BYTES, FLOATS = TensorProto.UINT8, TensorProto.FLOAT
 
@@ -162,8 +165,10 @@ def test_sizes_that_no_engine_takes(size: tuple[int, int]) -> None:
 
 
 @pytest.mark.parametrize(("capabilities", "chosen"), [(["FP32", "INT8"], "fast-x2-int8"), (["FP32"], "fast-x2")])
-def test_the_precision_follows_the_processor(capabilities: list[str], chosen: str) -> None:
-    from engines.openvino import precisions
+def test_the_precision_follows_the_processor(
+    capabilities: list[str], chosen: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from engines import openvino
 
     class Core:
         """What OpenVINO tells of a processor."""
@@ -172,9 +177,10 @@ def test_the_precision_follows_the_processor(capabilities: list[str], chosen: st
             assert (device, name) == ("CPU", "OPTIMIZATION_CAPABILITIES")
             return capabilities
 
-    assert catalog.find("fast", precisions(Core())).stem == chosen
-    assert catalog.find("fast-x2", precisions(Core())).stem == chosen
-    assert catalog.find("fast-x2-fp32", precisions(Core())).stem == "fast-x2"
+    monkeypatch.setattr(openvino, "core", Core)
+    assert catalog.find("fast", openvino.precisions()).stem == chosen
+    assert catalog.find("fast-x2", openvino.precisions()).stem == chosen
+    assert catalog.find("fast-x2-fp32", openvino.precisions()).stem == "fast-x2"
 
 
 @pytest.mark.parametrize("depth", [1, 2, 3])
@@ -226,6 +232,22 @@ def test_an_engine_that_is_freed_leaves_no_threads_and_files_behind() -> None:
     threads, files = held()
     after = [held() for _ in range(5)][-1]
     assert after[0] <= threads and after[1] <= files
+
+
+def test_a_signal_is_survived_whatever_engines_were_freed_before() -> None:
+    """OpenVINO gives threads a stack for signals, and may take it away."""
+    code = (
+        "import engines, signal, os\n"
+        "older, newer = (engines.load('openvino', 'fast', (32, 24)) for _ in range(2))\n"
+        "older.free(); del older\n"
+        "newer.free(); del newer\n"
+        "signal.signal(signal.SIGUSR1, lambda *_: print('heard', flush=True))\n"
+        "os.kill(os.getpid(), signal.SIGUSR1)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=Path(__file__).parent.parent, capture_output=True, text=True, timeout=100
+    )
+    assert (done.returncode, done.stdout) == (0, "heard\n"), done.stderr
 
 
 def test_one_that_hangs_is_not_waited_for_at_the_end(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,7 +21,7 @@ Way = Callable[[ov.Model], bool]
 
 
 def made(model: ov.Model, frame: Image) -> Image:
-    compiled = ov.Core().compile_model(model, "CPU", {"INFERENCE_NUM_THREADS": 1})
+    compiled = openvino.core().compile_model(model, "CPU", {"INFERENCE_NUM_THREADS": 1})
     return np.array(compiled(frame[None])[0])
 
 

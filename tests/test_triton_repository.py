@@ -12,14 +12,13 @@ from typing import Any
 
 import numpy as np
 import onnx
-import openvino as ov
 import pytest
 import yaml
 from google.protobuf import text_format
 from onnx import TensorProto, helper
 from tritonclient.grpc import model_config_pb2 as pb
 
-from engines import catalog
+from engines import catalog, openvino
 from engines.base import EngineError
 from scripts.triton_config import FLAVOURS, Plan
 from scripts.triton_repository import main, with_free_batch
@@ -88,7 +87,7 @@ def test_the_accelerator_of_onnx_runtime(tmp_path: Path) -> None:
 @pytest.mark.parametrize("model", catalog.shipped(), ids=lambda model: str(model.path.stem))
 def test_a_batch_is_its_pictures_to_the_bit(model: catalog.Model) -> None:
     frames = np.random.default_rng(0).integers(0, 256, (3, 24, 32, 3), np.uint8)
-    core, plain = ov.Core(), onnx.load(model.path)
+    core, plain = openvino.core(), onnx.load(model.path)
     batched = core.compile_model(core.read_model(with_free_batch(plain).SerializeToString()), "CPU")
     single = core.compile_model(core.read_model(plain.SerializeToString()), "CPU")
     together = batched(frames)[0]
