@@ -228,6 +228,7 @@ def test_a_window_that_missed_its_mapping_paints_when_told(
         place = shown.geometry()
         left, middle = place["X"] + 20, place["Y"] + 180
         shown.until(lambda: shown.pixel(left, middle)[2] > 200)
+        time.sleep(3)  # after its first pictures the program tells it by itself
         take_for_unmapped(shown.id)
         shown.key("h")  # bars to the left and right from now on
         time.sleep(0.3)

@@ -24,7 +24,7 @@ STEP = 0.02
 """How far an arrow key moves the divider, as a share of the picture's width."""
 
 LOOKS = 30
-"""Pictures after which a window that its X server does not know by its title is left alone."""
+"""Pictures after each of which a new window is told that it is on the screen: the first time it may not be yet."""
 
 # Key codes as Qt and GTK (X11 key symbols), Windows and macOS tell them.
 LEFT, RIGHT = {65361, 2424832, 63234}, {65363, 2555904, 63235}
@@ -72,7 +72,8 @@ class Window:
         cv2.imshow(self._title, shown)
         self._events()
         if self._looks:
-            self._looks = 0 if tell_mapped(self._title) else self._looks - 1
+            tell_mapped(self._title)
+            self._looks -= 1
 
     def idle(self) -> None:
         if self._full is not None:
@@ -102,7 +103,7 @@ class Window:
         self._look()
 
     def _look(self) -> None:
-        """Have the window told that it is on the screen, after the next picture."""
+        """Have the window told that it is on the screen, after the next pictures."""
         self._looks = 0 if self._screen is None else LOOKS
 
     def _fitted(self, image: Image) -> Image:
