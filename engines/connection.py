@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from engines.base import EngineError, Refused
-from engines.triton_address import Address, is_here
+from engines.triton_address import PORT, Address, is_here
 
 log = logging.getLogger(__name__)
 
@@ -24,7 +24,7 @@ FIRST = 20.0
 LARGEST_SCALE = 8
 TLS = "TLS was refused: "
 MUTE = "what listens there does not speak gRPC with this program"
-PORT = "The port is that of gRPC, 8001 by default, not of HTTP or metrics"
+RIGHT_PORT = f"The port is that of gRPC, {PORT} by default, not of HTTP or metrics"
 FILES = "See --tls-ca, --tls-certificate, --tls-key."
 SHARES = (2, 50)
 """The version from which a server keeps shared memory that it is still working in when it is told to forget it. Earlier
@@ -161,7 +161,7 @@ class Connection:
                 return EngineError(f"There is no way to the Triton server {self.server}", facts, fix)
             case "UNAVAILABLE" if facts == MUTE:
                 # All that gRPC tells of a port that is not its own, of TLS that is wanted, and of a certificate missed.
-                fix = f"{PORT}; if the server wants TLS or a certificate of ours, see --tls, --tls-certificate."
+                fix = f"{RIGHT_PORT}; if the server wants TLS or a certificate of ours, see --tls, --tls-certificate."
                 return EngineError(f"There is no way to the Triton server {self.server}", facts, fix)
             case "UNAVAILABLE":
                 fix = "Start the server, or check the address; see --tls if it wants TLS."
@@ -175,7 +175,7 @@ class Connection:
                 return EngineError(
                     f"What answers at {self.server} is no Triton server this program can talk to",
                     f"it does not speak the inference protocol, version 2: {facts}",
-                    f"{PORT}.",
+                    f"{RIGHT_PORT}.",
                 )
         return EngineError(f"The Triton server {self.server} refuses the frame", facts, "Look at its log.")
 

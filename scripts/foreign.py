@@ -92,7 +92,6 @@ class Foreign:
             raise self._refused(f"its input is {told(shape)}", "It must take 3 channels, or 1 of luma.")
         self.channels = channels or 3
         self.height, self.width = size
-        self._core = core()
         self._network = self._load()
 
     def _refused(self, facts: str, fix: str) -> WrapError:
@@ -100,7 +99,7 @@ class Foreign:
 
     def _load(self) -> ov.Model:
         try:
-            return self._core.read_model(self.model.SerializeToString())
+            return core().read_model(self.model.SerializeToString())
         except Exception as error:  # OpenVINO's readers raise errors of many kinds
             raise WrapError(
                 f"OpenVINO cannot read {self.path}", first_line(error), "Export it with plain ONNX operators."
@@ -120,7 +119,7 @@ class Foreign:
         network = self._network.clone()
         try:
             network.reshape(list(picture.shape))
-            compiled = self._core.compile_model(network, "CPU", EXACTLY)
+            compiled = core().compile_model(network, "CPU", EXACTLY)
             made = np.asarray(compiled(np.ascontiguousarray(picture, KINDS[self.kind]))[0], np.float32)
         except RuntimeError as error:
             raise WrapError(f"{self.path} does not run at {size_of(planes)}", first_line(error)) from None
