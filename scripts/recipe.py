@@ -180,8 +180,7 @@ def found(key: str, name: str) -> Path:
     """The file that a recipe names as its `key`. Raises RecipeError if there is none."""
     file, maker = ROOT / name, FOLDER / f"{Path(name).stem}.yaml"
     if not file.is_file():
-        shown = maker.relative_to(ROOT)
-        make = f"Make it first: scripts/train.py {shown}, then scripts/export.py."
+        make = f"Make it first: scripts/reproduce.py {maker.stem} with the same --data."
         raise RecipeError(
             f"There is no {file}",
             f"the recipe names it as its {key}",

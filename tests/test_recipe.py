@@ -111,7 +111,7 @@ def test_a_missing_network_is_told_with_the_recipe_that_makes_it(
     (tmp_path / "configs/train").mkdir(parents=True)
     (tmp_path / "configs/train/known-x2.yaml").touch()
     distil = {"distil": 1.0} if key == "teacher" else {}
-    for name, told in (("known-x2", "scripts/train.py configs/train/known-x2.yaml"), ("other-x2", f"Give {key} the")):
+    for name, told in (("known-x2", "scripts/reproduce.py known-x2 "), ("other-x2", f"Give {key} the")):
         one = recipe(**{key: f"runs/{name}.onnx"}, **distil)
         for use in (one.network if key == "start" else one.master, one.digests):
             with pytest.raises(RecipeError, match=rf"There is no .*{name}.onnx\n.*its {key}\n.*{told}"):
