@@ -47,6 +47,7 @@ EXTRAS = {
         "tritonclient[grpc]>=2.50,<3",  # Triton's own schema, and its real server
         "pytest-xdist>=3.5",  # most tests wait: two at a time take little more than half as long
         "pytest-timeout>=2.3",  # a test that hangs must fail, not stop the run
+        "kubernetes-validate>=1.33",  # the cluster's own schema for configs/triton/kubernetes.yaml
         "mss>=10.2",  # what an X server shows
         "hypothesis>=6.100",  # property tests of ring, slots, configuration
         "onnx>=1.16",  # makes models that break the contract

@@ -10,6 +10,7 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+import kubernetes_validate
 import numpy as np
 import onnx
 import pytest
@@ -224,6 +225,10 @@ def test_deployments_serve_that_repository() -> None:
     readme = (ROOT / "README.md").read_text()
     assert len(told) == 6 and all(re.sub(r"\$\{TOKEN.*", "TOKEN", option) in readme for option in told)
     manifests = list(yaml.safe_load_all((ROOT / "configs" / "triton" / "kubernetes.yaml").read_text()))
+    for manifest in manifests:
+        kubernetes_validate.validate(manifest, "1.33", strict=True)
+    with pytest.raises(kubernetes_validate.ValidationError):
+        kubernetes_validate.validate(manifests[0] | {"spec": {"ports": [{"port": "eight"}]}}, "1.33", strict=True)
     kinds = {manifest["kind"]: manifest for manifest in manifests}
     container = kinds["Deployment"]["spec"]["template"]["spec"]["containers"][0]
     assert container["resources"]["limits"]["nvidia.com/gpu"] == 1
