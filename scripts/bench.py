@@ -33,7 +33,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import engines
 from engines import catalog, isolated
 from engines.base import Spec, UserError, one_line
-from scripts import amounts, results, timing
+from scripts import amounts, results, timing, triton_options
 from scripts.figure import HEAD, Figure
 from scripts.machine import machine
 from scripts.sizes import size
@@ -260,7 +260,7 @@ def fleet(cameras: int, minutes: float | None, options: dict[str, Any]) -> int:
     from engines import openvino
     from scripts.fleet import Fleet, compare, drive, survive
 
-    size, seconds, engine, file = (options[key] for key in ("size", "seconds", "engine", "json"))
+    size, seconds, engine, file, config = (options[key] for key in ("size", "seconds", "engine", "json", "config"))
     about = machine()
     print(f"{about['processor']}, {about['cores']} cores; {size[0]}x{size[1]}, {cameras} cameras")
     try:
@@ -269,7 +269,7 @@ def fleet(cameras: int, minutes: float | None, options: dict[str, Any]) -> int:
             details: dict[str, Any] = survive(cameras, minutes)
             print(json.dumps(details, indent=2))
         elif engine.startswith("triton://"):
-            only = drive(Fleet(cameras, engine, size, seconds=seconds))
+            only = drive(Fleet(cameras, engine, size, seconds=seconds, config=config))
             print(only.table())
             details = {"fleets": {engine: asdict(only)}}
         else:
@@ -307,12 +307,15 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         "--survive", type=amounts.amount, metavar="MINUTES", help="with --fleet: the server is killed meanwhile"
     )
+    triton_options.add_option(parser)
     options = vars(parser.parse_args(arguments))
     cameras, minutes = options.pop("fleet"), options.pop("survive")
     if minutes and not cameras:
         parser.error("--survive is for --fleet N")
     if cameras:
         return fleet(cameras, minutes, options)
+    if options.pop("config"):
+        parser.error("--config is for --fleet N")
     file, parts = options.pop("json"), tuple(options.pop("only"))
     with tempfile.TemporaryDirectory() as folder:
         bench = Bench(Settings(**options, parts=parts, folder=Path(folder)))

@@ -15,6 +15,7 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ from app.stats import Stats
 from engines import bicubic, catalog
 from engines.base import EngineError, Image, Spec, UserError
 from engines.slots import Slots
+from scripts import triton_options
 
 DIFFERENT = 3
 """Different frames of a camera; each is told from the others', and from all frames of other cameras."""
@@ -145,16 +147,19 @@ class HttpSlot:
         pass
 
 
-def load(engine: str, size: tuple[int, int], depth: int, transport: str, fallback: str) -> Slots[Tag]:
-    """Any engine of the program, or http://HOST:PORT."""
+def load(
+    engine: str, size: tuple[int, int], depth: int, transport: str, fallback: str, config: Path | None = None
+) -> Slots[Tag]:
+    """Any engine of the program, or http://HOST:PORT. A `transport` counts for more than what `config` says."""
     if engine.startswith("http://"):
         spec = Spec("http", engine, "fast-x2", "fp32", 2, size, (2 * size[0], 2 * size[1]))
         pool = ThreadPoolExecutor(depth)
         return Slots(spec, [HttpSlot(engine[7:], spec, pool) for _ in range(depth)], close=pool.shutdown)
-    from engines.connection import Options
-
     names = [] if fallback == "none" else fallback.split(",")
-    return engines.load(engine, "fast", size, depth=depth, options=Options(transport=transport), fallback=names)
+    options = triton_options.read(config)
+    if transport != "auto":
+        options = replace(options, transport=transport)
+    return engines.load(engine, "fast", size, depth=depth, options=options, fallback=names)
 
 
 def pictures(number: int, size: tuple[int, int]) -> list[Image]:
@@ -192,7 +197,7 @@ def camera(options: argparse.Namespace) -> dict[str, Any]:
     source = Frames(images, options.fps, options.seconds, random.Random(options.number).random())
     Pipeline(
         source,
-        lambda size: load(options.engine, size, options.depth, options.transport, options.fallback),
+        lambda size: load(options.engine, size, options.depth, options.transport, options.fallback, options.config),
         [watch],
         stats,
         lossless=False,
@@ -222,6 +227,7 @@ def main() -> int:
     parser.add_argument("--transport", default="auto")
     parser.add_argument("--fallback", default="none")
     parser.add_argument("--check", action="store_true")
+    triton_options.add_option(parser)
     try:
         print(json.dumps(camera(parser.parse_args())), flush=True)
     except UserError as error:

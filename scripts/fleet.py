@@ -52,11 +52,15 @@ class Fleet:
     transport: str = "auto"
     fallback: str = "none"
     check: bool = False
+    config: Path | None = None
+    """Of the app: how to talk to the server (scripts/triton_options.py)."""
 
     def command(self, number: int) -> list[str]:
         size = f"{self.size[0]}x{self.size[1]}"
         options = {"engine": self.engine, "size": size, "fps": self.fps, "seconds": self.seconds, "depth": self.depth}
         options |= {"transport": self.transport, "fallback": self.fallback, "number": number}
+        if self.config:
+            options["config"] = self.config
         told = [part for key, value in options.items() for part in (f"--{key}", str(value))]
         return [sys.executable, str(ROOT / "scripts" / "camera.py"), *told, *(["--check"] if self.check else [])]
 

@@ -31,8 +31,7 @@ import engines
 from app.sources import open_source
 from engines import bicubic, catalog
 from engines.base import Image, UserError
-from engines.connection import Options
-from scripts import amounts
+from scripts import amounts, triton_options
 from scripts.machine import machine
 from scripts.simulation import Model, simulate
 from scripts.sizes import size
@@ -72,13 +71,15 @@ class Service(NamedTuple):
     scale: int
 
 
-def service(address: str | None, picture: tuple[int, int], model: str) -> Service:
+def service(address: str | None, picture: tuple[int, int], model: str, config: Path | None = None) -> Service:
     """What is at `address`, or `model` on this machine's own engine, by the time that bursts of frames take.
+
+    `config` tells how to talk to that server (scripts/triton_options.py).
 
     Raises UserError.
     """
     depth = BURSTS[-1] + 1  # the last view is lent until the next collect()
-    engine = engines.load(address or "auto", model, picture, depth=depth, options=Options())
+    engine = engines.load(address or "auto", model, picture, depth=depth, options=triton_options.read(config))
     frame, points = noise(picture), []
     with engine:
         scale = engine.spec.scale
@@ -206,6 +207,7 @@ def main(arguments: list[str] | None = None) -> int:
     source.add_argument("--measure", metavar="triton://...", help="a server whose service time is measured")
     source.add_argument("--service", type=times, metavar="A,B", help="milliseconds of a batch and of each frame in it")
     source.add_argument("--every", action="store_true", help="a row for every shipped model and size")
+    triton_options.add_option(parser)
     parser.add_argument("--model", default="fast", help="of this machine's own engine [fast]")
     parser.add_argument("--scale", type=amounts.count, help="of the model, beside --service [2]")
     parser.add_argument("--size", type=size, default=(640, 360), metavar="WxH", help="[640x360]")
@@ -234,7 +236,7 @@ def main(arguments: list[str] | None = None) -> int:
             fixed, each = (value / 1000 for value in options.service)
             one = Service(fixed, each, options.scale or 2)
         else:
-            one = service(options.measure, options.size, options.model)
+            one = service(options.measure, options.size, options.model, options.config)
     except UserError as error:
         print(error, file=sys.stderr)
         return 2

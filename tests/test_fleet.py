@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -26,6 +27,12 @@ def test_a_camera_that_cannot_start_is_told() -> None:
     with pytest.raises(FleetError, match="Camera 0 has not started") as told:
         drive(Fleet(1, "triton://127.0.0.1:1/fast-x2", (64, 48)))
     assert "camera.py" in told.value.fix
+
+
+def test_a_configuration_that_cannot_be_read_is_told(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(FleetError):
+        drive(Fleet(1, "triton://127.0.0.1:1/fast-x2", (64, 48), config=tmp_path / "none.yaml"))
+    assert "none.yaml" in capfd.readouterr().err
 
 
 def test_cameras_have_frames_of_their_own() -> None:

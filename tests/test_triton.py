@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import yaml
 
 import engines
 from engines import regions
@@ -26,6 +27,7 @@ from engines.bicubic import enlarge
 from engines.connection import MUTE, Options
 from engines.slots import Slots
 from scripts import scale, triton_repository
+from scripts.fleet import Fleet, drive
 from scripts.triton_server import ROOT, TritonServer, known_regions, shared_names, until
 
 pytestmark = [pytest.mark.triton, pytest.mark.usefixtures("named_memory")]
@@ -403,6 +405,19 @@ def test_certificates_and_a_token(guarded: tuple[TritonServer, dict[str, Any]], 
     assert "refuse" in wrong.problem
     bearer = refused(address, **options | {"token_header": "authorization"})  # Triton has no eyes for it
     assert "expecting header 'triton-grpc-protocol-livesr'" in bearer.facts and "--token-header" in bearer.fix
+
+
+def test_such_a_server_is_measured_with_the_app_s_own_configuration(
+    guarded: tuple[TritonServer, dict[str, Any]], tmp_path: Path
+) -> None:
+    server, options = guarded
+    address, file = f"triton://{server.address}/{MODEL}", tmp_path / "camera.yaml"
+    file.write_text(yaml.safe_dump({"triton": {key: str(value) for key, value in options.items()}}))
+    assert scale.service(address, (64, 48), "fast", file).each > 0
+    camera = drive(Fleet(1, address, (64, 48), fps=10, seconds=1, config=file)).cameras[0]
+    assert camera["shown"] > 0 and [name for _moment, name in camera["makers"]] == ["triton"]
+    with pytest.raises(EngineError):
+        scale.service(address, (64, 48), "fast")
 
 
 def test_the_command_lines_of_the_readme_work_together(guarded: tuple[TritonServer, dict[str, Any]]) -> None:
