@@ -237,3 +237,14 @@ def test_close_is_final_and_may_come_twice_and_early(tmp_path: Path) -> None:
     source.close()
     assert ended.wait(20)
     thread.join()
+
+
+def test_recordings_of_a_broadcast_one_after_the_other_play_without_a_pause(tmp_path: Path) -> None:
+    """As a receiver leaves them: each part has a clock of its own, here one that is five hours ahead, or behind."""
+    hours = [5 * 3600 * 1000 + 40 * i for i in range(12)]
+    early, late = encode(tmp_path / "early.ts", 12), encode(tmp_path / "late.ts", 12, ticks=hours)
+    for parts in ((early, late), (late, early)):
+        whole = tmp_path / "whole.ts"
+        whole.write_bytes(b"".join(part.read_bytes() for part in parts))
+        positions = [frame.position for frame in Stream(whole)]
+        assert len(positions) >= 22 and max(np.diff(positions)) < 2

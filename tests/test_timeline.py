@@ -8,7 +8,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.sources.timeline import JITTER, Timeline
+from app.sources.timeline import AHEAD, JITTER, LONGEST, Timeline
 
 stamps = st.lists(
     st.none() | st.sampled_from([math.nan, math.inf, -math.inf]) | st.floats(-1e19, 1e19) | st.floats(-9, 9),
@@ -40,9 +40,15 @@ def test_a_clock_that_begins_anew_goes_on() -> None:
 
 
 def test_a_live_clock_runs_no_faster_than_ours() -> None:
-    timeline = Timeline(0.5)
+    timeline = Timeline(0.5, AHEAD)
     came = (0.0, 0.5, 0.5, 30.0, 30.5, 31.0, 31.5)
     # In between: a burst, a pause of the network's, a sender that was started anew, as FFmpeg tells of it.
     stamps = (7.0, 7.5, 8.0, 37.0, 91882.0, 91882.5, 91883.0)
     seen = [timeline.at(stamp, now) for stamp, now in zip(stamps, came, strict=True)]
     assert seen == [0.0, 0.5, 1.0, 30.0, 30.5, 31.0, 31.5]
+
+
+def test_a_film_may_stand_still_and_does_not_freeze() -> None:
+    timeline = Timeline(0.5)
+    stamps = (0.0, 0.5, 0.5 + LONGEST, LONGEST + 1, 3 * LONGEST, 3 * LONGEST + 0.5)
+    assert [timeline.at(stamp) for stamp in stamps] == [0.0, 0.5, LONGEST + 0.5, LONGEST + 1, LONGEST + 1.5, LONGEST + 2]

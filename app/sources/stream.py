@@ -21,7 +21,7 @@ from app.sources import SourceError
 from app.sources.container import OPEN_LIMIT, READ_LIMIT, open_file, open_stream
 from app.sources.lifetime import Lifetime
 from app.sources.orientation import orientation_of
-from app.sources.timeline import Timeline
+from app.sources.timeline import AHEAD, LONGEST, Timeline
 from app.swscale import EXACT
 from engines.base import Image
 
@@ -34,7 +34,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 NO_TIMESTAMPS = 0x0080
-"""FFmpeg's AVFMT_NOTIMESTAMPS, in a format's flags."""
+CLOCK_MAY_BEGIN_ANEW = 0x0200
+"""FFmpeg's AVFMT_NOTIMESTAMPS and AVFMT_TS_DISCONT, in a format's flags."""
 
 USUAL_FPS = 25.0
 """Assumed where neither timestamps nor a rate tell how long a frame lasts."""
@@ -56,11 +57,12 @@ class Stream:
         self._life = Lifetime(lambda: self._container.close())
         self.live = self.paced = self.camera = not isinstance(uri, Path) and self._container.duration is None
         # MJPEG over http has no times of its own, and FFmpeg makes up 25 a second: there the time of arrival counts.
-        made_up = self._container.format.flags & NO_TIMESTAMPS
-        self._timed = not (self.live and made_up)
+        flags = self._container.format.flags
+        self._timed = not (self.live and flags & NO_TIMESTAMPS)
         rate = self._video.average_rate or self._video.guessed_rate or 0
         self.fps = float(rate) if self._timed else 0.0
-        self._timeline = Timeline(1 / (self.fps or USUAL_FPS))
+        ahead = AHEAD if self.live or flags & CLOCK_MAY_BEGIN_ANEW else LONGEST
+        self._timeline = Timeline(1 / (self.fps or USUAL_FPS), ahead)
         self._loop = loop and not self.live
         self._udp = not isinstance(uri, Path) and uri.startswith("udp:")
         self._buffers, self._reformatter = Buffers(), VideoReformatter()

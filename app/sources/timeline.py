@@ -8,15 +8,22 @@ JITTER = 1.0
 """Seconds. A step back of up to this is one frame's fault; a longer one is a clock that began anew."""
 AHEAD = 10.0
 """Seconds. A live source's step ahead of our own clock by more than this is the same: the sender was started anew, or
-its clock was set. Out of a step back to 0 in MPEG-TS FFmpeg makes one of up to 26 hours ahead."""
+its clock was set. Out of a step back to 0 in MPEG-TS FFmpeg makes one of up to 26 hours ahead. So it is in a film of a
+format whose clock may begin anew, and in any other if it is longer than LONGEST: as ffplay has it (ffplay.c,
+max_frame_duration)."""
+LONGEST = 3600.0
+"""Seconds that a picture of a film may stay."""
 
 
 class Timeline:
     """Positions in seconds from 0, strictly increasing whatever timestamps come."""
 
-    def __init__(self, step: float) -> None:
-        """`step`: seconds between two frames where their timestamps do not tell, more than 0."""
-        self._step = step
+    def __init__(self, step: float, ahead: float = LONGEST) -> None:
+        """`step`: seconds between two frames where their timestamps do not tell, more than 0.
+
+        `ahead`: by how many more than our clock's they may go forward at once.
+        """
+        self._step, self._ahead = step, ahead
         self._shift: float | None = None
         self._came: float | None = None
         self.last: float | None = None
@@ -27,7 +34,7 @@ class Timeline:
 
         `came`: when a live source has given it, in seconds of a clock of ours that only goes forward.
         """
-        passed = math.inf if came is None or self._came is None else came - self._came
+        passed = 0.0 if came is None or self._came is None else came - self._came
         self._came = came
         if stamp is not None and not math.isfinite(stamp):
             stamp = None
@@ -42,7 +49,7 @@ class Timeline:
             position, self._shift = following, following - stamp
         else:
             position = stamp + self._shift
-            anew = not -JITTER <= position - self.last <= passed + AHEAD
+            anew = not -JITTER <= position - self.last <= passed + self._ahead
             if anew:
                 self._shift = following - stamp
             if anew or position <= self.last:
