@@ -51,4 +51,5 @@ def test_a_live_clock_runs_no_faster_than_ours() -> None:
 def test_a_film_may_stand_still_and_does_not_freeze() -> None:
     timeline = Timeline(0.5)
     stamps = (0.0, 0.5, 0.5 + LONGEST, LONGEST + 1, 3 * LONGEST, 3 * LONGEST + 0.5)
-    assert [timeline.at(stamp) for stamp in stamps] == [0.0, 0.5, LONGEST + 0.5, LONGEST + 1, LONGEST + 1.5, LONGEST + 2]
+    after = [LONGEST + late for late in (0.5, 1, 1.5, 2)]
+    assert [timeline.at(stamp) for stamp in stamps] == [0.0, 0.5, *after]
