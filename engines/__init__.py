@@ -37,9 +37,9 @@ def unavailable(name: str) -> str | None:
     """Why engine `name` cannot be used here; None if it can. Imports nothing heavy."""
     match name:
         case "tensorrt":
-            from engines import sdk
+            from engines import tensorrt
 
-            return sdk.unavailable()
+            return tensorrt.unavailable()
         case "triton":
             there = importlib.util.find_spec("tritonclient") and importlib.util.find_spec("grpc")
             return None if there else "tritonclient is not installed (pip install -e '.[triton]')"
@@ -104,10 +104,10 @@ def load(
     def made(kind: str) -> Slots[Any]:
         match kind:
             case "tensorrt":
-                from engines import tensorrt
+                from engines import tensorrt_slots
 
                 own: dict[str, Any] = {"memory": memory, "dla": dla, "profile": profile, "progress": progress}
-                return tensorrt.load(model, size, depth=depth, scale=scale, **own)
+                return tensorrt_slots.load(model, size, depth=depth, scale=scale, **own)
             case "openvino":
                 from engines import openvino
 

@@ -14,7 +14,7 @@ from engines.base import EngineError
 from engines.contract import refused, scale_between, unfit
 from engines.plans import Key, Plan, Plans, digest, stopped
 from engines.progress import Progress
-from engines.sdk import gpu_name, last_error, logger, portable, sdk_name, trt
+from engines.tensorrt import gpu_name, last_error, logger, portable, sdk_name, trt
 
 PRECISIONS = ("fp16", "fp32", "int8")
 """Which file of a model to take where its name leaves it open: tensor cores want fp16, and int8 costs quality.

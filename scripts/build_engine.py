@@ -28,7 +28,7 @@ from types import FrameType
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import engines
-from engines import builder, catalog, libcuda, sdk
+from engines import builder, catalog, libcuda, tensorrt
 from engines.base import EngineError, UserError
 from engines.plans import Key, Plans, digest, stopped
 from engines.progress import Progress
@@ -55,10 +55,10 @@ def usable() -> Callable[[Key], bool]:
     sums = {model.path.stem: digest(model.path.read_bytes()) for model in catalog.shipped()}
     library = gpu = None
     try:
-        library = sdk.sdk_name()
+        library = tensorrt.sdk_name()
         if libcuda.missing() is None:
-            device = sdk.device()
-            gpu = sdk.gpu_name(device.name, device.capability)
+            device = tensorrt.device()
+            gpu = tensorrt.gpu_name(device.name, device.capability)
     except EngineError as error:
         print(f"TensorRT and GPU are not compared: {error.problem}", file=sys.stderr)
 

@@ -439,7 +439,7 @@ def install(patch: Any, machine: Machine, **library: int) -> None:
 
 def forget() -> None:
     """Let the engine import its SDKs anew."""
-    from engines import sdk
+    from engines import tensorrt
 
-    for once in (sdk.module, sdk.device, sdk.logger):
+    for once in (tensorrt.module, tensorrt.device, tensorrt.logger):
         once.cache_clear()

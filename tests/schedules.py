@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from engines import catalog, cuda_slot, tensorrt
+from engines import catalog, cuda_slot, tensorrt_slots
 from engines.base import EngineError, Image
 from engines.child import sizes, views
 from tests.lazy_cuda import Choose, Machine, install
@@ -39,7 +39,7 @@ def drive(patch: Any, choose: Choose) -> Machine:
     install(patch, machine)
     patch.setattr(cuda_slot, "SAMPLE", (1, 2, 32)[choose(3)])
     depth, leave_after = 1 + choose(3), (FRAMES, FRAMES, 3, 0)[choose(4)]
-    with tensorrt.load(MODEL, SIZE, depth=depth, profile=choose(8) == 0) as engine:
+    with tensorrt_slots.load(MODEL, SIZE, depth=depth, profile=choose(8) == 0) as engine:
         if choose(2):
             place(engine, depth, machine)
         if choose(3) == 0:

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engines import cuda_slot, slots, tensorrt
+from engines import cuda_slot, slots, tensorrt_slots
 from engines.base import EngineError
 from tests import schedules
 from tests.lazy_cuda import Machine, install
@@ -41,7 +41,7 @@ def test_any_schedule_gives_the_same_pictures_in_order(content: bytes) -> None:
 def test_a_submitter_and_a_collector(monkeypatch: pytest.MonkeyPatch, integrated: bool) -> None:
     machine = Machine(random.Random(5).randrange, integrated=integrated)
     install(monkeypatch, machine)
-    with tensorrt.load(MODEL, SIZE, depth=2) as engine:
+    with tensorrt_slots.load(MODEL, SIZE, depth=2) as engine:
 
         def submit() -> None:
             for number in range(200):
@@ -141,7 +141,7 @@ def mutated(piece: Any, change: ast.NodeTransformer) -> Any:
     return made[piece.__name__]
 
 
-PIECES: list[Any] = [cuda_slot.CudaSlot, tensorrt.make_slot, tensorrt.log_layers, tensorrt.load]
+PIECES: list[Any] = [cuda_slot.CudaSlot, tensorrt_slots.make_slot, tensorrt_slots.log_layers, tensorrt_slots.load]
 
 
 def removals() -> list[Any]:
@@ -175,7 +175,7 @@ def is_caught(run: Callable[[Any, Any], Any], most: int = 800) -> bool:
 def test_without_a_synchronisation_some_schedule_fails(
     monkeypatch: pytest.MonkeyPatch, piece: Any, number: int
 ) -> None:
-    monkeypatch.setattr(tensorrt, piece.__name__, mutated(piece, Without(number)))
+    monkeypatch.setattr(tensorrt_slots, piece.__name__, mutated(piece, Without(number)))
     monkeypatch.setattr(cuda_slot, "CLOSE", 0.2)
     assert is_caught(drive)
 
@@ -190,7 +190,7 @@ def test_a_view_that_is_not_lent_is_caught(monkeypatch: pytest.MonkeyPatch) -> N
     def hold(patch: Any, choose: Any) -> None:
         machine = Machine(choose)
         install(patch, machine)
-        with tensorrt.load(MODEL, SIZE, depth=1) as engine:
+        with tensorrt_slots.load(MODEL, SIZE, depth=1) as engine:
             for number in (0, 1):
                 engine.reserve()
                 engine.submit(pictures()[number][0], number)
@@ -216,6 +216,6 @@ def test_what_the_mutations_cover() -> None:
         "gpu",
     ):
         assert any(part in name for name in names), part
-    engine = "\n".join(path.read_text() for path in Path(tensorrt.__file__).parent.glob("*.py"))
+    engine = "\n".join(path.read_text() for path in Path(tensorrt_slots.__file__).parent.glob("*.py"))
     for call in ("memcpy_htod_async", "memcpy_dtoh_async", ".query()", ".is_done()", "execute_async_v3("):
         assert engine.count(call) == 1, f"{call} stands in more places than the mutations know of"

@@ -16,7 +16,7 @@ import psutil
 import pytest
 
 import engines
-from engines import cuda_slot, libcuda, sdk
+from engines import cuda_slot, libcuda, tensorrt
 from engines.base import EngineError, Image, Spec
 from engines.child import sizes, views
 from engines.cuda import Buffer, Device
@@ -35,7 +35,7 @@ SDK = Path(__file__).parent.parent / ".venv" / "sdk" / "rtx"
 @pytest.fixture(scope="module")
 def gpu() -> Device:
     assert libcuda.missing() is None, libcuda.missing()
-    return sdk.device()
+    return tensorrt.device()
 
 
 def move(target: int, origin: int, length: int, stream: int) -> None:
@@ -218,7 +218,7 @@ def engine_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """A cache folder, and TensorRT-RTX of the tests where no TensorRT is installed."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
-        if sdk.unavailable() and SDK.exists():
+        if tensorrt.unavailable() and SDK.exists():
             patch.syspath_prepend(str(SDK))
         yield
 
@@ -229,12 +229,12 @@ BUILDS = pytest.mark.timeout(1800)
 
 def loaded(**options: Any) -> Slots[Any]:
     """The engine, or a skip where TensorRT-RTX has no kernels for this GPU: it takes 7.5 to 12.x without 9.0."""
-    if why := sdk.unavailable():
+    if why := tensorrt.unavailable():
         pytest.skip(why)
     try:
         return engines.load("tensorrt", "fast", SIZE, **options)
     except EngineError as error:
-        if error.problem == f"TensorRT-RTX cannot build for {sdk.device().capability}":
+        if error.problem == f"TensorRT-RTX cannot build for {tensorrt.device().capability}":
             pytest.skip(str(error))
         raise
 

@@ -16,10 +16,10 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from engines import builder, catalog, libcuda, tensorrt
+from engines import builder, catalog, libcuda, tensorrt_slots
 from engines.base import EngineError, ModelError
 from engines.progress import Progress
-from engines.sdk import unavailable
+from engines.tensorrt import unavailable
 from scripts import build_engine
 from scripts.wrap import wrap
 from tests.lazy_cuda import forget
@@ -162,7 +162,7 @@ def test_no_dla_here() -> None:
 def test_without_a_driver_it_is_not_available() -> None:
     assert str(unavailable()).startswith("there is no NVIDIA driver")
     with pytest.raises(EngineError, match="The GPU cannot be used"):
-        tensorrt.load("fast", SIZE, depth=1)
+        tensorrt_slots.load("fast", SIZE, depth=1)
 
 
 def test_the_script_builds_lists_and_prunes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -102,7 +102,7 @@ def test_the_names_are_found() -> None:
     """Of every kind some, so that a renamed variable does not end the search."""
     names = names_used()
     assert {name.partition(".")[0] for name in names} >= set(KINDS.values()) | set(OVERRIDDEN)
-    # One at least of every file: engines/sdk.py, builder.py and tensorrt.py.
+    # One at least of every file: engines/tensorrt.py, tensorrt_slots.py and builder.py.
     assert {"ILogger.Severity.ERROR", "BuilderFlag.GPU_FALLBACK"} <= names
     assert {"IExecutionContext.execute_async_v3", "Runtime.DLA_core"} <= names
     text = sources(WITH_TENSORRT)

@@ -21,7 +21,7 @@ import numpy as np
 import pytest
 
 import engines
-from engines import builder, catalog, cuda_slot, isolated, libcuda, tensorrt
+from engines import builder, catalog, cuda_slot, isolated, libcuda, tensorrt_slots
 from engines.base import EngineError, ModelError
 from engines.choice import Choice
 from engines.plans import Plans
@@ -174,7 +174,7 @@ def test_the_builder_has_half_of_what_is_free_within_limits(
         told.append(workspace)
         raise EngineError("enough is known")
 
-    monkeypatch.setattr(tensorrt, "build", build)
+    monkeypatch.setattr(tensorrt_slots, "build", build)
     machine.capacity = free
     with pytest.raises(EngineError, match="enough"):
         engines.load("tensorrt", MODEL, SIZE, depth=1)
