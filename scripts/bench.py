@@ -312,10 +312,11 @@ def main(arguments: list[str] | None = None) -> int:
     cameras, minutes = options.pop("fleet"), options.pop("survive")
     if minutes and not cameras:
         parser.error("--survive is for --fleet N")
+    if options["config"] and (minutes or not cameras or not options["engine"].startswith("triton://")):
+        parser.error("--config is for --fleet N --engine triton://...")
     if cameras:
         return fleet(cameras, minutes, options)
-    if options.pop("config"):
-        parser.error("--config is for --fleet N")
+    del options["config"]
     file, parts = options.pop("json"), tuple(options.pop("only"))
     with tempfile.TemporaryDirectory() as folder:
         bench = Bench(Settings(**options, parts=parts, folder=Path(folder)))

@@ -219,6 +219,8 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     if options.scale and not options.service:
         parser.error("argument --scale: it goes with --service; what is measured tells its own")
+    if options.config and not options.measure:
+        parser.error("argument --config: it goes with --measure")
     about = machine()
     print(f"{about['processor']}, {about['cores']} cores; {options.size[0]}x{options.size[1]}")
     try:

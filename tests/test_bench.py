@@ -140,7 +140,8 @@ def test_where_the_figures_cannot_be_written_nothing_is_measured(
         (["--fleet", "0"], "--fleet: it is a whole number of at least 1, not 0"),
         (["--fleet", "2.5"], "not 2.5"),
         (["--survive", "1"], "--survive is for --fleet N"),
-        (["--config", "kiosk.yaml"], "--config is for --fleet N"),
+        (["--config", "kiosk.yaml"], "--config is for --fleet N --engine triton://"),
+        (["--config", "kiosk.yaml", "--fleet", "2"], "--config is for --fleet N --engine triton://"),
     ],
 )
 def test_an_amount_that_cannot_be_is_refused(

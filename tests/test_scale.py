@@ -143,6 +143,15 @@ def test_of_what_is_measured_nobody_gives_the_scale(options: list[str], capsys: 
     assert ended.value.code == 2 and "--scale: it goes with --service" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("options", [[], ["--service", "1,2"], ["--every"]])
+def test_a_configuration_that_nobody_would_read_is_refused(
+    options: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main([*options, "--config", "kiosk.yaml"])
+    assert ended.value.code == 2 and "--config: it goes with --measure" in capsys.readouterr().err
+
+
 def test_no_noise_makes_a_picture_cost_less_than_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     moments = iter([moment for count in BURSTS * 6 for moment in (0.0, 1 / count)])  # the more, the faster
     monkeypatch.setattr("scripts.scale.time.perf_counter", lambda: next(moments))
