@@ -254,13 +254,12 @@ def table(result: Bench) -> str:
     )
 
 
-def fleet(cameras: int, minutes: float | None, options: dict[str, Any]) -> int:
+def fleet(cameras: int, minutes: float | None, config: Path | None, options: dict[str, Any]) -> int:
     """What --fleet does: with --engine triton://... at that server, else at one of its own, beside what it rivals."""
-
     from engines import openvino
     from scripts.fleet import Fleet, compare, drive, survive
 
-    size, seconds, engine, file, config = (options[key] for key in ("size", "seconds", "engine", "json", "config"))
+    size, seconds, engine, file = (options[key] for key in ("size", "seconds", "engine", "json"))
     about = machine()
     print(f"{about['processor']}, {about['cores']} cores; {size[0]}x{size[1]}, {cameras} cameras")
     try:
@@ -309,14 +308,13 @@ def main(arguments: list[str] | None = None) -> int:
     )
     triton_options.add_option(parser)
     options = vars(parser.parse_args(arguments))
-    cameras, minutes = options.pop("fleet"), options.pop("survive")
+    cameras, minutes, config = (options.pop(name) for name in ("fleet", "survive", "config"))
     if minutes and not cameras:
         parser.error("--survive is for --fleet N")
-    if options["config"] and (minutes or not cameras or not options["engine"].startswith("triton://")):
+    if config and (minutes or not cameras or not options["engine"].startswith("triton://")):
         parser.error("--config is for --fleet N --engine triton://...")
     if cameras:
-        return fleet(cameras, minutes, options)
-    del options["config"]
+        return fleet(cameras, minutes, config, options)
     file, parts = options.pop("json"), tuple(options.pop("only"))
     with tempfile.TemporaryDirectory() as folder:
         bench = Bench(Settings(**options, parts=parts, folder=Path(folder)))

@@ -28,7 +28,7 @@ PARAMETERS = {
     "quality-x2": 152,
     "quality-x4": 170,
 }
-"""How many thousands each was to have, at most."""
+"""How many each was to have at most, in thousands, to the nearest of which both are told."""
 EAGER = {"fast-x2": 8.0, "balanced-x2": 7.5}
 """How many times faster than eager PyTorch a model is to be in int8: 60 frames a second where that gives 10 is less."""
 PEERS, PEER_TIMES, PEER_GAIN = ("FSRCNN", "ESPCN"), 10.0, 2.0

@@ -244,9 +244,7 @@ def test_a_signal_is_survived_whatever_engines_were_freed_before() -> None:
         "signal.signal(signal.SIGUSR1, lambda *_: print('heard', flush=True))\n"
         "os.kill(os.getpid(), signal.SIGUSR1)\n"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", code], cwd=Path(__file__).parent.parent, capture_output=True, text=True, timeout=100
-    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=100)
     assert (done.returncode, done.stdout) == (0, "heard\n"), done.stderr
 
 

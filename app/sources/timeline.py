@@ -9,10 +9,9 @@ JITTER = 1.0
 AHEAD = 10.0
 """Seconds. A live source's step ahead of our own clock by more than this is the same: the sender was started anew, or
 its clock was set. Out of a step back to 0 in MPEG-TS FFmpeg makes one of up to 26 hours ahead. So it is in a film of a
-format whose clock may begin anew, and in any other if it is longer than LONGEST: as ffplay has it (ffplay.c,
-max_frame_duration)."""
+format whose clock may begin anew."""
 LONGEST = 3600.0
-"""Seconds that a picture of a film may stay."""
+"""Seconds that a picture of any other film may stay. Both limits are ffplay's (ffplay.c, max_frame_duration)."""
 
 
 class Timeline:
