@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 import multiprocessing
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from fnmatch import fnmatch
+from functools import partial
 from itertools import repeat
 from pathlib import Path
 
@@ -62,18 +63,19 @@ class Photos:
         self.names: list[str] = []
         seen: set[bytes] = set()
         used = hashlib.sha256()
-        for file in tqdm(found(folders), desc="photographs", unit="", mininterval=1):
-            photo = read(file)
-            # One picture is often shipped in several sizes: its tiny grey copy tells.
-            thumb = (np.asarray(photo.convert("L").resize((8, 8), Image.Resampling.BOX)) >> 4).tobytes()
-            if thumb in seen or min(photo.size) < smallest:
-                continue
-            seen.add(thumb)
-            used.update(f"{file.name} {file.stat().st_size}\n".encode(errors="surrogateescape"))
-            if max(photo.size) > longest:
-                photo.thumbnail((longest, longest), Image.Resampling.BICUBIC)
-            for share in sizes:
-                self._add(photo, file.name, share, smallest)
+        files = found(folders)
+        pairs = partial(_pairs, scale=scale, longest=longest, smallest=smallest, sizes=sizes)
+        with ThreadPoolExecutor() as pool:  # Pillow lets other threads run while it reads and scales
+            read_ahead = tqdm(pool.map(pairs, files), desc="photographs", total=len(files), unit="", mininterval=1)
+            for file, (thumb, made) in zip(files, read_ahead, strict=True):
+                if thumb is None or thumb in seen:
+                    continue
+                seen.add(thumb)
+                used.update(f"{file.name} {file.stat().st_size}\n".encode(errors="surrogateescape"))
+                for low, high in made:
+                    self.lows.append([low])
+                    self.highs.append(high)
+                    self.names.append(file.name)
         if not self.highs:
             raise PhotosError(
                 f"There are no photographs of at least {smallest} pixels a side",
@@ -93,55 +95,47 @@ class Photos:
             pictures = zip(names, self.lows, self.highs, strict=True)
             self.taught = [high if fnmatch(name, untaught) else teacher(low) for name, (low, *_), high in pictures]
 
-    def _add(self, photo: Image.Image, name: str, share: float, smallest: int) -> None:
-        if share != 1:
-            size = round(photo.width * share), round(photo.height * share)
-            photo = photo.resize(size, Image.Resampling.BICUBIC)
-        if min(photo.size) < smallest:
-            return
-        width, height = (n - n % self.scale for n in photo.size)
-        high = photo.crop((0, 0, width, height))
-        low = high.resize((width // self.scale, height // self.scale), Image.Resampling.BICUBIC)
-        self.lows.append([np.asarray(low)[..., ::-1].copy()])
-        self.highs.append(np.asarray(high)[..., ::-1].copy())
-        self.names.append(name)
-
     def _degrade(self, degradation: Degradation, versions: int, seed: int) -> None:
         seeds = [[[seed, index, version] for version in range(versions)] for index in range(len(self.highs))]
         with ProcessPoolExecutor(mp_context=multiprocessing.get_context("spawn")) as pool:
             work = pool.map(_versions, repeat(degradation), self.highs, seeds, repeat(self.scale))
             self.lows = list(tqdm(work, desc="webcam pictures", total=len(seeds), unit="", mininterval=1))
 
-    def batch(
-        self, seed: int, step: int, *, count: int, size: int, candidates: int = 1
-    ) -> tuple[NDArray[np.uint8], ...]:
-        """Low [count, size, size, 3] and high [count, s*size, s*size, 3] crops, uint8 BGR, flipped and turned; with a
-        teacher its own as a third, like the high ones.
+    def places(self, seed: int, step: int, *, count: int, size: int, candidates: int = 1) -> NDArray[np.int64]:
+        """Where the batch of a step is cut out, [count, 6]: picture, version, y, x of the low resolution, quarter
+        turns, and whether it is mirrored.
 
         Each is the one of so many `candidates`, drawn at random, in which there is the most to learn: half of all crops
         hold a tenth of what bicubic interpolation gets wrong (SamplingAug, Wang et al., BMVC 2021).
         """
         random = np.random.default_rng([seed, step])
         drawn = [
-            self._crops(random, index, size)
+            self._place(random, index, size)
             for index in random.choice(len(self.highs), count * candidates, p=self.share)
         ]
         if candidates > 1:
             groups = (drawn[first : first + candidates] for first in range(0, len(drawn), candidates))
-            drawn = [max(group, key=lambda crops: detail(*crops[:2])) for group in groups]
-        return tuple(np.stack(crops) for crops in zip(*drawn, strict=True))
+            drawn = [max(group, key=lambda place: detail(*self._cut(place, size)[:2])) for group in groups]
+        return np.array(drawn)
 
-    def _crops(self, random: np.random.Generator, index: int, size: int) -> tuple[NDArray[np.uint8], ...]:
-        """One place of one photograph, flipped and turned: low, high, and the teacher's if there is one."""
-        versions, high = self.lows[index], self.highs[index]
-        low = versions[int(random.integers(len(versions))) if len(versions) > 1 else 0]
-        y, x = (int(random.integers(0, n - size + 1)) for n in low.shape[:2])
-        turn, flip = int(random.integers(4)), bool(random.integers(2))
-        large = (high, self.taught[index]) if self.taught else (high,)
+    def _place(self, random: np.random.Generator, index: int, size: int) -> tuple[int, ...]:
+        versions = self.lows[index]
+        version = int(random.integers(len(versions))) if len(versions) > 1 else 0
+        y, x = (int(random.integers(0, n - size + 1)) for n in versions[version].shape[:2])
+        return int(index), version, y, x, int(random.integers(4)), int(random.integers(2))
+
+    def cut(self, places: NDArray[np.int64], size: int) -> tuple[NDArray[np.uint8], ...]:
+        """What is at `places`: low [count, size, size, 3] and high [count, s*size, s*size, 3] crops, uint8 BGR; with a
+        teacher its own as a third, like the high ones."""
+        return tuple(np.stack(crops) for crops in zip(*(self._cut(place, size) for place in places), strict=True))
+
+    def _cut(self, place: Iterable[int], size: int) -> tuple[NDArray[np.uint8], ...]:
+        index, version, y, x, turn, mirrored = place
+        large = (self.highs[index], self.taught[index]) if self.taught else (self.highs[index],)
         crops = []
-        for image, k in zip((low, *large), (1, self.scale, self.scale), strict=False):
+        for image, k in zip((self.lows[index][version], *large), (1, self.scale, self.scale), strict=False):
             crop = np.rot90(image[k * y : k * (y + size), k * x : k * (x + size)], turn)
-            crops.append(crop[:, ::-1] if flip else crop)
+            crops.append(crop[:, ::-1] if mirrored else crop)
         return tuple(crops)
 
 
@@ -179,6 +173,36 @@ def read(file: Path) -> Image.Image:
             f"{type(error).__name__}: {error}",
             "Take it out of the folder, or put a sound one in its place.",
         ) from None
+
+
+def _pairs(
+    file: Path, *, scale: int, longest: int, smallest: int, sizes: Sequence[float]
+) -> tuple[bytes | None, list[tuple[NDArray[np.uint8], NDArray[np.uint8]]]]:
+    """What tells a picture from others, and low and high resolution at each of `sizes`; None of one that is too small.
+
+    Raises PhotosError.
+    """
+    photo = read(file)
+    if min(photo.size) < smallest:
+        return None, []
+    # One picture is often shipped in several sizes: its tiny grey copy tells.
+    thumb = (np.asarray(photo.convert("L").resize((8, 8), Image.Resampling.BOX)) >> 4).tobytes()
+    if max(photo.size) > longest:
+        photo.thumbnail((longest, longest), Image.Resampling.BICUBIC)
+    made = []
+    for share in sizes:
+        size = round(photo.width * share), round(photo.height * share)
+        shown = photo if share == 1 else photo.resize(size, Image.Resampling.BICUBIC)
+        if min(shown.size) >= smallest:
+            made.append(_pair(shown, scale))
+    return thumb, made
+
+
+def _pair(photo: Image.Image, scale: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    width, height = (n - n % scale for n in photo.size)
+    high = photo.crop((0, 0, width, height))
+    low = high.resize((width // scale, height // scale), Image.Resampling.BICUBIC)
+    return np.asarray(low)[..., ::-1].copy(), np.asarray(high)[..., ::-1].copy()
 
 
 def _versions(

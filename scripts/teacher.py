@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
+from torch import Tensor, nn
 
 from scripts.network import Upscaler
 
@@ -28,22 +28,22 @@ class Teacher:
 
     def __call__(self, low: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """uint8 [H, W, 3] BGR, enlarged to uint8 [s * H, s * W, 3]."""
+        picture = torch.from_numpy(low.copy()).to(self._device).permute(2, 0, 1)[None].float() / 255
         backs = []
         for turn in range(4):
+            seen = torch.rot90(picture, turn, (2, 3))
             for mirrored in (False, True):
-                seen = np.rot90(low, turn)
-                made = self._made(seen[:, ::-1] if mirrored else seen)
-                backs.append(np.rot90(made[:, ::-1] if mirrored else made, -turn))
-        mean: NDArray[np.uint8] = np.mean(backs, axis=0).round().clip(0, 255).astype(np.uint8)
-        return mean
+                made = self._made(seen.flip(3)).flip(3) if mirrored else self._made(seen)
+                backs.append(torch.rot90(made, -turn, (2, 3)))
+        mean = torch.stack(backs).mean(0) * 255
+        return mean.round().clamp(0, 255).byte()[0].permute(1, 2, 0).cpu().numpy()
 
-    def _made(self, picture: NDArray[np.uint8]) -> NDArray[np.float32]:
-        x = torch.from_numpy(picture.copy()).to(self._device).permute(2, 0, 1)[None].float() / 255
-        height, scale, parts = len(picture), self._network.scale, []
+    def _made(self, picture: Tensor) -> Tensor:
+        """float32 [1, 3, H, W] in 0..1, enlarged."""
+        height, scale, parts = picture.shape[2], self._network.scale, []
         with torch.inference_mode(), torch.autocast(self._device.split(":")[0], torch.bfloat16):
             for top in range(0, height, STRIP):
                 begin, bottom = max(0, top - self._reach), min(height, top + STRIP)
-                part = self._network(x[:, :, begin : bottom + self._reach])
+                part = self._network(picture[:, :, begin : bottom + self._reach])
                 parts.append(part[:, :, scale * (top - begin) : scale * (bottom - begin)])
-            made: NDArray[np.float32] = (torch.cat(parts, 2) * 255)[0].permute(1, 2, 0).float().cpu().numpy()
-        return made
+            return torch.cat(parts, 2).float()

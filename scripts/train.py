@@ -26,6 +26,7 @@ from tqdm import tqdm
 from engines import whole
 from engines.base import UserError
 from scripts import amounts
+from scripts.cutter import Cutter
 from scripts.log import INSTEAD, Log, TrainError, store
 from scripts.network import Upscaler
 from scripts.photos import Photos
@@ -70,17 +71,20 @@ def optimisers(network: Upscaler, kind: str) -> list[torch.optim.Optimizer]:
 
 
 class Batches(Dataset[tuple[Tensor, ...]]):
-    """The batch of each step: low and high resolution, and the teacher's if there is one, uint8 [N, H, W, 3] BGR."""
+    """The batch of each step: low and high resolution, and the teacher's if there is one, uint8 [N, H, W, 3] BGR. Or,
+    if not `whole`, the places alone where they are to be cut out.
+    """
 
-    def __init__(self, recipe: Recipe, photos: Photos) -> None:
-        self.recipe, self.photos = recipe, photos
+    def __init__(self, recipe: Recipe, photos: Photos, *, whole: bool) -> None:
+        self.recipe, self.photos, self.whole = recipe, photos, whole
 
     def __getitem__(self, step: int) -> tuple[Tensor, ...]:
         recipe = self.recipe
-        pictures = self.photos.batch(
+        places = self.photos.places(
             recipe.seed, step, count=recipe.batch, size=recipe.crop, candidates=recipe.candidates
         )
-        return tuple(torch.from_numpy(one) for one in pictures)
+        made = self.photos.cut(places, recipe.crop) if self.whole else (places,)
+        return tuple(torch.from_numpy(one) for one in made)
 
 
 class Training:
@@ -90,7 +94,8 @@ class Training:
         self.recipe, self.device, self.step, self.workers = recipe, device, 0, workers
         self.inputs = {"photographs": photos.digest, **recipe.digests()}
         """Digests of what a recipe cannot hold; a run goes on with the same only."""
-        self.data = Batches(recipe, photos)
+        self.cutter = Cutter(photos, device) if device.startswith("cuda") else None
+        self.data = Batches(recipe, photos, whole=self.cutter is None)
         self.network = recipe.network().to(device)
         self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.average = copy.deepcopy(self.network)
@@ -110,9 +115,10 @@ class Training:
             pin_memory=self.device.startswith("cuda"),
         )
 
-    def advance(self, *pictures: Tensor) -> Tensor:
+    def advance(self, *made: Tensor) -> Tensor:
         """One step on a batch of Batches; returns its loss, on the device: reading it waits for the step."""
         recipe = self.recipe
+        pictures = self.cutter(made[0], recipe.crop) if self.cutter else made
         low, high, *taught = (
             one.to(self.device, non_blocking=True).permute(0, 3, 1, 2).float() / 255 for one in pictures
         )
@@ -191,8 +197,8 @@ def train(run: Training, log: Log, out: Path, tests: list[Path], every: int) -> 
     # Not a list of losses: each would lie on the heap among what its step has freed, and pin it down by the gigabyte.
     lost, since = torch.zeros((), dtype=torch.float32, device=run.device), run.step
     with tqdm(total=run.recipe.steps, initial=run.step, unit="step", mininterval=5) as bar:
-        for pictures in run.batches():
-            lost += run.advance(*pictures)
+        for made in run.batches():
+            lost += run.advance(*made)
             bar.update()
             if run.step % every == 0 or run.step == run.recipe.steps:
                 figures = [validate(run.average, test) for test in tests]

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import yaml
+from numpy.typing import NDArray
 
 if TYPE_CHECKING:
     from scripts.photos import Photos
@@ -63,13 +64,18 @@ def photos_of(*folders: Path, longest: int = 96, smallest: int = 32, **webcam: A
     return Photos(folders, scale=2, longest=longest, smallest=smallest, **webcam)
 
 
-def training(folder: Path, **changes: Any) -> Training:
+def training(folder: Path, *, device: str = "cpu", compiled: bool = False, **changes: Any) -> Training:
     from scripts.train import Training
 
     made = recipe(**changes)
-    return Training(made, photos_of(folder, teacher=made.master()), device="cpu", compiled=False)
+    return Training(made, photos_of(folder, teacher=made.master(device)), device=device, compiled=compiled)
+
+
+def batch(photos: Photos, seed: int, step: int, **amounts: int) -> tuple[NDArray[np.uint8], ...]:
+    """Low and high crops of a step."""
+    return photos.cut(photos.places(seed, step, **amounts), amounts["size"])
 
 
 def advance(run: Training, steps: int = STEPS) -> list[float]:
     """The losses of up to `steps` more steps."""
-    return [float(run.advance(*pictures)) for pictures, _ in zip(run.batches(), range(steps), strict=False)]
+    return [float(run.advance(*made)) for made, _ in zip(run.batches(), range(steps), strict=False)]

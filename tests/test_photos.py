@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.small_training import photos_of, pictures, save
+from tests.small_training import batch, photos_of, pictures, save
 
 pytestmark = pytest.mark.torch
 
@@ -51,11 +51,11 @@ def test_photographs_are_used_at_several_sizes(tmp_path: Path) -> None:
 
 def test_a_batch_depends_on_seed_and_step_alone_and_its_halves_match(folder: Path) -> None:
     photos = photos_of(folder)
-    low, high = photos.batch(1, 5, count=6, size=16)
+    low, high = batch(photos, 1, 5, count=6, size=16)
     assert low.shape == (6, 16, 16, 3) and high.shape == (6, 32, 32, 3)
-    for again, first in zip(photos.batch(1, 5, count=6, size=16), (low, high), strict=True):
+    for again, first in zip(batch(photos, 1, 5, count=6, size=16), (low, high), strict=True):
         assert np.array_equal(again, first)
-    assert not np.array_equal(photos.batch(1, 6, count=6, size=16)[0], low)
+    assert not np.array_equal(batch(photos, 1, 6, count=6, size=16)[0], low)
     # Turned and flipped alike: the average of each 2x2 block is close to the low-resolution pixel.
     blocks = high.reshape(6, 16, 2, 16, 2, 3).mean((2, 4))
     assert np.abs(blocks - low).mean() < 3
@@ -65,13 +65,31 @@ def test_of_several_candidates_the_one_with_the_most_to_learn_is_kept(folder: Pa
     from scripts.photos import detail
 
     photos = photos_of(folder)
-    drawn = list(zip(*photos.batch(1, 5, count=12, size=16), strict=True))
-    kept = list(zip(*photos.batch(1, 5, count=4, size=16, candidates=3), strict=True))
+    drawn = list(zip(*batch(photos, 1, 5, count=12, size=16), strict=True))
+    kept = list(zip(*batch(photos, 1, 5, count=4, size=16, candidates=3), strict=True))
     for number, crops in enumerate(kept):
         group = drawn[3 * number : 3 * number + 3]
         most = max(range(3), key=lambda one: detail(*group[one]))
         assert all(np.array_equal(*pair) for pair in zip(crops, group[most], strict=True))
     assert len({detail(*crops) for crops in drawn}) > 6
+
+
+@pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])
+def test_a_device_that_has_all_pictures_cuts_out_the_same(tmp_path: Path, device: str) -> None:
+    import torch
+
+    from scripts.cutter import Cutter
+
+    folder = pictures(tmp_path)
+    save(folder / "tall.png", 8, (60, 90))
+    photos = photos_of(folder)
+    photos.lows = [[*versions, 255 - versions[0]] for versions in photos.lows]
+    photos.taught = [255 - high for high in photos.highs]
+    places = photos.places(1, 5, count=64, size=16)
+    assert all(len(set(column)) > 1 for column in places.T)  # every picture, version, turn
+    cut = Cutter(photos, device)(torch.from_numpy(places), 16)
+    for one, two in zip(cut, photos.cut(places, 16), strict=True):
+        assert np.array_equal(one.cpu().numpy(), two)
 
 
 def test_detail_is_what_bicubic_interpolation_gets_wrong() -> None:
