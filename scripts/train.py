@@ -241,6 +241,11 @@ def main(arguments: list[str] | None = None) -> int:
     except (UserError, OSError) as error:  # an OSError names its file: an --out that is none, a picture of a test set
         print(error, file=sys.stderr)
         return 2
+    except torch.OutOfMemoryError as error:
+        told = str(error).partition(". ")[0]
+        fix = "Give fewer photographs, or a smaller batch, crop or longest; or close what else uses the GPU."
+        print(TrainError("The GPU has too little memory", told, fix), file=sys.stderr)
+        return 2
     return 0
 
 

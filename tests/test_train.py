@@ -390,6 +390,27 @@ def test_a_device_that_is_not_there(command: Command, capsys: pytest.CaptureFixt
     assert "There is no device 'cuda'" in capsys.readouterr().err
 
 
+@pytest.mark.gpu
+def test_a_gpu_with_too_little_memory(command: Command, capsys: pytest.CaptureFixture[str]) -> None:
+    import torch
+
+    free, total = torch.cuda.mem_get_info()
+    torch.cuda.empty_cache()
+    torch.cuda.set_per_process_memory_fraction((torch.cuda.memory_reserved() + (4 << 20)) / total)
+    written(command.recipe, batch=64)
+    try:
+        assert command() == 2, f"{free} bytes are free"
+    finally:
+        torch.cuda.set_per_process_memory_fraction(1.0)
+    assert "The GPU has too little memory\n  CUDA out of memory" in capsys.readouterr().err
+
+
+@pytest.mark.gpu
+def test_the_command_line_learns_on_a_gpu_by_itself(command: Command) -> None:
+    assert command("--compile", "--eval", command.sets[0]) == 0
+    assert len(command.rows) == 4 and (command.out / "checkpoint.pt").exists()
+
+
 def test_a_test_set_of_another_scale_is_refused(command: Command, capsys: pytest.CaptureFixture[str]) -> None:
     written(command.recipe, scale=3, crop=8)
     assert command("--eval", command.sets[0]) == 2
