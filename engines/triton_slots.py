@@ -232,10 +232,12 @@ def cuda_slots(connection: Connection, depth: int, deadline: float) -> list[Trit
     except EngineError:
         raise
     except Exception as error:  # no driver, no package, no discrete GPU: each has an exception of its own
+        cause = error.__cause__ if isinstance(error.__cause__, Exception) else error  # why, not only what
         raise EngineError(
             f"There is no CUDA shared memory with {connection.server}",
-            one_line(error)[:200] or type(error).__name__,
-            "It needs a discrete NVIDIA GPU and pip install cuda-python; --transport shm needs neither.",
+            one_line(cause)[:200] or type(cause).__name__,
+            "It needs a discrete NVIDIA GPU and pip install 'tritonclient[grpc,cuda]>=2.73', before driver 580 with "
+            "'cuda-python<13'; --transport shm needs neither.",
         ) from None
 
 

@@ -78,8 +78,8 @@ run() {
     [ -d "$repository" ] || fail "There is no folder $repository." "  scripts/triton_repository.py $repository writes one."
     sweep
     [ -x $venv/bin/python ] || fail "There is no server yet: scripts/triton_server.sh setup"
-    # The backend finds its Python by PATH. Options given later win over earlier ones.
-    exec env PATH="$PWD/$venv/bin:$PATH" VIRTUAL_ENV="$PWD/$venv" "$(home)/bin/tritonserver" \
+    # The backend finds its Python by PATH, whose packages are its own alone. Options given later win over earlier ones.
+    exec env -u PYTHONPATH PATH="$PWD/$venv/bin:$PATH" VIRTUAL_ENV="$PWD/$venv" "$(home)/bin/tritonserver" \
         --model-repository="$repository" --backend-directory="$(home)/backends" --disable-auto-complete-config \
         --http-address=127.0.0.1 --grpc-address=127.0.0.1 --metrics-address=127.0.0.1 \
         --allow-gpu-metrics=false --exit-timeout-secs=3 "$@"

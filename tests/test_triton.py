@@ -22,17 +22,15 @@ import yaml
 
 import engines
 from engines import regions
-from engines.base import EngineError, Image
+from engines.base import EngineError
 from engines.bicubic import enlarge
 from engines.connection import MUTE, Options
-from engines.slots import Slots
 from scripts import scale, triton_repository
 from scripts.fleet import Fleet, drive
 from scripts.triton_server import ROOT, TritonServer, known_regions, shared_names, until
+from tests.frames import MODEL, SIZE, collect, load, local, picture, through
 
 pytestmark = [pytest.mark.triton, pytest.mark.usefixtures("named_memory")]
-SIZE = (64, 48)
-MODEL = "fast-x2"
 
 
 @pytest.fixture(scope="module")
@@ -53,55 +51,6 @@ def server(repository: Path) -> Iterator[TritonServer]:
 def nothing_is_left() -> Iterator[None]:
     yield
     until(lambda: not shared_names())
-
-
-def picture(seed: int, size: tuple[int, int] = SIZE) -> Image:
-    return np.random.default_rng(seed).integers(0, 256, (size[1], size[0], 3), np.uint8)
-
-
-def load(
-    server: TritonServer | str, size: tuple[int, int] = SIZE, *, model: str = MODEL, depth: int = 2, **more: Any
-) -> Slots[int]:
-    options = Options(**{key: more.pop(key) for key in list(more) if key in Options.__dataclass_fields__})
-    address = server if isinstance(server, str) else server.address
-    return engines.load(f"triton://{address}/{model}", "fast", size, depth=depth, options=options, **more)
-
-
-def through(engine: Slots[int], pictures: list[Image]) -> list[Image]:
-    """Each picture's result; the order is checked."""
-
-    def submit() -> None:
-        for number, one in enumerate(pictures):
-            engine.reserve()
-            engine.submit(one, number)
-
-    submitter = threading.Thread(target=submit, daemon=True)
-    submitter.start()
-    results = []
-    for number in range(len(pictures)):
-        done = collect(engine)
-        assert done[1] == number
-        results.append(done[0].copy())
-    submitter.join(10)
-    return results
-
-
-def collect(engine: Slots[int]) -> tuple[Image, int]:
-    end = time.monotonic() + 20
-    while time.monotonic() < end:
-        try:
-            done = engine.collect(0.02)
-        except TimeoutError:
-            continue
-        assert done is not None
-        return done[:2]
-    raise AssertionError("no picture came")
-
-
-def local(pictures: list[Image], model: str = MODEL) -> list[Image]:
-    size = (pictures[0].shape[1], pictures[0].shape[0])
-    with engines.load("openvino", f"{model}-fp32", size) as engine:
-        return through(engine, pictures)
 
 
 @pytest.mark.parametrize("transport", ["auto", "shm", "raw"])

@@ -1,0 +1,67 @@
+"""What the tests of Triton share: pictures, and what engines make of them, in order."""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import Any
+
+import numpy as np
+
+import engines
+from engines.base import Image
+from engines.connection import Options
+from engines.slots import Slots
+from scripts.triton_server import TritonServer
+
+SIZE = (64, 48)
+MODEL = "fast-x2"
+
+
+def picture(seed: int, size: tuple[int, int] = SIZE) -> Image:
+    return np.random.default_rng(seed).integers(0, 256, (size[1], size[0], 3), np.uint8)
+
+
+def load(
+    server: TritonServer | str, size: tuple[int, int] = SIZE, *, model: str = MODEL, depth: int = 2, **more: Any
+) -> Slots[int]:
+    options = Options(**{key: more.pop(key) for key in list(more) if key in Options.__dataclass_fields__})
+    address = server if isinstance(server, str) else server.address
+    return engines.load(f"triton://{address}/{model}", "fast", size, depth=depth, options=options, **more)
+
+
+def through(engine: Slots[int], pictures: list[Image]) -> list[Image]:
+    """Each picture's result; the order is checked."""
+
+    def submit() -> None:
+        for number, one in enumerate(pictures):
+            engine.reserve()
+            engine.submit(one, number)
+
+    submitter = threading.Thread(target=submit, daemon=True)
+    submitter.start()
+    results = []
+    for number in range(len(pictures)):
+        done = collect(engine)
+        assert done[1] == number
+        results.append(done[0].copy())
+    submitter.join(10)
+    return results
+
+
+def collect(engine: Slots[int]) -> tuple[Image, int]:
+    end = time.monotonic() + 20
+    while time.monotonic() < end:
+        try:
+            done = engine.collect(0.02)
+        except TimeoutError:
+            continue
+        assert done is not None
+        return done[:2]
+    raise AssertionError("no picture came")
+
+
+def local(pictures: list[Image], model: str = MODEL) -> list[Image]:
+    size = (pictures[0].shape[1], pictures[0].shape[0])
+    with engines.load("openvino", f"{model}-fp32", size) as engine:
+        return through(engine, pictures)
