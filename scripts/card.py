@@ -214,7 +214,7 @@ def origin(model: Shipped, hardware: str, data: Sequence[str]) -> Iterator[str]:
             f"eight positions: the difference from that weighs {recipe['distil']:g}, that from the photographs 1."
         )
         if recipe.get("untaught"):
-            yield "- Of print (scripts/pages.py), which that network does not know, the truth has its weight too."
+            yield "- Of print (scripts/pages.py) it learnt from the truth alone."
     if recipe.get("degradation"):
         ranges = ", ".join(f"{k} {v}" for k, v in recipe["degradation"].items())
         yield (
@@ -222,7 +222,7 @@ def origin(model: Shipped, hardware: str, data: Sequence[str]) -> Iterator[str]:
             "each means is said there."
         )
     before = ", this last run alone: docs/training-data.md has the minutes of those before it" if base else ""
-    yield f"- {float(last['seconds']) / 60:.0f} minutes on {hardware}{before}."
+    yield f"- {amount(round(float(last['seconds']) / 60), 'minute')} on {hardware}{before}."
     tests = [key for key in last if key not in ("step", "seconds", "loss")]
     picked = [model.log[i * (len(model.log) - 1) // 4] for i in range(5)] if len(model.log) > 4 else model.log
     way = "; ".join(f"{' / '.join(row[t] for t in tests)} after {int(row['step']):,} steps" for row in picked)
@@ -232,6 +232,10 @@ def origin(model: Shipped, hardware: str, data: Sequence[str]) -> Iterator[str]:
     yield "- Data and terms of use: docs/training-data.md. In short: research use, because of BSDS500.\n"
     yield "## What it is bad at\n"
     yield WEBCAM_WEAKNESS if model.webcam else CLEAN_WEAKNESS
+
+
+def amount(count: int, what: str) -> str:
+    return f"{count} {what}" + "s" * (count != 1)
 
 
 def card(model: Shipped, folder: Path, hardware: str, data: Sequence[str]) -> str:
