@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -65,3 +66,27 @@ def local(pictures: list[Image], model: str = MODEL) -> list[Image]:
     size = (pictures[0].shape[1], pictures[0].shape[0])
     with engines.load("openvino", f"{model}-fp32", size) as engine:
         return through(engine, pictures)
+
+
+def cameras_at_once(
+    server: TritonServer, count: int, results: Callable[[list[Image]], list[Image]], **more: Any
+) -> None:
+    """So many cameras of one flat grey each: nobody gets another one's result. `results`: what is right of pictures."""
+    flats = [np.full((SIZE[1], SIZE[0], 3), 20 + 60 * number, np.uint8) for number in range(count)]
+    wanted = results(flats)
+    failures: list[object] = []
+
+    def camera(number: int) -> None:
+        try:
+            with load(server, **more) as engine:
+                for made in through(engine, [flats[number]] * 20):
+                    assert (made == wanted[number]).all()
+        except BaseException as error:
+            failures.append(error)
+
+    threads = [threading.Thread(target=camera, args=(number,)) for number in range(count)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert not failures

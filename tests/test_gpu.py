@@ -211,6 +211,11 @@ def test_frames_overlap(gpu: Device) -> None:
         now.close()
 
 
+def medians(taken: list[dict[str, float]]) -> dict[str, float]:
+    """Of each stage."""
+    return {name: float(np.median([one[name] for one in taken])) for name in taken[-1]}
+
+
 def compare(engine: Slots[Any], frame: Image, alone: dict[str, float], frames: int = 2000) -> None:
     """The rate of all slots against what the slowest of the stages `alone`, in seconds, allows: printed for
     docs/performance.md (goal 0.95); asserted only loosely, for a GPU may be shared.
@@ -253,7 +258,7 @@ def test_slots_keep_the_gpu_busy(gpu: Device, depth: int) -> None:
         made[0].launch(frame)
         made[0].wait(20)
         taken.append(dict(made[0].stages))
-    alone = {name: float(np.median([one[name] for one in taken])) for name in taken[-1]}
+    alone = medians(taken)
     spec = Spec("ballast", gpu.name, "none", "u8", 2, SIZE, (2 * SIZE[0], 2 * SIZE[1]))
     with Slots[Any](spec, made) as engine:
         compare(engine, frame, alone, 300)
@@ -330,7 +335,7 @@ def stages(frame: Image) -> dict[str, float]:
             engine.submit(frame, None)
             engine.collect(60)
             taken.append(dict(engine.stages))
-    return {name: float(np.median([one[name] for one in taken])) for name in taken[-1]}
+    return medians(taken)
 
 
 @BUILDS

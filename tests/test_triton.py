@@ -28,7 +28,7 @@ from engines.connection import MUTE, Options
 from scripts import scale, triton_repository
 from scripts.fleet import Fleet, drive
 from scripts.triton_server import ROOT, TritonServer, known_regions, shared_names, until
-from tests.frames import MODEL, SIZE, collect, load, local, picture, through
+from tests.frames import MODEL, SIZE, cameras_at_once, collect, load, local, picture, through
 
 pytestmark = [pytest.mark.triton, pytest.mark.usefixtures("named_memory")]
 
@@ -88,24 +88,7 @@ def test_jpeg_there_and_back(server: TritonServer) -> None:
 
 def test_several_cameras_get_their_own_frames(server: TritonServer) -> None:
     """Together they are batched: nobody must get another one's part of the batch."""
-    flats = [np.full((48, 64, 3), 20 + 60 * number, np.uint8) for number in range(4)]
-    wanted = local(flats)
-    failures: list[object] = []
-
-    def camera(number: int) -> None:
-        try:
-            with load(server) as engine:
-                for made in through(engine, [flats[number]] * 20):
-                    assert (made == wanted[number]).all()
-        except BaseException as error:
-            failures.append(error)
-
-    threads = [threading.Thread(target=camera, args=(number,)) for number in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(60)
-    assert not failures
+    cameras_at_once(server, 4, local)
     assert not known_regions(server)
 
 

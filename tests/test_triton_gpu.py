@@ -5,19 +5,17 @@ from __future__ import annotations
 import importlib.util
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
 from engines import libcuda, regions
 from engines.base import Image
 from scripts import triton_repository
 from scripts.triton_server import ROOT, TritonServer, known_regions, shared_names, until
-from tests.frames import MODEL, SIZE, collect, load, local, picture, through
+from tests.frames import MODEL, SIZE, cameras_at_once, collect, load, local, picture, through
 
 pytestmark = [pytest.mark.gpu, pytest.mark.triton, pytest.mark.usefixtures("named_memory")]
 
@@ -91,24 +89,7 @@ def test_frames_are_those_of_the_other_transports_to_the_bit(
 
 def test_several_cameras_get_their_own_frames(server: TritonServer) -> None:
     """The client's copies to and from the GPU share one stream."""
-    flats = [np.full((48, 64, 3), 20 + 60 * number, np.uint8) for number in range(3)]
-    wanted = plain(server, flats, "shm")
-    failures: list[object] = []
-
-    def camera(number: int) -> None:
-        try:
-            with load(server, transport="cuda") as engine:
-                for made in through(engine, [flats[number]] * 20):
-                    assert (made == wanted[number]).all()
-        except BaseException as error:
-            failures.append(error)
-
-    threads = [threading.Thread(target=camera, args=(number,)) for number in range(3)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(60)
-    assert not failures
+    cameras_at_once(server, 3, lambda flats: plain(server, flats, "shm"), transport="cuda")
 
 
 CLIENT = """
