@@ -154,6 +154,12 @@ def compile_model(model: ov.Model, threads: int | None) -> ov.CompiledModel:
         raise EngineError("OpenVINO cannot compile the model", first_line(error), "Try a smaller --size.") from error
 
 
+def processor() -> str:
+    """Its full name."""
+    name: str = core().get_property("CPU", "FULL_DEVICE_NAME")
+    return name
+
+
 def precisions() -> tuple[str, ...]:
     """Which file of a model runs best here. Its fp32 one is computed in bf16 or f16 where the processor can."""
     quick = "INT8" in core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
@@ -173,12 +179,12 @@ def load(model: str, size: tuple[int, int], *, depth: int, threads: int | None, 
     path = catalog.find(model, precisions(), scale)
     network = read(path)
     scale = fit(network, path, size)
-    rows.apply(network)
+    rows.apply(network, processor())
     compiled = compile_model(network, threads)
     used = compiled.get_property("INFERENCE_NUM_THREADS")
     spec = Spec(
         name="openvino",
-        device=f"{core().get_property('CPU', 'FULL_DEVICE_NAME')}, {used} threads",
+        device=f"{processor()}, {used} threads",
         model=path.stem,
         precision=precision_of(network, compiled),
         scale=scale,

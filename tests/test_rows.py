@@ -16,7 +16,7 @@ from engines import catalog, openvino, rows
 from engines.base import Image
 
 SIZE = (37, 23)
-WAYS = pytest.mark.parametrize("way", [rows.cut, rows.gather], ids=["cut", "gather"])
+WAYS = pytest.mark.parametrize("way", [rows.cut, rows.gather, rows.swap], ids=["cut", "gather", "swap"])
 Way = Callable[[ov.Model], bool]
 
 
@@ -35,21 +35,27 @@ def both(path: Path, way: Way, *, size: tuple[int, int] = SIZE) -> tuple[Image, 
     return made(whole, frame), made(other, frame), done, Counter(node.get_type_name() for node in other.get_ops())
 
 
+@WAYS
 @pytest.mark.parametrize("model", catalog.shipped(), ids=[model.path.stem for model in catalog.shipped()])
-def test_shipped_models_make_the_same_pictures_by_rows(model: catalog.Model) -> None:
-    whole, other, done, kinds = both(model.path, rows.apply)
+def test_shipped_models_make_the_same_pictures_by_rows(model: catalog.Model, way: Way) -> None:
+    whole, other, done, kinds = both(model.path, way)
     assert done and not kinds["DepthToSpace"]
     np.testing.assert_array_equal(whole, other)
 
 
-def test_the_engine_takes_the_quicker_way(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("processor", "ways"),
+    [("Intel(R) Xeon(R) Processor", ["gather", "cut", "cut"]), ("AMD EPYC", ["swap", "cut", "cut"])],
+)
+def test_the_engine_takes_the_quickest_way(processor: str, ways: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[str] = []
-    monkeypatch.setattr(rows, "cut", lambda model: asked.append("cut"))
-    monkeypatch.setattr(rows, "gather", lambda model: asked.append("gather"))
+    for way in ("cut", "gather", "swap"):
+        monkeypatch.setattr(rows, way, lambda model, way=way: asked.append(way))
+    monkeypatch.setattr(openvino, "processor", lambda: processor)
     for scale in (2, 3, 4):
         with openvino.load("fast", SIZE, depth=1, threads=1, scale=scale):
             pass
-    assert asked == ["gather", "cut", "cut"]
+    assert asked == ways
 
 
 def subpixel(path: Path, *, mode: str = "CRD", kind: str | None = None, ending: str | None = None) -> Path:

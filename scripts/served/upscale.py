@@ -28,7 +28,7 @@ class Worker:
     def __init__(self, core: ov.Core, path: Path, height: int, width: int, options: dict[str, Any]) -> None:
         model = core.read_model(path)
         model.reshape([1, height, width, 3])
-        rows.apply(model)
+        rows.apply(model, core.get_property("CPU", "FULL_DEVICE_NAME"))
         compiled = core.compile_model(model, "CPU", options)
         self._requests = [compiled.create_infer_request() for _ in range(2)]
         _, self._height, self._width, _ = compiled.output().shape
