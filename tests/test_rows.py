@@ -58,19 +58,29 @@ def test_the_engine_takes_the_quickest_way(processor: str, ways: list[str], monk
     assert asked == ways
 
 
-def subpixel(path: Path, *, mode: str = "CRD", kind: str | None = None, ending: str | None = None) -> Path:
-    """A network of one convolution that enlarges 3 times; `kind` stands before its sub-pixels, `ending` after them."""
+def subpixel(
+    path: Path, *, mode: str = "CRD", kind: str | None = None, ending: str | None = None, pad: str | None = None
+) -> Path:
+    """A network of one convolution that enlarges 3 times; `kind` stands before its sub-pixels, `ending` after them.
+
+    `pad` is the mode in which the picture gets one more row above and one more column on the right; by default the
+    convolution makes edges of its own, black ones.
+    """
     random = np.random.default_rng(1)
     weights = {
         "w": random.normal(0, 0.2, (27, 3, 3, 3)).astype(np.float32),
         "b": random.normal(60, 20, 27).astype(np.float32),
         "low": np.float32(0),
         "high": np.float32(255),
+        "edges": np.array([0, 0, 1, 0, 0, 0, 0, 1], np.int64),
     }
     nodes = [
         helper.make_node("Cast", ["frame"], ["f"], to=TensorProto.FLOAT),
         helper.make_node("Transpose", ["f"], ["x"], perm=[0, 3, 1, 2]),
-        helper.make_node("Conv", ["x", "w", "b"], ["y"], pads=[1, 1, 1, 1]),
+        helper.make_node("Pad", ["x", "edges"], ["padded"], mode=pad) if pad else None,
+        helper.make_node(
+            "Conv", ["padded" if pad else "x", "w", "b"], ["y"], pads=[0, 1, 1, 0] if pad else [1, 1, 1, 1]
+        ),
         helper.make_node(kind, ["y"], ["z"]) if kind else None,
         helper.make_node("Clip", ["z" if kind else "y", "low", "high"], ["limited"]),
         helper.make_node("DepthToSpace", ["limited"], ["large"], blocksize=3, mode=mode),
@@ -103,4 +113,28 @@ def test_both_orders_of_channels(tmp_path: Path, mode: str, way: Way) -> None:
 def test_what_cannot_be_computed_apart_stays_as_it_is(tmp_path: Path, how: dict[str, str], way: Way) -> None:
     whole, other, done, kinds = both(subpixel(tmp_path / "m.onnx", **how), way)
     assert not done and kinds["DepthToSpace"] == 1 and kinds["Convolution"] == 1
+    np.testing.assert_array_equal(whole, other)
+
+
+def padded(model: ov.Model) -> list[str]:
+    """The types of what gets edges."""
+    return [node.get_input_element_type(0).to_string() for node in model.get_ops() if node.get_type_name() == "Pad"]
+
+
+@pytest.mark.parametrize("name", ["fast-x2", "fast-x2-int8", "fast-webcam-x2", "quality-x4-int8"])
+def test_shipped_models_get_their_edges_as_bytes(name: str) -> None:
+    path = catalog.find(name)
+    model = openvino.read(path)
+    openvino.fit(model, path, SIZE)
+    assert rows.edge(model) and padded(model) == ["u8"]
+    whole, other, *_ = both(path, rows.edge)
+    np.testing.assert_array_equal(whole, other)
+
+
+@pytest.mark.parametrize(
+    ("pad", "expected"), [("edge", True), ("constant", False), ("reflect", False), (None, False)], ids=str
+)
+def test_edges_that_are_no_repetition_stay_as_they_are(tmp_path: Path, pad: str | None, expected: bool) -> None:
+    whole, other, done, kinds = both(subpixel(tmp_path / "m.onnx", pad=pad), rows.edge)
+    assert done is expected and kinds["Pad"] == (pad is not None)
     np.testing.assert_array_equal(whole, other)
