@@ -188,7 +188,8 @@ have published is in *italics* and was not measured here.
 
 {goals}
 
-The same networks in eager PyTorch, fp32, in the faster memory layout: {eager}.
+The same networks in eager PyTorch, fp32, in the faster memory layout and with memory that the process
+keeps (glibc gives it back by itself, at times, and then PyTorch takes up to three times as long): {eager}.
 
 ## All models
 

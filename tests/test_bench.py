@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import argparse
 import json
+import platform
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -60,6 +63,22 @@ def test_pytorch_is_looped_in_its_better_layout() -> None:
     loop = EagerLoop(catalog.find("fast"), noise(TINY), threads=1)
     assert loop.layout in ("contiguous", "channels_last")
     assert 0 < loop.frames(3) < 10_000 and loop.seconds(0.01) > 0
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="it is glibc's habit")
+def test_what_was_freed_is_used_again() -> None:
+    told = """
+import resource
+from scripts import timing
+faults = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+timing.keep_memory()
+bytes([1]) * (48 << 20)  # more than glibc ever keeps by itself
+before = faults()
+bytes([1]) * (48 << 20)
+print(faults() - before)
+"""
+    result = subprocess.run([sys.executable, "-c", told], cwd=timing.ROOT, capture_output=True, text=True, timeout=60)
+    assert int(result.stdout) < 100, result.stderr  # in place of 12,288
 
 
 def test_what_is_compared_is_measured_in_turns() -> None:
