@@ -150,11 +150,13 @@ class HttpSlot:
 def load(
     engine: str, size: tuple[int, int], depth: int, transport: str, fallback: str, config: Path | None = None
 ) -> Slots[Tag]:
-    """Any engine of the program, or http://HOST:PORT. A `transport` counts for more than what `config` says."""
+    """Any engine of the program, or http://HOST:PORT/MODEL. A `transport` counts for more than what `config` says."""
     if engine.startswith("http://"):
-        spec = Spec("http", engine, "fast-x2", "fp32", 2, size, (2 * size[0], 2 * size[1]))
+        server, _, model = engine.removeprefix("http://").partition("/")
+        scale = catalog.scale_in(model) or catalog.SCALE
+        spec = Spec("http", engine, model, "fp32", scale, size, (scale * size[0], scale * size[1]))
         pool = ThreadPoolExecutor(depth)
-        return Slots(spec, [HttpSlot(engine[7:], spec, pool) for _ in range(depth)], close=pool.shutdown)
+        return Slots(spec, [HttpSlot(server, spec, pool) for _ in range(depth)], close=pool.shutdown)
     names = [] if fallback == "none" else fallback.split(",")
     options = triton_options.read(config)
     if transport != "auto":

@@ -65,7 +65,7 @@ def test_the_naive_program_has_the_same_network(model: str) -> None:
 
 
 @pytest.mark.torch
-@pytest.mark.parametrize("model", ["fast-x2", "balanced-x2"])
+@pytest.mark.parametrize("model", ["fast-x2", "balanced-x2", "fast-x4"])
 def test_what_triton_is_compared_with_makes_the_same_picture(model: str) -> None:
     frame = pictures(0, (64, 48))[0]
     with fleet.naive(free_ports(1)[0], model) as address, load(address, (64, 48), 2, "auto", "none") as engine:
@@ -76,7 +76,8 @@ def test_what_triton_is_compared_with_makes_the_same_picture(model: str) -> None
         made = done[0].copy()
     away = {
         name: np.abs(made[::SPARSE, ::SPARSE].astype(int) - expected([frame], f"triton://anywhere/{name}")[0]).mean()
-        for name in ("fast-x2", "balanced-x2")
+        for name in ("fast-x2", "balanced-x2", "fast-x4")
+        if name[-2:] == model[-2:]  # others make pictures of other sizes
     }
     assert away[model] < 1 and min(away, key=lambda name: away[name]) == model, away  # bf16 against fp32
 
