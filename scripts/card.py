@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """Write the card of a shipped model, with figures measured now:
 
-  python scripts/card.py fast-x4 --run runs/fast-x4 --sets FOLDER --hardware "one core of an AMD EPYC"
+  python scripts/card.py fast-x4 --sets FOLDER --run runs/fast-x4 --hardware "one core of an AMD EPYC"
+  python scripts/card.py fast-x4 --sets FOLDER                     the figures anew; how it was made stays as it stands
 
 What a model is and how it was trained is read from its file and the log of its training; --sets holds Set5, Set14 ...
 as for scripts/evaluate.py.
@@ -35,6 +36,8 @@ from scripts.published import NETWORKS, SECOND, SETS, place
 from scripts.upscalers import PRECISIONS
 
 USES = {"fast": "the fastest", "balanced": "a board with time to spare", "quality": "the best picture"}
+ORIGIN = "## How it was made"
+"""What stands above that in a card."""
 CLEAN_WEAKNESS = (
     "It was trained on clean pictures, made small by one known filter. It sharpens what is there; it does not remove "
     "the noise of a sensor or the blocks of a strong codec, and sharpens those a little too: for cameras there are the "
@@ -62,20 +65,15 @@ class Shipped:
     files: dict[str, Path]
     facts: dict[str, str]
     log: list[dict[str, str]]
+    """Empty where its card keeps what it says of that."""
 
     @classmethod
-    def find(cls, name: str, run: Path) -> Shipped:
+    def find(cls, name: str, run: Path | None) -> Shipped:
         """Raises CardError, ModelError."""
         files = {m.precision: m.path for m in catalog.shipped() if name == m.names[1]}
         if "fp32" not in files:
             raise ModelError(f"There is no model {name}", f"in {catalog.FOLDER}", "Give a name such as fast-x2.")
-        try:
-            with (run / "log.csv").open(newline="") as file:
-                log = list(csv.DictReader(file))
-        except OSError as error:
-            raise CardError(f"{run} is no run of scripts/train.py", str(error), "Give its --out folder.") from None
-        if not log:
-            raise CardError(f"{run / 'log.csv'} has no line", "the run has not come to its first checkpoint")
+        log = [] if run is None else read_log(run)
         facts = properties(files["fp32"])
         if not facts.keys() >= {"recipe", "parameters", "scale"}:
             raise CardError(f"{files['fp32']} does not tell its recipe", "scripts/export.py has not written it")
@@ -94,6 +92,18 @@ class Shipped:
     @property
     def webcam(self) -> bool:
         return webcam.MARK in self.name
+
+
+def read_log(run: Path) -> list[dict[str, str]]:
+    """The lines of a training's log. Raises CardError."""
+    try:
+        with (run / "log.csv").open(newline="") as file:
+            log = list(csv.DictReader(file))
+    except OSError as error:
+        raise CardError(f"{run} is no run of scripts/train.py", str(error), "Give its --out folder.") from None
+    if not log:
+        raise CardError(f"{run / 'log.csv'} has no line", "the run has not come to its first checkpoint")
+    return log
 
 
 def heading(model: Shipped, results: Sequence[Result]) -> str:
@@ -192,9 +202,17 @@ def cleaning(model: Shipped, pictures: Pictures) -> Iterator[str]:
     yield ""
 
 
+def kept(file: Path) -> str:
+    """What a card says from ORIGIN on. Raises CardError."""
+    text = file.read_text(encoding="utf-8") if file.is_file() else ""
+    if ORIGIN not in text:
+        raise CardError(f"{file} does not say how the model was made", fix="Give --run and --hardware.")
+    return text[text.index(ORIGIN) :]
+
+
 def origin(model: Shipped, hardware: str, data: Sequence[str]) -> Iterator[str]:
     recipe, last = model.recipe, model.log[-1]
-    yield "## How it was made\n"
+    yield f"{ORIGIN}\n"
     yield f"    python scripts/reproduce.py {model.name} --data {' '.join(data)} --eval Set5 Set14"
     yield f"    python scripts/export.py runs/{model.name}/checkpoint.pt engines/models/{model.name}.onnx"
     yield f"    python scripts/halve.py engines/models/{model.name}.onnx engines/models/{model.name}-fp16.onnx"
@@ -238,14 +256,14 @@ def amount(count: int, what: str) -> str:
     return f"{count} {what}" + "s" * (count != 1)
 
 
-def card(model: Shipped, folder: Path, hardware: str, data: Sequence[str]) -> str:
-    """The whole text. Raises CardError, EvaluateError, EngineError."""
+def card(model: Shipped, folder: Path, made: str) -> str:
+    """The whole text, which ends with how it was `made`. Raises CardError, EvaluateError, EngineError."""
     worse = to_degrade(folder) if model.webcam else None
     results = sorted(evaluate(folder, "openvino", [model.name]), key=lambda result: place(result.set))
     lines = [*what(model), *figures(model, results)]
     if worse:
         lines += cleaning(model, worse)
-    return heading(model, results) + "\n".join(map(wrapped, [*lines, *origin(model, hardware, data)])) + "\n"
+    return heading(model, results) + "\n".join(map(wrapped, lines)) + f"\n{made}"
 
 
 def wrapped(line: str) -> str:
@@ -261,15 +279,21 @@ def wrapped(line: str) -> str:
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", help="name and scale, such as fast-x4")
-    parser.add_argument("--run", type=Path, required=True, help="folder that scripts/train.py wrote to")
     parser.add_argument("--sets", type=Path, required=True, help="test sets")
-    parser.add_argument("--hardware", required=True, help="what it was trained on, in words")
+    parser.add_argument("--run", type=Path, help="folder that scripts/train.py wrote to")
+    parser.add_argument("--hardware", help="what it was trained on, in words; goes with --run")
     parser.add_argument("--data", nargs="+", default=DATA, help=f"folders it learnt from [{' '.join(DATA)}]")
     options = parser.parse_args(arguments)
+    if bool(options.run) != bool(options.hardware):
+        parser.error("--run and --hardware go together")
+    file = catalog.FOLDER / f"{options.model}.md"
     try:
-        text = card(Shipped.find(options.model, options.run), options.sets, options.hardware, options.data)
-        file = catalog.FOLDER / f"{options.model}.md"
-        file.write_text(text, encoding="utf-8")
+        model = Shipped.find(options.model, options.run)
+        if options.run:
+            made = "\n".join(map(wrapped, origin(model, options.hardware, options.data))) + "\n"
+        else:
+            made = kept(file)
+        file.write_text(card(model, options.sets, made), encoding="utf-8")
     except (UserError, OSError) as error:
         print(error, file=sys.stderr)
         return 2

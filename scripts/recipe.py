@@ -39,7 +39,7 @@ class RecipeError(UserError):
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid", allow_inf_nan=False))
 class Recipe:
-    """See configs/train/fast-base-x2.yaml for the meaning of each. Raises pydantic's ValidationError."""
+    """See configs/train/fast-x3.yaml for the meaning of each. Raises pydantic's ValidationError."""
 
     seed: Whole
     scale: Annotated[int, Field(ge=1, le=LARGEST_SCALE)]
@@ -107,7 +107,7 @@ class Recipe:
             facts = findings(error)
         except (TypeError, UnicodeDecodeError, yaml.YAMLError) as error:
             facts = " ".join(str(error).split())
-        raise RecipeError(f"{path} is not a recipe", facts, "Start from configs/train/fast-base-x2.yaml.")
+        raise RecipeError(f"{path} is not a recipe", facts, "Start from configs/train/fast-x3.yaml.")
 
     def webcam(self) -> Degradation | None:
         """What is done to pictures before the network sees them, beside making them small."""

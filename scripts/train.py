@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Train a network from a recipe: python scripts/train.py configs/train/fast-base-x2.yaml --data FOLDER [FOLDER ...]
+"""Train a network from a recipe: python scripts/train.py configs/train/fast-x3.yaml --data FOLDER [FOLDER ...]
 
 Seeded and resumable: the batch of a step depends on the seed and the step alone, so a run that was interrupted
 and continued ends like one that was not. Writes checkpoint.pt, log.csv and its plot log.svg into --out.

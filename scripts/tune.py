@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Search width, depth and learning rate for the best picture within a time a frame:
 
-  python scripts/tune.py configs/train/fast-base-x2.yaml --budget 20 --data FOLDER ... --eval Set5
+  python scripts/tune.py configs/train/fast-x3.yaml --budget 20 --data FOLDER ... --eval Set5
 
 Each trial is exported and timed on the engine first; one over the budget is not trained. The others are trained for
 --steps, worse ones stopped early (Optuna's TPE sampler and median pruner). The study is kept in --out: run the command

@@ -57,7 +57,7 @@ def test_a_card(name: str, tmp_path: Path, sets: Path, run: Path, monkeypatch: p
         == 0
     )
     card, text = Card.of(models / f"{name}.md"), (models / f"{name}.md").read_text()
-    assert card.parameters == {"fast-x2": 11500, "fast-webcam-x2": 12964}[name] and card.use
+    assert card.parameters == 11500 and card.use
     assert list(card.psnr) == ["fp32", "fp16", "int8"]
     assert all(list(by_set) == ["Set5", "Set14"] for by_set in card.psnr.values())
     assert all(np.isfinite(db) and 15 < db < 60 for by_set in card.psnr.values() for db in by_set.values())
@@ -70,6 +70,10 @@ def test_a_card(name: str, tmp_path: Path, sets: Path, run: Path, monkeypatch: p
     )
     assert ("before coring" in text) == ("webcam" in name)
     assert max(map(len, text.splitlines())) < 130
+    head, made = text.split("## How it was made")
+    (models / f"{name}.md").write_text(head.replace(".", ",") + "## How it was made" + made.replace("abacus", "oracle"))
+    assert main([name, "--sets", str(sets)]) == 0
+    assert (models / f"{name}.md").read_text() == text.replace("abacus", "oracle")
 
 
 def test_a_goal_that_is_missed_is_told() -> None:
@@ -131,3 +135,16 @@ def test_what_is_missing_is_one_message(tmp_path: Path, run: Path, capsys: pytes
     for name, folder, told in (("slow-x9", run, "no model slow-x9"), ("fast-x2", tmp_path, "no run of scripts/train")):
         assert main([name, "--run", str(folder), "--sets", str(tmp_path), "--hardware", "an abacus"]) == 2
         assert told in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        main(["fast-x2", "--run", str(run), "--sets", str(tmp_path)])
+    assert "--run and --hardware go together" in capsys.readouterr().err
+
+
+def test_a_card_that_is_not_there_has_nothing_to_keep(
+    models: Path, sets: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from scripts.card import main
+
+    shutil.copy(SHIPPED / "fast-x2.onnx", models)
+    assert main(["fast-x2", "--sets", str(sets)]) == 2
+    assert "does not say how the model was made" in capsys.readouterr().err
