@@ -15,7 +15,7 @@ import openvino as ov
 from openvino.frontend import FrontEndManager
 from platformdirs import user_cache_path
 
-from engines import catalog, rows
+from engines import catalog, levels, rows
 from engines.base import EngineError, Image, ModelError, Spec
 from engines.contract import refused, scale_between, unfit
 from engines.slots import Slots
@@ -180,6 +180,7 @@ def load(model: str, size: tuple[int, int], *, depth: int, threads: int | None, 
     network = read(path)
     scale = fit(network, path, size)
     rows.apply(network, processor())
+    levels.apply(network)
     compiled = compile_model(network, threads)
     used = compiled.get_property("INFERENCE_NUM_THREADS")
     spec = Spec(

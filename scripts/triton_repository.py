@@ -24,7 +24,7 @@ import scripts.extras  # noqa: F401
 # isort: split
 import onnx
 
-from engines import catalog
+from engines import catalog, levels, rows
 from engines.base import EngineError, UserError
 from scripts import amounts
 from scripts.model_file import enlarges, read
@@ -32,7 +32,8 @@ from scripts.sizes import size
 from scripts.triton_config import FLAVOURS, SMALLEST, Plan, config, ensemble, jpeg_step, shapes
 
 SERVED = Path(__file__).resolve().parent / "served"
-ROWS = Path(catalog.__file__).with_name("rows.py")
+BESIDE = [Path(catalog.__file__).with_name(name) for name in ("rows.py", "levels.py")]
+"""What upscale.py imports."""
 
 
 def with_free_batch(model: onnx.ModelProto) -> onnx.ModelProto:
@@ -65,11 +66,14 @@ def write_model(folder: Path, model: catalog.Model, plan: Plan) -> None:
     if plan.flavour == "python":
         shutil.copy(model.path, version / "model.onnx")
         shutil.copy(SERVED / "upscale.py", version / "model.py")
-        shutil.copy(ROWS, version)
+        for file in BESIDE:
+            shutil.copy(file, version)
     elif plan.flavour == "openvino":
         import openvino as ov
 
         served = ov.Core().read_model(network.SerializeToString())
+        rows.edge(served)
+        levels.apply(served)  # as engines/openvino.py computes it
         ov.save_model(served, version / "model.xml", compress_to_fp16=False)
     else:
         if plan.flavour == "onnxruntime":

@@ -1,7 +1,7 @@
 """Runs inside Triton's Python backend: an .onnx file of the contract through OpenVINO, for servers without a GPU.
 
-scripts/triton_repository.py copies it into a model repository as VERSION/model.py, beside model.onnx and rows.py.
-Parameters of the model (config.pbtxt): `threads` of the processor for one instance, 0 for all.
+scripts/triton_repository.py copies it into a model repository as VERSION/model.py, beside model.onnx, rows.py and
+levels.py. Parameters of the model (config.pbtxt): `threads` of the processor for one instance, 0 for all.
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Any
 
 sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type] # engines/__init__.py says why
-import numpy as np  # noqa: E402 (what is above must come first)
+import levels  # type: ignore[import-not-found]  # noqa: E402 (what is above must come first)
+import numpy as np  # noqa: E402
 import openvino as ov  # noqa: E402
 import rows  # type: ignore[import-not-found]  # noqa: E402
 import triton_python_backend_utils as pb_utils  # noqa: E402
@@ -60,6 +61,7 @@ class Worker:
         model = core.read_model(path)
         model.reshape([1, height, width, 3])
         rows.apply(model, core.get_property("CPU", "FULL_DEVICE_NAME"))
+        levels.apply(model)
         # The same as engines/openvino.py asks for, so that frames are the same to the bit.
         options: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY"}
         if threads:
