@@ -189,8 +189,8 @@ def test_the_list_tells_what_there_is() -> None:
     done = run("--list")
     assert done.returncode == 0, done.stderr
     card = Card.of(catalog.FOLDER / "fast-x2.md")
-    figures = f"{card.psnr['fp32']['Set5']:.2f}", card.use
-    told = ("Cameras", "fast", "x2", "12,964", "fp16 fp32 int8", *figures, "openvino", "chosen by auto")
+    figures = f"{card.psnr['fp32']['Set5']:.2f}", card.use, f"{card.parameters:,}"
+    told = ("Cameras", "fast", "x2", "fp16 fp32 int8", *figures, "openvino", "chosen by auto")
     for part in (*told, "tensorrt", "not available"):
         assert part in done.stdout
 
