@@ -9,12 +9,18 @@ from collections.abc import Callable
 PERIOD = 60.0
 
 
-def trimmer() -> Callable[[int], int] | None:
-    """glibc's malloc_trim, which gives back whole free pages in the middle too (malloc_trim(3)); None elsewhere."""
+def of_glibc(name: str) -> Callable[..., int] | None:
+    """A function that glibc alone has, as those of its malloc are; None elsewhere."""
     try:
-        return ctypes.CDLL(None).malloc_trim
+        function: Callable[..., int] = getattr(ctypes.CDLL(None), name)
+        return function
     except (AttributeError, OSError, TypeError):  # musl, macOS, Windows
         return None
+
+
+def trimmer() -> Callable[[int], int] | None:
+    """malloc_trim, which gives back whole free pages in the middle too (malloc_trim(3)); None without glibc."""
+    return of_glibc("malloc_trim")
 
 
 class Heap:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import copy
-import ctypes
 import json
 import statistics
 import subprocess
@@ -22,6 +20,7 @@ import av
 import numpy as np
 import psutil
 
+from app.heap import of_glibc
 from app.sources import open_source
 from engines.base import Image, UserError
 from engines.slots import Slots
@@ -100,10 +99,9 @@ def keep_memory() -> None:
     the next one costs a page fault. So eager PyTorch takes 58 or 104 milliseconds for the same frame of balanced-x2 on
     one machine, and 49 or 150 of fast-x4, by chance (two cores of an AMD EPYC, 640x360); it gets the better there, too.
     """
-    with contextlib.suppress(OSError, AttributeError):  # there are other C libraries
-        libc = ctypes.CDLL(None)
-        libc.mallopt(M_MMAP_MAX, 0)
-        libc.mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
+    if mallopt := of_glibc("mallopt"):
+        mallopt(M_MMAP_MAX, 0)
+        mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
 
 
 class EagerLoop:

@@ -24,7 +24,7 @@ import scripts.extras  # noqa: F401
 # isort: split
 import onnx
 
-from engines import catalog, levels, rows
+from engines import catalog
 from engines.base import EngineError, UserError
 from scripts import amounts
 from scripts.model_file import enlarges, read
@@ -71,7 +71,9 @@ def write_model(folder: Path, model: catalog.Model, plan: Plan) -> None:
     elif plan.flavour == "openvino":
         import openvino as ov
 
-        served = ov.Core().read_model(network.SerializeToString())
+        from engines import levels, openvino, rows
+
+        served = openvino.core().read_model(network.SerializeToString())
         rows.edge(served)
         levels.apply(served)  # as engines/openvino.py computes it
         ov.save_model(served, version / "model.xml", compress_to_fp16=False)

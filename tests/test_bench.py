@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import platform
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +11,7 @@ from pathlib import Path
 import pytest
 
 import engines
+from app.heap import of_glibc
 from scripts import timing
 from scripts.bench import Bench, Settings, main, table
 from scripts.figure import Figure
@@ -65,7 +65,7 @@ def test_pytorch_is_looped_in_its_better_layout() -> None:
     assert 0 < loop.frames(3) < 10_000 and loop.seconds(0.01) > 0
 
 
-@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="it is glibc's habit")
+@pytest.mark.skipif(of_glibc("mallopt") is None, reason="the C library is not glibc")
 def test_what_was_freed_is_used_again() -> None:
     told = """
 import resource
