@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -20,19 +21,22 @@ WAYS = pytest.mark.parametrize("way", [rows.cut, rows.gather, rows.swap], ids=["
 Way = Callable[[ov.Model], bool]
 
 
-def made(model: ov.Model, frame: Image) -> Image:
-    compiled = openvino.core().compile_model(model, "CPU", {"INFERENCE_NUM_THREADS": 1})
+def made(model: ov.Model, frame: Image, precision: str) -> Image:
+    options = {"INFERENCE_NUM_THREADS": 1} | ({"INFERENCE_PRECISION_HINT": precision} if precision else {})
+    compiled = openvino.core().compile_model(model, "CPU", options)
     return np.array(compiled(frame[None])[0])
 
 
-def both(path: Path, way: Way, *, size: tuple[int, int] = SIZE) -> tuple[Image, Image, bool, Counter[str]]:
-    """Pictures of a model as it is and by rows; whether that was done; the operations of the latter."""
-    frame = np.random.default_rng(3).integers(0, 256, (size[1], size[0], 3), np.uint8)
+def both(path: Path, way: Way, *, precision: str = "") -> tuple[Image, Image, bool, Counter[str]]:
+    """Pictures of a model as it is and by rows, in the processor's own precision or another; whether that was done; the
+    operations of the latter."""
+    frame = np.random.default_rng(3).integers(0, 256, (SIZE[1], SIZE[0], 3), np.uint8)
     whole, other = openvino.read(path), openvino.read(path)
     for model in (whole, other):
-        openvino.fit(model, path, size)
+        openvino.fit(model, path, SIZE)
     done = way(other)
-    return made(whole, frame), made(other, frame), done, Counter(node.get_type_name() for node in other.get_ops())
+    kinds = Counter(node.get_type_name() for node in other.get_ops())
+    return made(whole, frame, precision), made(other, frame, precision), done, kinds
 
 
 @WAYS
@@ -59,17 +63,26 @@ def test_the_engine_takes_the_quickest_way(processor: str, ways: list[str], monk
 
 
 def subpixel(
-    path: Path, *, mode: str = "CRD", kind: str | None = None, ending: str | None = None, pad: str | None = None
+    path: Path,
+    *,
+    mode: str = "CRD",
+    kind: str | None = None,
+    ending: str | None = None,
+    pad: str | None = None,
+    different: int = 27,
+    added: bool = False,
 ) -> Path:
     """A network of one convolution that enlarges 3 times; `kind` stands before its sub-pixels, `ending` after them.
 
     `pad` is the mode in which the picture gets one more row above and one more column on the right; by default the
-    convolution makes edges of its own, black ones.
+    convolution makes edges of its own, black ones. Of its channels the first `different` ones are; the others repeat
+    them from the first one on. What another one makes of the picture, all of it different, is `added` to that.
     """
     random = np.random.default_rng(1)
     weights = {
-        "w": random.normal(0, 0.2, (27, 3, 3, 3)).astype(np.float32),
-        "b": random.normal(60, 20, 27).astype(np.float32),
+        "w": np.resize(random.normal(0, 0.2, (different, 3, 3, 3)).astype(np.float32), (27, 3, 3, 3)),
+        "b": np.resize(random.normal(60, 20, different).astype(np.float32), 27),
+        "w2": random.normal(0, 0.2, (27, 3, 3, 3)).astype(np.float32),
         "low": np.float32(0),
         "high": np.float32(255),
         "edges": np.array([0, 0, 1, 0, 0, 0, 0, 1], np.int64),
@@ -82,7 +95,9 @@ def subpixel(
             "Conv", ["padded" if pad else "x", "w", "b"], ["y"], pads=[0, 1, 1, 0] if pad else [1, 1, 1, 1]
         ),
         helper.make_node(kind, ["y"], ["z"]) if kind else None,
-        helper.make_node("Clip", ["z" if kind else "y", "low", "high"], ["limited"]),
+        helper.make_node("Conv", ["x", "w2"], ["base"], pads=[1, 1, 1, 1]) if added else None,
+        helper.make_node("Add", ["base", "y"], ["z"]) if added else None,
+        helper.make_node("Clip", ["z" if kind or added else "y", "low", "high"], ["limited"]),
         helper.make_node("DepthToSpace", ["limited"], ["large"], blocksize=3, mode=mode),
         helper.make_node(ending, ["large"], ["end"]) if ending else None,
         helper.make_node("Transpose", ["end" if ending else "large"], ["pixels"], perm=[0, 2, 3, 1]),
@@ -108,9 +123,28 @@ def test_both_orders_of_channels(tmp_path: Path, mode: str, way: Way) -> None:
     np.testing.assert_array_equal(whole, other)
 
 
+@pytest.mark.parametrize("mode", ["CRD", "DCR"])
+@pytest.mark.parametrize(("different", "once"), [(9, True), (1, True), (14, False)])
+@pytest.mark.parametrize("added", [True, False], ids=["added", "alone"])
+def test_summands_computed_alike_are_computed_once(
+    tmp_path: Path, added: bool, different: int, once: bool, mode: str
+) -> None:
+    path = subpixel(tmp_path / "m.onnx", different=different, added=added, mode=mode)
+    whole, other, done, _ = both(path, rows.cut, precision="f32")
+    assert done and whole.std() > 10
+    np.testing.assert_array_equal(whole, other)
+    model = openvino.read(path)
+    openvino.fit(model, path, SIZE)
+    rows.cut(model)
+    kernels = [node.input_value(1).get_shape() for node in model.get_ops() if node.get_type_name() == "Convolution"]
+    apart, row = [(9, 3, 3, 3)] * 3, (9, different, 1, 1)
+    together = [row] * 3 + [(different, 3, 3, 3)] if once and added else apart
+    assert sorted(map(tuple, kernels)) == sorted(together + apart * added)
+
+
 @WAYS
 @pytest.mark.parametrize("how", [{"kind": "Selu"}, {"ending": "Abs"}], ids=str)
-def test_what_cannot_be_computed_apart_stays_as_it_is(tmp_path: Path, how: dict[str, str], way: Way) -> None:
+def test_what_cannot_be_computed_apart_stays_as_it_is(tmp_path: Path, how: dict[str, Any], way: Way) -> None:
     whole, other, done, kinds = both(subpixel(tmp_path / "m.onnx", **how), way)
     assert not done and kinds["DepthToSpace"] == 1 and kinds["Convolution"] == 1
     np.testing.assert_array_equal(whole, other)
