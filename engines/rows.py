@@ -5,11 +5,10 @@ A picture comes as rows of pixels, and the edges that a network gives it are che
 A sub-pixel network ends in s * s values for each pixel and colour, and DepthToSpace moves them to their places one by
 one, which takes a processor longer than a convolution does. What belongs to one of the s rows that a row of the input
 becomes can be moved as one piece instead, if the last convolutions have their output channels in that order; with
-channels last, which is how processors compute, it then lies together. Three ways (apply() takes the quickest one):
+channels last, which is how processors compute, it then lies together. Two ways (apply() takes the quicker one):
 
 - gather(): one picture of all channels, and its pieces of s * colours bytes copied to their rows. OpenVINO does so with
   the processor's own instruction for it, which AMD's carry out one value at a time.
-- swap(): the same picture, its axes exchanged by plain copies.
 - cut(): the last convolutions cut into s groups of output channels, each of which makes whole rows. Nothing is left but
   to copy those, but a narrow convolution wastes what a processor can do at once. So channels that are computed alike,
   as a detail that all colours get, are computed once for all groups (Alike): 1.09 to 1.18 times as fast in int8, 1.19
@@ -29,9 +28,8 @@ from openvino.utils import replace_node
 from openvino.utils.node_factory import NodeFactory
 
 LEAST = 3
-"""The scale from which cut() is the quickest, by up to 1.2 times with AMX; at 2, gather() is, by up to 1.25 without
-(an Intel Xeon with AMX, which oneDNN was told to use and not to use), and swap() on an AMD EPYC (Zen 5): 1.03 to 1.16
-times as fast as gather()."""
+"""The scale from which cut() is the quicker one on Intel's processors, by up to 1.2 times with AMX; at 2, gather() is,
+by up to 1.25 without (a Xeon with AMX, that oneDNN was told to use and not to use; before Alike). On AMD's cut() is."""
 BEGINNING = ["Convert", "Transpose", "Pad"]
 """A model's first operations, where it gives the picture edges before its first convolution."""
 ENDING = ["Convert", "Transpose", "DepthToSpace"]
@@ -144,15 +142,14 @@ def kinds(output: ov.Output, axis: int = CHANNELS) -> NDArray[np.int64]:
 
 
 def apply(model: ov.Model, processor: str) -> bool:
-    """The quickest way at this scale on `processor` (its full name, as OpenVINO tells it) to put a picture together.
+    """The quicker way at this scale on `processor` (its full name, as OpenVINO tells it) to put a picture together.
 
     `model` has a static shape and keeps to engines/contract.py. Returns False, and has left its ending as it was, if it
     does not end in sub-pixels or its ending cannot be computed apart.
     """
     edge(model)
     scale = model.output().get_shape()[1] // model.input().get_shape()[1]
-    pieces = swap if processor.startswith("AMD") else gather
-    return (cut if scale >= LEAST else pieces)(model)
+    return (cut if scale >= LEAST or processor.startswith("AMD") else gather)(model)
 
 
 def edge(model: ov.Model) -> bool:
@@ -199,17 +196,6 @@ def gather(model: ov.Model) -> bool:
         scale, piece = channels.shape
         order = np.arange(width * scale).reshape(width, scale).T
         return ops.gather(ops.reshape(whole, [height, width * scale, piece], False), order.reshape(-1), 1)
-
-    return rearrange(model, rows)
-
-
-def swap(model: ov.Model) -> bool:
-    """Let a model exchange the axes of pieces of rows; as apply()."""
-
-    def rows(part: Part, channels: NDArray[np.int64]) -> ov.Node:
-        whole = part(channels.reshape(-1))
-        height, width = whole.get_output_shape(0)[1:3]
-        return ops.transpose(ops.reshape(whole, [height, width, *channels.shape], False), [0, 2, 1, 3])
 
     return rearrange(model, rows)
 

@@ -61,7 +61,7 @@ class Worker:
         model = core.read_model(path)
         model.reshape([1, height, width, 3])
         rows.apply(model, core.get_property("CPU", "FULL_DEVICE_NAME"))
-        levels.apply(model, model.output().shape[1] // height)
+        levels.apply(model)
         # The same as engines/openvino.py asks for, so that frames are the same to the bit.
         options: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY"}
         if threads:
