@@ -179,7 +179,7 @@ def load(model: str, size: tuple[int, int], *, depth: int, threads: int | None, 
     path = catalog.find(model, precisions(), scale)
     network = read(path)
     scale = fit(network, path, size)
-    rows.apply(network, processor())
+    rows.apply(network)
     levels.apply(network)
     compiled = compile_model(network, threads)
     used = compiled.get_property("INFERENCE_NUM_THREADS")

@@ -17,7 +17,6 @@ from engines import catalog, openvino, rows
 from engines.base import Image
 
 SIZE = (37, 23)
-WAYS = pytest.mark.parametrize("way", [rows.cut, rows.gather], ids=["cut", "gather"])
 Way = Callable[[ov.Model], bool]
 
 
@@ -39,27 +38,11 @@ def both(path: Path, way: Way, *, precision: str = "") -> tuple[Image, Image, bo
     return made(whole, frame, precision), made(other, frame, precision), done, kinds
 
 
-@WAYS
 @pytest.mark.parametrize("model", catalog.shipped(), ids=[model.path.stem for model in catalog.shipped()])
-def test_shipped_models_make_the_same_pictures_by_rows(model: catalog.Model, way: Way) -> None:
-    whole, other, done, kinds = both(model.path, way)
+def test_shipped_models_make_the_same_pictures_by_rows(model: catalog.Model) -> None:
+    whole, other, done, kinds = both(model.path, rows.apply)
     assert done and not kinds["DepthToSpace"]
     np.testing.assert_array_equal(whole, other)
-
-
-@pytest.mark.parametrize(
-    ("processor", "ways"),
-    [("Intel(R) Xeon(R) Processor", ["gather", "cut", "cut"]), ("AMD EPYC", ["cut", "cut", "cut"])],
-)
-def test_the_engine_takes_the_quickest_way(processor: str, ways: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[str] = []
-    for way in ("cut", "gather"):
-        monkeypatch.setattr(rows, way, lambda model, way=way: asked.append(way))
-    monkeypatch.setattr(openvino, "processor", lambda: processor)
-    for scale in (2, 3, 4):
-        with openvino.load("fast", SIZE, depth=1, threads=1, scale=scale):
-            pass
-    assert asked == ways
 
 
 def subpixel(
@@ -114,11 +97,10 @@ def subpixel(
     return path
 
 
-@WAYS
 @pytest.mark.parametrize("mode", ["CRD", "DCR"])
-def test_both_orders_of_channels(tmp_path: Path, mode: str, way: Way) -> None:
-    whole, other, done, kinds = both(subpixel(tmp_path / "m.onnx", mode=mode), way)
-    assert done and not kinds["DepthToSpace"] and kinds["Convolution"] == (3 if way is rows.cut else 1)
+def test_both_orders_of_channels(tmp_path: Path, mode: str) -> None:
+    whole, other, done, kinds = both(subpixel(tmp_path / "m.onnx", mode=mode), rows.cut)
+    assert done and not kinds["DepthToSpace"] and kinds["Convolution"] == 3
     assert whole.std() > 10
     np.testing.assert_array_equal(whole, other)
 
@@ -142,10 +124,9 @@ def test_summands_computed_alike_are_computed_once(
     assert sorted(map(tuple, kernels)) == sorted(together + apart * added)
 
 
-@WAYS
 @pytest.mark.parametrize("how", [{"kind": "Selu"}, {"ending": "Abs"}], ids=str)
-def test_what_cannot_be_computed_apart_stays_as_it_is(tmp_path: Path, how: dict[str, Any], way: Way) -> None:
-    whole, other, done, kinds = both(subpixel(tmp_path / "m.onnx", **how), way)
+def test_what_cannot_be_computed_apart_stays_as_it_is(tmp_path: Path, how: dict[str, Any]) -> None:
+    whole, other, done, kinds = both(subpixel(tmp_path / "m.onnx", **how), rows.cut)
     assert not done and kinds["DepthToSpace"] == 1 and kinds["Convolution"] == 1
     np.testing.assert_array_equal(whole, other)
 

@@ -60,7 +60,7 @@ class Worker:
     def __init__(self, core: ov.Core, path: Path, height: int, width: int, threads: int, instances: int) -> None:
         model = core.read_model(path)
         model.reshape([1, height, width, 3])
-        rows.apply(model, core.get_property("CPU", "FULL_DEVICE_NAME"))
+        rows.apply(model)
         levels.apply(model)
         # The same as engines/openvino.py asks for, so that frames are the same to the bit.
         options: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY"}
