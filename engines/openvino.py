@@ -180,7 +180,7 @@ def load(model: str, size: tuple[int, int], *, depth: int, threads: int | None, 
     network = read(path)
     scale = fit(network, path, size)
     rows.apply(network)
-    levels.apply(network)
+    levels.apply(network, core())
     compiled = compile_model(network, threads)
     used = compiled.get_property("INFERENCE_NUM_THREADS")
     spec = Spec(

@@ -75,7 +75,7 @@ def write_model(folder: Path, model: catalog.Model, plan: Plan) -> None:
 
         served = openvino.core().read_model(network.SerializeToString())
         rows.edge(served)
-        levels.apply(served)  # as engines/openvino.py computes it
+        levels.apply(served, None)  # on whatever processor the server has
         ov.save_model(served, version / "model.xml", compress_to_fp16=False)
     else:
         if plan.flavour == "onnxruntime":

@@ -1,7 +1,11 @@
-"""Levels: the convolutions of an int8 network that read the picture read bytes; other networks stay as they are."""
+"""Levels: an int8 network uses whole bytes, on processors that add their products; other networks stay as they are."""
 
 from __future__ import annotations
 
+import os
+import platform
+import subprocess
+import sys
 from pathlib import Path
 
 import hypothesis.extra.numpy as hnp
@@ -12,6 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from app.sources.demo import Demo
 from engines import catalog, levels, openvino, rows
 from engines.base import Image
 
@@ -30,19 +35,52 @@ def made(model: ov.Model, frame: Image) -> Image:
     return np.array(compiled(frame[None])[0])
 
 
+@pytest.mark.parametrize("exact", [True, False], ids=["exact", "not exact"])
 @pytest.mark.parametrize("model", QUANTISED, ids=[model.path.stem for model in QUANTISED])
-def test_what_reads_the_picture_is_quantised(model: catalog.Model) -> None:
-    smooth = np.random.default_rng(1).integers(0, 256, (4, 5, 3), np.uint8).repeat(8, 0).repeat(9, 1)
-    frame = np.ascontiguousarray(smooth[: SIZE[1], : SIZE[0]])
-    before, after = network(model.path), network(model.path)
-    assert rows.apply(after)
+def test_whole_bytes_are_used(model: catalog.Model, exact: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(levels, "adds_exactly", lambda core: exact)
+    changed = network(model.path)
+    assert rows.apply(changed)
     # The first convolution, and for each row those of the picture's own path.
-    expected = 1 + model.scale * (2 if "webcam" in model.path.stem else 1)
-    assert levels.apply(after) == expected
-    names = [node.get_friendly_name() for node in after.get_ops() if levels_in(node) == ["FakeQuantize"] * 2]
-    assert len(names) == expected and "body_0/WithoutBiases" in names
-    error = made(before, frame).astype(float) - made(after, frame)
-    assert 0 < (error**2).mean() < 2 and abs(error.mean()) < 0.2
+    expected = (1 + model.scale * (2 if "webcam" in model.path.stem else 1)) * exact
+    assert levels.apply(changed, openvino.core()) == expected
+    names = [node.get_friendly_name() for node in changed.get_ops() if levels_in(node) == ["FakeQuantize"] * 2]
+    assert len(names) == expected and ("body_0/WithoutBiases" in names) is exact
+    lows = [
+        node.input_value(1).get_node().data
+        for node in changed.get_ops()
+        if node.get_type_name() == "FakeQuantize" and node.input_value(0).get_node().get_type_name() == "Relu"
+    ]
+    assert len(lows) >= 5 and not any(lows)
+
+
+@pytest.mark.parametrize("name", ["fast-x2", "balanced-x3", "quality-x4"])
+def test_the_picture_comes_nearer_to_that_of_the_fp32_file(name: str) -> None:
+    frame = Demo(size=SIZE).picture(0)
+    wanted = made(network(catalog.find(f"{name}-fp32")), frame).astype(float)
+    before, after = (network(catalog.find(f"{name}-int8")) for _ in range(2))
+    rows.apply(after)
+    levels.apply(after, openvino.core())
+    errors = [((made(model, frame) - wanted) ** 2).mean() for model in (before, after)]
+    assert 0 < errors[1] < 0.9 * errors[0]
+
+
+X86 = pytest.mark.skipif(platform.machine() != "x86_64", reason="these instructions are x86's")
+
+
+@X86
+@pytest.mark.parametrize("instructions", ["AVX2", "AVX512_CORE"])
+def test_a_processor_that_adds_in_16_bits_is_found_out(instructions: str) -> None:
+    code = "from engines import levels, openvino; print(levels.adds_exactly(openvino.core()))"
+    environment = os.environ | {"ONEDNN_MAX_CPU_ISA": instructions}
+    told = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=60)
+    assert told.stdout.split() == ["False"], told.stderr
+
+
+@X86
+def test_a_processor_with_vnni_adds_exactly() -> None:
+    flags = set(Path("/proc/cpuinfo").read_text(encoding="utf-8").split())
+    assert levels.adds_exactly(openvino.core()) is bool(flags & {"avx512_vnni", "avx_vnni", "amx_int8"})
 
 
 def levels_in(node: ov.Node) -> list[str]:
@@ -57,12 +95,12 @@ def levels_in(node: ov.Node) -> list[str]:
 @pytest.mark.parametrize("name", ["fast-x2-fp32", "fast-x2-fp16", "fast-webcam-x2-fp32"])
 def test_others_stay_as_they_are(name: str) -> None:
     model = network(catalog.find(name))
-    assert rows.edge(model) and levels.apply(model) == 0
+    assert rows.edge(model) and levels.apply(model, openvino.core()) == 0
     assert not [node for node in model.get_ops() if node.get_type_name() == "FakeQuantize"]
 
 
 def test_edges_that_are_numbers_are_left() -> None:
-    assert levels.apply(network(catalog.find("fast-x2-int8"))) == 0
+    assert levels.apply(network(catalog.find("fast-x2-int8")), openvino.core()) == 0
 
 
 KERNELS = hnp.arrays(
@@ -75,7 +113,7 @@ KERNELS = hnp.arrays(
 @given(KERNELS)
 def test_rounding_does_photographs_the_least_harm(kernel: NDArray[np.float32]) -> None:
     whole, step = levels.rounded(kernel)
-    assert (whole == np.round(whole)).all() and np.abs(whole).max() <= levels.LARGEST
+    assert (whole == np.round(whole)).all() and np.abs(whole).max() <= levels.INT8
     exact = (kernel / step).reshape(len(kernel), -1).astype(float)
     moments = levels.products(*kernel.shape[1:])
 
@@ -90,7 +128,7 @@ def test_rounding_does_photographs_the_least_harm(kernel: NDArray[np.float32]) -
     for place, up in np.ndindex(exact.shape[1], 2):
         other = found.copy()
         other[:, place] += 2 * up - 1
-        possible = np.abs(other).max(1) <= levels.LARGEST
+        possible = np.abs(other).max(1) <= levels.INT8
         assert (harm(other) + slack >= reached)[possible].all()
 
 
@@ -98,5 +136,5 @@ def test_a_flat_area_comes_out_as_light_as_it_is() -> None:
     model = network(catalog.find("quality-x4"))
     kernel = next(node.data for node in model.get_ops() if node.get_friendly_name() == "base.weight")
     whole, step = levels.rounded(kernel)
-    assert np.abs(whole).max() <= levels.LARGEST
+    assert np.abs(whole).max() <= levels.INT8
     assert np.abs(255 * (whole * step - kernel).sum((1, 2, 3))).max() < 0.01

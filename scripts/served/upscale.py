@@ -61,7 +61,7 @@ class Worker:
         model = core.read_model(path)
         model.reshape([1, height, width, 3])
         rows.apply(model)
-        levels.apply(model)
+        levels.apply(model, core)
         # The same as engines/openvino.py asks for, so that frames are the same to the bit.
         options: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY"}
         if threads:
