@@ -147,7 +147,8 @@ def figures(model: Shipped, results: Sequence[Result]) -> Iterator[str]:
     yield (
         "PSNR in dB / SSIM of BT.601 luma: 8-bit results, borders of `scale` pixels cut, averaged over the pictures; "
         "by `scripts/evaluate.py`, through OpenVINO. fp32 is computed in f32, bf16 the same file as the processor "
-        "computes it unless told not to, fp16 has every value rounded to float16 (on a processor, not on a GPU).\n"
+        "computes it unless told not to, fp16 has every value rounded to float16 (on a processor, not on a GPU), "
+        "int8 has all levels of a byte for what a ReLU leaves (engines/levels.py), of which TensorRT has half.\n"
     )
     yield f"| x{model.facts['scale']} | {' | '.join(names)} |"
     yield "|---|" + "---:|" * len(names)
