@@ -8,11 +8,17 @@ in an int8 file the convolutions that read the picture are not quantised. OpenVI
 - The convolutions that read the picture read its bytes as they are, and what the first one makes goes on in int8 with
   nothing in between: 1.08 to 1.12 times as fast (shipped networks but quality-x2, two cores of an AMD EPYC). That
   changes PSNR by -0.006 to 0.006 dB, of the webcam networks by -0.027 to 0.007.
+- At scale 3 and 4 one convolution of bytes makes each row of the enlarged picture, of the picture's pixels and of the
+  detail (mix()), where floats were added before: fast-x4 1.2 times as fast, fast-x3 1.05, for 0.002 to 0.007 dB.
 """
 
 from __future__ import annotations
 
 import functools
+import math
+from collections import defaultdict
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import openvino as ov
@@ -21,12 +27,16 @@ from openvino import opset13 as ops
 
 INT8 = 127
 """The largest value of int8 with zero point 0."""
-WHITE = 255
+BLACK, WHITE = np.float32(0), np.float32(255)
 FARTHER = 11.16 / 9.89
 """Where 256 levels best end beside where 128 do. Of what falls off like exp(-x), levels that end at a leave the least
 squared error with exp(-a) = a / (12 * 4 ** bits) (Banner et al., arXiv:1810.05723, for one side)."""
 NUMBERS = ["Convert", "Convert", "Subtract", "Multiply"]
 """What makes numbers of int8 again."""
+DETAIL = 5 / 4
+"""Levels of a byte for one grey level of detail, so that it goes to 102 of them up and down: 1 to 2 were tried."""
+LEAST = 3
+"""The rows for which mix() is worth it."""
 MEAN, DEVIATION, NEIGHBOURS, COLOURS = 103, 58, 0.95, 0.8
 """What photographs are like: the mean of their grey levels, the standard deviation, and the correlation of neighbours
 and of the colours of a pixel (100 photographs of BSDS500 at half their size)."""
@@ -46,9 +56,10 @@ def apply(model: ov.Model, core: ov.Core | None) -> int:
         widen(node)
     if not quantised or core is None or not adds_exactly(core):
         return 0
+    mix(model)
     found = 0
     for planes in filter(is_picture, model.get_ops()):
-        picture = fake_quantize(planes.input_value(0), np.float32(0), np.float32(WHITE))
+        picture = fake_quantize(planes.input_value(0), BLACK, WHITE)
         planes.input(0).replace_source_output(picture)
         for conv in readers(planes):
             whole, step = rounded(conv.input_value(1).get_node().data)
@@ -66,12 +77,12 @@ def adds_exactly(core: ov.Core) -> bool:
     computations" in oneDNN's documentation).
     """
     numbers = ops.parameter([1, 3, 8, 8], np.float32)
-    picture = fake_quantize(numbers.output(0), np.float32(0), np.float32(WHITE))
+    picture = fake_quantize(numbers.output(0), BLACK, WHITE)
     kernel = np.full((16, 3, 3, 3), INT8, np.float32)
     weights = fake_quantize(ops.constant(kernel).output(0), np.float32(-INT8), np.float32(INT8), 2 * INT8 + 1)
-    conv = ops.convolution(picture, weights, [1, 1], [0, 0], [0, 0], [1, 1])
     try:
-        compiled = core.compile_model(ov.Model([conv], [numbers]), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+        tried = ov.Model([convolution(picture, weights)], [numbers])
+        compiled = core.compile_model(tried, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
         made = compiled(np.full((1, 3, 8, 8), WHITE, np.float32))[0]
     except RuntimeError:  # too little memory, say: who compiles the network tells that
         return False
@@ -90,14 +101,94 @@ def widen(node: ov.Node) -> bool:
         if [reader.get_type_name() for reader in readers(end)] != [kind]:
             return False
         end = readers(end)[0]
-    wide = fake_quantize(node.input_value(0), np.float32(0), np.float32(FARTHER * high))
+    wide = fake_quantize(node.input_value(0), BLACK, np.float32(FARTHER * high))
     for port in end.output(0).get_target_inputs():
         port.replace_source_output(wide)
     return True
 
 
+@dataclass(frozen=True)
+class Row:
+    """How numbers [1, n, H, W] of a row come about, as rows.cut() leaves them: by `kernel` [n, 3, h, w] and `bias` [n]
+    from the `planes` of the picture, and by `copies` [n, m] from m channels of `detail`; `made` is them as bytes."""
+
+    planes: ov.Output
+    kernel: Floats
+    bias: Floats
+    detail: ov.Output
+    copies: Floats
+    made: ov.Output
+
+
+def row_of(rounding: ov.Node) -> Row | None:
+    """The row of which this is the rounding, if it comes about like that."""
+    made, ends = rounding, set()
+    while [reader.get_type_name() for reader in readers(made)] in (["Maximum"], ["Minimum"]):
+        made = readers(made)[0]
+        ends |= {float(value) for port in made.inputs() if (value := constant(port)) is not None and value.size == 1}
+    total = rounding.input_value(0).get_node()
+    if total.get_type_name() != "Add" or ends != {0, WHITE}:
+        return None
+    path, spread = (port.get_source_output().get_node() for port in total.inputs())
+    if [path.get_type_name(), spread.get_type_name()] != ["Add", "Convolution"]:
+        return None
+    conv = path.input_value(0).get_node()
+    if conv.get_type_name() != "Convolution" or not is_picture(conv.input_value(0).get_node()):
+        return None
+    kernel, bias, copies = (constant(node.input(1)) for node in (conv, path, spread))
+    if kernel is None or bias is None or copies is None or copies.shape[2:] != (1, 1):
+        return None
+    return Row(conv.input_value(0), kernel, bias.reshape(-1), spread.input_value(0), copies[..., 0, 0], made.output(0))
+
+
+def mix(model: ov.Model) -> None:
+    """Let one convolution of bytes make each row, of each pixel's neighbours, laid out as channels, and the detail."""
+    alike: dict[tuple[str, str], list[Row]] = defaultdict(list)
+    for node in model.get_ops():
+        if node.get_type_name() == "Round" and (row := row_of(node)):
+            alike[row.planes.get_node().get_name(), row.detail.get_node().get_name()].append(row)
+    for rows in alike.values():
+        if len(rows) < LEAST:
+            continue
+        shape = rows[0].kernel.shape[1:]
+        each = np.eye(math.prod(shape), dtype=np.float32).reshape(-1, *shape)
+        neighbours = fake_quantize(convolution(rows[0].planes, ops.constant(each).output(0)), BLACK, WHITE)
+        zero = (WHITE + 1) / 2  # where detail, which goes both ways, is nothing
+        moved = ops.add(ops.multiply(rows[0].detail, np.float32(DETAIL)), np.float32(zero)).output(0)
+        mixed = ops.concat([neighbours, fake_quantize(moved, BLACK, WHITE)], 1).output(0)
+        for row in rows:
+            bytes_ = fake_quantize(weighed(row, mixed, zero), BLACK, WHITE)
+            for port in row.made.get_target_inputs():
+                port.replace_source_output(bytes_)
+
+
+def weighed(row: Row, mixed: ov.Output, zero: float) -> ov.Output:
+    """The numbers of `row` of the bytes of its picture's neighbours and its detail, `mixed`."""
+    # What stands for a weight of 1: a whole number, as the kernel's sum, and so divided by DETAIL.
+    one = 5 * np.floor(INT8 / 5 / np.maximum(np.abs(row.kernel).max((1, 2, 3), keepdims=True), 1))
+    near = nearest(row.kernel, 1 / one).reshape(*one.shape[:1], -1, 1, 1) / one
+    weights = np.concatenate([near, row.copies[:, :, None, None] / DETAIL], 1).astype(np.float32)
+    end = (INT8 / one).astype(np.float32)
+    made = convolution(mixed, fake_quantize(ops.constant(weights).output(0), -end, end, 2 * INT8 + 1))
+    rest = row.bias - zero / DETAIL * row.copies.sum(1)
+    return ops.add(made, rest.astype(np.float32)[None, :, None, None]).output(0)
+
+
+def constant(port: ov.Input) -> Any | None:
+    """The value of what an operation reads, if it is always the same."""
+    node = port.get_source_output().get_node()
+    if node.get_type_name() == "Reshape":  # of a bias
+        node = node.input_value(0).get_node()
+    return node.data if node.get_type_name() == "Constant" else None
+
+
+def convolution(planes: ov.Output, kernel: ov.Output) -> ov.Output:
+    """With nothing around `planes`."""
+    return ops.convolution(planes, kernel, [1, 1], [0, 0], [0, 0], [1, 1]).output(0)
+
+
 def fake_quantize(
-    values: ov.Output, low: Floats | np.float32, high: Floats | np.float32, levels: int = WHITE + 1
+    values: ov.Output, low: Floats | np.float32, high: Floats | np.float32, levels: int = 256
 ) -> ov.Output:
     ends = [ops.constant(end) for end in (low, high)]
     return ops.fake_quantize(values, *ends, *ends, levels).output(0)
@@ -123,14 +214,22 @@ def is_picture(node: ov.Node) -> bool:
 def rounded(kernel: Floats) -> tuple[Floats, Floats]:
     """`kernel` [O, I, h, w] as whole numbers up to INT8, and the steps [O, 1, 1, 1] that they count.
 
-    Neighbours are much alike, so that errors of equal sign add up: a flat area would come out lighter or darker. From
-    the nearest numbers on, that which lessens the squared error of what comes out most goes up or down by one, until
-    none does. Of a kernel that interpolates the sum is a whole number of steps.
+    Of a kernel that interpolates the sum is a whole number of steps.
     """
     step = np.maximum(np.abs(kernel).max((1, 2, 3), keepdims=True), np.finfo(np.float32).tiny) / INT8
     total = np.abs(kernel.sum((1, 2, 3), keepdims=True))
     count = np.floor(total / step)
     step = np.where(count > INT8, total / np.maximum(count, 1), step)  # coarser by less than one in INT8
+    return nearest(kernel, step), step.astype(np.float32)
+
+
+def nearest(kernel: Floats, step: Floats | np.float32) -> Floats:
+    """`kernel` [O, I, h, w] in whole numbers of `step`, up to INT8, that do photographs the least harm.
+
+    Neighbours are much alike, so that errors of equal sign add up: a flat area would come out lighter or darker. From
+    the nearest numbers on, that which lessens the squared error of what comes out most goes up or down by one, until
+    none does.
+    """
     exact = (kernel / step).reshape(len(kernel), -1).astype(np.float64)
     moments, whole, every = products(*kernel.shape[1:]), np.round(exact), np.arange(len(exact))
     least = moments[0, 0] * 1e-6  # or two that are as good would change places for ever
@@ -139,7 +238,7 @@ def rounded(kernel: Floats) -> tuple[Floats, Floats]:
         one = -np.sign(slope)
         gain = np.where(np.abs(whole + one) > INT8, 0, 2 * np.abs(slope) - np.diag(moments))
         if gain.max() <= least:
-            return whole.reshape(kernel.shape).astype(np.float32), step.astype(np.float32)
+            return whole.reshape(kernel.shape).astype(np.float32)
         best = gain.argmax(1)
         whole[every, best] += np.where(gain[every, best] > least, one[every, best], 0)
 

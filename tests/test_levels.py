@@ -41,8 +41,9 @@ def test_whole_bytes_are_used(model: catalog.Model, exact: bool, monkeypatch: py
     monkeypatch.setattr(levels, "adds_exactly", lambda core: exact)
     changed = network(model.path)
     assert rows.apply(changed)
-    # The first convolution, and for each row those of the picture's own path.
-    expected = (1 + model.scale * (2 if "webcam" in model.path.stem else 1)) * exact
+    # The first convolution, and for each row those of the picture's own path, or one that lays out its neighbours.
+    paths = model.scale * (2 if "webcam" in model.path.stem else 1) if model.scale < levels.LEAST else 1
+    expected = (1 + paths) * exact
     assert levels.apply(changed, openvino.core()) == expected
     names = [node.get_friendly_name() for node in changed.get_ops() if levels_in(node) == ["FakeQuantize"] * 2]
     assert len(names) == expected and ("body_0/WithoutBiases" in names) is exact
@@ -63,6 +64,23 @@ def test_the_picture_comes_nearer_to_that_of_the_fp32_file(name: str) -> None:
     levels.apply(after, openvino.core())
     errors = [((made(model, frame) - wanted) ** 2).mean() for model in (before, after)]
     assert 0 < errors[1] < 0.9 * errors[0]
+
+
+@pytest.mark.parametrize("name", ["fast-x2", "fast-x3", "balanced-x4"])
+def test_rows_are_mixed_of_bytes(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(levels, "adds_exactly", lambda core: True)
+    frame = Demo(size=SIZE).picture(0)
+    mixed, apart = (network(catalog.find(f"{name}-int8")) for _ in range(2))
+    for model in (mixed, apart):
+        rows.apply(model)
+        levels.apply(model, openvino.core())
+        monkeypatch.setattr(levels, "mix", lambda model: None)
+    scale = catalog.scale_in(name) or 0
+    roundings = [node for node in mixed.get_ops() if node.get_type_name() == "Round"]
+    assert len(roundings) == (2 if scale == 2 else 0)
+    error = made(mixed, frame).astype(float) - made(apart, frame)
+    assert np.abs(error).max() <= 5 and abs(error.mean()) < 0.05
+    assert (error**2).mean() < 0.5 and bool(error.any()) is (scale > 2)
 
 
 X86 = pytest.mark.skipif(platform.machine() != "x86_64", reason="these instructions are x86's")
@@ -88,6 +106,8 @@ def levels_in(node: ov.Node) -> list[str]:
     if node.get_type_name() != "Convolution":
         return []
     picture, weights = (port.get_source_output().get_node() for port in node.inputs())
+    if picture.get_type_name() != "Transpose":
+        return []
     sources = [port.get_source_output().get_node() for port in picture.inputs()]
     return [sources[0].get_type_name(), weights.get_type_name()]
 
