@@ -15,6 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from openvino import opset13 as ops
 
 from app.sources.demo import Demo
 from engines import catalog, levels, openvino, rows
@@ -81,6 +82,30 @@ def test_rows_are_mixed_of_bytes(name: str, monkeypatch: pytest.MonkeyPatch) -> 
     error = made(mixed, frame).astype(float) - made(apart, frame)
     assert np.abs(error).max() <= 5 and abs(error.mean()) < 0.05
     assert (error**2).mean() < 0.5 and bool(error.any()) is (scale > 2)
+
+
+@pytest.mark.parametrize(("factor", "mixed"), [(1.0, True), (1.05, True), (1.5, False), (-1.0, False)])
+def test_only_what_is_added_to_a_picture_is_taken_for_a_detail(factor: float, mixed: bool) -> None:
+    """It would be cut off at 102 grey levels."""
+    model = network(catalog.find("fast-x4-int8"))
+    rows.apply(model)
+    rounding = next(node for node in model.get_ops() if node.get_type_name() == "Round")
+    path = rounding.input_value(0).get_node().input_value(0).get_node().input_value(0).get_node()
+    kernel = path.input_value(1).get_node().data * np.float32(factor)
+    path.input(1).replace_source_output(ops.constant(kernel).output(0))
+    assert bool(levels.row_of(rounding)) is mixed
+
+
+@pytest.mark.parametrize(
+    ("strides", "pads", "dilations", "expected"),
+    [(1, 0, 1, True), (2, 0, 1, False), (1, 1, 1, False), (1, 0, 2, False)],
+)
+def test_a_convolution_with_anything_around_it_is_not_plain(
+    strides: int, pads: int, dilations: int, expected: bool
+) -> None:
+    numbers, kernel = ops.parameter([1, 3, 9, 9], np.float32), np.ones((2, 3, 3, 3), np.float32)
+    conv = ops.convolution(numbers, kernel, [strides] * 2, [pads] * 2, [pads] * 2, [dilations] * 2)
+    assert levels.plain(conv) is expected
 
 
 X86 = pytest.mark.skipif(platform.machine() != "x86_64", reason="these instructions are x86's")
