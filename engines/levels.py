@@ -33,8 +33,10 @@ FARTHER = 11.16 / 9.89
 squared error with exp(-a) = a / (12 * 4 ** bits) (Banner et al., arXiv:1810.05723, for one side)."""
 NUMBERS = ["Convert", "Convert", "Subtract", "Multiply"]
 """What makes numbers of int8 again."""
-DETAIL = 5 / 4
-"""Levels of a byte for one grey level of detail, so that it goes to 102 of them up and down: 1 to 2 were tried."""
+UNIT = 5
+DETAIL, NOTHING = UNIT / 4, np.float32(128)
+"""Levels of a byte for one grey level of detail, so that it goes to 102 of them up and down (1 to 2 were tried), and
+that at which there is none. Multiples of UNIT divided by DETAIL are whole numbers."""
 LEAST = 3
 """The rows for which mix() is worth it."""
 MEAN, DEVIATION, NEIGHBOURS, COLOURS = 103, 58, 0.95, 0.8
@@ -51,20 +53,18 @@ def apply(model: ov.Model, core: ov.Core | None) -> int:
     that is not known. Where that need not add exactly (adds_exactly()), the picture is left: with weights that are
     small enough, half of INT8, it would lose 0.09 dB.
     """
-    quantised = [node for node in model.get_ops() if node.get_type_name() == "FakeQuantize"]
-    for node in quantised:
+    steps = [node for node in model.get_ops() if node.get_type_name() == "FakeQuantize"]
+    for node in steps:
         widen(node)
-    if not quantised or core is None or not adds_exactly(core):
+    if not steps or core is None or not adds_exactly(core):
         return 0
     mix(model)
     found = 0
     for planes in filter(is_picture, model.get_ops()):
-        picture = fake_quantize(planes.input_value(0), BLACK, WHITE)
-        planes.input(0).replace_source_output(picture)
+        planes.input(0).replace_source_output(in_bytes(planes.input_value(0)))
         for conv in readers(planes):
             whole, step = rounded(conv.input_value(1).get_node().data)
-            weights = ops.constant(whole * step).output(0)
-            conv.input(1).replace_source_output(fake_quantize(weights, -INT8 * step, INT8 * step, 2 * INT8 + 1))
+            conv.input(1).replace_source_output(in_int8(whole * step, INT8 * step))
             found += 1
     return found
 
@@ -77,11 +77,9 @@ def adds_exactly(core: ov.Core) -> bool:
     computations" in oneDNN's documentation).
     """
     numbers = ops.parameter([1, 3, 8, 8], np.float32)
-    picture = fake_quantize(numbers.output(0), BLACK, WHITE)
     kernel = np.full((16, 3, 3, 3), INT8, np.float32)
-    weights = fake_quantize(ops.constant(kernel).output(0), np.float32(-INT8), np.float32(INT8), 2 * INT8 + 1)
     try:
-        tried = ov.Model([convolution(picture, weights)], [numbers])
+        tried = ov.Model([convolution(in_bytes(numbers.output(0)), in_int8(kernel, np.float32(INT8)))], [numbers])
         compiled = core.compile_model(tried, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
         made = compiled(np.full((1, 3, 8, 8), WHITE, np.float32))[0]
     except RuntimeError:  # too little memory, say: who compiles the network tells that
@@ -89,22 +87,21 @@ def adds_exactly(core: ov.Core) -> bool:
     return bool(np.allclose(made, WHITE * kernel[0].sum(), rtol=0.01))
 
 
-def widen(node: ov.Node) -> bool:
+def widen(node: ov.Node) -> None:
     """Give what a ReLU has left, if this FakeQuantize and what follows it make int8 of it and numbers again, all levels
-    of a byte. Returns False, and has changed nothing, for others.
+    of a byte.
     """
     low, high = (np.asarray(node.input_value(place).get_node().data) for place in (1, 2))
     made_by, step, end = node.input_value(0).get_node().get_type_name(), high / INT8, node
     if made_by != "Relu" or high.size != 1 or not np.isclose(low, -(INT8 + 1) * step, rtol=1e-3):
-        return False
+        return
     for kind in NUMBERS:
         if [reader.get_type_name() for reader in readers(end)] != [kind]:
-            return False
+            return
         end = readers(end)[0]
-    wide = fake_quantize(node.input_value(0), BLACK, np.float32(FARTHER * high))
+    wide = in_bytes(node.input_value(0), np.float32(FARTHER * high))
     for port in end.output(0).get_target_inputs():
         port.replace_source_output(wide)
-    return True
 
 
 @dataclass(frozen=True)
@@ -162,25 +159,23 @@ def mix(model: ov.Model) -> None:
             continue
         shape = rows[0].kernel.shape[1:]
         each = np.eye(math.prod(shape), dtype=np.float32).reshape(-1, *shape)
-        neighbours = fake_quantize(convolution(rows[0].planes, ops.constant(each).output(0)), BLACK, WHITE)
-        zero = (WHITE + 1) / 2  # where detail, which goes both ways, is nothing
-        moved = ops.add(ops.multiply(rows[0].detail, np.float32(DETAIL)), np.float32(zero)).output(0)
-        mixed = ops.concat([neighbours, fake_quantize(moved, BLACK, WHITE)], 1).output(0)
+        neighbours = convolution(rows[0].planes, ops.constant(each).output(0))
+        moved = ops.add(ops.multiply(rows[0].detail, np.float32(DETAIL)), NOTHING).output(0)
+        mixed = ops.concat([in_bytes(neighbours), in_bytes(moved)], 1).output(0)
         for row in rows:
-            bytes_ = fake_quantize(weighed(row, mixed, zero), BLACK, WHITE)
+            bytes_ = in_bytes(weighed(row, mixed))
             for port in row.made.get_target_inputs():
                 port.replace_source_output(bytes_)
 
 
-def weighed(row: Row, mixed: ov.Output, zero: float) -> ov.Output:
+def weighed(row: Row, mixed: ov.Output) -> ov.Output:
     """The numbers of `row` of the bytes of its picture's neighbours and its detail, `mixed`."""
     # What stands for a weight of 1: a whole number, as the kernel's sum, and so divided by DETAIL.
-    one = 5 * np.floor(INT8 / 5 / np.maximum(np.abs(row.kernel).max((1, 2, 3), keepdims=True), 1))
+    one = UNIT * np.floor(INT8 / UNIT / np.maximum(np.abs(row.kernel).max((1, 2, 3), keepdims=True), 1))
     near = nearest(row.kernel, 1 / one).reshape(*one.shape[:1], -1, 1, 1) / one
     weights = np.concatenate([near, row.copies[:, :, None, None] / DETAIL], 1).astype(np.float32)
-    end = (INT8 / one).astype(np.float32)
-    made = convolution(mixed, fake_quantize(ops.constant(weights).output(0), -end, end, 2 * INT8 + 1))
-    rest = row.bias - zero / DETAIL * row.copies.sum(1)
+    made = convolution(mixed, in_int8(weights, (INT8 / one).astype(np.float32)))
+    rest = row.bias - NOTHING / DETAIL * row.copies.sum(1)
     return ops.add(made, rest.astype(np.float32)[None, :, None, None]).output(0)
 
 
@@ -197,9 +192,17 @@ def convolution(planes: ov.Output, kernel: ov.Output) -> ov.Output:
     return ops.convolution(planes, kernel, [1, 1], [0, 0], [0, 0], [1, 1]).output(0)
 
 
-def fake_quantize(
-    values: ov.Output, low: Floats | np.float32, high: Floats | np.float32, levels: int = 256
-) -> ov.Output:
+def in_bytes(values: ov.Output, white: np.float32 = WHITE) -> ov.Output:
+    """Rounded to the 256 levels from BLACK to `white`."""
+    return quantised(values, BLACK, white, 256)
+
+
+def in_int8(weights: Floats, end: Floats | np.float32) -> ov.Output:
+    """Rounded to the levels of int8 from -`end` to `end`."""
+    return quantised(ops.constant(weights).output(0), -end, end, 2 * INT8 + 1)
+
+
+def quantised(values: ov.Output, low: Floats | np.float32, high: Floats | np.float32, levels: int) -> ov.Output:
     ends = [ops.constant(end) for end in (low, high)]
     return ops.fake_quantize(values, *ends, *ends, levels).output(0)
 

@@ -56,6 +56,17 @@ def test_whole_bytes_are_used(model: catalog.Model, exact: bool, monkeypatch: py
     assert len(lows) >= 5 and not any(lows)
 
 
+@pytest.mark.parametrize("model", QUANTISED, ids=[model.path.stem for model in QUANTISED])
+def test_the_picture_stays_what_it_was(model: catalog.Model) -> None:
+    smooth = np.random.default_rng(1).integers(0, 256, (4, 5, 3), np.uint8).repeat(8, 0).repeat(9, 1)
+    frame = np.ascontiguousarray(smooth[: SIZE[1], : SIZE[0]])
+    before, after = network(model.path), network(model.path)
+    rows.apply(after)
+    levels.apply(after, openvino.core())
+    error = made(before, frame).astype(float) - made(after, frame)
+    assert 0 < (error**2).mean() < 2 and abs(error.mean()) < 0.2
+
+
 @pytest.mark.parametrize("name", ["fast-x2", "balanced-x3", "quality-x4"])
 def test_the_picture_comes_nearer_to_that_of_the_fp32_file(name: str) -> None:
     frame = Demo(size=SIZE).picture(0)
