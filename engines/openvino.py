@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import hashlib
 import logging
 import time
 import weakref
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +17,11 @@ import openvino as ov
 from openvino.frontend import FrontEndManager
 from platformdirs import user_cache_path
 
-from engines import catalog, levels, rows
+from engines import catalog, levels, rows, self_check, self_check_cache
 from engines.base import EngineError, Image, ModelError, Spec
 from engines.contract import refused, scale_between, unfit
+from engines.self_check import is_quantised
+from engines.self_check_cache import Key, SelfCheckCache
 from engines.slots import Slots
 
 log = logging.getLogger(__name__)
@@ -134,17 +138,24 @@ def fit(model: ov.Model, path: Path, size: tuple[int, int]) -> int:
     return scale_between(path, size, (output[2].get_length(), output[1].get_length()))
 
 
-def compile_model(model: ov.Model, threads: int | None) -> ov.CompiledModel:
-    """Compiled for the shortest time a frame, with the compiled blob cached in the user's cache folder.
-
-    The precision of the arithmetic is OpenVINO's choice: bf16 or f16 where the processor has it.
-    """
+def compile_options(threads: int | None) -> dict[str, Any]:
+    """For the shortest time a frame, without a cache. The precision of the arithmetic is OpenVINO's choice: bf16 or f16
+    where the processor has it."""
     options: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY", "CACHE_DIR": ""}
-    if threads:
-        options["INFERENCE_NUM_THREADS"] = threads
+    return options | ({"INFERENCE_NUM_THREADS": threads} if threads else {})
+
+
+def cache_folder() -> Path:
+    """The folder of compiled models and of the results of self-checks, which need not exist."""
+    return user_cache_path("livesr") / "openvino"
+
+
+def compile_model(model: ov.Model, threads: int | None) -> ov.CompiledModel:
+    """Compiled as compile_options() says, with the compiled blob cached in the user's cache folder."""
+    options = compile_options(threads)
     try:
-        folder = user_cache_path("livesr", ensure_exists=True) / "openvino"
-        folder.mkdir(exist_ok=True)
+        folder = cache_folder()
+        folder.mkdir(parents=True, exist_ok=True)
         return core().compile_model(model, "CPU", options | {"CACHE_DIR": str(folder)})
     except (OSError, RuntimeError) as error:
         log.warning("going on without the cache of compiled models: %s", error)
@@ -168,19 +179,86 @@ def precisions() -> tuple[str, ...]:
 
 def precision_of(model: ov.Model, compiled: ov.CompiledModel) -> str:
     """What the arithmetic is done in, for the overlay: int8 if the file is quantised, else what was compiled."""
-    if any(op.get_type_name() in ("FakeQuantize", "QuantizeLinear") for op in model.get_ops()):
+    if is_quantised(model):
         return "int8"
     kind: str = compiled.get_property("INFERENCE_PRECISION_HINT").to_string()
     return {"f32": "fp32", "f16": "fp16"}.get(kind, kind)
 
 
-def load(model: str, size: tuple[int, int], *, depth: int, threads: int | None, scale: int | None = None) -> Slots[Any]:
-    """An OpenVINO engine for inputs of `size` (width, height); engines.load() documents the rest."""
-    path = catalog.find(model, precisions(), scale)
+@dataclass(frozen=True)
+class Rewriting:
+    """A change to a graph that makes it faster and must not make its picture another one."""
+
+    apply: self_check.Rewrite
+    version: str
+    """Differs where `apply` may do something else."""
+
+
+@functools.cache
+def rows_and_levels() -> Rewriting:
+    """What this engine does to every graph."""
+
+    def apply(network: ov.Model) -> None:
+        rows.apply(network)
+        levels.apply(network, core())
+
+    return Rewriting(apply, self_check_cache.source_digest(rows, levels, self_check))
+
+
+def check_size(network: ov.Model, size: tuple[int, int]) -> tuple[int, int]:
+    """Width and height of the self-check's frame: `size`, the engine's, if the file takes no other."""
+    width, height = self_check.SIZE
+    free = network.input().partial_shape.compatible(ov.PartialShape([1, height, width, 3]))
+    return self_check.SIZE if free else size
+
+
+def is_right_here(rewriting: Rewriting, path: Path, size: tuple[int, int], threads: int | None) -> bool:
+    """Whether `rewriting` leaves the picture of the int8 file `path` as it is on this processor.
+
+    It is tried once (self_check), on a frame of `size` (width, height), and the result is kept. Where the answer is no,
+    one line in the log says so.
+    """
+    name, checksum = path.stem, hashlib.sha256(path.read_bytes()).hexdigest()
+    processor = self_check_cache.processor_id(core())
+    key = Key(checksum, f"{size[0]}x{size[1]}", rewriting.version, ov.get_version(), processor)
+    cache = SelfCheckCache(cache_folder())
+    psnr_db = cache.get(key)
+    if psnr_db is None:
+        begun = time.monotonic()
+        try:
+            plain = read(path)
+            fit(plain, path, size)
+            psnr_db = self_check.agreement_db(core(), plain, rewriting.apply, compile_options(threads))
+        except (ModelError, RuntimeError) as error:
+            log.warning("%s runs as it is in the file, slower: its self-check failed: %s", name, first_line(error))
+            return False
+        log.debug("%s: self-check %.1f dB in %.0f ms", name, psnr_db, 1000 * (time.monotonic() - begun))
+        cache.put(key, psnr_db)
+    if psnr_db < self_check.LEAST_DB:
+        wanted = f"{psnr_db:.1f} dB beside it on this processor, {self_check.LEAST_DB:g} are needed"
+        log.warning("%s runs as it is in the file, slower: the faster graph reads %s", name, wanted)
+    return psnr_db >= self_check.LEAST_DB
+
+
+def load(
+    model: str,
+    size: tuple[int, int],
+    *,
+    depth: int,
+    threads: int | None,
+    scale: int | None = None,
+    rewriting: Rewriting | None = None,
+) -> Slots[Any]:
+    """An OpenVINO engine for inputs of `size` (width, height); engines.load() documents the rest.
+
+    `rewriting`, None for rows_and_levels(), is applied to an int8 file only where it is right (is_right_here()).
+    """
+    path, rewriting = catalog.find(model, precisions(), scale), rewriting or rows_and_levels()
     network = read(path)
+    frame_size = check_size(network, size)
     scale = fit(network, path, size)
-    rows.apply(network)
-    levels.apply(network, core())
+    if not is_quantised(network) or is_right_here(rewriting, path, frame_size, threads):
+        rewriting.apply(network)
     compiled = compile_model(network, threads)
     used = compiled.get_property("INFERENCE_NUM_THREADS")
     spec = Spec(

@@ -32,7 +32,7 @@ from scripts.sizes import size
 from scripts.triton_config import FLAVOURS, SMALLEST, Plan, config, ensemble, jpeg_step, shapes
 
 SERVED = Path(__file__).resolve().parent / "served"
-BESIDE = [Path(catalog.__file__).with_name(name) for name in ("rows.py", "levels.py")]
+BESIDE = [Path(catalog.__file__).with_name(name) for name in ("rows.py", "levels.py", "self_check.py")]
 """What upscale.py imports."""
 
 

@@ -61,7 +61,7 @@ def test_configurations_of_all_flavours(tmp_path: Path, flavour: str) -> None:
             assert set(step.output_map) == {port.name for port in inner.output}
         files = {path.name for path in (tmp_path / model.path.stem).rglob("*") if path.is_file()}
         wanted = {
-            "python": {"model.py", "model.onnx", "rows.py", "levels.py"},
+            "python": {"model.py", "model.onnx", "rows.py", "levels.py", "self_check.py"},
             "openvino": {"model.xml", "model.bin"},
             "onnxruntime": {"model.onnx"},
             "tensorrt_plan": {"model.onnx"},
