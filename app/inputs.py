@@ -8,16 +8,16 @@ from functools import partial
 from typing import Any
 
 import engines
-from app.config import Config
-from app.loading import Loading
+from app.config.schema import Config
+from app.governor.driver import Steering
+from app.pipeline.build_preview import Loading
+from app.pipeline.stats import Stats
 from app.sources import Source, comes_and_goes, open_source
-from app.stats import Stats
-from app.steering import Steering
-from engines import catalog
-from engines.connection import Options
-from engines.progress import Progress
-from engines.slots import Slots
-from engines.triton_address import parse
+from engines.catalog import shipped as catalog
+from engines.slot_engine import Slots
+from engines.support.progress import Progress
+from engines.triton.address import parse
+from engines.triton.client import Options
 
 log = logging.getLogger(__name__)
 
@@ -27,7 +27,7 @@ def opened_input(config: Config) -> Source:
     asked, kiosk = config.input, config.kiosk
     options = asked.model_dump(include={"camera", "source", "size", "fps"})
     if kiosk.lasting and comes_and_goes(asked.camera, asked.source):
-        from app.sources.ways import open_lasting
+        from app.sources.reconnecting.factory import open_lasting
 
         return open_lasting(**options, **kiosk.model_dump(include={"attract", "attract_after", "frozen_after"}))
     return open_source(**options, loop=asked.loop)
@@ -68,10 +68,10 @@ def engine_for(
     own = asked.model_dump(include={"depth", "threads", "memory", "dla", "profile"})
 
     def guarded(size: tuple[int, int]) -> Slots[Any]:
-        from engines import isolated
+        from engines.isolation import engine as isolation
 
         names = asked.name, *asked.fallback
-        return isolated.guarded(names, model, size, deadline=patience, scale=asked.scale, **own)
+        return isolation.guarded(names, model, size, deadline=patience, scale=asked.scale, **own)
 
     def loaded(size: tuple[int, int]) -> Slots[Any]:
         return engines.load(
@@ -104,9 +104,10 @@ def geared(
 ) -> Slots[Any] | None:
     """An engine that begins with `model` and goes on with others of its kind as `steering` decides; None if there are
     none. Raises EngineError."""
-    from engines import gearbox, isolated
-    from engines.choice import Choice
-    from engines.ladder import BICUBIC, ladder
+    from engines.catalog.ladder import BICUBIC, ladder
+    from engines.failover import model_switcher
+    from engines.failover.candidates import Choice
+    from engines.isolation import engine as isolation
 
     asked = config.engine
     rungs, at, scale = ladder(model, config.governor.models, asked.scale)
@@ -114,7 +115,7 @@ def geared(
     if len(rungs) < 2 or not names:
         return None
     own = asked.model_dump(include={"depth", "threads", "memory", "dla", "profile"}) | {"scale": scale}
-    made: list[gearbox.Gearbox[Any]] = []  # a load may begin before there is one
+    made: list[model_switcher.Gearbox[Any]] = []  # a load may begin before there is one
     later = Progress()
 
     def tell(text: str) -> None:
@@ -125,24 +126,24 @@ def geared(
         if rung == BICUBIC:
             return []
         if asked.isolate:
-            return isolated.choices(names, rung, size, deadline=asked.patience / 1000, tell=tell, **own)
+            return isolation.choices(names, rung, size, deadline=asked.patience / 1000, tell=tell, **own)
         progress = loading.progress if rung == rungs[at].model else later
         load = partial(engines.load, model=rung, size=size, progress=progress, **own)
         return [Choice(name, partial(load, name), engines.LOCAL) for name in dict.fromkeys(names)]
 
     steering.begin(rungs, at)
-    box: gearbox.Gearbox[Any] = gearbox.Gearbox(
-        [gearbox.Gear(rung.model, choices(rung.model)) for rung in rungs],
+    box: model_switcher.Gearbox[Any] = model_switcher.Gearbox(
+        [model_switcher.Gear(rung.model, choices(rung.model)) for rung in rungs],
         size,
         steering,
         gear=at,
         # In this process the first engine is waited for: what is wrong with it ends the program.
         scale=scale if asked.isolate else None,
         depth=asked.depth,
-        retry=isolated.RETRY,
+        retry=isolation.RETRY,
         cancel=later.cancel,
     )
     made.append(box)
     if asked.isolate:
-        box.farewell = isolated.SHORT
+        box.farewell = isolation.SHORT
     return box

@@ -13,15 +13,15 @@ from typing import Any, Protocol, runtime_checkable
 
 import psutil
 
-from app.config import ConfigError
-from app.frame import Picture
-from app.sensors import Reading
+from app.config.schema import ConfigError
+from app.governor.driver import Steering
+from app.pipeline.frame import Picture
+from app.pipeline.stats import Stats
 from app.sinks import SinkError
 from app.sources import Source
-from app.stats import Stats
-from app.steering import Steering
-from app.telemetry import Telemetry
-from engines import whole
+from app.system.sensors import Reading
+from app.system.telemetry import Telemetry
+from engines.support import atomic_file
 
 log = logging.getLogger(__name__)
 
@@ -161,7 +161,7 @@ def peak_memory() -> int:
 def check_writable(path: Path) -> None:
     """Raise ConfigError now if `path` cannot be written at the end of a long run."""
     try:
-        whole.check(path)
+        atomic_file.check(path)
     except OSError as error:
         raise ConfigError(
             f"The figures cannot be written to {path}", error.strerror or str(error), "Give another --stats FILE."
@@ -171,7 +171,7 @@ def check_writable(path: Path) -> None:
 def save(path: Path, figures: dict[str, Any]) -> None:
     """Write --stats, whole or not at all. Raises SinkError."""
     try:
-        whole.write(path, (json.dumps(figures, indent=2) + "\n").encode(), parents=True)
+        atomic_file.write(path, (json.dumps(figures, indent=2) + "\n").encode(), parents=True)
     except OSError as error:
         first = "Have it read" if isinstance(error, TimeoutError) else "Make room on the disk"
         raise SinkError(

@@ -17,21 +17,22 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
-from app import idle, report
-from app.checks import check_model, checked
-from app.config import Config, ConfigError
-from app.control import Control, told
-from app.heap import Heap
-from app.listing import listing
-from app.options import parse
+from app import report
+from app.config import ineffective
+from app.config.command_line import parse
+from app.config.schema import Config, ConfigError
+from app.inventory import listing
+from app.lifecycle import Control, told
+from app.preflight import check_model, checked
 from app.sources import SourceError
-from app.systemd import Notifier, Progress
+from app.system.malloc_trim import Heap
+from app.system.systemd import Notifier, Progress
 from engines.base import UserError
 
 if TYPE_CHECKING:
-    from app.keeping import Keeping
+    from app.pipeline.stats import Stats
     from app.show import Shown
-    from app.stats import Stats
+    from app.sinks.storage import Keeping
 
 
 class Part(Protocol):
@@ -51,16 +52,16 @@ def run(config: Config, control: Control, notifier: Notifier, windows: list[Show
     The window alone outlives it, in `windows`: a new configuration must not take the picture off the screen.
     """
     # Here and not at the top: --help, --list and wrong usage need no OpenCV and no FFmpeg.
+    from app.governor.driver import Steering
     from app.inputs import engine_for, opened_input, scale_for
-    from app.keeping import Keeping
-    from app.loading import Loading
-    from app.pipeline import Pipeline
+    from app.overlays.view_state import View
+    from app.pipeline.build_preview import Loading
+    from app.pipeline.pipeline import Pipeline
+    from app.pipeline.stats import Stats
+    from app.pipeline.tempo import Tempo
     from app.show import drawings, shown_in
-    from app.stats import Stats
-    from app.steering import Steering
-    from app.telemetry import Telemetry
-    from app.tempo import Tempo
-    from app.view import View
+    from app.sinks.storage import Keeping
+    from app.system.telemetry import Telemetry
 
     output = config.output
     set_level(verbose=config.run.verbose, quiet=config.run.quiet)
@@ -185,7 +186,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         else:
             file: Path | None = asked.config
             checked(config, file)
-            idle.tell(config, asked.given)
+            ineffective.tell(config, asked.given)
             control = Control(config, lambda: checked(parse(arguments)[0], file), file=file is not None)
             control.listen()
             with closing(Heap()):

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from app.config import Kiosk, Output
-from app.lens import Lens
-from app.overlay import Overlay
-from app.panel import Panel
+from app.config.schema import Kiosk, Output
+from app.overlays.magnifier import Lens
+from app.overlays.split_sweep import Tour
+from app.overlays.split_view import Wipe
+from app.overlays.stats_panel import Overlay
+from app.overlays.text_panel import Panel
+from app.overlays.view_state import View
+from app.pipeline.stats import Stats
 from app.sinks import Sink
-from app.sinks.display import Display
-from app.sinks.window import Window
-from app.stats import Stats
-from app.tour import Tour
-from app.view import View
-from app.wipe import Wipe
+from app.sinks.window.opencv_window import Window
+from app.sinks.window.window_process import Display
 
 TITLE = "Live super-resolution"
 
@@ -50,9 +50,9 @@ def drawings(kiosk: Kiosk, view: View, lines: Callable[[], list[str]], stats: St
 
     if kiosk.languages:
         # Here and not at the top: only this needs Pillow.
-        from app import texts
-        from app.caption import Caption
-        from app.letters import Letters
+        from app.overlays import texts
+        from app.overlays.caption import Caption
+        from app.overlays.font import Letters
 
         letters, spoken = Letters(kiosk.font), texts.load(kiosk.languages, kiosk.texts)
         caption = [Caption(spoken, letters, degraded=degraded)]

@@ -12,13 +12,13 @@ from collections.abc import Callable, Collection, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from engines import catalog
 from engines.base import LARGEST, SMALLEST, EngineError, ModelError, fits, one_line
-from engines.progress import Progress
-from engines.slots import Slots
+from engines.catalog import shipped as catalog
+from engines.slot_engine import Slots
+from engines.support.progress import Progress
 
 if TYPE_CHECKING:
-    from engines.connection import Options
+    from engines.triton.client import Options
 
 log = logging.getLogger(__name__)
 
@@ -37,9 +37,9 @@ def unavailable(name: str) -> str | None:
     """Why engine `name` cannot be used here; None if it can. Imports nothing heavy."""
     match name:
         case "tensorrt":
-            from engines import tensorrt
+            from engines.tensorrt import sdk
 
-            return tensorrt.unavailable()
+            return sdk.unavailable()
         case "triton":
             there = importlib.util.find_spec("tritonclient") and importlib.util.find_spec("grpc")
             return None if there else "tritonclient is not installed (pip install -e '.[triton]')"
@@ -87,12 +87,12 @@ def load(
     """An engine ready for inputs of `size` (width, height); the caller closes it, best by `with`.
 
     `name` is one of NAMES, triton as triton://HOST:PORT/MODEL, or auto: the first that can be had, leaving out those in
-    `without`. `model` is a name or a path (engines.catalog.find); `depth`: frames in flight; `threads` of the CPU, None
-    for all; `memory`, `dla` and `profile` are for TensorRT (app.config says what they mean); `scale`: how many times
-    larger, None for what the model's name tells, else its smallest; `progress` is told of a load that takes long, and
-    can end it. `options` are for triton://HOST:PORT/MODEL, and so is the rest: with a `fallback` the picture goes on
-    when the server does not answer within `patience` seconds, by the engines named there and bicubic; unless `strict`,
-    also when there is no server at the start. Raises EngineError, ModelError.
+    `without`. `model` is a name or a path (engines.catalog.shipped.find); `depth`: frames in flight; `threads` of the
+    CPU, None for all; `memory`, `dla` and `profile` are for TensorRT (app.config.schema says what they mean); `scale`:
+    how many times larger, None for what the model's name tells, else its smallest; `progress` is told of a load that
+    takes long, and can end it. `options` are for triton://HOST:PORT/MODEL, and so is the rest: with a `fallback` the
+    picture goes on when the server does not answer within `patience` seconds, by the engines named there and bicubic;
+    unless `strict`, also when there is no server at the start. Raises EngineError, ModelError.
     """
     if not fits(size):
         raise ModelError(
@@ -104,14 +104,14 @@ def load(
     def made(kind: str) -> Slots[Any]:
         match kind:
             case "tensorrt":
-                from engines import tensorrt_slots
+                from engines.tensorrt import engine as tensorrt_engine
 
                 own: dict[str, Any] = {"memory": memory, "dla": dla, "profile": profile, "progress": progress}
-                return tensorrt_slots.load(model, size, depth=depth, scale=scale, **own)
+                return tensorrt_engine.load(model, size, depth=depth, scale=scale, **own)
             case "openvino":
-                from engines import openvino
+                from engines.openvino import engine as openvino_engine
 
-                return openvino.load(model, size, depth=depth, threads=threads, scale=scale)
+                return openvino_engine.load(model, size, depth=depth, threads=threads, scale=scale)
             case "bicubic":
                 from engines import bicubic
 
@@ -149,18 +149,19 @@ def served(
 ) -> Slots[Any]:
     """The engine behind triton://HOST:PORT/MODEL, and with a `fallback` what goes on without it, each of which `local`
     loads by its name. The rest as for load()."""
-    from engines import standby, triton
-    from engines.choice import Choice
-    from engines.connection import Options
-    from engines.triton_address import parse
+    from engines.failover import engine as failover
+    from engines.failover.candidates import Choice
+    from engines.triton import engine as triton_engine
+    from engines.triton.address import parse
+    from engines.triton.client import Options
 
     parsed, options = parse(address), options or Options()
     larger = scale or parsed.scale
     if parsed.scale and larger != parsed.scale:
         raise catalog.wrong_scale(parsed.model, [parsed.scale], scale)
     if not fallback:
-        return triton.load(address, size, depth=depth, options=options, patience=None)
-    server = partial(triton.load, address, size, depth=depth, options=options, patience=patience)
+        return triton_engine.load(address, size, depth=depth, options=options, patience=None)
+    server = partial(triton_engine.load, address, size, depth=depth, options=options, patience=patience)
     # An engine of this machine may be slow, and is not less wanted for it; one that hangs is given up all the same.
     others = [
         Choice(name, partial(local, name, scale=larger), LOCAL)
@@ -168,7 +169,7 @@ def served(
         if name != "bicubic"  # it is what Standby itself goes on with
     ]
     known = None if strict else larger
-    return standby.Standby([Choice(str(parsed), server, patience), *others], size, scale=known, depth=depth)
+    return failover.Standby([Choice(str(parsed), server, patience), *others], size, scale=known, depth=depth)
 
 
 def of_scale(engine: Slots[Any], scale: int | None) -> Slots[Any]:

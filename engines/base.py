@@ -127,7 +127,7 @@ def stages(slot: Slot | None) -> Mapping[str, float]:
 class Engine(Protocol[T]):
     """First in, first out; one thread submits, one thread collects; `with` frees it.
 
-    Implemented once, by engines.slots.Slots. An image handed to submit() is copied before submit() returns;
+    Implemented once, by engines.slot_engine.Slots. An image handed to submit() is copied before submit() returns;
     the view that collect() returns belongs to the caller, who may draw into it, until the next collect().
     """
 

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 
 from engines.base import Image, Spec
-from engines.slots import Slots
+from engines.slot_engine import Slots
 
 
 def enlarge(image: Image, output: Image) -> Image:
@@ -27,7 +27,7 @@ class BicubicSlot:
         self.finished = 0.0
 
     def place(self, input: Image, output: Image) -> bool:
-        """Work in these buffers from now on (engines.child)."""
+        """Work in these buffers from now on (engines.worker)."""
         self.input, self._output = input, output
         return True
 

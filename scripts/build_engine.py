@@ -28,11 +28,13 @@ from types import FrameType
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import engines
-from engines import builder, catalog, libcuda, tensorrt
 from engines.base import EngineError, UserError
-from engines.plans import Key, Plans, digest, stopped
-from engines.progress import Progress
-from scripts.sizes import size
+from engines.catalog import shipped as catalog
+from engines.cuda import driver
+from engines.support.progress import Progress
+from engines.tensorrt import builder, sdk
+from engines.tensorrt.plan_cache import Key, Plans, digest, stopped
+from scripts.common.sizes import size
 
 SIZES = ("640x360", "1280x720", "1920x1080")
 
@@ -55,10 +57,10 @@ def usable() -> Callable[[Key], bool]:
     sums = {model.path.stem: digest(model.path.read_bytes()) for model in catalog.shipped()}
     library = gpu = None
     try:
-        library = tensorrt.sdk_name()
-        if libcuda.missing() is None:
-            device = tensorrt.device()
-            gpu = tensorrt.gpu_name(device.name, device.capability)
+        library = sdk.sdk_name()
+        if driver.missing() is None:
+            device = sdk.device()
+            gpu = sdk.gpu_name(device.name, device.capability)
     except EngineError as error:
         print(f"TensorRT and GPU are not compared: {error.problem}", file=sys.stderr)
 

@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
 """Measure shipped models on test sets, through the engine that people use: python scripts/evaluate.py FOLDER
 
-FOLDER holds one folder a set, laid out as scripts/testsets.py says (Set5, Set14 ...). PSNR is in dB of BT.601 luma,
-rounded to 8 bits, `scale` pixels of border cut, averaged over the pictures; SSIM is of the same luma; bicubic is
-OpenCV's; loss is PSNR less than the same network has in fp32.
-With OpenVINO the precisions are: fp32 computed in f32; bf16 (or f16) the same file as this processor computes it unless
-told not to; fp16 every value rounded to float16 (by ONNX's reference evaluator); int8.
+FOLDER holds one folder a set, laid out as scripts/evaluation/test_sets.py says (Set5, Set14 ...). PSNR is in dB of
+BT.601 luma, rounded to 8 bits, `scale` pixels of border cut, averaged over the pictures; SSIM is of the same luma;
+bicubic is OpenCV's; loss is PSNR less than the same network has in fp32. With OpenVINO the precisions are: fp32
+computed in f32; bf16 (or f16) the same file as this processor computes it unless told not to; fp16 every value rounded
+to float16 (by ONNX's reference evaluator); int8.
 """
 
 from __future__ import annotations
@@ -19,13 +19,14 @@ from pathlib import Path
 from statistics import fmean
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-import scripts.extras  # noqa: F401
+import scripts.common.missing_extras  # noqa: F401
 
 # isort: split
 from engines.base import Image, UserError
-from scripts import results, upscalers
-from scripts.testsets import pairs, psnr, ssim
-from scripts.upscalers import Run, Upscaler
+from scripts.common import results
+from scripts.evaluation import upscalers
+from scripts.evaluation.test_sets import pairs, psnr, ssim
+from scripts.evaluation.upscalers import Run, Upscaler
 
 WORDS, NUMBERS = ("set", "model", "precision"), ("pictures", "PSNR", "SSIM", "bicubic", "gain")
 TITLE = "{:<8} {:<18} {:<9}".format(*WORDS) + " {:>8} {:>7} {:>7} {:>8} {:>6}  loss".format(*NUMBERS)

@@ -5,7 +5,7 @@
   python scripts/export.py --wrap theirs.onnx their-x4.onnx             any ONNX network from picture to picture
 
 What is exported is compared with the PyTorch network before it is written; network_from_onnx() goes the other way.
-What is wrapped is compared with the original (scripts/wrap.py); that needs no PyTorch.
+What is wrapped is compared with the original (scripts/conversion/wrapper.py); that needs no PyTorch.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-import scripts.extras  # noqa: F401
+import scripts.common.missing_extras  # noqa: F401
 
 # isort: split
 import numpy as np
@@ -30,17 +30,17 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 
-from engines import catalog
 from engines.base import UserError
-from scripts.graph import OPSET, Graph
-from scripts.model_file import save
-from scripts.wrap import LARGEST_MULTIPLE, wrap
+from engines.catalog import shipped as catalog
+from scripts.common.onnx_files import save
+from scripts.common.onnx_graph import OPSET, Graph
+from scripts.conversion.wrapper import LARGEST_MULTIPLE, wrap
 
 with contextlib.suppress(ModuleNotFoundError):  # --wrap needs none of it; main() says who does
     import torch
     from torch import Tensor, nn
 
-    from scripts.network import Contract, Upscaler, smoothing
+    from scripts.training.network import Contract, Upscaler, smoothing
 
 COLOURS = 3
 SAME, EQUAL = 1, 0.999  # an export may differ by this many grey levels, and in all but this share of values not at all
@@ -121,7 +121,7 @@ def parameters(network: nn.Module) -> int:
 
 
 def network_from_onnx(path: Path) -> Upscaler:
-    """The plain PyTorch network of a file that build() made; feed it through scripts.network.Contract.
+    """The plain PyTorch network of a file that build() made; feed it through scripts.training.network.Contract.
 
     Raises ExportError if the file is not of that form.
     """
@@ -147,7 +147,9 @@ def network_from_onnx(path: Path) -> Upscaler:
         raise ExportError(f"{path} cannot be read", error.strerror or str(error)) from None
     except Exception as error:  # a foreign file can fail in any way, in onnx as in the look-ups above
         raise ExportError(
-            f"{path} holds no network of scripts/network.py", f"{type(error).__name__}: {error}", "Use one of --list."
+            f"{path} holds no network of scripts/training/network.py",
+            f"{type(error).__name__}: {error}",
+            "Use one of --list.",
         ) from None
     return network.eval()
 

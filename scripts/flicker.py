@@ -26,8 +26,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import engines
 from app.sources import open_source
 from engines.base import Image, UserError
-from scripts.testsets import WEIGHTS
-from scripts.upscalers import Run, one
+from scripts.evaluation.test_sets import WEIGHTS
+from scripts.evaluation.upscalers import Run, one
 
 FRAMES = 30
 LOW_PASS = 3.0

@@ -21,19 +21,19 @@ from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-from app.config import Config
-from app.frame import Picture
+from app.config.schema import Config
+from app.governor.driver import Steering
 from app.inputs import engine_for, opened_input
-from app.loading import Loading
-from app.pipeline import Pipeline
-from app.stats import Stats
-from app.steering import Steering
-from app.telemetry import Telemetry
-from app.view import View
+from app.overlays.view_state import View
+from app.pipeline.build_preview import Loading
+from app.pipeline.frame import Picture
+from app.pipeline.pipeline import Pipeline
+from app.pipeline.stats import Stats
+from app.system.telemetry import Telemetry
 from engines.base import UserError
-from scripts import amounts, results
-from scripts.sizes import size
-from scripts.timing import BenchError
+from scripts.benchmarks.timing import BenchError
+from scripts.common import amounts, results
+from scripts.common.sizes import size
 
 SPAN = 5.0
 """Seconds over which the worst rate is told."""

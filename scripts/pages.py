@@ -19,7 +19,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from engines.base import UserError
-from scripts import amounts
+from scripts.common import amounts
 
 SIZE = 1400, 1000
 FINER = 2

@@ -7,7 +7,7 @@ dynamic batcher, and a device that takes a + b * n milliseconds for a batch of n
   --service A,B                         given
   neither                               timed on this machine's own engine
 --every prints a row for every shipped model and the usual sizes instead, timed on this machine's own engine.
---check N,N,... drives so many simulated cameras against a real server (scripts/fleet.py) and prints both.
+--check N,N,... drives so many simulated cameras against a real server (scripts/benchmarks/fleet.py) and prints both.
 """
 
 from __future__ import annotations
@@ -29,13 +29,15 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import engines
 from app.sources import open_source
-from engines import bicubic, catalog
+from engines import bicubic
 from engines.base import Image, UserError
-from scripts import amounts, triton_options
-from scripts.machine import machine
-from scripts.simulation import Model, simulate
-from scripts.sizes import size
-from scripts.timing import noise
+from engines.catalog import shipped as catalog
+from scripts.benchmarks.queueing import Model, simulate
+from scripts.benchmarks.timing import noise
+from scripts.common import amounts
+from scripts.common.machine import machine
+from scripts.common.sizes import size
+from scripts.serving import client_options
 
 SIZES = ((640, 360), (1280, 720), (1920, 1080))
 COUNTS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10000)
@@ -74,12 +76,12 @@ class Service(NamedTuple):
 def service(address: str | None, picture: tuple[int, int], model: str, config: Path | None = None) -> Service:
     """What is at `address`, or `model` on this machine's own engine, by the time that bursts of frames take.
 
-    `config` tells how to talk to that server (scripts/triton_options.py).
+    `config` tells how to talk to that server (scripts/serving/client_options.py).
 
     Raises UserError.
     """
     depth = BURSTS[-1] + 1  # the last view is lent until the next collect()
-    engine = engines.load(address or "auto", model, picture, depth=depth, options=triton_options.read(config))
+    engine = engines.load(address or "auto", model, picture, depth=depth, options=client_options.read(config))
     frame, points = noise(picture), []
     with engine:
         scale = engine.spec.scale
@@ -165,7 +167,7 @@ def every(pattern: Model, sizes: Sequence[tuple[int, int]] = SIZES) -> Iterator[
 
 def check(counts: list[int], fps: list[float], picture: tuple[int, int], seconds: float) -> Iterator[str]:
     """Simulated and measured, for fleets of so many cameras at these rates against a real server on this machine."""
-    from scripts.fleet import MODEL, Fleet, drive, served
+    from scripts.benchmarks.fleet import MODEL, Fleet, drive, served
 
     with served(picture) as server:
         address = f"triton://{server.address}/{MODEL}"
@@ -207,7 +209,7 @@ def main(arguments: list[str] | None = None) -> int:
     source.add_argument("--measure", metavar="triton://...", help="a server whose service time is measured")
     source.add_argument("--service", type=times, metavar="A,B", help="milliseconds of a batch and of each frame in it")
     source.add_argument("--every", action="store_true", help="a row for every shipped model and size")
-    triton_options.add_option(parser)
+    client_options.add_option(parser)
     parser.add_argument("--model", default="fast", help="of this machine's own engine [fast]")
     parser.add_argument("--scale", type=amounts.count, help="of the model, beside --service [2]")
     parser.add_argument("--size", type=size, default=(640, 360), metavar="WxH", help="[640x360]")

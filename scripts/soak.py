@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
 """Run the real kiosk and break something every few seconds: python scripts/soak.py --minutes 60 --seed 1
 
-The program has its window on an Xvfb, a camera on strings (scripts/puppet.py), real MJPEG and RTSP servers, its engine
-in a process of its own, and records onto a small disk. What is on the screen is read from the X server's own memory, so
-that the program is not asked how it is. Writes a report (--report FILE.md) and exits with 0 if every promise was kept.
-Linux; faults of the disk need root, and are left out without.
+The program has its window on an Xvfb, a camera on strings (scripts/kiosk/fake_camera.py), real MJPEG and RTSP servers,
+its engine in a process of its own, and records onto a small disk. What is on the screen is read from the X server's own
+memory, so that the program is not asked how it is. Writes a report (--report FILE.md) and exits with 0 if every promise
+was kept. Linux; faults of the disk need root, and are left out without.
 """
 
 from __future__ import annotations
@@ -21,18 +21,18 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-import scripts.extras  # noqa: F401
+import scripts.common.missing_extras  # noqa: F401
 
 # isort: split
 import cv2
 import psutil
 
 from engines.base import UserError
-from scripts import amounts, results
-from scripts.disk import Disk
-from scripts.injector import KINDS, Injector
-from scripts.rig import Rig
-from scripts.verdict import Fault, Outcome, judge, recorded, report, segments
+from scripts.common import amounts, results
+from scripts.kiosk.faults import KINDS, Injector
+from scripts.kiosk.rig import Rig
+from scripts.kiosk.small_disk import Disk
+from scripts.kiosk.verdict import Fault, Outcome, judge, recorded, report, segments
 
 
 class SoakError(UserError):

@@ -14,7 +14,7 @@ import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-import scripts.extras  # noqa: F401
+import scripts.common.missing_extras  # noqa: F401
 
 # isort: split
 import torch
@@ -23,15 +23,15 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
-from engines import whole
 from engines.base import UserError
-from scripts import amounts
-from scripts.cutter import Cutter
-from scripts.log import INSTEAD, Log, TrainError, store
-from scripts.network import Upscaler
-from scripts.photos import Photos
-from scripts.recipe import PRECISIONS, Recipe
-from scripts.testsets import WEIGHTS, check, pairs, psnr
+from engines.support import atomic_file
+from scripts.common import amounts
+from scripts.evaluation.test_sets import WEIGHTS, check, pairs, psnr
+from scripts.training.gpu_crops import Cutter
+from scripts.training.network import Upscaler
+from scripts.training.photos import Photos
+from scripts.training.recipe import PRECISIONS, Recipe
+from scripts.training.run_log import INSTEAD, Log, TrainError, store
 
 LUMA = torch.tensor(WEIGHTS) / 255
 
@@ -76,7 +76,7 @@ class Batches(Dataset[tuple[Tensor, ...]]):
     """
 
     def __init__(self, recipe: Recipe, photos: Photos, *, whole: bool) -> None:
-        self.recipe, self.photos, self.whole = recipe, photos, whole
+        self.recipe, self.photos, self.whole = recipe, photos, atomic_file
 
     def __getitem__(self, step: int) -> tuple[Tensor, ...]:
         recipe = self.recipe
@@ -181,7 +181,7 @@ class Training:
 
 
 def validate(network: Upscaler, folder: Path) -> float:
-    """Mean luma PSNR in dB over a test set (scripts/testsets.py)."""
+    """Mean luma PSNR in dB over a test set (scripts/evaluation/test_sets.py)."""
     figures = []
     device = next(network.parameters()).device
     with torch.inference_mode():
@@ -228,7 +228,7 @@ def main(arguments: list[str] | None = None) -> int:
         recipe = Recipe.read(options.recipe)
         usable(options.device)
         check(options.eval, recipe.scale)
-        whole.check(out / "checkpoint.pt")
+        atomic_file.check(out / "checkpoint.pt")
         recipe.network()  # what cannot be begun with is told before the photographs are read, or a folder is made
         out.mkdir(parents=True, exist_ok=True)
         log = Log(out, options.eval)

@@ -19,20 +19,21 @@ from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-import scripts.extras  # noqa: F401
+import scripts.common.missing_extras  # noqa: F401
 
 # isort: split
 import onnx
 
-from engines import catalog
 from engines.base import EngineError, UserError
-from scripts import amounts
-from scripts.model_file import enlarges, read
-from scripts.sizes import size
-from scripts.triton_config import FLAVOURS, SMALLEST, Plan, config, ensemble, jpeg_step, shapes
+from engines.catalog import shipped as catalog
+from scripts.common import amounts
+from scripts.common.onnx_files import enlarges, read
+from scripts.common.sizes import size
+from scripts.serving.model_config import FLAVOURS, SMALLEST, Plan, config, ensemble, jpeg_step, shapes
 
-SERVED = Path(__file__).resolve().parent / "served"
-BESIDE = [Path(catalog.__file__).with_name(name) for name in ("rows.py", "levels.py")]
+ROOT = Path(__file__).resolve().parent.parent
+SERVED = ROOT / "scripts/serving/served"
+BESIDE = [ROOT / "engines/openvino" / name for name in ("row_shuffle.py", "uint8_activations.py")]
 """What upscale.py imports."""
 
 
@@ -71,11 +72,12 @@ def write_model(folder: Path, model: catalog.Model, plan: Plan) -> None:
     elif plan.flavour == "openvino":
         import openvino as ov
 
-        from engines import levels, openvino, rows
+        from engines.openvino import engine as openvino_engine
+        from engines.openvino import row_shuffle, uint8_activations
 
-        served = openvino.core().read_model(network.SerializeToString())
-        rows.edge(served)
-        levels.apply(served, None)  # on whatever processor the server has
+        served = openvino_engine.core().read_model(network.SerializeToString())
+        row_shuffle.edge(served)
+        uint8_activations.apply(served, None)  # on whatever processor the server has
         ov.save_model(served, version / "model.xml", compress_to_fp16=False)
     else:
         if plan.flavour == "onnxruntime":

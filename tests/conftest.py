@@ -16,7 +16,7 @@ from filelock import FileLock
 from hypothesis import settings
 
 if TYPE_CHECKING:
-    from scripts.puppet import Dev
+    from scripts.kiosk.fake_camera import Dev
 
 settings.register_profile("shared", deadline=None)  # how long an example takes tells of the machine
 settings.load_profile("shared")
@@ -55,14 +55,15 @@ def dev(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Dev:
     """Cameras at the vendor's end; none is plugged in yet."""
     import cv2
 
-    from app.sources import devices, presence
-    from scripts.puppet import Dev, Puppet
+    from app.sources import v4l2
+    from app.sources.reconnecting import hotplug
+    from scripts.kiosk.fake_camera import Dev, Puppet
 
     made = Dev(tmp_path / "dev")
-    monkeypatch.setattr(devices, "DEV", made.folder)
-    monkeypatch.setattr(devices, "NAMES", made.folder / "names")
+    monkeypatch.setattr(v4l2, "DEV", made.folder)
+    monkeypatch.setattr(v4l2, "NAMES", made.folder / "names")
     monkeypatch.setattr(cv2, "VideoCapture", Puppet)
-    monkeypatch.setattr(presence, "KNOWN", {})
+    monkeypatch.setattr(hotplug, "KNOWN", {})
     return made
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from app.frame import Picture
+from app.pipeline.frame import Picture
 from engines.base import UserError
 
 

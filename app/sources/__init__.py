@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Protocol
 
-from app.address import local, shown
-from app.frame import Frame
+from app.pipeline.frame import Frame
+from app.uri import local, shown
 from engines.base import UserError
 
 log = logging.getLogger(__name__)
@@ -65,7 +65,7 @@ def open_source(
         with _told(source):
             return _open_named(source, size, fps, loop)
     if camera is None:
-        from app.sources.devices import cameras
+        from app.sources.v4l2 import cameras
 
         found = sorted(cameras(), key=lambda device: bool(device.problem))  # stable: the usable ones come first
         if not found:
@@ -111,7 +111,7 @@ def _told(name: str) -> Iterator[None]:
 
 def _open_named(source: str, size: tuple[int, int] | None, fps: float | None, loop: bool) -> Source:
     if source == "demo":
-        from app.sources.demo import Demo
+        from app.sources.demo.camera import Demo
 
         return Demo(size=size, fps=fps)
     if re.fullmatch(r"csi:\d+", source):
@@ -124,7 +124,7 @@ def _open_named(source: str, size: tuple[int, int] | None, fps: float | None, lo
         return Camera.gstreamer(source[4:].strip())
     scheme, mark, rest = source.partition("://")
     if mark and scheme.lower() in SCHEMES:
-        from app.sources.stream import Stream
+        from app.sources.video import Stream
 
         return Stream(f"{scheme.lower()}://{rest}", loop=loop)
     path = local(source)
@@ -141,9 +141,9 @@ def _open_path(path: Path, size: tuple[int, int] | None, fps: float | None, loop
 
         return Camera.v4l2(str(path), size=size, fps=fps)
     if are_pictures(path):
-        from app.sources.pictures import Pictures
+        from app.sources.images import Pictures
 
         return Pictures.of(path, fps=fps, loop=loop)
-    from app.sources.stream import Stream
+    from app.sources.video import Stream
 
     return Stream(path, loop=loop)

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
-from app.address import shown
-from app.frame import Buffers, Frame
+from app.pipeline.frame import Buffers, Frame
 from app.sources import SourceError
-from app.sources.devices import listing, path_of
-from app.sources.lifetime import Lifetime
+from app.sources.close_guard import Lifetime
+from app.sources.v4l2 import listing, path_of
+from app.uri import shown
 from engines.base import Image
 
 if TYPE_CHECKING:

@@ -1,0 +1,1 @@
+"""The window, in this process or one of its own."""
