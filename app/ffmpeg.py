@@ -1,4 +1,4 @@
-"""Swscale: FFmpeg's conversion between RGB and YUV, with the options that keep grey grey."""
+"""FFmpeg's conversion between RGB and YUV, with the options that keep grey grey."""
 
 from __future__ import annotations
 
@@ -9,3 +9,14 @@ ACCURATE_RND = 0x40000
 
 EXACT = Interpolation.BILINEAR | ACCURATE_RND
 """Without the second, FFmpeg's short cut makes grey one level darker and two levels greener."""
+
+
+def cause(error: BaseException) -> BaseException:
+    """What PyAV has wrapped, if it has: an error of the file that it was given."""
+    return error.__cause__ or error.__context__ or error
+
+
+def reason(error: BaseException) -> str:
+    """What the system says, without the address of the file in it."""
+    error = cause(error)
+    return getattr(error, "strerror", None) or str(error) or type(error).__name__

@@ -9,15 +9,17 @@ from typing import Any
 
 import engines
 from app.config.schema import Config
-from app.governor.driver import Steering
-from app.pipeline.build_preview import Loading
+from app.governor.driver import GovernorDriver
+from app.pipeline.build_preview import BuildPreview
+from app.pipeline.protocols import Source
 from app.pipeline.stats import Stats
-from app.sources import Source, comes_and_goes, open_source
+from app.sources import open_source
+from app.uri import comes_and_goes
 from engines.catalog import shipped as catalog
-from engines.slot_engine import Slots
-from engines.support.progress import Progress
+from engines.slot_engine import SlotEngine
+from engines.support.progress import BuildProgress
 from engines.triton.address import parse
-from engines.triton.client import Options
+from engines.triton.client import TritonOptions
 
 log = logging.getLogger(__name__)
 
@@ -55,8 +57,8 @@ def model_for(config: Config, source: Source) -> str:
 
 
 def engine_for(
-    config: Config, source: Source, stats: Stats, loading: Loading, steering: Steering
-) -> Callable[[tuple[int, int]], Slots[Any]]:
+    config: Config, source: Source, stats: Stats, loading: BuildPreview, steering: GovernorDriver
+) -> Callable[[tuple[int, int]], SlotEngine[Any]]:
     """A function that makes the engine for an input size; it raises EngineError.
 
     `source` decides the model where nobody has, `stats` tell what there was before, `loading` which engines have failed
@@ -67,13 +69,13 @@ def engine_for(
     patience = asked.patience / 1000
     own = asked.model_dump(include={"depth", "threads", "memory", "dla", "profile"})
 
-    def guarded(size: tuple[int, int]) -> Slots[Any]:
+    def guarded(size: tuple[int, int]) -> SlotEngine[Any]:
         from engines.isolation import engine as isolation
 
         names = asked.name, *asked.fallback
         return isolation.guarded(names, model, size, deadline=patience, scale=asked.scale, **own)
 
-    def loaded(size: tuple[int, int]) -> Slots[Any]:
+    def loaded(size: tuple[int, int]) -> SlotEngine[Any]:
         return engines.load(
             asked.name,
             model,
@@ -82,14 +84,14 @@ def engine_for(
             scale=asked.scale or (stats.spec.scale if stats.spec else None),
             without=loading.failed,
             progress=loading.progress,
-            options=Options(**dict(config.triton)),
+            options=TritonOptions(**dict(config.triton)),
             fallback=asked.fallback,
             patience=patience,
             # A server that has been there before is waited for.
             strict=asked.start == "strict" and stats.spec is None,
         )
 
-    def governed(size: tuple[int, int]) -> Slots[Any]:
+    def governed(size: tuple[int, int]) -> SlotEngine[Any]:
         """What `plain` makes, where there is one model to choose from."""
         return geared(config, model, size, loading, steering) or plain(size)
 
@@ -100,13 +102,13 @@ def engine_for(
 
 
 def geared(
-    config: Config, model: str, size: tuple[int, int], loading: Loading, steering: Steering
-) -> Slots[Any] | None:
+    config: Config, model: str, size: tuple[int, int], loading: BuildPreview, steering: GovernorDriver
+) -> SlotEngine[Any] | None:
     """An engine that begins with `model` and goes on with others of its kind as `steering` decides; None if there are
     none. Raises EngineError."""
     from engines.catalog.ladder import BICUBIC, ladder
     from engines.failover import model_switcher
-    from engines.failover.candidates import Choice
+    from engines.failover.candidates import Candidate
     from engines.isolation import engine as isolation
 
     asked = config.engine
@@ -115,25 +117,25 @@ def geared(
     if len(rungs) < 2 or not names:
         return None
     own = asked.model_dump(include={"depth", "threads", "memory", "dla", "profile"}) | {"scale": scale}
-    made: list[model_switcher.Gearbox[Any]] = []  # a load may begin before there is one
-    later = Progress()
+    made: list[model_switcher.ModelSwitcher[Any]] = []  # a load may begin before there is one
+    later = BuildProgress()
 
     def tell(text: str) -> None:
         for one in made:
             one.say(text)
 
-    def choices(rung: str) -> list[Choice]:
+    def choices(rung: str) -> list[Candidate]:
         if rung == BICUBIC:
             return []
         if asked.isolate:
             return isolation.choices(names, rung, size, deadline=asked.patience / 1000, tell=tell, **own)
         progress = loading.progress if rung == rungs[at].model else later
         load = partial(engines.load, model=rung, size=size, progress=progress, **own)
-        return [Choice(name, partial(load, name), engines.LOCAL) for name in dict.fromkeys(names)]
+        return [Candidate(name, partial(load, name), engines.LOCAL) for name in dict.fromkeys(names)]
 
     steering.begin(rungs, at)
-    box: model_switcher.Gearbox[Any] = model_switcher.Gearbox(
-        [model_switcher.Gear(rung.model, choices(rung.model)) for rung in rungs],
+    box: model_switcher.ModelSwitcher[Any] = model_switcher.ModelSwitcher(
+        [model_switcher.SwitchRung(rung.model, choices(rung.model)) for rung in rungs],
         size,
         steering,
         gear=at,

@@ -1,4 +1,4 @@
-"""Control: when a run ends, and with what configuration the next one begins: SIGINT, SIGTERM, SIGHUP."""
+"""When a run ends, and with what configuration the next one begins: SIGINT, SIGTERM, SIGHUP."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from collections.abc import Callable
 from types import FrameType
 
 from app.config.schema import Config
-from engines.base import UserError
+from engines.errors import UserError
 
 log = logging.getLogger("livesr")
 
 
-def told(error: Exception) -> str:
+def user_message(error: Exception) -> str:
     """What `error` says; of one that no user can cause, that too."""
     if isinstance(error, UserError):
         return str(error)
@@ -41,7 +41,7 @@ def terminal_gone() -> bool:
     return False
 
 
-class Control:
+class Lifecycle:
     """Safe to use from any thread."""
 
     def __init__(self, config: Config, reread: Callable[[], Config], *, file: bool = True) -> None:
@@ -98,7 +98,7 @@ class Control:
 
     def _complain(self, what: str, error: Exception) -> None:
         fault = self.config.run.verbose and not isinstance(error, UserError)
-        log.error("%s\n  %s", what, told(error), exc_info=error if fault else None)
+        log.error("%s\n  %s", what, user_message(error), exc_info=error if fault else None)
 
     def shown(self) -> None:
         """The run has shown a picture: its configuration works."""

@@ -1,4 +1,4 @@
-"""Collision: a file that is to be written, and is another one of those that are named."""
+"""A file that is to be written, and is another one of those that are named."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
-from app.config.schema import Config, ConfigError
-from app.sources import STILLS
-from app.uri import local
+from app.config.schema import Config
+from app.errors import ConfigError
+from app.uri import STILLS, local
 from engines.catalog import shipped as catalog
 
 

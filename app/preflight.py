@@ -9,10 +9,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from app import overwrites
-from app.config.schema import Config, ConfigError, Kiosk
-from engines.base import UserError
+from app.config.schema import Config, KioskConfig
+from app.errors import ConfigError
 from engines.catalog import shipped as catalog
 from engines.catalog.ladder import BICUBIC
+from engines.errors import UserError
 from engines.triton import address
 
 
@@ -91,7 +92,7 @@ def check_model(config: Config) -> None:
 
 
 @configured()
-def check_kiosk(kiosk: Kiosk) -> None:
+def check_kiosk(kiosk: KioskConfig) -> None:
     """Its film, texts and font are there, whether they are shown or not. Raises ConfigError."""
     if kiosk.attract != "demo":
         from app.sources.reconnecting.factory import check_attract
@@ -100,6 +101,6 @@ def check_kiosk(kiosk: Kiosk) -> None:
     if kiosk.languages or kiosk.texts or kiosk.font:
         from app.overlays import texts
         from app.overlays.caption import Caption
-        from app.overlays.font import Letters
+        from app.overlays.font import CaptionFont
 
-        Caption(texts.load(kiosk.languages, kiosk.texts), Letters(kiosk.font))
+        Caption(texts.load(kiosk.languages, kiosk.texts), CaptionFont(kiosk.font))

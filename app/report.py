@@ -1,4 +1,4 @@
-"""Report: the same figures for three readers: the overlay, the log, and --stats."""
+"""The same figures for three readers: the overlay, the log, and --stats."""
 
 from __future__ import annotations
 
@@ -13,12 +13,11 @@ from typing import Any, Protocol, runtime_checkable
 
 import psutil
 
-from app.config.schema import ConfigError
-from app.governor.driver import Steering
-from app.pipeline.frame import Picture
+from app.errors import ConfigError, SinkError
+from app.governor.driver import GovernorDriver
+from app.pipeline.frame import OutputFrame
+from app.pipeline.protocols import Source
 from app.pipeline.stats import Stats
-from app.sinks import SinkError
-from app.sources import Source
 from app.system.sensors import Reading
 from app.system.telemetry import Telemetry
 from engines.support import atomic_file
@@ -52,7 +51,7 @@ class Report:
         source: Source,
         telemetry: Telemetry,
         parts: Sequence[object] = (),
-        steering: Steering | None = None,
+        steering: GovernorDriver | None = None,
     ) -> None:
         """`parts`: whatever has a `problem`, a text that is empty while all is well."""
         self._stats, self._source, self._telemetry, self._steering = stats, source, telemetry, steering
@@ -105,7 +104,7 @@ class Report:
         ]
         return ["   ".join(parts)] if parts else []
 
-    def write(self, picture: Picture) -> None:
+    def write(self, picture: OutputFrame) -> None:
         if time.monotonic() - self._told >= PERIOD:
             self._told = time.monotonic()
             log.info(
@@ -171,7 +170,7 @@ def check_writable(path: Path) -> None:
 def save(path: Path, figures: dict[str, Any]) -> None:
     """Write --stats, whole or not at all. Raises SinkError."""
     try:
-        atomic_file.write(path, (json.dumps(figures, indent=2) + "\n").encode(), parents=True)
+        atomic_file.write_atomic(path, (json.dumps(figures, indent=2) + "\n").encode(), parents=True)
     except OSError as error:
         first = "Have it read" if isinstance(error, TimeoutError) else "Make room on the disk"
         raise SinkError(

@@ -1,7 +1,9 @@
-"""Address: how a source is named. What of that is a file's name, and what of it may be told."""
+"""How a source is named. What of that is a file's name, and what of it may be told."""
 
 from __future__ import annotations
 
+import contextlib
+import glob
 import re
 from pathlib import Path
 from urllib.parse import unquote
@@ -50,3 +52,34 @@ def _bare(rest: str) -> str:
     if not re.match(r"[\w.-]+/", place):  # else this is a host, and an @ further on is part of a path
         place = place.rpartition("@")[2]
     return place + mark + told
+
+
+SCHEMES = ("rtsp", "rtsps", "http", "https", "udp")
+
+
+STILLS = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
+"""How the name of a still picture ends."""
+
+
+SOURCE_KINDS = "a video file, a folder or pattern of pictures, rtsp://, http://, udp://, csi:0, gst:PIPELINE, demo"
+
+
+def comes_and_goes(camera: int | str | None, source: str | None) -> bool:
+    """Whether it is a camera or a network stream. A file that is missing is a mistake, and stays one."""
+    if camera is not None or source is None:
+        return True
+    scheme = source.partition("://")[0].lower()
+    return scheme in SCHEMES or bool(re.match(r"csi:\d+$|gst:", source)) or is_device(source)
+
+
+def is_device(source: str) -> bool:
+    """Whether `source` names a device file. One that may not be looked at is told of when it is opened."""
+    path = local(source)
+    with contextlib.suppress(OSError, ValueError):
+        return path is not None and path.is_char_device()
+    return False
+
+
+def are_pictures(path: Path) -> bool:
+    """Whether it is a folder, a pattern or a file of still pictures, and no film. Raises OSError, ValueError."""
+    return path.is_dir() or path.suffix.lower() in STILLS or (glob.has_magic(str(path)) and not path.exists())

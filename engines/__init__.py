@@ -12,13 +12,14 @@ from collections.abc import Callable, Collection, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from engines.base import LARGEST, SMALLEST, EngineError, ModelError, fits, one_line
+from engines.base import LARGEST, SMALLEST, fits
 from engines.catalog import shipped as catalog
-from engines.slot_engine import Slots
-from engines.support.progress import Progress
+from engines.errors import EngineError, ModelError, one_line
+from engines.slot_engine import SlotEngine
+from engines.support.progress import BuildProgress
 
 if TYPE_CHECKING:
-    from engines.triton.client import Options
+    from engines.triton.client import TritonOptions
 
 log = logging.getLogger(__name__)
 
@@ -78,12 +79,12 @@ def load(
     profile: bool = False,
     scale: int | None = None,
     without: Collection[str] = (),
-    progress: Progress | None = None,
-    options: Options | None = None,
+    progress: BuildProgress | None = None,
+    options: TritonOptions | None = None,
     fallback: Sequence[str] = (),
     patience: float = 0.25,
     strict: bool = True,
-) -> Slots[Any]:
+) -> SlotEngine[Any]:
     """An engine ready for inputs of `size` (width, height); the caller closes it, best by `with`.
 
     `name` is one of NAMES, triton as triton://HOST:PORT/MODEL, or auto: the first that can be had, leaving out those in
@@ -101,7 +102,7 @@ def load(
             "Ask the camera for another size with --size, or scale the file first.",
         )
 
-    def made(kind: str) -> Slots[Any]:
+    def made(kind: str) -> SlotEngine[Any]:
         match kind:
             case "tensorrt":
                 from engines.tensorrt import engine as tensorrt_engine
@@ -139,23 +140,23 @@ def served(
     address: str,
     size: tuple[int, int],
     fallback: Sequence[str],
-    local: Callable[..., Slots[Any]],
+    local: Callable[..., SlotEngine[Any]],
     *,
     depth: int,
     scale: int | None,
-    options: Options | None,
+    options: TritonOptions | None,
     patience: float,
     strict: bool,
-) -> Slots[Any]:
+) -> SlotEngine[Any]:
     """The engine behind triton://HOST:PORT/MODEL, and with a `fallback` what goes on without it, each of which `local`
     loads by its name. The rest as for load()."""
     from engines.failover import engine as failover
-    from engines.failover.candidates import Choice
+    from engines.failover.candidates import Candidate
     from engines.triton import engine as triton_engine
     from engines.triton.address import parse
-    from engines.triton.client import Options
+    from engines.triton.client import TritonOptions
 
-    parsed, options = parse(address), options or Options()
+    parsed, options = parse(address), options or TritonOptions()
     larger = scale or parsed.scale
     if parsed.scale and larger != parsed.scale:
         raise catalog.wrong_scale(parsed.model, [parsed.scale], scale)
@@ -164,15 +165,15 @@ def served(
     server = partial(triton_engine.load, address, size, depth=depth, options=options, patience=patience)
     # An engine of this machine may be slow, and is not less wanted for it; one that hangs is given up all the same.
     others = [
-        Choice(name, partial(local, name, scale=larger), LOCAL)
+        Candidate(name, partial(local, name, scale=larger), LOCAL)
         for name in fallback
-        if name != "bicubic"  # it is what Standby itself goes on with
+        if name != "bicubic"  # it is what FailoverEngine itself goes on with
     ]
     known = None if strict else larger
-    return failover.Standby([Choice(str(parsed), server, patience), *others], size, scale=known, depth=depth)
+    return failover.FailoverEngine([Candidate(str(parsed), server, patience), *others], size, scale=known, depth=depth)
 
 
-def of_scale(engine: Slots[Any], scale: int | None) -> Slots[Any]:
+def of_scale(engine: SlotEngine[Any], scale: int | None) -> SlotEngine[Any]:
     """`engine`, unless another scale is wanted than it has, as a file's name need not tell: then ModelError."""
     if scale in (None, engine.spec.scale):
         return engine

@@ -9,10 +9,11 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Generic
 
-from engines.base import EngineError, Image, Slot, Spec, T, stages
+from engines.base import Image, Slot, Spec, T, stages
+from engines.errors import EngineError
 
 
-class Slots(Generic[T]):
+class SlotEngine(Generic[T]):
     """A first-in, first-out engine over a fixed number of slots; see engines.base.Engine.
 
     A slot is free, in flight, or lent: collect() frees the slot whose view it lent before. With two slots one
@@ -118,7 +119,7 @@ class Slots(Generic[T]):
             self._cancelled = True
             self._change.notify_all()
 
-    def __enter__(self) -> Slots[T]:
+    def __enter__(self) -> SlotEngine[T]:
         return self
 
     def __exit__(self, *_: Any) -> None:

@@ -20,9 +20,10 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 
 import engines
-from engines.base import EngineError, Image, Slot, Spec, one_line, stages
+from engines.base import Image, Slot, Spec, stages
+from engines.errors import EngineError, one_line
 from engines.support.child_process import inherited
-from engines.support.progress import Progress
+from engines.support.progress import BuildProgress
 
 LONGEST = 1800.0
 """Seconds a frame may take here; who waits for it in the program loses patience long before."""
@@ -70,7 +71,7 @@ def views(memory: mmap.mmap, spec: Spec, depth: int) -> list[tuple[Image, Image]
     return made
 
 
-class Worker:
+class EngineWorker:
     """Launches what comes and answers what is done, in two threads, as a pipeline would."""
 
     def __init__(self, link: Connection, slots: Sequence[Slot], shared: Sequence[tuple[Image, Image]]) -> None:
@@ -119,9 +120,9 @@ class Worker:
 
 
 @contextlib.contextmanager
-def reporting(link: Connection) -> Iterator[Progress]:
+def reporting(link: Connection) -> Iterator[BuildProgress]:
     """A Progress whose words go to the parent for the time of the block."""
-    progress, done = Progress(), threading.Event()
+    progress, done = BuildProgress(), threading.Event()
 
     def report() -> None:
         while not done.wait(TELL):
@@ -152,7 +153,7 @@ def main(arguments: list[str]) -> None:
     link.send_bytes(json.dumps(asdict(engine.spec)).encode())
     if link.recv_bytes() == b"go":
         shared = views(mmap.mmap(memory, 0), engine.spec, options["depth"])
-        Worker(link, engine.slots, shared).run()
+        EngineWorker(link, engine.slots, shared).run()
     os._exit(0)  # no farewell to a driver that may hang in it; what it holds goes with the process
 
 

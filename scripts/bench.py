@@ -31,8 +31,9 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import engines
-from engines.base import Spec, UserError, one_line
+from engines.base import Spec
 from engines.catalog import shipped as catalog
+from engines.errors import UserError, one_line
 from engines.isolation import engine as isolation
 from scripts.benchmarks import timing
 from scripts.common import amounts, results
@@ -54,7 +55,7 @@ CAMERA = 30.0
 
 
 @dataclass(frozen=True)
-class Settings:
+class BenchSettings:
     """What is measured, and how long."""
 
     size: tuple[int, int] = (640, 360)
@@ -76,7 +77,7 @@ class Settings:
 class Bench:
     """Measures what `settings` ask for. `figures` are for the table, `details` for whoever doubts them."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: BenchSettings) -> None:
         self.settings = settings
         self.figures: list[Figure] = []
         self.details: dict[str, Any] = {}
@@ -320,7 +321,7 @@ def main(arguments: list[str] | None = None) -> int:
         return fleet(cameras, minutes, config, options)
     file, parts = options.pop("json"), tuple(options.pop("only"))
     with tempfile.TemporaryDirectory() as folder:
-        bench = Bench(Settings(**options, parts=parts, folder=Path(folder)))
+        bench = Bench(BenchSettings(**options, parts=parts, folder=Path(folder)))
         try:
             results.check(file)
             try:

@@ -26,10 +26,10 @@ import scripts.common.missing_extras  # noqa: F401
 # isort: split
 import yaml
 
-from engines.base import ModelError, UserError
 from engines.catalog import shipped as catalog
 from engines.catalog.onnx_metadata import properties
-from scripts.evaluate import Pictures, Result, evaluate, sets
+from engines.errors import ModelError, UserError
+from scripts.evaluate import PictureSet, Result, evaluate, sets
 from scripts.evaluation import webcam_set
 from scripts.evaluation.goals import TARGETS
 from scripts.evaluation.published_figures import NETWORKS, SECOND, SETS, place
@@ -178,10 +178,10 @@ def goal(name: str, reached: dict[str, float]) -> str:
     return f"{told}: {' and '.join(short.values())} are missing. It was trained for as long as there was time.\n"
 
 
-def to_degrade(folder: Path) -> Pictures:
+def to_degrade(folder: Path) -> PictureSet:
     """What webcam models are also measured on. Raises CardError."""
     for each in (each for each in sets(folder) if each.name == SECOND):
-        pictures = Pictures.read(each, webcam_set.SCALE)
+        pictures = PictureSet.read(each, webcam_set.SCALE)
         if pictures.pairs:
             return pictures
     raise CardError(
@@ -191,7 +191,7 @@ def to_degrade(folder: Path) -> Pictures:
     )
 
 
-def cleaning(model: Shipped, pictures: Pictures) -> Iterator[str]:
+def cleaning(model: Shipped, pictures: PictureSet) -> Iterator[str]:
     """What it does to a degraded set."""
     clean = model.name.replace(webcam_set.MARK, "").rsplit("-", 1)[0]
     names = [clean, model.name.rsplit("-", 1)[0]]

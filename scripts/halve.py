@@ -22,7 +22,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, numpy_helper
 
-from engines.base import UserError
+from engines.errors import UserError
 from scripts.common import onnx_files
 
 LARGEST = float(np.finfo(np.float16).max)

@@ -25,20 +25,20 @@ import scripts.common.missing_extras  # noqa: F401
 
 # isort: split
 import engines
-from engines.base import UserError
 from engines.catalog import shipped as catalog
-from engines.slot_engine import Slots
+from engines.errors import UserError
+from engines.slot_engine import SlotEngine
 from scripts.benchmarks import timing
 from scripts.common import amounts, results
 from scripts.common.machine import machine
 from scripts.common.sizes import size
-from scripts.evaluate import Pictures, sets
+from scripts.evaluate import PictureSet, sets
 from scripts.evaluation import gallery, peers, plot, report, upscalers, webcam_set
 from scripts.evaluation.crop_sheets import write
-from scripts.evaluation.findings import Entry, Findings, Flicker
+from scripts.evaluation.findings import Finding, Findings, Flicker
 from scripts.evaluation.goals import EAGER
 from scripts.evaluation.published_figures import FIRST, NETWORKS, SECOND, SETS
-from scripts.evaluation.upscalers import Upscaler
+from scripts.evaluation.upscalers import MeasuredUpscaler
 from scripts.flicker import FRAMES, Clip
 
 SCALES = (2, 3, 4)
@@ -52,7 +52,7 @@ class QualityError(UserError):
 
 
 @dataclass(frozen=True)
-class Settings:
+class ReportSettings:
     """What is measured with, and how long."""
 
     sets: Path
@@ -76,13 +76,13 @@ Loop = Callable[[float], float]
 class Quality:
     """One run. `found` is what has been measured so far."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: ReportSettings) -> None:
         """Raises UserError if something that is needed is missing, before anything is measured."""
         self.settings = settings
         folders = {folder.name: folder for folder in sets(settings.sets)}
         if not folders.keys() >= set(SETS):
             raise QualityError(f"{' and '.join(SETS)} are needed", f"in {settings.sets} are: {', '.join(folders)}")
-        self.pictures = {(n, s): Pictures.read(folder, s) for n, folder in folders.items() for s in SCALES}
+        self.pictures = {(n, s): PictureSet.read(folder, s) for n, folder in folders.items() for s in SCALES}
         files = [file for file in peers.find(settings.peers) if file.scale in SCALES]
         self.clips = films(settings.clips)
         results.check(settings.page)
@@ -130,14 +130,14 @@ class Quality:
     def _timed(self, scale: int, stack: ExitStack) -> Iterator[tuple[list[float], Loop]]:
         """Where the times belong and what is timed; what has to be closed is left to `stack`."""
         frame, threads, entries = timing.noise(self.settings.size), self.settings.threads, self.found.entries
-        entries.append(Entry("bicubic", scale, ""))
+        entries.append(Finding("bicubic", scale, ""))
         yield entries[-1].rounds, stack.enter_context(self._loop(None, scale))
         for peer in (peer for (_, s), peer in self._peers.items() if s == scale):
             peer.upscale(frame)
-            entries.append(Entry(peer.file.name, scale, ""))
+            entries.append(Finding(peer.file.name, scale, ""))
             yield entries[-1].rounds, peer.seconds
         for way in (way for way in self._ways if way.scale == scale):
-            entries.append(Entry(way.model, scale, way.precision, parameters=upscalers.parameters(way.file)))
+            entries.append(Finding(way.model, scale, way.precision, parameters=upscalers.parameters(way.file)))
             if way.precision != "fp16":  # which nothing here computes as it is typed, but slowly
                 yield entries[-1].rounds, stack.enter_context(self._loop(way, scale))
             if way.precision == "fp32" and way.model in EAGER:
@@ -145,10 +145,10 @@ class Quality:
                 yield self.found.eager.setdefault(way.model, []), eager.seconds
 
     @contextmanager
-    def _loop(self, way: Upscaler | None, scale: int) -> Iterator[Loop]:
+    def _loop(self, way: MeasuredUpscaler | None, scale: int) -> Iterator[Loop]:
         """An engine that is warm; None: bicubic."""
         size, threads = self.settings.size, self.settings.threads
-        engine: AbstractContextManager[Slots[Any]]
+        engine: AbstractContextManager[SlotEngine[Any]]
         if way is None:
             engine = engines.load("bicubic", "", size, scale=scale)
         elif way.precision == "fp32":
@@ -242,7 +242,7 @@ def main(arguments: list[str] | None = None) -> int:
     file = options.pop("json")
     try:
         results.check(file)
-        with Quality(Settings(**options)) as quality:
+        with Quality(ReportSettings(**options)) as quality:
             quality.run()
             text = report.written(quality.found, NETWORKS, machine())
             results.write(quality.settings.page, text)

@@ -25,7 +25,8 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from engines.base import Image, UserError
+from engines.base import Image
+from engines.errors import UserError
 from engines.openvino.engine import core
 from scripts.common import onnx_files, results
 from scripts.training.photos import Photos

@@ -18,7 +18,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import scripts.common.missing_extras  # noqa: F401
 
 # isort: split
-from engines.base import UserError
+from engines.errors import UserError
 from scripts import export, train
 from scripts.training import recipe
 from scripts.training.recipe import Recipe, RecipeError

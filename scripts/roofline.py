@@ -23,8 +23,8 @@ import scripts.common.missing_extras  # noqa: F401
 import onnx
 from onnx import TensorProto
 
-from engines.base import UserError
 from engines.catalog import shipped as catalog
+from engines.errors import UserError
 from scripts.common import results
 
 SIZES = {"360p": (640, 360), "720p": (1280, 720), "1080p": (1920, 1080)}

@@ -30,9 +30,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import engines
 from app.sources import open_source
 from engines import bicubic
-from engines.base import Image, UserError
+from engines.base import Image
 from engines.catalog import shipped as catalog
-from scripts.benchmarks.queueing import Model, simulate
+from engines.errors import UserError
+from scripts.benchmarks.queueing import ServerModel, simulate
 from scripts.benchmarks.timing import noise
 from scripts.common import amounts
 from scripts.common.machine import machine
@@ -44,7 +45,7 @@ COUNTS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10000)
 BURSTS = (1, 2, 4, 8)
 
 
-def holds(model: Model) -> bool:
+def holds(model: ServerModel) -> bool:
     """Whether less than one frame in a thousand is late or dropped."""
     if model.overloaded:  # by so little, perhaps, that a simulation ends before the first frame is dropped
         return False
@@ -52,7 +53,7 @@ def holds(model: Model) -> bool:
     return outcome.late + outcome.dropped < 0.001
 
 
-def capacity(model: Model) -> int:
+def capacity(model: ServerModel) -> int:
     """The most cameras that `model`'s server holds, up to the last of COUNTS."""
     low, high = 0, 1
     while holds(replace(model, cameras=high)):
@@ -120,7 +121,7 @@ def wires(picture: tuple[int, int], scale: int, quality: int = 90) -> dict[str, 
     return {"raw": Wire(8.0 * frame.nbytes, 8.0 * large.nbytes), "jpeg": Wire(file(frame), file(large))}
 
 
-def table(model: Model, picture: tuple[int, int], scale: int, link: float) -> str:
+def table(model: ServerModel, picture: tuple[int, int], scale: int, link: float) -> str:
     """Servers and network for 1 to 10,000 cameras; `link` is a server's network in bits a second."""
     most = capacity(model)
     ways = wires(picture, scale)
@@ -147,7 +148,7 @@ def table(model: Model, picture: tuple[int, int], scale: int, link: float) -> st
     return "\n".join(lines)
 
 
-def every(pattern: Model, sizes: Sequence[tuple[int, int]] = SIZES) -> Iterator[str]:
+def every(pattern: ServerModel, sizes: Sequence[tuple[int, int]] = SIZES) -> Iterator[str]:
     """A table in Markdown: what this machine's own engine takes for each shipped model, and the cameras it holds.
 
     `pattern` has the rest: the rate of the cameras and the batcher. Raises UserError.
@@ -177,7 +178,7 @@ def check(counts: list[int], fps: list[float], picture: tuple[int, int], seconds
         yield f"{'':>14} |" + " |".join([f"{'sim':>8}{'real':>8}"] * 3) + f" |{'sim':>9}{'real':>9}"
         for count, rate in itertools.product(counts, fps):
             real = drive(Fleet(count, address, picture, rate, seconds))
-            model = Model(count, rate, fixed, each, batch=1, gather=0.0)
+            model = ServerModel(count, rate, fixed, each, batch=1, gather=0.0)
             guess = simulate(model)
             p50, p99 = (statistics.median(camera[key] for camera in real.cameras) for key in ("p50", "p99"))
             lost = real.total("dropped") / (count * rate * seconds)
@@ -231,7 +232,7 @@ def main(arguments: list[str] | None = None) -> int:
             for line in check(options.check, rates, options.size, options.seconds):
                 print(line, flush=True)
             return 0
-        pattern = Model(1, options.fps, batch=options.batch, gather=0.1 / options.fps)
+        pattern = ServerModel(1, options.fps, batch=options.batch, gather=0.1 / options.fps)
         if options.every:
             for line in every(pattern):
                 print(line, flush=True)

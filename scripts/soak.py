@@ -27,12 +27,12 @@ import scripts.common.missing_extras  # noqa: F401
 import cv2
 import psutil
 
-from engines.base import UserError
+from engines.errors import UserError
 from scripts.common import amounts, results
-from scripts.kiosk.faults import KINDS, Injector
+from scripts.kiosk.faults import KINDS, FaultInjector
 from scripts.kiosk.rig import Rig
 from scripts.kiosk.small_disk import Disk
-from scripts.kiosk.verdict import Fault, Outcome, judge, recorded, report, segments
+from scripts.kiosk.verdict import Fault, SoakOutcome, judge, recorded, report, segments
 
 
 class SoakError(UserError):
@@ -55,7 +55,7 @@ class Soak:
             raise SoakError("Faults of the disk need root", "a small one is mounted for them", "Name others in --only.")
         self.random = random.Random(seed)
         self.rig = Rig(folder, self.disk.path)
-        self.injector = Injector(self.rig, self.disk, self.random)
+        self.injector = FaultInjector(self.rig, self.disk, self.random)
         self.samples: list[tuple[float, float, int, int]] = []
 
     def run(self, minutes: float) -> None:
@@ -89,7 +89,7 @@ class Soak:
             memory = process.memory_full_info().uss / 2**20
             self.samples.append((time.monotonic(), memory, process.num_fds(), process.num_threads()))
 
-    def close(self, minutes: float) -> Outcome:
+    def close(self, minutes: float) -> SoakOutcome:
         """End everything; what has come of the `minutes` that were asked for."""
         hours, status = (time.monotonic() - self.rig.began) / 3600, self.rig.close()
         command = f"python scripts/soak.py --minutes {minutes:g} --seed {self.seed}"
@@ -99,7 +99,7 @@ class Soak:
         count, broken = segments(self.disk.path)
         self.disk.close()
         faults, seen = self.injector.injected, self.rig.screen.seen
-        return Outcome(command, hours, status, faults, self.samples, seen, count, broken, recorded(log))
+        return SoakOutcome(command, hours, status, faults, self.samples, seen, count, broken, recorded(log))
 
 
 @contextlib.contextmanager

@@ -23,13 +23,14 @@ import cv2
 import psutil
 import yaml
 
-from app.sources.demo.camera import Demo
-from engines.base import Image, UserError
+from app.sources.demo.camera import DemoCamera
+from engines.base import Image
+from engines.errors import UserError
 from scripts.common import results
 from scripts.kiosk import fake_camera
 from scripts.kiosk.engine_processes import engines
-from scripts.kiosk.fake_camera import Dev
-from scripts.kiosk.x_server import Screen, screenshot
+from scripts.kiosk.fake_camera import FakeDevDir
+from scripts.kiosk.x_server import XServer, screenshot
 
 ROOT = Path(__file__).resolve().parent.parent
 SIZE = (1280, 720)
@@ -63,7 +64,7 @@ def shown(display: str) -> Image:
 
 def photograph(folder: Path, work: Path) -> None:
     """Raises StateError if the program ends or shows nothing, and results.ResultError."""
-    dev, screen = Dev(work / "dev"), Screen(work, SIZE)
+    dev, screen = FakeDevDir(work / "dev"), XServer(work, SIZE)
     dev.plug()
     command = [sys.executable, __file__, "--worker", str(dev.folder), "--config", str(configuration(work))]
     app = subprocess.Popen(command, cwd=ROOT, env=os.environ | {"DISPLAY": screen.display})
@@ -104,7 +105,7 @@ def main(arguments: list[str] | None = None) -> int:
         from app.entry import leave
         from app.run import main as run
 
-        poster = Demo(size=(640, 360))
+        poster = DemoCamera(size=(640, 360))
         fake_camera.scene = lambda count, size: poster.picture(count)
         fake_camera.install(Path(arguments[1]))
         leave(run(arguments[2:]))

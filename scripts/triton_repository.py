@@ -24,12 +24,12 @@ import scripts.common.missing_extras  # noqa: F401
 # isort: split
 import onnx
 
-from engines.base import EngineError, UserError
 from engines.catalog import shipped as catalog
+from engines.errors import EngineError, UserError
 from scripts.common import amounts
 from scripts.common.onnx_files import enlarges, read
 from scripts.common.sizes import size
-from scripts.serving.model_config import FLAVOURS, SMALLEST, Plan, config, ensemble, jpeg_step, shapes
+from scripts.serving.model_config import FLAVOURS, SMALLEST, ServingConfig, config, ensemble, jpeg_step, shapes
 
 ROOT = Path(__file__).resolve().parent.parent
 SERVED = ROOT / "scripts/serving/served"
@@ -58,7 +58,7 @@ def with_free_batch(model: onnx.ModelProto) -> onnx.ModelProto:
     return result
 
 
-def write_model(folder: Path, model: catalog.Model, plan: Plan) -> None:
+def write_model(folder: Path, model: catalog.ShippedModel, plan: ServingConfig) -> None:
     """FOLDER/NAME with its config.pbtxt and version 1. Raises EngineError, with nothing written, and OSError."""
     name, network = model.path.stem, read(model.path)
     if plan.flavour != "python":  # there, frames go through it one by one, as on the device
@@ -76,7 +76,7 @@ def write_model(folder: Path, model: catalog.Model, plan: Plan) -> None:
         from engines.openvino import row_shuffle, uint8_activations
 
         served = openvino_engine.core().read_model(network.SerializeToString())
-        row_shuffle.edge(served)
+        row_shuffle.pad_before_convert(served)
         uint8_activations.apply(served, None)  # on whatever processor the server has
         ov.save_model(served, version / "model.xml", compress_to_fp16=False)
     else:
@@ -97,7 +97,7 @@ def save(folder: Path, made: Any) -> Path:
     return version
 
 
-def write(folder: Path, models: list[catalog.Model], plan: Plan) -> None:
+def write(folder: Path, models: list[catalog.ShippedModel], plan: ServingConfig) -> None:
     """The whole repository. Raises EngineError, OSError."""
     for model in models:
         write_model(folder, model, plan)
@@ -113,23 +113,23 @@ def write(folder: Path, models: list[catalog.Model], plan: Plan) -> None:
         script.chmod(0o755)
 
 
-def chosen(names: list[str]) -> list[catalog.Model]:
+def chosen(names: list[str]) -> list[catalog.ShippedModel]:
     """The models of these names or in these files, all that are shipped without one. Raises EngineError."""
     shipped = {model.path: model for model in catalog.shipped()}
     paths = sorted({catalog.find(name) for name in names}) or list(shipped)
     return [shipped[path] if path in shipped else own(path) for path in paths]
 
 
-def own(path: Path) -> catalog.Model:
+def own(path: Path) -> catalog.ShippedModel:
     """The model in a file of somebody's own. Raises EngineError."""
     if (scale := enlarges(path)) is None:
         fix = "Put it under the contract first: scripts/export.py --wrap."
         raise EngineError(f"{path} does not tell how many times it enlarges", "neither its name nor it itself", fix)
-    return catalog.Model(path.stem, scale, "", path)
+    return catalog.ShippedModel(path.stem, scale, "", path)
 
 
 def main(arguments: list[str] | None = None) -> int:
-    plan = Plan()
+    plan = ServingConfig()
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--flavour", choices=FLAVOURS, default=plan.flavour, help=f"[{plan.flavour}]")
@@ -159,7 +159,7 @@ def main(arguments: list[str] | None = None) -> int:
     if largest[0] < options["size"][0] or largest[1] < options["size"][1]:
         parser.error("argument --largest: it is no smaller than --size")
     try:
-        write(folder, chosen(names), Plan(**options))
+        write(folder, chosen(names), ServingConfig(**options))
     except UserError as error:
         print(f"Error: {error}", file=sys.stderr)
         return 2

@@ -26,7 +26,7 @@ import optuna
 import yaml
 
 import engines
-from engines.base import UserError
+from engines.errors import UserError
 from engines.support import atomic_file
 from scripts.benchmarks.timing import EngineLoop, noise
 from scripts.common import amounts

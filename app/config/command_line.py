@@ -11,8 +11,9 @@ from collections.abc import Sequence
 from typing import Any, Literal
 
 from app.config.fields import flag_of
-from app.config.schema import SECTIONS, Config, ConfigError
+from app.config.schema import SECTIONS, Config
 from app.config.yaml_file import from_mapping, read_yaml
+from app.errors import ConfigError
 from app.uri import home
 
 

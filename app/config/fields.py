@@ -1,4 +1,4 @@
-"""Section: a part of the configuration, and the fields that it is made of."""
+"""A part of the configuration, and the fields that it is made of."""
 
 from __future__ import annotations
 

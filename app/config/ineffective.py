@@ -1,4 +1,4 @@
-"""Idle: options that do nothing beside the others that are given."""
+"""Options that do nothing beside the others that are given."""
 
 from __future__ import annotations
 
@@ -8,8 +8,7 @@ from collections.abc import Collection, Iterator
 
 from app.config.fields import flag_of
 from app.config.schema import SECTIONS, Config
-from app.sources import are_pictures, comes_and_goes, is_device
-from app.uri import local
+from app.uri import are_pictures, comes_and_goes, is_device, local
 
 log = logging.getLogger(__name__)
 

@@ -1,4 +1,4 @@
-"""Notation: how values are written, in a file and on the command line: 640x360; ko,en; triton://HOST:PORT/MODEL."""
+"""How values are written, in a file and on the command line: 640x360; ko,en; triton://HOST:PORT/MODEL."""
 
 from __future__ import annotations
 

@@ -10,16 +10,11 @@ from pydantic import BeforeValidator, field_validator, model_validator
 
 from app.config.fields import Section, option
 from app.config.notation import Camera, File, NameOrFile, Names, Size, Text, parse_engine, parse_fallback
-from engines.base import UserError
 from engines.catalog import shipped as catalog
 from engines.catalog.contract import LARGEST_SCALE
 
 
-class ConfigError(UserError):
-    """Wrong usage: an option or a configuration file says something that cannot be."""
-
-
-class Input(Section):
+class InputConfig(Section):
     """Where frames come from. Neither a camera nor a source: the first camera there is, else the demo."""
 
     camera: Camera | None = option(None, "camera: an index or a path such as /dev/v4l/by-id/...", metavar="N|PATH")
@@ -39,13 +34,13 @@ class Input(Section):
     )
 
     @model_validator(mode="after")
-    def _one_input(self) -> Input:
+    def _one_input(self) -> InputConfig:
         if self.camera is not None and self.source is not None:
             raise ValueError("give a camera or a source, not both")
         return self
 
 
-class Engine(Section):
+class EngineConfig(Section):
     """What upscales them."""
 
     name: Annotated[str, BeforeValidator(parse_engine)] = option(
@@ -103,14 +98,14 @@ class Engine(Section):
         return not {self.name.partition("://")[0], *self.fallback} <= {"triton", "bicubic"}
 
     @model_validator(mode="after")
-    def _one_scale(self) -> Engine:
+    def _one_scale(self) -> EngineConfig:
         told = catalog.scale_in(self.model)
         if self.scale and told and told != self.scale:
             raise ValueError(f"{self.model} enlarges {told} times and scale is {self.scale}; leave one of them out")
         return self
 
 
-class Governor(Section):
+class GovernorConfig(Section):
     """Steps between models of a family so that the rate is kept."""
 
     enabled: bool = option(
@@ -131,7 +126,7 @@ class Governor(Section):
     )
 
 
-class Triton(Section):
+class TritonConfig(Section):
     """How to talk to --engine triton://HOST:PORT/MODEL."""
 
     transport: Literal["auto", "shm", "cuda", "raw", "jpeg"] = option(
@@ -165,13 +160,13 @@ class Triton(Section):
     timeout: float = option(2.0, "seconds to wait for a connection", flag="connect-timeout", gt=0, le=60, metavar="S")
 
     @model_validator(mode="after")
-    def _both(self) -> Triton:
+    def _both(self) -> TritonConfig:
         if (self.tls_certificate is None) != (self.tls_key is None):
             raise ValueError("mutual TLS needs both tls_certificate and tls_key")
         return self
 
 
-class Output(Section):
+class OutputConfig(Section):
     """Where they go."""
 
     headless: bool = option(False, "open no window")
@@ -186,7 +181,7 @@ class Output(Section):
     snapshot: File | None = option(None, "write a before/after picture of the beginning", metavar="FILE.png")
 
 
-class Recording(Section):
+class RecordingConfig(Section):
     """What is kept."""
 
     file: File | None = option(None, "record to an .mp4 or .mkv", flag="record", metavar="FILE")
@@ -217,13 +212,13 @@ class Recording(Section):
         return self.segment is not None or self.segment_mb is not None
 
     @model_validator(mode="after")
-    def _quota_of_segments(self) -> Recording:
+    def _quota_of_segments(self) -> RecordingConfig:
         if self.quota_gb is not None and not self.segmented:
             raise ValueError("a quota is for segments: set segment (seconds) or segment_mb as well")
         return self
 
 
-class Kiosk(Section):
+class KioskConfig(Section):
     """An exhibition, where nobody technical is."""
 
     lasting: bool = option(False, "wait for a camera or stream that goes away instead of ending")
@@ -245,7 +240,7 @@ class Kiosk(Section):
     lock_keys: bool = option(False, "the keyboard does nothing; SIGTERM ends the program", flag="lock-keys")
 
 
-class Telemetry(Section):
+class TelemetryConfig(Section):
     """What the machine says of itself, and when that is a warning."""
 
     warn_temperature: float | None = option(
@@ -262,7 +257,7 @@ class Telemetry(Section):
         return None if value is False or value == "off" else value
 
 
-class Run(Section):
+class RunConfig(Section):
     """How long, and what is told."""
 
     frames: int | None = option(None, "stop after this many pictures", ge=1, metavar="N")
@@ -275,15 +270,15 @@ class Run(Section):
 class Config(Section):
     """Everything that can be set."""
 
-    input: Input = Input()
-    engine: Engine = Engine()
-    governor: Governor = Governor()
-    triton: Triton = Triton()
-    output: Output = Output()
-    recording: Recording = Recording()
-    kiosk: Kiosk = Kiosk()
-    telemetry: Telemetry = Telemetry()
-    run: Run = Run()
+    input: InputConfig = InputConfig()
+    engine: EngineConfig = EngineConfig()
+    governor: GovernorConfig = GovernorConfig()
+    triton: TritonConfig = TritonConfig()
+    output: OutputConfig = OutputConfig()
+    recording: RecordingConfig = RecordingConfig()
+    kiosk: KioskConfig = KioskConfig()
+    telemetry: TelemetryConfig = TelemetryConfig()
+    run: RunConfig = RunConfig()
 
     @model_validator(mode="before")
     @classmethod

@@ -10,7 +10,8 @@ import yaml
 from pydantic import ValidationError
 
 from app.config.fields import flag_of
-from app.config.schema import SECTIONS, Config, ConfigError, known_keys
+from app.config.schema import SECTIONS, Config, known_keys
+from app.errors import ConfigError
 from app.uri import shown
 
 

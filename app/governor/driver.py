@@ -1,4 +1,4 @@
-"""Steering: drives an engine's gearbox as the governor decides, and tells of every step: log, overlay, --stats."""
+"""Drives an engine's gearbox as the governor decides, and tells of every step: log, overlay, --stats."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from app.governor.policy import Governor, Look
+from app.governor.policy import Governor, Observation
 from app.system.sensors import Reading
-from engines.base import EngineError, one_line
 from engines.catalog.ladder import Rung
+from engines.errors import EngineError, one_line
 
 log = logging.getLogger(__name__)
 
@@ -21,8 +21,8 @@ KEPT = 100
 """So many of the last steps are told of in --stats."""
 
 
-class Steering:
-    """An engines.failover.model_switcher.Driver. Lives as long as a run; begin() at each engine."""
+class GovernorDriver:
+    """An engines.failover.model_switcher.SwitchPolicy. Lives as long as a run; begin() at each engine."""
 
     def __init__(self, fps: Callable[[], float], machine: Callable[[], Reading], *, hot: float | None) -> None:
         """`fps` tells the rate to keep, 0 while there is none; `hot` is the limit of temperature, degrees Celsius."""
@@ -49,7 +49,7 @@ class Steering:
             return 0
         self._look_for_aim(fps, now)
         load = busy * fps if busy is not None and fps else None
-        look = Look(now, load, machine.temperature, bool(machine.throttle))
+        look = Observation(now, load, machine.temperature, bool(machine.throttle))
         step = governor.decide(look)
         self.problem = f"{self._names[gear]} is too slow for {fps:.4g} fps" if governor.overloaded(look) else ""
         return step

@@ -1,4 +1,4 @@
-"""Governor: which model of a family to use, so that the asked rate is kept. Decisions alone: no clock, no engine.
+"""Which model of a family to use, so that the asked rate is kept. Decisions alone: no clock, no engine.
 
 Down when the engine needs more than its share of the time there is for a frame, or the machine is too hot. Up when the
 next larger model can be expected to fit with room to spare, and has shown in a trial that it does. What keeps it from
@@ -31,7 +31,7 @@ HELD = 10.0
 
 
 @dataclass(frozen=True)
-class Look:
+class Observation:
     """What is known at a moment."""
 
     time: float
@@ -64,7 +64,7 @@ class Governor:
         self._calm_load = 0.0
         self._left = 0  # the largest model that was left for the sake of heat, until it is back
 
-    def decide(self, look: Look) -> int:
+    def decide(self, look: Observation) -> int:
         """1 for the next larger model, -1 for a smaller one, 0 for this one."""
         limit = FULL_THROTTLED if look.throttled else FULL
         late = look.load is not None and look.load > limit
@@ -87,15 +87,15 @@ class Governor:
             return 1
         return 0
 
-    def overloaded(self, look: Look) -> bool:
+    def overloaded(self, look: Observation) -> bool:
         """Whether even the smallest model has been too slow for some time."""
         return self.at == 0 and self._lasts("late", CALM, look)
 
-    def _lasts(self, what: str, seconds: float, look: Look) -> bool:
+    def _lasts(self, what: str, seconds: float, look: Observation) -> bool:
         since = self._since[what]
         return since is not None and look.time - since >= seconds
 
-    def _fits(self, look: Look) -> bool:
+    def _fits(self, look: Observation) -> bool:
         """Whether the next larger model is worth a trial."""
         if self.at + 1 >= len(self._sizes):
             return False

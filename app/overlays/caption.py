@@ -1,4 +1,4 @@
-"""Caption: what visitors read. Under the picture, what they see; over it, why it is not the camera's just now."""
+"""What visitors read. Under the picture, what they see; over it, why it is not the camera's just now."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from collections.abc import Callable, Sequence
 
 import cv2
 
-from app.overlays.font import Letters
-from app.overlays.text_panel import Panel, letter
+from app.overlays.font import CaptionFont
+from app.overlays.text_panel import TextPanel, letter
 from app.overlays.texts import Texts
-from app.pipeline.frame import Origin, Picture
+from app.pipeline.frame import Origin, OutputFrame
 
 DIM = 0.35
 """What is left of the brightness of a picture that is held."""
@@ -21,15 +21,15 @@ class Caption:
     stage = "overlay"
 
     def __init__(
-        self, texts: Sequence[Texts], letters: Letters, *, degraded: Callable[[], bool] = lambda: False
+        self, texts: Sequence[Texts], letters: CaptionFont, *, degraded: Callable[[], bool] = lambda: False
     ) -> None:
         """`degraded`: whether the engine is away. Raises ConfigError if the font lacks a character."""
         self._texts, self._letters, self._degraded = texts, letters, degraded
         for one in texts:
             letters.check("".join(vars(one).values()), f"the text {one.caption[:20]!r}...")
-        self._panels: dict[tuple[object, ...], Panel] = {}
+        self._panels: dict[tuple[object, ...], TextPanel] = {}
 
-    def write(self, picture: Picture) -> None:
+    def write(self, picture: OutputFrame) -> None:
         image = picture.image
         height, width = image.shape[:2]
         gap, origin = letter(height), picture.frame.origin
@@ -48,7 +48,7 @@ class Caption:
             message = self._panel([getattr(text, name) for text in self._texts], gap, width)
             message.draw(image, (width - message.size[0]) // 2, height - low.size[1] - message.size[1] - gap)
 
-    def _panel(self, lines: list[str], height: int, width: int) -> Panel:
+    def _panel(self, lines: list[str], height: int, width: int) -> TextPanel:
         key = (*lines, height, width)
         if key not in self._panels:
             if len(self._panels) > 16:  # sizes that came and went

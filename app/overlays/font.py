@@ -1,4 +1,4 @@
-"""Letters: text in any script as a panel, with a real font; OpenCV's own draws ASCII alone."""
+"""Text in any script as a panel, with a real font; OpenCV's own draws ASCII alone."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ import numpy as np
 from PIL import Image as Pillow
 from PIL import ImageDraw, ImageFont
 
-from app.config.schema import ConfigError
-from app.overlays.text_panel import Panel
+from app.errors import ConfigError
+from app.overlays.text_panel import TextPanel
 
 SHIPPED = Path(__file__).parent / "texts/captions.otf"
 
 
-class Letters:
+class CaptionFont:
     """One font file."""
 
     def __init__(self, font: Path | None = None) -> None:
@@ -40,7 +40,7 @@ class Letters:
                 "/usr/share/fonts/opentype/noto/NotoSansCJK-Regular.ttc",
             )
 
-    def panel(self, lines: Sequence[str], *, height: int, width: int) -> Panel:
+    def panel(self, lines: Sequence[str], *, height: int, width: int) -> TextPanel:
         """`lines`, centred, with letters `height` pixels high, at most `width` pixels wide: longer text shrinks."""
         size, pad = max(4, round(height * 1.37)), max(2, height)
         while True:
@@ -55,7 +55,7 @@ class Letters:
         pen = ImageDraw.Draw(mask)
         for row, (line, wide) in enumerate(zip(lines, widths, strict=True)):
             pen.text(((across - wide) / 2, pad / 2 + row * step), line, fill=255, font=font)
-        return Panel.of(np.asarray(mask, np.uint8))
+        return TextPanel.of(np.asarray(mask, np.uint8))
 
     def _has(self, character: str) -> bool:
         return glyph(self.path, character) != glyph(self.path, "\U0010fffd")  # a character that no font has

@@ -1,4 +1,4 @@
-"""Lens: the most detailed part of the picture, magnified, bicubic beside upscaled at identical framing."""
+"""The most detailed part of the picture, magnified, bicubic beside upscaled at identical framing."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.overlays.text_panel import letter
-from app.pipeline.frame import Picture
+from app.pipeline.frame import OutputFrame
 from engines.base import Image
 from engines.bicubic import enlarge
 
@@ -27,15 +27,15 @@ MARGIN = 3
 """Source pixels around the part: cubic interpolation looks two ahead."""
 
 
-class Lens:
+class Magnifier:
     """Draws into the picture. `eye` is a sink that must come before whatever draws into it."""
 
     stage = "overlay"
 
     def __init__(self) -> None:
-        self.eye = Eye()
+        self.eye = DetailTracker()
 
-    def write(self, picture: Picture) -> None:
+    def write(self, picture: OutputFrame) -> None:
         if self.eye.before is None or self.eye.after is None:
             return
         image = picture.image
@@ -65,7 +65,7 @@ class Lens:
         pass
 
 
-class Eye:
+class DetailTracker:
     """Finds the part, and keeps a copy of both sides of it."""
 
     stage = "overlay"
@@ -79,7 +79,7 @@ class Eye:
         self._looked = self._moved = float("-inf")
         self._at = (0.0, 0.0)
 
-    def write(self, picture: Picture) -> None:
+    def write(self, picture: OutputFrame) -> None:
         source, image = picture.frame.image, picture.image
         height, width = source.shape[:2]
         wide = max(8, round(width * SHARE)) & ~1

@@ -1,12 +1,12 @@
-"""Tour: moves the wipe slowly there and back, and lets go of it for a while when a visitor takes it."""
+"""Moves the wipe slowly there and back, and lets go of it for a while when a visitor takes it."""
 
 from __future__ import annotations
 
 import math
 import time
 
-from app.overlays.view_state import View
-from app.pipeline.frame import Picture
+from app.overlays.view_state import ViewState
+from app.pipeline.frame import OutputFrame
 
 EDGE = 0.06
 """How near the divider comes to the picture's edges, as a share of its width."""
@@ -14,19 +14,19 @@ HANDS_OFF = 15.0
 """Seconds it waits after a visitor has moved the divider."""
 
 
-class Tour:
+class SplitSweep:
     """Writes view.divider; comes before the wipe among the sinks."""
 
     stage = "overlay"
 
-    def __init__(self, view: View, period: float) -> None:
+    def __init__(self, view: ViewState, period: float) -> None:
         """`period`: seconds for there and back."""
         self._view, self._period = view, period
         self._phase, self._last = 0.25, time.monotonic()  # begins in the middle
         self._set = view.divider
         self._held = float("-inf")
 
-    def write(self, picture: Picture) -> None:
+    def write(self, picture: OutputFrame) -> None:
         now = time.monotonic()
         step, self._last = now - self._last, now
         if self._view.divider != self._set:

@@ -1,4 +1,4 @@
-"""Wipe: on the left what bicubic interpolation makes of the frame, on the right what the network made of it."""
+"""On the left what bicubic interpolation makes of the frame, on the right what the network made of it."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from collections.abc import Callable, Sequence
 import cv2
 import numpy as np
 
-from app.overlays.text_panel import Panel, letter
-from app.overlays.view_state import View
-from app.pipeline.frame import Picture
+from app.overlays.text_panel import TextPanel, letter
+from app.overlays.view_state import ViewState
+from app.pipeline.frame import OutputFrame
 from engines.base import Image
 from engines.bicubic import enlarge
 
@@ -17,25 +17,25 @@ MARGIN = 3
 """Source columns beyond the cut: cubic interpolation looks two ahead, and would see the edge there."""
 
 
-class Wipe:
+class SplitView:
     """Draws into the picture while view.compare is on: same frame, same framing, both sides labelled."""
 
     stage = "overlay"
 
     def __init__(
         self,
-        view: View,
+        view: ViewState,
         *,
         before: Sequence[str] = ("bicubic",),
         after: Sequence[str] = ("upscaled",),
-        panel: Callable[..., Panel] = Panel,
+        panel: Callable[..., TextPanel] = TextPanel,
     ) -> None:
         """`before` and `after` are lines that name the sides; `panel` draws them, as Panel does."""
         self._view, self._texts, self._make = view, (before, after), panel
         self._scratch: Image = np.empty((0, 0, 3), np.uint8)
-        self._labels: tuple[Panel, ...] = ()
+        self._labels: tuple[TextPanel, ...] = ()
 
-    def write(self, picture: Picture) -> None:
+    def write(self, picture: OutputFrame) -> None:
         if not self._view.compare:
             return
         image = picture.image
@@ -54,7 +54,7 @@ class Wipe:
         left.draw(image, min(gap, cut - gap - left.size[0]), low)
         right.draw(image, max(width - gap - right.size[0], cut + gap), low)
 
-    def _before(self, picture: Picture, cut: int) -> None:
+    def _before(self, picture: OutputFrame, cut: int) -> None:
         """Bicubic into the first `cut` columns, at the cost of these columns."""
         source, image = picture.frame.image, picture.image
         scale = image.shape[1] // source.shape[1]

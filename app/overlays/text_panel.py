@@ -1,4 +1,4 @@
-"""Panel: lines of text on a dark, half transparent ground, rendered once and laid over many pictures."""
+"""Lines of text on a dark, half transparent ground, rendered once and laid over many pictures."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ GROUND = 0.35
 TEXT = (245, 245, 245)
 
 
-class Panel:
+class TextPanel:
     """Text as an image that is laid over a picture in two passes over its own area alone."""
 
     def __init__(self, lines: Sequence[str], *, height: int, width: int) -> None:
@@ -42,7 +42,7 @@ class Panel:
         self._lay(mask)
 
     @classmethod
-    def of(cls, mask: Image) -> Panel:
+    def of(cls, mask: Image) -> TextPanel:
         """A panel of text drawn elsewhere: `mask` uint8 [H, W], 0 ground to 255 text."""
         panel = cls.__new__(cls)
         panel._lay(mask)

@@ -1,4 +1,4 @@
-"""View: what the keys have changed; read by whoever draws. Main thread only."""
+"""What the keys have changed; read by whoever draws. Main thread only."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ NOTICE = 2.5
 
 
 @dataclass
-class View:
+class ViewState:
     """What is shown, and how."""
 
     compare: bool = False

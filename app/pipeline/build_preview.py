@@ -1,4 +1,4 @@
-"""Loading: what is seen while an engine is being built, and which engines have failed."""
+"""What is seen while an engine is being built, and which engines have failed."""
 
 from __future__ import annotations
 
@@ -7,13 +7,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from app.overlays.view_state import View
-from app.pipeline import pipeline
-from app.pipeline.frame import Frame, Picture
-from app.sinks import Sink
+from app.overlays.view_state import ViewState
+from app.pipeline.frame import Frame, OutputFrame
+from app.pipeline.protocols import EngineLoadObserver, Sink
 from engines.bicubic import enlarge
 from engines.catalog.shipped import SCALE
-from engines.support.progress import Progress
+from engines.support.progress import BuildProgress
 
 PERIOD = 0.1
 """Seconds between two pictures while there is no engine."""
@@ -22,13 +21,13 @@ LONGEST = 1800.0
 """Seconds that a build may take before it counts as hung; those seen on a Jetson took minutes."""
 
 
-class Loading(pipeline.Loading):
+class BuildPreview(EngineLoadObserver):
     """Shows the source's own picture, enlarged by interpolation, with what the engine's builder says."""
 
-    def __init__(self, view: View, sinks: Sequence[Sink], *, auto: bool, scale: int | None = None) -> None:
+    def __init__(self, view: ViewState, sinks: Sequence[Sink], *, auto: bool, scale: int | None = None) -> None:
         """`sinks`: those that show and do not keep, none without a window; `auto`: there are engines to go on with;
         `scale`: how many times larger the picture will be, if that is known."""
-        self.progress = Progress()
+        self.progress = BuildProgress()
         self.failed: set[str] = set()
         self._view, self._sinks, self._auto, self._scale = view, sinks, auto, scale or SCALE
         self._due = 0.0
@@ -42,7 +41,7 @@ class Loading(pipeline.Loading):
         # A live source may fill the frame anew while it is read: a torn picture for a tenth of a second.
         width, height = frame.size
         large = np.empty((self._scale * height, self._scale * width, 3), np.uint8)
-        picture = Picture(enlarge(frame.image, large), frame)
+        picture = OutputFrame(enlarge(frame.image, large), frame)
         for sink in self._sinks:
             sink.write(picture)
 

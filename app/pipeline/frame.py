@@ -1,4 +1,4 @@
-"""Frame: one picture on its way from a source to a screen, and Buffers, where its memory comes from."""
+"""One picture on its way from a source to a screen, and FramePool, where its memory comes from."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class Frame:
 
 
 @dataclass(slots=True)
-class Picture:
+class OutputFrame:
     """An upscaled frame as it goes from sink to sink.
 
     `image` is lent by the engine: a sink may draw into it, and must copy what it wants to keep beyond write().
@@ -69,7 +69,7 @@ class Picture:
     frame: Frame
 
 
-class Buffers:
+class FramePool:
     """Image memory that goes round instead of being allocated for each frame. Safe to share between threads."""
 
     def __init__(self) -> None:

@@ -1,4 +1,4 @@
-"""Pipeline: the threads between a source and the sinks, their stop, and the first failure.
+"""The threads between a source and the sinks, their stop, and the first failure.
 
 capture thread: source -> ring. submit thread: engine.reserve(), ring.get(), engine.submit(). The caller's thread:
 engine.collect(), then every sink in turn, because windows and Ctrl-C belong to the main thread.
@@ -12,15 +12,14 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
 
-from app.pipeline.frame import Frame, Origin, Picture
-from app.pipeline.pacing import played
+from app.pipeline.frame import Frame, Origin, OutputFrame
+from app.pipeline.pacing import paced
+from app.pipeline.protocols import EngineLoadObserver, Load, Sink, Source, Tag
 from app.pipeline.ring import Ring
 from app.pipeline.stats import Stats
-from app.sinks import Sink
-from app.sources import Source
-from engines.base import Engine, EngineError, one_line
+from engines.base import Engine
+from engines.errors import EngineError, one_line
 from engines.support import nvtx
 
 log = logging.getLogger(__name__)
@@ -34,39 +33,7 @@ BUSY = 1.0
 JOIN = 15.0
 """Seconds a thread is given to end. No source waits longer than 10 s for its device, if it can (app.sources)."""
 
-COLLECT = nvtx.named("collect")
-
-
-class Tag(NamedTuple):
-    """What travels through the engine with a picture."""
-
-    frame: Frame
-    submitted: float
-
-
-Load = Callable[[tuple[int, int]], Engine[Tag]]
-
-
-class Loading:
-    """What goes on beside the loading of an engine, which may take minutes.
-
-    Does nothing; see app.pipeline.build_preview.
-    """
-
-    def show(self, frame: Frame | None) -> None:
-        """Called in the main thread every POLL seconds while an engine is being loaded, with the newest frame."""
-
-    @property
-    def busy(self) -> bool:
-        """Whether the load is at something that takes minutes, and no picture is missed meanwhile."""
-        return False
-
-    def cancel(self) -> None:
-        """The engine is not wanted any more; the load should fail soon."""
-
-    def replace(self, failed: str) -> bool:
-        """An engine has failed while running. True: the next load gives another one."""
-        return False
+COLLECT = nvtx.nvtx_range("collect")
 
 
 class Pipeline:
@@ -84,7 +51,7 @@ class Pipeline:
         limit: int | None = None,
         duration: float | None = None,
         stopping: threading.Event | None = None,
-        loading: Loading | None = None,
+        loading: EngineLoadObserver | None = None,
     ) -> None:
         """`load` makes an engine for an input size, in a thread of its own; it is called again whenever the size
         changes, and when an engine has failed and `loading` knows another.
@@ -94,7 +61,7 @@ class Pipeline:
         when somebody sets `stopping`.
         """
         self._source, self._load, self._sinks, self.stats = source, load, sinks, stats
-        self._ranges = [nvtx.named(type(sink).__name__) for sink in sinks]
+        self._ranges = [nvtx.nvtx_range(type(sink).__name__) for sink in sinks]
         # Live, the newest frame alone: a second one would only have grown older when its turn came.
         self._ring: Ring[Frame] = Ring(2 if lossless else 1, lossless=lossless, discard=Frame.release)
         self._paced, self._limit, self._duration = paced, limit, duration
@@ -105,7 +72,7 @@ class Pipeline:
         self._shown_at: float | None = None
         self._failure: BaseException | None = None
         self._until: float | None = None
-        self._loading = loading or Loading()
+        self._loading = loading or EngineLoadObserver()
         self._flying: deque[Frame] = deque()  # submitted and not collected
         self._again: deque[Frame] = deque()  # what an engine had in it when it failed
         self._broken: EngineError | None = None  # what the submit thread has met
@@ -153,8 +120,8 @@ class Pipeline:
     def _capture(self) -> None:
         try:
             # Around what the source does; that a picture which is at hand has to wait for its time is no part of it.
-            frames = nvtx.around("capture", self._source)
-            for frame in played(frames, self._stopping, self._wait_until) if self._paced else frames:
+            frames = nvtx.nvtx_iterate("capture", self._source)
+            for frame in paced(frames, self._stopping, self._wait_until) if self._paced else frames:
                 frame.ready = time.monotonic()
                 self.stats.captured += 1
                 if frame.origin is Origin.LIVE:
@@ -272,10 +239,10 @@ class Pipeline:
             self.stats.spec = engine.spec  # of the engine that made this one: another may have stood in
             self._flying.popleft()
             self.stats.stage(engine.stages)
-            self._hand_on(Picture(image, frame), submitted, busy)
+            self._hand_on(OutputFrame(image, frame), submitted, busy)
             frame.release()
 
-    def _hand_on(self, picture: Picture, submitted: float, busy: float) -> None:
+    def _hand_on(self, picture: OutputFrame, submitted: float, busy: float) -> None:
         spent = {"overlay": 0.0, "sink": 0.0}
         for sink, marked in zip(self._sinks, self._ranges, strict=True):
             begun = time.monotonic()

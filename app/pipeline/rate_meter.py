@@ -1,4 +1,4 @@
-"""Rate: how often something happens, over the last seconds."""
+"""How often something happens, over the last seconds."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections import deque
 import numpy as np
 
 
-class Rate:
+class RateMeter:
     """How often something happens, in events a second. Written by one thread; anyone may read."""
 
     def __init__(self, window: float = 2.0) -> None:

@@ -1,4 +1,4 @@
-"""Ring: the only queue between capture and engine. Bounded; drops the oldest (live) or blocks (lossless)."""
+"""The only queue between capture and engine. Bounded; drops the oldest (live) or blocks (lossless)."""
 
 from __future__ import annotations
 

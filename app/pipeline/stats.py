@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from app.pipeline.frame import Frame
-from app.pipeline.rate_meter import Rate
+from app.pipeline.rate_meter import RateMeter
 from engines.base import Spec
 
 STAGES = ("decode", "queue", "engine", "overlay", "sink")
@@ -51,9 +51,9 @@ class Stats:
         self.stages = {stage: Samples() for stage in STAGES}
         self.inside: dict[str, Samples] = {}
         """Stages inside the engine, by the names it gives them."""
-        self.arrivals = Rate()
+        self.arrivals = RateMeter()
         """Of pictures that the source itself has given, not what stood in for them; by the capture thread."""
-        self._rate = Rate()
+        self._rate = RateMeter()
         self._first = self._last = 0.0
 
     def add(self, frame: Frame, *, submitted: float, busy: float, spent: dict[str, float]) -> None:

@@ -1,4 +1,4 @@
-"""Names: of files that take no other file's place."""
+"""Of files that take no other file's place."""
 
 from __future__ import annotations
 

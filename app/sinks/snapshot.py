@@ -1,4 +1,4 @@
-"""Snapshot: a PNG of before and after, side by side, at full size."""
+"""A PNG of before and after, side by side, at full size."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from app.overlays.text_panel import Panel, letter
-from app.overlays.view_state import View
-from app.pipeline.frame import Frame, Origin, Picture
-from app.sinks import SinkError
+from app.errors import SinkError
+from app.overlays.text_panel import TextPanel, letter
+from app.overlays.view_state import ViewState
+from app.pipeline.frame import Frame, Origin, OutputFrame
 from app.sinks.filenames import begun, fresh
 from engines.base import Image
 from engines.bicubic import enlarge
@@ -39,7 +39,7 @@ class Snapshot:
 
     stage = "sink"
 
-    def __init__(self, folder: Path, view: View, *, file: Path | None = None) -> None:
+    def __init__(self, folder: Path, view: ViewState, *, file: Path | None = None) -> None:
         """Raises SinkError if `file` cannot be written; so does what comes later, once it could not."""
         self._file = file and fresh(file)
         self._planned = [0.0, SETTLED] if file else []  # seconds after the first live picture
@@ -56,7 +56,7 @@ class Snapshot:
         """What the key s does."""
         self._asked = self._asked or self._folder / f"snapshot-{datetime.now():%Y%m%d-%H%M%S-%f}.png"
 
-    def write(self, picture: Picture) -> None:
+    def write(self, picture: OutputFrame) -> None:
         self.idle()
         if self._worker is not None and self._worker.is_alive():
             return  # a later picture will do
@@ -96,7 +96,7 @@ class Snapshot:
     def _save(self, path: Path, before: Image, after: Image) -> None:
         try:
             _, data = cv2.imencode(".png", side_by_side(before, after))
-            atomic_file.write(path, data.tobytes(), parents=True)  # the folder of a key's may not be there yet
+            atomic_file.write_atomic(path, data.tobytes(), parents=True)  # the folder of a key's may not be there yet
         except (OSError, cv2.error) as error:
             log.warning("the snapshot %s cannot be written: %s", path, error)
             self._notices.put(f"cannot write {path.name}")
@@ -115,7 +115,7 @@ def side_by_side(before: Image, after: Image) -> Image:
     height, width = after.shape[:2]
     gap = letter(height)
     for x, text in ((0, "before: bicubic"), (width, "after: upscaled")):
-        panel = Panel([text], height=gap, width=width)
+        panel = TextPanel([text], height=gap, width=width)
         panel.draw(both, x + gap, height - panel.size[1] - gap)
     both[:, width - 1 : width + 1] = 255
     return both

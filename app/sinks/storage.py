@@ -1,4 +1,4 @@
-"""Keeping: what stays of a run: the recording, the archive of segments, snapshots."""
+"""What stays of a run: the recording, the archive of segments, snapshots."""
 
 from __future__ import annotations
 
@@ -7,23 +7,23 @@ from contextlib import ExitStack, closing
 from typing import Any
 
 from app.config.schema import Config
-from app.overlays.view_state import View
-from app.sinks import Sink
-from app.sinks.recording.on_demand import Recording
-from app.sinks.recording.segmented import Archive
+from app.overlays.view_state import ViewState
+from app.pipeline.protocols import Sink
+from app.sinks.recording.on_demand import OnDemandRecorder
+from app.sinks.recording.segmented import SegmentedRecorder
 from app.sinks.snapshot import Snapshot
 
 
-class Keeping:
+class StorageSinks:
     """The sinks that keep pictures. Whoever made it closes it; one that cannot be had is no reason to hold the rest."""
 
-    def __init__(self, config: Config, view: View, *, fps: float, lossless: bool) -> None:
+    def __init__(self, config: Config, view: ViewState, *, fps: float, lossless: bool) -> None:
         """Raises SinkError."""
         asked = config.recording
         self._with_overlay = asked.overlay
         with ExitStack() as stack:
-            self._recording = stack.enter_context(closing(Recording(asked, view, fps=fps, lossless=lossless)))
-            self.archives = [Archive(asked, fps=fps, lossless=lossless)] if asked.segmented else []
+            self._recording = stack.enter_context(closing(OnDemandRecorder(asked, view, fps=fps, lossless=lossless)))
+            self.archives = [SegmentedRecorder(asked, fps=fps, lossless=lossless)] if asked.segmented else []
             """At most one."""
             for archive in self.archives:
                 stack.enter_context(closing(archive))

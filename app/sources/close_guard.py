@@ -1,4 +1,4 @@
-"""Lifetime: decides which of two threads frees a device that one of them reads and the other ends."""
+"""Decides which of two threads frees a device that one of them reads and the other ends."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 
-class Lifetime:
+class CloseGuard:
     """`with` around the reading; close() from anywhere, at any time, more than once.
 
     A driver or demuxer that is freed under the thread inside it crashes. So the reader frees what it reads, on

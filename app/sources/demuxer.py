@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import av
 from av.error import FFmpegError
 
-from app.sources import SourceError
+from app.errors import SourceError
 from app.sources.missing_file import missing
 from app.uri import shown
 

@@ -1,4 +1,4 @@
-"""Pictures: a folder, a pattern or a single file of still pictures, as a video of one picture after another."""
+"""A folder, a pattern or a single file of still pictures, as a video of one picture after another."""
 
 from __future__ import annotations
 
@@ -15,10 +15,11 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from app.errors import SourceError
 from app.pipeline.frame import Frame
-from app.sources import STILLS, SourceError
-from app.sources.close_guard import Lifetime
+from app.sources.close_guard import CloseGuard
 from app.sources.missing_file import missing
+from app.uri import STILLS
 from engines.base import LARGEST, SMALLEST, Image, fits
 
 log = logging.getLogger(__name__)
@@ -30,7 +31,7 @@ def natural(path: Path) -> list[tuple[bool, int, str]]:
     return [(False, int(part), "") if part.isdecimal() else (True, 0, part) for part in parts]
 
 
-class Pictures:
+class ImageSequence:
     """Still pictures at `fps` pictures a second of their own time; they may differ in size. Never live, never paced."""
 
     live = False
@@ -43,10 +44,10 @@ class Pictures:
         self._paths, self._loop = list(paths), loop
         if not any(_has_reader(path) for path in self._paths):
             raise self._unreadable()
-        self._life = Lifetime(lambda: None)
+        self._life = CloseGuard(lambda: None)
 
     @classmethod
-    def of(cls, path: Path, *, fps: float | None = None, loop: bool = False) -> Pictures:
+    def of(cls, path: Path, *, fps: float | None = None, loop: bool = False) -> ImageSequence:
         """The pictures in a folder or behind a pattern such as holiday/*.jpg, in natural order, or a single one.
 
         Raises SourceError; OSError for a folder that may not be read.

@@ -6,7 +6,7 @@ import contextlib
 import difflib
 from pathlib import Path
 
-from app.sources import SourceError
+from app.errors import SourceError
 
 
 def missing(path: Path) -> SourceError:

@@ -1,4 +1,4 @@
-"""Timeline: makes a position that only ever grows out of the timestamps a file or a stream really has."""
+"""Makes a position that only ever grows out of the timestamps a file or a stream really has."""
 
 from __future__ import annotations
 

@@ -37,7 +37,7 @@ class Mode:
 
 
 @dataclass(frozen=True)
-class Device:
+class V4l2Device:
     """A camera that this machine has."""
 
     path: str
@@ -53,7 +53,7 @@ class Device:
         return f"{self.path} ({self.name}{'; ' + self.problem if self.problem else ''})"
 
 
-def cameras() -> list[Device]:
+def cameras() -> list[V4l2Device]:
     """All capture devices in the order of their numbers; never raises, [] where there are none."""
     paths = [path for path in DEV.glob("video*") if re.fullmatch(r"video\d+", path.name)]
     found = (_look(path) for path in sorted(paths, key=lambda path: int(path.name[5:])))
@@ -72,7 +72,7 @@ def listing() -> str:
     return "cameras found: " + ", ".join(map(str, found)) if found else "no camera was found on this machine"
 
 
-def _look(path: Path) -> Device | None:
+def _look(path: Path) -> V4l2Device | None:
     """What is behind one device file; None if it captures no pictures (a codec, a camera's metadata)."""
     by_id = next(
         (str(link) for link in sorted((DEV / "v4l/by-id").glob("*")) if link.resolve() == path.resolve()), None
@@ -82,7 +82,7 @@ def _look(path: Path) -> Device | None:
     with contextlib.suppress(OSError):  # on another kind of system the driver alone tells
         name = (NAMES / path.name / "name").read_text().strip() or name
     if not os.access(path, os.R_OK | os.W_OK):
-        return Device(str(path), name, by_id, problem="Permission denied")
+        return V4l2Device(str(path), name, by_id, problem="Permission denied")
     try:
         with Video(str(path)) as video:
             if Capability.VIDEO_CAPTURE not in video.info.device_capabilities:
@@ -91,7 +91,7 @@ def _look(path: Path) -> Device | None:
             modes = _modes(video.info)
     except Exception as error:  # a list must not fail over what one driver answers, whatever that is
         problem = getattr(error, "strerror", None) or str(error) or type(error).__name__
-    return Device(str(path), name, by_id, modes, problem)
+    return V4l2Device(str(path), name, by_id, modes, problem)
 
 
 def _modes(info: Any) -> tuple[Mode, ...]:

@@ -1,4 +1,4 @@
-"""Stream: a video file or a network stream through PyAV."""
+"""A video file or a network stream through PyAV."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from av.packet import Packet
 from av.video.frame import VideoFrame
 from av.video.reformatter import VideoReformatter
 
+from app.errors import SourceError
 from app.ffmpeg import EXACT
-from app.pipeline.frame import Buffers, Frame
-from app.sources import SourceError
-from app.sources.close_guard import Lifetime
+from app.pipeline.frame import Frame, FramePool
+from app.sources.close_guard import CloseGuard
 from app.sources.demuxer import OPEN_LIMIT, READ_LIMIT, open_file, open_stream
 from app.sources.orientation import orientation_of
 from app.sources.timestamps import AHEAD, LONGEST, Timeline
@@ -41,7 +41,7 @@ USUAL_FPS = 25.0
 """Assumed where neither timestamps nor a rate tell how long a frame lasts."""
 
 
-class Stream:
+class VideoSource:
     """A file (a Path, or an http address with an end): every frame of it. Or a live stream (another address).
 
     Frames keep their own size should it change midway; they are upright, where a file says how it was filmed.
@@ -54,7 +54,7 @@ class Stream:
             open_file(uri) if isinstance(uri, Path) else open_stream(uri, limit=limit)
         )
         self._container, self._video = self._open()
-        self._life = Lifetime(lambda: self._container.close())
+        self._life = CloseGuard(lambda: self._container.close())
         self.live = self.paced = self.camera = not isinstance(uri, Path) and self._container.duration is None
         # MJPEG over http has no times of its own, and FFmpeg makes up 25 a second: there the time of arrival counts.
         flags = self._container.format.flags
@@ -65,7 +65,7 @@ class Stream:
         self._timeline = Timeline(1 / (self.fps or USUAL_FPS), ahead)
         self._loop = loop and not self.live
         self._udp = not isinstance(uri, Path) and uri.startswith("udp:")
-        self._buffers, self._reformatter = Buffers(), VideoReformatter()
+        self._buffers, self._reformatter = FramePool(), VideoReformatter()
         self._skipped, self._complained = 0, float("-inf")
 
     def __iter__(self) -> Iterator[Frame]:

@@ -1,4 +1,4 @@
-"""Board: what computer this is, by the name its device tree gives; empty on a PC.
+"""What computer this is, by the name its device tree gives; empty on a PC.
 
 A container does not see the device tree; whoever starts one passes the name in LIVESR_BOARD (Dockerfile.l4t).
 """

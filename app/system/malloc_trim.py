@@ -1,4 +1,4 @@
-"""Heap: what the C library keeps of memory that nobody uses any more is given back to the system, now and then."""
+"""What the C library keeps of memory that nobody uses any more is given back to the system, now and then."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def trimmer() -> Callable[[int], int] | None:
     return of_glibc("malloc_trim")
 
 
-class Heap:
+class HeapTrimmer:
     """Trims it once a `period`, in seconds, by a thread of its own, until it is closed.
 
     Cameras and codecs that come and go leave holes of their own sizes, and the heap grows by a few megabytes in an

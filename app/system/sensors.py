@@ -1,4 +1,4 @@
-"""Sensors: what a machine tells of itself, by jetson-stats, by the kernel's files, by NVML, by psutil.
+"""What a machine tells of itself, by jetson-stats, by the kernel's files, by NVML, by psutil.
 
 Each kind is a function that gives a Reading, with None where it does not tell; combined() asks them in that order.
 """

@@ -1,4 +1,4 @@
-"""Notifier: tells systemd that the program is ready, what it does, and that it still makes progress (sd_notify(3)).
+"""Tells systemd that the program is ready, what it does, and that it still makes progress (sd_notify(3)).
 
 The protocol is one datagram; the libraries for it have not been kept for years.
 """
@@ -12,7 +12,7 @@ import socket
 import time
 from collections.abc import Callable
 
-from app.pipeline.frame import Picture
+from app.pipeline.frame import OutputFrame
 
 log = logging.getLogger(__name__)
 
@@ -43,7 +43,7 @@ class Notifier:
         self.tell("RELOADING=1", f"MONOTONIC_USEC={time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000}")
 
 
-class Progress:
+class Watchdog:
     """The last of the sinks: whatever reaches it has been shown and recorded, and feeds the watchdog.
 
     So does the wait for a picture that is not due yet, as in a slow slide show; one that is overdue does not.
@@ -65,7 +65,7 @@ class Progress:
         self._due = 0.0
         self._until = 0.0
 
-    def write(self, picture: Picture) -> None:
+    def write(self, picture: OutputFrame) -> None:
         now = time.monotonic()
         if not self._begun:
             self._begun = True

@@ -1,4 +1,4 @@
-"""Telemetry: temperature, power, clocks and load, looked at once a second by a thread of its own, and when to warn.
+"""Temperature, power, clocks and load, looked at once a second by a thread of its own, and when to warn.
 
 Never fatal: a service that is down, old or missing costs one line in the log.
 """
@@ -10,7 +10,7 @@ import threading
 import time
 from contextlib import ExitStack
 
-from app.config.schema import Telemetry as Settings
+from app.config.schema import TelemetryConfig
 from app.system import sensors
 from app.system.sensors import Reading
 
@@ -25,8 +25,8 @@ CALM = 0.97
 class Telemetry:
     """Looks at the machine; `current` is always there at once."""
 
-    def __init__(self, settings: Settings | None = None) -> None:
-        self._settings = settings or Settings()
+    def __init__(self, settings: TelemetryConfig | None = None) -> None:
+        self._settings = settings or TelemetryConfig()
         self.latest, self._read_at = Reading(), time.monotonic()
         self.hottest: float | None = None
         """The highest temperature of the run."""

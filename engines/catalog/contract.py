@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from engines.base import ModelError
+from engines.errors import ModelError
 
 LARGEST_SCALE = 8
 

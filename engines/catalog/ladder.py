@@ -1,4 +1,4 @@
-"""Ladder: models that make the same picture at different cost, the smallest first."""
+"""Models that make the same picture at different cost, the smallest first."""
 
 from __future__ import annotations
 

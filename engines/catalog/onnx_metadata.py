@@ -1,4 +1,4 @@
-"""Properties: what an .onnx file says about itself. Without the package onnx, which running a model does not need."""
+"""What an .onnx file says about itself. Without the package onnx, which running a model does not need."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from engines.base import ModelError
+from engines.errors import ModelError
 
 log = logging.getLogger(__name__)
 
@@ -41,7 +41,7 @@ SCALE = 2
 
 
 @dataclass(frozen=True)
-class Model:
+class ShippedModel:
     """One shipped .onnx file."""
 
     name: str
@@ -56,7 +56,7 @@ class Model:
 
 
 @dataclass(frozen=True)
-class Card:
+class ModelCard:
     """What the card of a model says to programs; empty where it says nothing."""
 
     use: str = ""
@@ -65,7 +65,7 @@ class Card:
     """dB, by precision and test set."""
 
     @classmethod
-    def of(cls, file: Path) -> Card:
+    def of(cls, file: Path) -> ModelCard:
         """That in `file`. Front matter that cannot be read is told in the log, and counts as empty."""
         import yaml  # here and not at the top: only --list and tests want it
 
@@ -97,20 +97,20 @@ def decibels(values: object) -> bool:
     return isinstance(values, Mapping) and all(isinstance(value, int | float) for value in values.values())
 
 
-def shipped() -> list[Model]:
+def shipped() -> list[ShippedModel]:
     """All shipped models, sorted by name, scale and precision."""
     models = []
     for path in sorted(FOLDER.glob("*.onnx")):
         match = re.fullmatch(r"(.+)-x(\d+)(?:-(fp16|int8))?", path.stem)
         if match:
-            models.append(Model(match[1], int(match[2]), match[3] or "fp32", path))
+            models.append(ShippedModel(match[1], int(match[2]), match[3] or "fp32", path))
     return models
 
 
-def families() -> list[tuple[list[Model], Card]]:
+def families() -> list[tuple[list[ShippedModel], ModelCard]]:
     """The shipped models of one name and scale, which are one network in several precisions, and their card."""
     return [
-        (list(models), Card.of(FOLDER / f"{name}-x{scale}.md"))
+        (list(models), ModelCard.of(FOLDER / f"{name}-x{scale}.md"))
         for (name, scale), models in itertools.groupby(shipped(), lambda model: (model.name, model.scale))
     ]
 
@@ -166,7 +166,7 @@ def find(name: str, precisions: Sequence[str] = ("fp32",), scale: int | None = N
             )
         return Path(name)
 
-    def rank(model: Model) -> tuple[int, int]:
+    def rank(model: ShippedModel) -> tuple[int, int]:
         liked = precisions.index(model.precision) if model.precision in precisions else len(precisions)
         return model.scale, liked
 

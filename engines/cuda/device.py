@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 import psutil
 
-from engines.base import EngineError, Image
+from engines.base import Image
 from engines.cuda.driver import CudaError, Registration
+from engines.errors import EngineError
 
 LOST = (
     "illegal",
@@ -27,7 +28,7 @@ LOST = (
 """Words in CUDA's messages after which the context, and with it this process's use of the GPU, is beyond repair."""
 
 
-class Device:
+class CudaDevice:
     """The first GPU and its primary context. As a `with` block: the context is the calling thread's for that time.
 
     The primary context is the one that TensorRT's own runtime uses. It is retained once and kept for the life of the
@@ -50,7 +51,7 @@ class Device:
             raise failure("The GPU cannot be used", error, "GPU 0") from error
         self.capability = f"{major}.{minor}"
 
-    def __enter__(self) -> Device:
+    def __enter__(self) -> CudaDevice:
         self._context.push()
         return self
 
@@ -90,7 +91,7 @@ class Buffer:
     page-locked memory that the device reads and writes in place, which costs no copy where both share the chips.
     """
 
-    def __init__(self, device: Device, shape: tuple[int, ...], *, mapped: bool) -> None:
+    def __init__(self, device: CudaDevice, shape: tuple[int, ...], *, mapped: bool) -> None:
         """Raises pycuda's errors, holding nothing."""
         driver = device.driver
         flags = driver.host_alloc_flags.DEVICEMAP if mapped else 0

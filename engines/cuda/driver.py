@@ -79,7 +79,7 @@ def built_for() -> list[tuple[str, int]]:
     return found
 
 
-class Graph:
+class CudaGraph:
     """Operations of a stream, recorded once and launched as one."""
 
     def __init__(self, stream: int, work: Callable[[], None]) -> None:

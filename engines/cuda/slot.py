@@ -9,10 +9,11 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from engines.base import EngineError, Image, one_line
+from engines.base import Image
 from engines.cuda import driver as libcuda
-from engines.cuda.device import Buffer, Device
-from engines.cuda.driver import CudaError, Graph
+from engines.cuda.device import Buffer, CudaDevice
+from engines.cuda.driver import CudaError, CudaGraph
+from engines.errors import EngineError, one_line
 from engines.support import nvtx
 
 log = logging.getLogger(__name__)
@@ -24,7 +25,7 @@ PAUSE = 0.0005
 CLOSE = 10.0
 """Seconds that work still running may take when a slot is closed."""
 
-FILL, LAUNCH, WAIT = nvtx.named("fill input"), nvtx.named("launch"), nvtx.named("wait")
+FILL, LAUNCH, WAIT = nvtx.nvtx_range("fill input"), nvtx.nvtx_range("launch"), nvtx.nvtx_range("wait")
 
 
 class Work(Protocol):
@@ -49,12 +50,12 @@ class CudaSlot:
     Frames of different slots overlap because nothing but a slot's own stream orders its operations.
     """
 
-    def __init__(self, device: Device, source: Buffer, result: Buffer, work: Work, *, mapped: bool) -> None:
+    def __init__(self, device: CudaDevice, source: Buffer, result: Buffer, work: Work, *, mapped: bool) -> None:
         """Takes over the buffers, whose shapes are [1, H, W, 3], and the work. The context is current."""
         driver = device.driver
         self._device, self._driver, self._mapped = device, driver, mapped
         self._source, self._result, self._work = source, result, work
-        self._graph: Graph | None = None
+        self._graph: CudaGraph | None = None
         # Created once: making one costs as much as ten launches.
         self._stream: Any = driver.Stream(libcuda.NON_BLOCKING)
         self._events: list[Any] = [driver.Event() for _ in range(4)]
@@ -114,7 +115,7 @@ class CudaSlot:
         try:
             if not self._work.capturable(handle):
                 raise CudaError("TensorRT says so")
-            self._graph = Graph(handle, lambda: self._enqueue(marks=False))
+            self._graph = CudaGraph(handle, lambda: self._enqueue(marks=False))
         except (self._driver.Error, CudaError, EngineError) as error:
             log.info("no CUDA graph, every frame is launched piece by piece: %s", one_line(error))
         return self._graph is not None

@@ -1,4 +1,4 @@
-"""Choice: an engine that may be had, how it has done so far, and the lineup of those that stand in for one another."""
+"""An engine that may be had, how it has done so far, and the lineup of those that stand in for one another."""
 
 from __future__ import annotations
 
@@ -7,15 +7,16 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-from engines.base import EngineError, Spec
-from engines.slot_engine import Slots
+from engines.base import Spec
+from engines.errors import EngineError
+from engines.slot_engine import SlotEngine
 
 
-class Choice(NamedTuple):
+class Candidate(NamedTuple):
     """An engine to be had: `load` makes it, or raises EngineError, in at most some seconds."""
 
     name: str
-    load: Callable[[], Slots[Any]]
+    load: Callable[[], SlotEngine[Any]]
     patience: float = 0.25
     """Seconds an answer may take before the picture goes on without it; 0.25 keeps a fault under 300 ms."""
 
@@ -32,10 +33,10 @@ class Retry:
     """`failures` within so many seconds, and the next engine is taken; so long without one, and all is forgotten."""
 
 
-class Record:
+class CandidateHealth:
     """How one choice has done."""
 
-    def __init__(self, choice: Choice, rank: int) -> None:
+    def __init__(self, choice: Candidate, rank: int) -> None:
         self.choice, self.rank = choice, rank
         self.failed: deque[float] = deque(maxlen=64)
         self.due = 0.0
@@ -54,10 +55,10 @@ class Record:
         return sum(now - moment <= retry.within for moment in self.failed) >= retry.failures
 
 
-class Primary:
+class ActiveEngine:
     """A loaded engine, and how many slots still use its buffers."""
 
-    def __init__(self, engine: Slots[Any], record: Record) -> None:
+    def __init__(self, engine: SlotEngine[Any], record: CandidateHealth) -> None:
         self.engine, self.record = engine, record
         self.spec = engine.spec
         self.holders = 0
@@ -68,15 +69,15 @@ class Primary:
         self.last_done = 0.0
 
 
-def marked(spec: Spec, state: str) -> Spec:
+def with_reason(spec: Spec, state: str) -> Spec:
     """`spec`, with the reason why it is not the first choice's."""
     return spec if spec.state == state else dataclasses.replace(spec, state=state)
 
 
-class Lineup:
+class CandidateList:
     """Choices that stand in for one another, the most wanted first, and the engine of theirs that is loaded."""
 
-    def __init__(self, choices: Sequence[Choice]) -> None:
+    def __init__(self, choices: Sequence[Candidate]) -> None:
         """Without choices the picture is made by bicubic interpolation."""
-        self.records = [Record(choice, rank) for rank, choice in enumerate(choices)]
-        self.primary: Primary | None = None
+        self.records = [CandidateHealth(choice, rank) for rank, choice in enumerate(choices)]
+        self.primary: ActiveEngine | None = None

@@ -1,4 +1,4 @@
-"""Standby: an engine that goes on by itself while the engines it stands for are late, broken or away.
+"""An engine that goes on by itself while the engines it stands for are late, broken or away.
 
 A supervisor thread keeps the first engine of a list that works, in the background and with growing pauses. A frame goes
 to that engine; if its answer is late or fails, the frame is enlarged bicubically from the input it already holds, and
@@ -16,10 +16,11 @@ from typing import Any
 
 import numpy as np
 
-from engines.base import EngineError, Image, Refused, Spec, T, loaded, stages
+from engines.base import Image, Spec, T, stages
 from engines.bicubic import enlarge
-from engines.failover.candidates import Choice, Lineup, Primary, Record, Retry, marked
-from engines.slot_engine import Slots
+from engines.errors import EngineError, FrameRefusedError, as_engine_error
+from engines.failover.candidates import ActiveEngine, Candidate, CandidateHealth, CandidateList, Retry, with_reason
+from engines.slot_engine import SlotEngine
 
 log = logging.getLogger(__name__)
 
@@ -29,15 +30,15 @@ REFUSALS = 5
 """So many frames in a row that an engine does not take, and it is given up; fewer are enlarged here and no more."""
 
 
-class StandbySlot:
+class FailoverSlot:
     """One frame on its way through the engine in use, or enlarged here."""
 
-    def __init__(self, standby: Standby[Any], index: int) -> None:
+    def __init__(self, standby: FailoverEngine[Any], index: int) -> None:
         self._standby, self._index = standby, index
         width, height = standby.local.input
         self._own: Image = np.empty((height, width, 3), np.uint8)
         self._output: Image = np.empty((standby.local.output[1], standby.local.output[0], 3), np.uint8)
-        self._primary: Primary | None = None
+        self._primary: ActiveEngine | None = None
         self._launched = 0.0
         self._state = ""
         self.input: Image = self._own
@@ -79,7 +80,7 @@ class StandbySlot:
                     f"{primary.record.choice.name} is late", f"no answer within {patience * 1000:.0f} ms"
                 )
                 self._state = self._standby.fail(primary, late)
-            except Refused as error:
+            except FrameRefusedError as error:
                 primary.unanswered.discard(self._index)
                 primary.refused += 1
                 self._state = f"{primary.record.choice.name}: {error.facts}"
@@ -93,12 +94,12 @@ class StandbySlot:
                 primary.refused = 0
                 self.finished = primary.last_done = slot.finished
                 self.stages = stages(slot)
-                self.spec = marked(primary.spec, self._state if primary.record.rank else "")
+                self.spec = with_reason(primary.spec, self._state if primary.record.rank else "")
                 return image
         enlarge(self.input, self._output)
         self.finished = time.monotonic()
         self.stages = {}
-        self.spec = marked(self._standby.local, self._state)
+        self.spec = with_reason(self._standby.local, self._state)
         return self._output
 
     def close(self) -> None:
@@ -106,7 +107,7 @@ class StandbySlot:
         self._primary = None
 
 
-class Standby(Slots[T]):
+class FailoverEngine(SlotEngine[T]):
     """An engine over a list of engines, the most wanted first; bicubic while none of them works.
 
     `spec` is that of the engine that made the picture collected last; its `state` says why, unless that was the first
@@ -118,7 +119,7 @@ class Standby(Slots[T]):
 
     def __init__(
         self,
-        choices: Sequence[Choice],
+        choices: Sequence[Candidate],
         size: tuple[int, int],
         *,
         scale: int | None,
@@ -130,33 +131,33 @@ class Standby(Slots[T]):
         With a scale the picture begins at once, bicubic, and the supervisor looks for an engine of that scale.
         """
         self._retry = retry or Retry()
-        self._lineup = Lineup(choices)
+        self._lineup = CandidateList(choices)
         self._guard = threading.Condition()
         self._ending = False
         self.state = f"{choices[0].name} is not there yet"
         """Why it is not the first choice that is in use; empty when it is."""
-        first: Primary | None = None
+        first: ActiveEngine | None = None
         if scale is None:
-            first = Primary(loaded(choices[0].name, choices[0].load), self._lineup.records[0])
+            first = ActiveEngine(as_engine_error(choices[0].name, choices[0].load), self._lineup.records[0])
             scale = first.spec.scale
         output = (size[0] * scale, size[1] * scale)
         self.local = Spec("bicubic", "CPU", "bicubic", "u8", scale, size, output)
         """What the picture is made with meanwhile."""
-        super().__init__(self.local, [StandbySlot(self, index) for index in range(depth)], close=self._end)
+        super().__init__(self.local, [FailoverSlot(self, index) for index in range(depth)], close=self._end)
         self._disposals: list[threading.Thread] = []
-        self.spec = marked(self.local, self.state)
+        self.spec = with_reason(self.local, self.state)
         if first is not None:
             self._check(first)
             self._lineup.primary, self.state, self.spec = first, "", first.spec
         self._supervisor = threading.Thread(target=self._supervise, name="standby", daemon=True)
         self._supervisor.start()
 
-    def __enter__(self) -> Standby[T]:
+    def __enter__(self) -> FailoverEngine[T]:
         return self
 
     def collect(self, timeout: float) -> tuple[Image, T, float] | None:
         done = super().collect(timeout)
-        if isinstance(self._lent, StandbySlot):
+        if isinstance(self._lent, FailoverSlot):
             self.spec = self._lent.spec
         return done
 
@@ -168,21 +169,21 @@ class Standby(Slots[T]):
 
     # For the slots.
 
-    def enter(self) -> tuple[Primary | None, str]:
+    def enter(self) -> tuple[ActiveEngine | None, str]:
         """The engine to use, whose buffers stay until leave(), None when there is none; and the state it is in."""
         with self._guard:
             if self._lineup.primary is not None:
                 self._lineup.primary.holders += 1
             return self._lineup.primary, self.state
 
-    def leave(self, primary: Primary | None) -> None:
+    def leave(self, primary: ActiveEngine | None) -> None:
         """Give up what enter() gave."""
         if primary is not None:
             with self._guard:
                 primary.holders -= 1
                 self._guard.notify_all()
 
-    def fail(self, primary: Primary, error: EngineError) -> str:
+    def fail(self, primary: ActiveEngine, error: EngineError) -> str:
         """Give the engine up, for the first error it is given. Returns at once; the supervisor does the rest."""
         with self._guard:
             if primary.failed:
@@ -198,12 +199,12 @@ class Standby(Slots[T]):
 
     # For whoever changes between lineups (engines.failover.model_switcher).
 
-    def prepare(self, choices: Sequence[Choice]) -> Lineup:
+    def prepare(self, choices: Sequence[Candidate]) -> CandidateList:
         """Load the first of `choices` that works, beside the engine in use and in the caller's thread, for change().
 
         Raises EngineError, the first choice's.
         """
-        lineup, errors = Lineup(choices), []
+        lineup, errors = CandidateList(choices), []
         for record in lineup.records:
             try:
                 lineup.primary = self._load(record)
@@ -216,7 +217,7 @@ class Standby(Slots[T]):
                 raise errors[0]
         return lineup
 
-    def change(self, lineup: Lineup, state: str = "") -> Lineup:
+    def change(self, lineup: CandidateList, state: str = "") -> CandidateList:
         """Make the picture with `lineup` from the next frame on; `state` says why, if that is a fault.
 
         Returns the lineup before, which stays loaded until drop(); frames that are in it come out in their turn.
@@ -229,7 +230,7 @@ class Standby(Slots[T]):
             self._guard.notify_all()
         return before
 
-    def drop(self, lineup: Lineup) -> None:
+    def drop(self, lineup: CandidateList) -> None:
         """Free what prepare() or change() gave, once no frame is in it any more."""
         primary, lineup.primary = lineup.primary, None
         if primary is not None:
@@ -237,7 +238,7 @@ class Standby(Slots[T]):
 
     # The supervisor.
 
-    def _note(self, record: Record, error: EngineError, spent: float = 0.0) -> None:
+    def _note(self, record: CandidateHealth, error: EngineError, spent: float = 0.0) -> None:
         news = not record.told
         record.fail(error, self._retry, time.monotonic(), spent)
         if record in self._lineup.records[:1]:
@@ -255,13 +256,13 @@ class Standby(Slots[T]):
             else:
                 self._publish(primary)
 
-    def _load(self, record: Record) -> Primary:
+    def _load(self, record: CandidateHealth) -> ActiveEngine:
         """Raises EngineError."""
-        primary = Primary(loaded(record.choice.name, record.choice.load), record)
+        primary = ActiveEngine(as_engine_error(record.choice.name, record.choice.load), record)
         self._check(primary)
         return primary
 
-    def _next(self) -> Record | None:
+    def _next(self) -> CandidateHealth | None:
         """The choice to be loaded now, as soon as there is one; None at the end."""
         with self._guard:
             while not self._ending:
@@ -278,7 +279,7 @@ class Standby(Slots[T]):
                 self._guard.wait(min((record.due - now for record in wanted), default=None))
         return None
 
-    def _check(self, primary: Primary) -> None:
+    def _check(self, primary: ActiveEngine) -> None:
         """Raise EngineError, with the engine freed, if it does not make the picture that is being shown."""
         spec, slots = primary.spec, primary.engine.slots
         if (spec.input, spec.output) == (self.local.input, self.local.output) and len(slots) >= len(self.slots):
@@ -290,10 +291,10 @@ class Standby(Slots[T]):
             "Use models of the same scale.",
         )
 
-    def _publish(self, primary: Primary) -> None:
+    def _publish(self, primary: ActiveEngine) -> None:
         with self._guard:
             if self._ending or primary.record not in self._lineup.records:  # changed while it was being loaded
-                superfluous: Primary | None = primary
+                superfluous: ActiveEngine | None = primary
             else:
                 superfluous, self._lineup.primary = self._lineup.primary, primary
                 self._tell(primary)
@@ -301,7 +302,7 @@ class Standby(Slots[T]):
         if superfluous is not None:
             self._dispose(superfluous)
 
-    def _tell(self, primary: Primary) -> None:
+    def _tell(self, primary: ActiveEngine) -> None:
         """That it is in use."""
         if primary.record.rank == 0:
             self.state = ""
@@ -313,7 +314,7 @@ class Standby(Slots[T]):
         else:
             log.info("%s", primary.spec)
 
-    def _dispose(self, primary: Primary) -> None:
+    def _dispose(self, primary: ActiveEngine) -> None:
         """Free an engine once no slot holds on to it, in a thread of its own: a hung one must hold up nothing."""
 
         def dispose() -> None:
@@ -337,7 +338,7 @@ class Standby(Slots[T]):
         """After all slots are closed: stop the supervisor, free the engine in use and those still being freed."""
         with self._guard:
             self._ending = True
-            current, self._lineup = self._lineup, Lineup(())
+            current, self._lineup = self._lineup, CandidateList(())
             self._guard.notify_all()
         self.drop(current)
         self._supervisor.join(self.farewell)  # it may be in the middle of loading one

@@ -1,4 +1,4 @@
-"""Gearbox: one engine over a family of models, which goes from one model to the next between two frames.
+"""One engine over a family of models, which goes from one model to the next between two frames.
 
 A driver decides when; see app/governor/policy.py. The smallest model is always loaded, so that going down takes no time
 when the machine has none, and goes as far as it may have to; the next larger one is loaded when the driver asks for it,
@@ -17,10 +17,11 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
-from engines.base import EngineError, Image, T
-from engines.failover.candidates import Choice, Lineup, Retry
-from engines.failover.engine import Standby
-from engines.support.priority import quietly
+from engines.base import Image, T
+from engines.errors import EngineError
+from engines.failover.candidates import Candidate, CandidateList, Retry
+from engines.failover.engine import FailoverEngine
+from engines.support.priority import low_priority
 
 log = logging.getLogger(__name__)
 
@@ -41,14 +42,14 @@ TRIAL = 2.0
 RESTING = "no model keeps the rate here"
 
 
-class Gear(NamedTuple):
+class SwitchRung(NamedTuple):
     """One model, and the engines that can run it; none of them: bicubic."""
 
     name: str
-    choices: Sequence[Choice]
+    choices: Sequence[Candidate]
 
 
-class Driver(Protocol):
+class SwitchPolicy(Protocol):
     """Who decides. Called by one thread."""
 
     def decide(self, gear: int, busy: float | None) -> int:
@@ -68,14 +69,14 @@ class Driver(Protocol):
         """From the next frame on `gear` makes the picture."""
 
 
-class Gearbox(Standby[T]):
-    """A Standby whose lineup changes with the gear. `gear` is the one in use."""
+class ModelSwitcher(FailoverEngine[T]):
+    """A FailoverEngine whose lineup changes with the gear. `gear` is the one in use."""
 
     def __init__(
         self,
-        gears: Sequence[Gear],
+        gears: Sequence[SwitchRung],
         size: tuple[int, int],
-        driver: Driver,
+        driver: SwitchPolicy,
         *,
         gear: int,
         scale: int | None,
@@ -83,7 +84,7 @@ class Gearbox(Standby[T]):
         retry: Retry | None = None,
         cancel: Callable[[], None] = lambda: None,
     ) -> None:
-        """`gears` smallest first, all of one scale; it begins with `gear`, a network, as Standby has it.
+        """`gears` smallest first, all of one scale; it begins with `gear`, a network, as FailoverEngine has it.
 
         `cancel` ends, at the end, a load that takes long.
         """
@@ -91,7 +92,7 @@ class Gearbox(Standby[T]):
         self._gears, self._driver, self._cancel = gears, driver, cancel
         self._recent: deque[tuple[float, float]] = deque(maxlen=256)
         self._wanted: set[int] = set()
-        self._ready: dict[int, Lineup] = {}
+        self._ready: dict[int, CandidateList] = {}
         self._errors: dict[int, EngineError] = {}
         self._due: dict[int, float] = {}
         self._over = threading.Event()
@@ -104,7 +105,7 @@ class Gearbox(Standby[T]):
         for thread in self._threads:
             thread.start()
 
-    def __enter__(self) -> Gearbox[T]:
+    def __enter__(self) -> ModelSwitcher[T]:
         return self
 
     def collect(self, timeout: float) -> tuple[Image, T, float] | None:
@@ -178,7 +179,7 @@ class Gearbox(Standby[T]):
             if self._over.is_set():
                 return
             self._wanted.clear()  # what is taken here is not to be loaded once more
-            lineup = self._ready.pop(gear, None) or Lineup(())
+            lineup = self._ready.pop(gear, None) or CandidateList(())
         before = self.change(lineup, "" if self._gears[gear].choices else RESTING)
         with self._guard:
             if before.primary is not None:
@@ -210,9 +211,9 @@ class Gearbox(Standby[T]):
 
     def _load_wanted(self) -> None:
         while (gear := self._missing()) is not None:
-            lineup: Lineup | None = None
+            lineup: CandidateList | None = None
             try:
-                with quietly():
+                with low_priority():
                     lineup = self.prepare(self._gears[gear].choices)
             except EngineError as error:
                 with self._guard:
@@ -237,7 +238,7 @@ class Gearbox(Standby[T]):
                 self._guard.wait(min((self._due[gear] - now for gear in absent), default=None))
         return None
 
-    def _choices(self) -> Sequence[Choice]:
+    def _choices(self) -> Sequence[Candidate]:
         return self._gears[self.gear].choices
 
     def _end(self) -> None:

@@ -1,4 +1,4 @@
-"""Isolated: any engine in a process of its own, so that a driver that crashes or hangs takes no picture with it.
+"""Any engine in a process of its own, so that a driver that crashes or hangs takes no picture with it.
 
 Frames lie in shared memory that the child's engine works in directly: launch() copies a frame in, as it would into an
 engine of this process, and wait() lends the view that the child wrote. What goes through the socket are slot numbers;
@@ -19,12 +19,13 @@ from typing import Any
 import numpy as np
 
 from engines import bicubic, candidates
-from engines.base import EngineError, Image, Spec
+from engines.base import Image, Spec
 from engines.catalog import shipped as catalog
-from engines.failover.candidates import Choice, Retry
-from engines.failover.engine import Standby
-from engines.slot_engine import Slots
-from engines.support.child_process import FAREWELL, Process
+from engines.errors import EngineError
+from engines.failover.candidates import Candidate, Retry
+from engines.failover.engine import FailoverEngine
+from engines.slot_engine import SlotEngine
+from engines.support.child_process import FAREWELL, ChildProcess
 from engines.worker import DONE, STAGE, sizes, views
 
 log = logging.getLogger(__name__)
@@ -35,10 +36,10 @@ SILENCE = 120.0
 """Seconds the child may say nothing while it loads: of a build it tells twice a second; a driver may hang."""
 RETRY = Retry(longest=5.0)
 SHORT = FAREWELL / 10
-"""A Standby's farewell: a child that is still loading, or hangs, is ended by its thread or by our end."""
+"""A FailoverEngine's farewell: a child that is still loading, or hangs, is ended by its thread or by our end."""
 
 
-class Child:
+class EngineProcess:
     """The process, and what is shared with it."""
 
     def __init__(self, options: dict[str, Any], tell: Callable[[str], None]) -> None:
@@ -46,7 +47,7 @@ class Child:
 
         Raises EngineError: the child's own, or that it is gone or does not come to an end.
         """
-        self._process = Process("engines.worker")
+        self._process = ChildProcess("engines.worker")
         self._reading, self._sending = threading.Lock(), threading.Lock()
         self._answers: dict[int, bytes] = {}
         try:
@@ -140,7 +141,7 @@ class Child:
 class IsolatedSlot:
     """One slot of the child's engine, and its place in the shared memory."""
 
-    def __init__(self, child: Child, index: int) -> None:
+    def __init__(self, child: EngineProcess, index: int) -> None:
         self._child, self._index = child, index
         self.input, self._output = child.views[index]
         self.finished = 0.0
@@ -158,14 +159,14 @@ class IsolatedSlot:
         pass  # the memory is the child's
 
 
-class Isolated(Slots[Any]):
+class IsolatedEngine(SlotEngine[Any]):
     """Slots whose work is done by a Child."""
 
-    def __init__(self, child: Child, depth: int) -> None:
+    def __init__(self, child: EngineProcess, depth: int) -> None:
         self.child = child
         super().__init__(child.spec, [IsolatedSlot(child, index) for index in range(depth)], close=child.close)
 
-    def __enter__(self) -> Isolated:
+    def __enter__(self) -> IsolatedEngine:
         return self
 
 
@@ -177,14 +178,16 @@ def load(
     depth: int = 2,
     tell: Callable[[str], None] = lambda text: None,
     **options: Any,
-) -> Isolated:
+) -> IsolatedEngine:
     """What engines.load() gives, in a process of its own; `options` are that function's. Raises EngineError.
 
     `tell` is told, in this thread, how far a load that takes long has come.
     """
     if catalog.is_path(model):
         model = str(Path(model).absolute())  # the child runs in another folder
-    return Isolated(Child(options | {"name": name, "model": model, "size": size, "depth": depth}, tell), depth)
+    return IsolatedEngine(
+        EngineProcess(options | {"name": name, "model": model, "size": size, "depth": depth}, tell), depth
+    )
 
 
 def choices(
@@ -195,16 +198,16 @@ def choices(
     deadline: float = 0.25,
     tell: Callable[[str], None] = lambda text: None,
     **options: Any,
-) -> list[Choice]:
+) -> list[Candidate]:
     """The engines `names`, each in a process of its own, for a Standby; bicubic, which that one has itself, left out.
 
     `tell` is told how far a load has come, in the thread that loads; `options` are those of load(). Raises EngineError
     for a name that cannot be right.
     """
 
-    def choice(name: str) -> Choice:
+    def choice(name: str) -> Candidate:
         told: dict[str, Any] = {"tell": lambda text: tell(f"{name}: {text}")}
-        return Choice(name, partial(load, name, model, size, **told, **options), deadline)
+        return Candidate(name, partial(load, name, model, size, **told, **options), deadline)
 
     wanted = dict.fromkeys(name for one in names for name in candidates(one) if name != "bicubic")
     return [choice(name) for name in wanted]
@@ -219,14 +222,14 @@ def guarded(
     deadline: float = 0.25,
     scale: int | None = None,
     **options: Any,
-) -> Slots[Any]:
+) -> SlotEngine[Any]:
     """The first of the engines `names` that works, each in a process of its own, with bicubic in its place meanwhile.
 
     The picture begins at once if the model's name tells its scale; else when the first engine is there. An answer
     later than `deadline` seconds is a fault. `scale` and `options` are those of engines.load(). Raises EngineError for
     a name or a model that cannot be right.
     """
-    made: list[Standby[Any]] = []  # a load may begin before there is one
+    made: list[FailoverEngine[Any]] = []  # a load may begin before there is one
 
     def tell(text: str) -> None:
         for one in made:
@@ -236,7 +239,7 @@ def guarded(
     if not found:
         return bicubic.load(size, scale=scale or catalog.scale_in(model) or catalog.SCALE, depth=depth)
     told = catalog.scale_in(str(catalog.find(model, scale=scale)))
-    standby: Standby[Any] = Standby(found, size, scale=told, depth=depth, retry=RETRY)
+    standby: FailoverEngine[Any] = FailoverEngine(found, size, scale=told, depth=depth, retry=RETRY)
     made.append(standby)
     standby.farewell = SHORT
     return standby

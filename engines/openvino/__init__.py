@@ -1,1 +1,1 @@
-"""OpenVINO: any processor."""
+"""Any processor."""

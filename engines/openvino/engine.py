@@ -15,11 +15,12 @@ import openvino as ov
 from openvino.frontend import FrontEndManager
 from platformdirs import user_cache_path
 
-from engines.base import EngineError, Image, ModelError, Spec
+from engines.base import Image, Spec
 from engines.catalog import shipped as catalog
 from engines.catalog.contract import refused, scale_between, unfit
+from engines.errors import EngineError, ModelError
 from engines.openvino import row_shuffle, uint8_activations
-from engines.slot_engine import Slots
+from engines.slot_engine import SlotEngine
 
 log = logging.getLogger(__name__)
 
@@ -178,7 +179,9 @@ def precision_of(model: ov.Model, compiled: ov.CompiledModel) -> str:
     return {"f32": "fp32", "f16": "fp16"}.get(kind, kind)
 
 
-def load(model: str, size: tuple[int, int], *, depth: int, threads: int | None, scale: int | None = None) -> Slots[Any]:
+def load(
+    model: str, size: tuple[int, int], *, depth: int, threads: int | None, scale: int | None = None
+) -> SlotEngine[Any]:
     """An OpenVINO engine for inputs of `size` (width, height); engines.load() documents the rest."""
     path = catalog.find(model, precisions(), scale)
     network = read(path)
@@ -201,4 +204,4 @@ def load(model: str, size: tuple[int, int], *, depth: int, threads: int | None, 
     for slot in slots:  # the first inference allocates; no visitor should wait for that
         slot.launch(blank)
         slot.wait(WARM_UP)
-    return Slots(spec, slots)
+    return SlotEngine(spec, slots)

@@ -1,4 +1,4 @@
-"""Rows: a picture taken and put together by rows of bytes, in a graph of OpenVINO's; its bytes stay the same.
+"""A picture taken and put together by rows of bytes, in a graph of OpenVINO's; its bytes stay the same.
 
 A picture comes as rows of pixels, and the edges that a network gives it are cheapest to add while they are bytes.
 
@@ -38,10 +38,10 @@ class InseparableError(Exception):
     """There is an operation of which channels cannot be computed apart."""
 
 
-class Group:
+class ChannelSlice:
     """Copies of operations that compute some of their channels and no others."""
 
-    def __init__(self, channels: NDArray[np.int64], alike: Alike | None = None) -> None:
+    def __init__(self, channels: NDArray[np.int64], alike: SharedChannels | None = None) -> None:
         self._channels, self._alike = channels, alike
         self._factory = NodeFactory("opset13")
         self._copies: dict[tuple[str, int], ov.Output] = {}
@@ -74,7 +74,7 @@ class Group:
         return self._factory.create(kind, inputs, node.get_attributes())
 
 
-class Alike:
+class SharedChannels:
     """Channels that are computed alike, of which each group takes its copies: they are computed once for all.
 
     Only those of a picture that is added to another one: it is handed over in 16 bits in any case, where the processor
@@ -89,20 +89,24 @@ class Alike:
         if any(math.prod(each.get_shape()[CHANNELS + 1 :]) == 1 for each in summands):
             return {}  # what is added is no picture
         found = {number: once for number, each in enumerate(summands) if (once := self._once(each))}
-        return {number: spread(few, numbers[channels]) for number, (few, numbers) in found.items() if len(found) == 1}
+        return {
+            number: broadcast_channels(few, numbers[channels])
+            for number, (few, numbers) in found.items()
+            if len(found) == 1
+        }
 
     def _once(self, summand: ov.Output) -> tuple[ov.Output, NDArray[np.int64]] | None:
         """The different channels, and of each channel of `summand` the number of its own among them."""
         name = summand.get_node().get_name()
         if name not in self._found:
-            numbers = kinds(summand)
+            numbers = identical_channels(summand)
             first = np.unique(numbers, return_index=True)[1]
             worth = 2 * len(first) <= len(numbers)
-            self._found[name] = (Group(first).of(summand), numbers) if worth else None
+            self._found[name] = (ChannelSlice(first).of(summand), numbers) if worth else None
         return self._found[name]
 
 
-def spread(picture: ov.Output, channels: NDArray[np.int64]) -> ov.Output:
+def broadcast_channels(picture: ov.Output, channels: NDArray[np.int64]) -> ov.Output:
     """These `channels` of a picture, some of them several times.
 
     By a convolution with ones and zeros, which changes no value: what is to be added can be added on its way.
@@ -112,7 +116,7 @@ def spread(picture: ov.Output, channels: NDArray[np.int64]) -> ov.Output:
     return ops.convolution(picture, constant, [1, 1], [0, 0], [0, 0], [1, 1]).output(0)
 
 
-def kinds(output: ov.Output, axis: int = CHANNELS) -> NDArray[np.int64]:
+def identical_channels(output: ov.Output, axis: int = CHANNELS) -> NDArray[np.int64]:
     """A number for each channel of `output` along `axis`: the same one for those that are computed alike."""
     shape, node = list(output.get_shape()), output.get_node()
     if len(shape) < -axis or shape[axis] == 1:
@@ -122,11 +126,11 @@ def kinds(output: ov.Output, axis: int = CHANNELS) -> NDArray[np.int64]:
         rows = np.moveaxis(node.data, axis, 0).reshape(shape[axis], -1)
         return np.unique(rows, axis=0, return_inverse=True)[1].reshape(-1)
     if kind == "Reshape" and len(inputs[0].get_shape()) == 1:
-        return kinds(inputs[0], ONLY)
+        return identical_channels(inputs[0], ONLY)
     if kind == "Convolution" and axis == CHANNELS:
-        return kinds(inputs[1], OUTPUTS)
+        return identical_channels(inputs[1], OUTPUTS)
     if kind in ELEMENTWISE:
-        each = [np.broadcast_to(kinds(values, axis), shape[axis]) for values in inputs]
+        each = [np.broadcast_to(identical_channels(values, axis), shape[axis]) for values in inputs]
         return np.unique(each, axis=1, return_inverse=True)[1].reshape(-1)
     return np.arange(shape[axis])
 
@@ -137,11 +141,11 @@ def apply(model: ov.Model) -> bool:
     `model` has a static shape and keeps to engines/catalog/contract.py. Returns False, and has left its ending as it
     was, if it does not end in sub-pixels or its ending cannot be computed apart.
     """
-    edge(model)
-    return cut(model)
+    pad_before_convert(model)
+    return split_depth_to_space(model)
 
 
-def edge(model: ov.Model) -> bool:
+def pad_before_convert(model: ov.Model) -> bool:
     """Let a model repeat the bytes at a picture's edges and not the numbers that it makes of them.
 
     They stay in the order in which they came then, which is that of the convolutions. Returns False, and has changed
@@ -165,7 +169,7 @@ def edge(model: ov.Model) -> bool:
     return True
 
 
-def cut(model: ov.Model) -> bool:
+def split_depth_to_space(model: ov.Model) -> bool:
     """Let a model compute row by row; as apply()."""
     ending = [model.output().get_node().input_value(0).get_node()]
     while ending[-1].get_type_name() == ENDING[len(ending) - 1] and len(ending) < len(ENDING):
@@ -174,10 +178,10 @@ def cut(model: ov.Model) -> bool:
         return False
     convert, transpose, shuffle = ending
     shape = list(convert.get_output_shape(0))
-    order, values, alike, rows = transpose.input_value(1), shuffle.input_value(0), Alike(), []
+    order, values, alike, rows = transpose.input_value(1), shuffle.input_value(0), SharedChannels(), []
     try:
         for channels in groups(shuffle, shape[-1]):
-            pixels = ops.transpose(Group(channels, alike).of(values), order)
+            pixels = ops.transpose(ChannelSlice(channels, alike).of(values), order)
             made = ops.convert(pixels, convert.get_element_type())
             rows.append(ops.reshape(made, [-1, 1, shape[-2] * shape[-1]], False))
     except InseparableError:

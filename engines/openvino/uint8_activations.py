@@ -1,4 +1,4 @@
-"""Levels: all 256 of a byte, in a graph of OpenVINO's.
+"""All 256 of a byte, in a graph of OpenVINO's.
 
 TensorRT wants int8 with zero point 0. That has 127 levels for what a ReLU leaves, and one bit less than a picture; so
 in an int8 file the convolutions that read the picture are not quantised. OpenVINO takes bytes from 0 to 255 as well:
@@ -28,13 +28,13 @@ from openvino import opset13 as ops
 INT8 = 127
 """The largest value of int8 with zero point 0."""
 BLACK, WHITE = np.float32(0), np.float32(255)
-FARTHER = 11.16 / 9.89
+CLIP_RATIO = 11.16 / 9.89
 """Where 256 levels best end beside where 128 do. Of what falls off like exp(-x), levels that end at a leave the least
 squared error with exp(-a) = a / (12 * 4 ** bits) (Banner et al., arXiv:1810.05723, for one side)."""
 NUMBERS = ["Convert", "Convert", "Subtract", "Multiply"]
 """What makes numbers of int8 again."""
-UNIT = 5
-DETAIL, NOTHING = UNIT / 4, np.float32(128)
+DETAIL_STEP = 5
+DETAIL, DETAIL_ZERO_POINT = DETAIL_STEP / 4, np.float32(128)
 """Levels of a byte for one grey level of detail, so that it goes to 102 of them up and down (1 to 2 were tried), and
 that at which there is none. Multiples of UNIT divided by DETAIL are whole numbers."""
 LEAST = 3
@@ -55,10 +55,10 @@ def apply(model: ov.Model, core: ov.Core | None) -> int:
     """
     steps = [node for node in model.get_ops() if node.get_type_name() == "FakeQuantize"]
     for node in steps:
-        widen(node)
+        requantize_relu(node)
     if not steps or core is None or not adds_exactly(core):
         return 0
-    mix(model)
+    fuse_detail_add(model)
     found = 0
     for planes in filter(is_picture, model.get_ops()):
         planes.input(0).replace_source_output(in_bytes(planes.input_value(0)))
@@ -87,7 +87,7 @@ def adds_exactly(core: ov.Core) -> bool:
     return bool(np.allclose(made, WHITE * kernel[0].sum(), rtol=0.01))
 
 
-def widen(node: ov.Node) -> None:
+def requantize_relu(node: ov.Node) -> None:
     """Give what a ReLU has left, if this FakeQuantize and what follows it make int8 of it and numbers again, all levels
     of a byte.
     """
@@ -99,7 +99,7 @@ def widen(node: ov.Node) -> None:
         if [reader.get_type_name() for reader in readers(end)] != [kind]:
             return
         end = readers(end)[0]
-    wide = in_bytes(node.input_value(0), np.float32(FARTHER * high))
+    wide = in_bytes(node.input_value(0), np.float32(CLIP_RATIO * high))
     for port in end.output(0).get_target_inputs():
         port.replace_source_output(wide)
 
@@ -148,7 +148,7 @@ def plain(conv: ov.Node) -> bool:
     return [list(each) for each in around] == [[1, 1], [1, 1], [0, 0], [0, 0]]
 
 
-def mix(model: ov.Model) -> None:
+def fuse_detail_add(model: ov.Model) -> None:
     """Let one convolution of bytes make each row, of each pixel's neighbours, laid out as channels, and the detail."""
     alike: dict[tuple[str, str], list[Row]] = defaultdict(list)
     for node in model.get_ops():
@@ -160,22 +160,22 @@ def mix(model: ov.Model) -> None:
         shape = rows[0].kernel.shape[1:]
         each = np.eye(math.prod(shape), dtype=np.float32).reshape(-1, *shape)
         neighbours = convolution(rows[0].planes, ops.constant(each).output(0))
-        moved = ops.add(ops.multiply(rows[0].detail, np.float32(DETAIL)), NOTHING).output(0)
+        moved = ops.add(ops.multiply(rows[0].detail, np.float32(DETAIL)), DETAIL_ZERO_POINT).output(0)
         mixed = ops.concat([in_bytes(neighbours), in_bytes(moved)], 1).output(0)
         for row in rows:
-            bytes_ = in_bytes(weighed(row, mixed))
+            bytes_ = in_bytes(row_convolution(row, mixed))
             for port in row.made.get_target_inputs():
                 port.replace_source_output(bytes_)
 
 
-def weighed(row: Row, mixed: ov.Output) -> ov.Output:
+def row_convolution(row: Row, mixed: ov.Output) -> ov.Output:
     """The numbers of `row` of the bytes of its picture's neighbours and its detail, `mixed`."""
     # What stands for a weight of 1: a whole number, as the kernel's sum, and so divided by DETAIL.
-    one = UNIT * np.floor(INT8 / UNIT / np.maximum(np.abs(row.kernel).max((1, 2, 3), keepdims=True), 1))
-    near = nearest(row.kernel, 1 / one).reshape(*one.shape[:1], -1, 1, 1) / one
+    one = DETAIL_STEP * np.floor(INT8 / DETAIL_STEP / np.maximum(np.abs(row.kernel).max((1, 2, 3), keepdims=True), 1))
+    near = error_aware_rounding(row.kernel, 1 / one).reshape(*one.shape[:1], -1, 1, 1) / one
     weights = np.concatenate([near, row.copies[:, :, None, None] / DETAIL], 1).astype(np.float32)
     made = convolution(mixed, in_int8(weights, (INT8 / one).astype(np.float32)))
-    rest = row.bias - NOTHING / DETAIL * row.copies.sum(1)
+    rest = row.bias - DETAIL_ZERO_POINT / DETAIL * row.copies.sum(1)
     return ops.add(made, rest.astype(np.float32)[None, :, None, None]).output(0)
 
 
@@ -233,10 +233,10 @@ def rounded(kernel: Floats) -> tuple[Floats, Floats]:
     total = np.abs(kernel.sum((1, 2, 3), keepdims=True))
     count = np.floor(total / step)
     step = np.where(count > INT8, total / np.maximum(count, 1), step)  # coarser by less than one in INT8
-    return nearest(kernel, step), step.astype(np.float32)
+    return error_aware_rounding(kernel, step), step.astype(np.float32)
 
 
-def nearest(kernel: Floats, step: Floats | np.float32) -> Floats:
+def error_aware_rounding(kernel: Floats, step: Floats | np.float32) -> Floats:
     """`kernel` [O, I, h, w] in whole numbers of `step`, up to INT8, that do photographs the least harm.
 
     Neighbours are much alike, so that errors of equal sign add up: a flat area would come out lighter or darker. From
@@ -244,7 +244,7 @@ def nearest(kernel: Floats, step: Floats | np.float32) -> Floats:
     none does.
     """
     exact = (kernel / step).reshape(len(kernel), -1).astype(np.float64)
-    moments, whole, every = products(*kernel.shape[1:]), np.round(exact), np.arange(len(exact))
+    moments, whole, every = patch_covariance(*kernel.shape[1:]), np.round(exact), np.arange(len(exact))
     least = moments[0, 0] * 1e-6  # or two that are as good would change places for ever
     while True:
         slope = (whole - exact) @ moments
@@ -256,7 +256,7 @@ def nearest(kernel: Floats, step: Floats | np.float32) -> Floats:
         whole[every, best] += np.where(gain[every, best] > least, one[every, best], 0)
 
 
-def products(colours: int, height: int, width: int) -> NDArray[np.float64]:
+def patch_covariance(colours: int, height: int, width: int) -> NDArray[np.float64]:
     """The mean product of each two values of a patch [colours, height, width] of a photograph, by its flat order.
 
     Correlation falls by a constant factor a pixel (Jain, Fundamentals of Digital Image Processing, 1989, 2.9).

@@ -17,7 +17,7 @@ OPENED = re.compile(r"/dev/(stdout|stderr|fd/\d+)|/proc/.+")
 """Names of what a process has open already, be it a file: that is written on, and not replaced behind its back."""
 
 
-def write(path: Path, data: bytes, *, parents: bool = False) -> None:
+def write_atomic(path: Path, data: bytes, *, parents: bool = False) -> None:
     """`data` in place of what `path` held. Of a link what it leads to is replaced, not the link.
 
     With `parents` its folder is made. Into a pipe or a device, such as /dev/stdout, it is written as it is: no file may

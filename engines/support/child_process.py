@@ -1,4 +1,4 @@
-"""Process: a child of this program that ends with it, however that ends, talked to through a socket and a memory."""
+"""A child of this program that ends with it, however that ends, talked to through a socket and a memory."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ ALIVE = 0.5
 PR_SET_PDEATHSIG = 1
 
 
-class Process:
+class ChildProcess:
     """The parent's side: python -m MODULE, with `link` to talk to it and `memory` that both can map."""
 
     def __init__(self, module: str) -> None:

@@ -14,7 +14,7 @@ except ImportError:
 T = TypeVar("T")
 
 
-def named(name: str) -> AbstractContextManager[Any]:
+def nvtx_range(name: str) -> AbstractContextManager[Any]:
     """A range to be made once and entered many times, in any thread (nsys profile --trace=cuda,nvtx)."""
     if nvtx is None:
         return nullcontext()
@@ -22,9 +22,9 @@ def named(name: str) -> AbstractContextManager[Any]:
     return made
 
 
-def around(name: str, items: Iterable[T]) -> Iterator[T]:
+def nvtx_iterate(name: str, items: Iterable[T]) -> Iterator[T]:
     """`items`, with a range from the moment each is asked for until it is there."""
-    return iter(items) if nvtx is None else _around(named(name), items)
+    return iter(items) if nvtx is None else _around(nvtx_range(name), items)
 
 
 def _around(marked: AbstractContextManager[Any], items: Iterable[T]) -> Iterator[T]:

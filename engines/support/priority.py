@@ -1,4 +1,4 @@
-"""Quiet: work in the background that leaves the processor to whoever shows the picture."""
+"""Work in the background that leaves the processor to whoever shows the picture."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ CAP_SYS_NICE = 23
 
 
 @contextlib.contextmanager
-def quietly() -> Iterator[None]:
+def low_priority() -> Iterator[None]:
     """The calling thread, and whatever threads and processes it starts, have low priority until the end of the block.
 
     Does nothing where the priority could not be raised again afterwards: on other systems than Linux, where a thread

@@ -1,4 +1,4 @@
-"""Progress: how far a load that takes minutes has come, for the log and for whoever waits in front of a window."""
+"""How far a load that takes minutes has come, for the log and for whoever waits in front of a window."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ PERIOD = 10.0
 """Seconds between two lines in the log."""
 
 
-class Progress:
+class BuildProgress:
     """Written by the thread that loads; str() is for every thread: "" while there is nothing worth telling.
 
     TensorRT tells of the stages of a build, but may stay silent for minutes in one: the elapsed time is told too.

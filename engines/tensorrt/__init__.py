@@ -1,1 +1,1 @@
-"""TensorRT: NVIDIA GPUs."""
+"""NVIDIA GPUs."""

@@ -10,10 +10,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from engines.base import EngineError
 from engines.catalog.contract import refused, scale_between, unfit
-from engines.support.progress import Progress
-from engines.tensorrt.plan_cache import Key, Plan, Plans, digest, stopped
+from engines.errors import EngineError
+from engines.support.progress import BuildProgress
+from engines.tensorrt.plan_cache import Plan, PlanCache, PlanKey, digest, stopped
 from engines.tensorrt.sdk import gpu_name, last_error, logger, portable, sdk_name, trt
 
 PRECISIONS = ("fp16", "fp32", "int8")
@@ -23,7 +23,7 @@ fp32 is computed in TF32, TensorRT's default as it is PyTorch's, on the GPUs tha
 """
 
 
-def monitor(progress: Progress) -> trt.IProgressMonitor:
+def monitor(progress: BuildProgress) -> trt.IProgressMonitor:
     """TensorRT's phases, told to `progress`, which may end the build."""
 
     class Monitor(trt.IProgressMonitor):
@@ -95,7 +95,7 @@ def precision_of(network: trt.INetworkDefinition) -> str:
     return "fp16" if any(layer.get_output(0).dtype == trt.float16 for layer in layers) else "fp32"
 
 
-def configuration(builder: trt.Builder, progress: Progress, workspace: int | None) -> trt.IBuilderConfig:
+def configuration(builder: trt.Builder, progress: BuildProgress, workspace: int | None) -> trt.IBuilderConfig:
     """What every build is told; `workspace` in bytes."""
     config = builder.create_builder_config()
     config.progress_monitor = monitor(progress)
@@ -143,7 +143,11 @@ def target(config: Any, capabilities: Sequence[str]) -> None:
 
 
 def serialized(
-    builder: trt.Builder, network: trt.INetworkDefinition, config: trt.IBuilderConfig, plans: Plans | None, timing: str
+    builder: trt.Builder,
+    network: trt.INetworkDefinition,
+    config: trt.IBuilderConfig,
+    plans: PlanCache | None,
+    timing: str,
 ) -> trt.IHostMemory | None:
     """The bytes of a plan, None if it cannot be built. What is timed meanwhile is kept in `plans` under `timing`."""
     timed = plans if timing and not portable() else None  # TensorRT-RTX times nothing while it builds
@@ -160,12 +164,12 @@ def serialized(
 def build(
     path: Path,
     size: tuple[int, int],
-    progress: Progress,
+    progress: BuildProgress,
     *,
     dla: int | None = None,
     capabilities: Sequence[str] = (),
     workspace: int | None = None,
-    plans: Plans | None = None,
+    plans: PlanCache | None = None,
     timing: str = "",
 ) -> Plan:
     """A plan of an .onnx file for inputs of `size`. Raises EngineError, ModelError.
@@ -196,9 +200,9 @@ def build(
     return Plan(bytes(body), precision_of(network))
 
 
-def key_for(path: Path, size: tuple[int, int], gpu: str, *, dla: int | None) -> Key:
+def key_for(path: Path, size: tuple[int, int], gpu: str, *, dla: int | None) -> PlanKey:
     """What the plan of a model depends on."""
-    return Key(
+    return PlanKey(
         model=path.stem,
         checksum=digest(path.read_bytes()),
         size=f"{size[0]}x{size[1]}",
@@ -209,7 +213,7 @@ def key_for(path: Path, size: tuple[int, int], gpu: str, *, dla: int | None) -> 
 
 
 def build_ahead(
-    path: Path, size: tuple[int, int], capability: str, plans: Plans, progress: Progress
+    path: Path, size: tuple[int, int], capability: str, plans: PlanCache, progress: BuildProgress
 ) -> tuple[Path, Plan]:
     """Build for GPUs of a compute capability that need not be here and keep the plan. Raises EngineError."""
     plan = build(path, size, progress, capabilities=[capability])

@@ -13,17 +13,18 @@ from typing import Any
 
 import numpy as np
 
-from engines.base import EngineError, Spec
+from engines.base import Spec
 from engines.catalog import shipped as catalog
 from engines.catalog.contract import scale_between
 from engines.cuda import driver
-from engines.cuda.device import Buffer, Device
+from engines.cuda.device import Buffer, CudaDevice
 from engines.cuda.slot import CudaSlot
-from engines.slot_engine import Slots
-from engines.support.progress import Progress
+from engines.errors import EngineError
+from engines.slot_engine import SlotEngine
+from engines.support.progress import BuildProgress
 from engines.tensorrt import sdk
 from engines.tensorrt.builder import PRECISIONS, build, dimensions, key_for
-from engines.tensorrt.plan_cache import Plan, Plans, digest
+from engines.tensorrt.plan_cache import Plan, PlanCache, digest
 from engines.tensorrt.sdk import device, gpu_name, last_error, logger, portable, trt
 
 log = logging.getLogger(__name__)
@@ -40,7 +41,7 @@ class Inference:
     """An execution context with its scratch memory, for one slot's buffers."""
 
     def __init__(
-        self, gpu: Device, engine: trt.ICudaEngine, addresses: dict[str, int], profiler: trt.IProfiler | None
+        self, gpu: CudaDevice, engine: trt.ICudaEngine, addresses: dict[str, int], profiler: trt.IProfiler | None
     ) -> None:
         """`addresses`: where input and output lie on the device; `profiler` is told the time of every layer.
 
@@ -89,7 +90,9 @@ def tensors(engine: trt.ICudaEngine) -> list[tuple[str, tuple[int, ...]]]:
     return [found[trt.TensorIOMode.INPUT], found[trt.TensorIOMode.OUTPUT]]
 
 
-def make_slot(gpu: Device, engine: trt.ICudaEngine, *, mapped: bool, profiler: trt.IProfiler | None = None) -> CudaSlot:
+def make_slot(
+    gpu: CudaDevice, engine: trt.ICudaEngine, *, mapped: bool, profiler: trt.IProfiler | None = None
+) -> CudaSlot:
     """A slot that has run once. The context is current. Raises EngineError, pycuda's errors, holding nothing."""
     with ExitStack() as undo:
         names, shapes = zip(*tensors(engine), strict=True)
@@ -112,7 +115,7 @@ def make_slot(gpu: Device, engine: trt.ICudaEngine, *, mapped: bool, profiler: t
     return slot
 
 
-def make_slots(gpu: Device, engine: trt.ICudaEngine, depth: int, *, mapped: bool) -> list[CudaSlot]:
+def make_slots(gpu: CudaDevice, engine: trt.ICudaEngine, depth: int, *, mapped: bool) -> list[CudaSlot]:
     """`depth` slots, with graphs if possible. The context is current. Raises as make_slot() does, holding nothing."""
     slots = []
     with ExitStack() as undo:
@@ -125,7 +128,7 @@ def make_slots(gpu: Device, engine: trt.ICudaEngine, depth: int, *, mapped: bool
     return slots
 
 
-def log_layers(gpu: Device, engine: trt.ICudaEngine, *, mapped: bool) -> None:
+def log_layers(gpu: CudaDevice, engine: trt.ICudaEngine, *, mapped: bool) -> None:
     """The layer profile: the mean time of each layer, slowest first. The context is current.
 
     In a slot of its own, because a profiler cannot be taken from a context again, and slows it down.
@@ -156,13 +159,13 @@ def log_layers(gpu: Device, engine: trt.ICudaEngine, *, mapped: bool) -> None:
 
 
 def engine_for(
-    gpu: Device, path: Path, size: tuple[int, int], dla: int | None, progress: Progress
+    gpu: CudaDevice, path: Path, size: tuple[int, int], dla: int | None, progress: BuildProgress
 ) -> tuple[trt.ICudaEngine, Plan]:
     """An engine for inputs of `size`, and its plan, which is built if none is kept. The context is current.
 
     Raises EngineError, ModelError.
     """
-    plans = Plans()
+    plans = PlanCache()
     key = key_for(path, size, gpu_name(gpu.name, gpu.capability), dla=dla)
     timing = f"timing-{digest((key.sdk + key.gpu).encode())[:12]}.cache"
 
@@ -186,9 +189,9 @@ def load(
     memory: str = "auto",
     dla: int | None = None,
     profile: bool = False,
-    progress: Progress | None = None,
+    progress: BuildProgress | None = None,
     scale: int | None = None,
-) -> Slots[Any]:
+) -> SlotEngine[Any]:
     """A TensorRT engine for inputs of `size` (width, height); engines.load() documents the rest. Raises EngineError."""
     gpu = device()
     sdk.module()  # one that does not start is told of before a model that is not there
@@ -196,7 +199,7 @@ def load(
     mapped = gpu.integrated and gpu.maps if memory == "auto" else memory == "mapped"
     try:
         with gpu:
-            engine, plan = engine_for(gpu, path, size, dla, progress or Progress())
+            engine, plan = engine_for(gpu, path, size, dla, progress or BuildProgress())
             if profile:
                 log_layers(gpu, engine, mapped=mapped)
             (_, taken), (_, given) = tensors(engine)
@@ -217,4 +220,4 @@ def load(
         output=(size[0] * scale, size[1] * scale),
     )
     # The execution contexts keep the engine alive, so closing the slots frees all there is.
-    return Slots(spec, slots)
+    return SlotEngine(spec, slots)

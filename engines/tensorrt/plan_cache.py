@@ -1,4 +1,4 @@
-"""Plans: the cache of what TensorRT has built. Knows files, keys and locks; nothing of TensorRT itself.
+"""The cache of what TensorRT has built. Knows files, keys and locks; nothing of TensorRT itself.
 
 A plan runs only on the GPU and with the TensorRT that built it, so everything that can differ is in its key. One
 file a plan: a line that says what follows, a line of JSON about it, then the plan.
@@ -20,9 +20,9 @@ from typing import Any, TypeVar
 from filelock import FileLock, Timeout
 from platformdirs import user_cache_path
 
-from engines.base import EngineError
+from engines.errors import EngineError
 from engines.support import atomic_file
-from engines.support.progress import Progress
+from engines.support.progress import BuildProgress
 
 log = logging.getLogger(__name__)
 
@@ -34,7 +34,7 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class Key:
+class PlanKey:
     """All that a plan depends on."""
 
     model: str
@@ -55,7 +55,7 @@ class Key:
         digest = hashlib.sha256(json.dumps(asdict(self)).encode()).hexdigest()
         return f"{self.model}-{self.size}-{digest[:12]}.plan"
 
-    def differs(self, other: Key) -> str:
+    def differs(self, other: PlanKey) -> str:
         """In what `other` differs from this key, in words."""
         mine, theirs = asdict(self), asdict(other)
         words = [f"{name} {theirs[name]}, here {value}" for name, value in mine.items() if theirs[name] != value]
@@ -74,18 +74,18 @@ class Plan:
 
 
 @dataclass(frozen=True)
-class Entry:
+class PlanEntry:
     """A plan on disk."""
 
     path: Path
-    key: Key
+    key: PlanKey
     seconds: float
     bytes: int
     built: float
     """When, in seconds since 1970."""
 
 
-class Plans:
+class PlanCache:
     """The plans in a folder, the user's cache folder by default."""
 
     def __init__(self, folder: Path | None = None) -> None:
@@ -93,10 +93,10 @@ class Plans:
 
     def get(
         self,
-        key: Key,
+        key: PlanKey,
         build: Callable[[], Plan],
         accept: Callable[[bytes], T | None],
-        progress: Progress,
+        progress: BuildProgress,
     ) -> tuple[T, Plan]:
         """What `accept` makes of the plan for `key`, which is built if there is none that it takes, and the plan.
 
@@ -121,17 +121,17 @@ class Plans:
             self._write(key, plan)
             return made, plan
 
-    def entries(self) -> list[Entry]:
+    def entries(self) -> list[PlanEntry]:
         """All readable plans, newest first."""
         found = []
         for path in self.folder.glob("*.plan"):
             with contextlib.suppress(OSError, ValueError):
                 head, body = split(path.read_bytes())
-                entry = Entry(path, Key(**head["key"]), head["seconds"], len(body), path.stat().st_mtime)
+                entry = PlanEntry(path, PlanKey(**head["key"]), head["seconds"], len(body), path.stat().st_mtime)
                 found.append(entry)
         return sorted(found, key=lambda entry: -entry.built)
 
-    def prune(self, keep: Callable[[Key], bool]) -> list[Path]:
+    def prune(self, keep: Callable[[PlanKey], bool]) -> list[Path]:
         """Delete the plans whose key `keep` does not want, the damaged ones and remains of builds that were killed."""
         kept = {entry.path for entry in self.entries() if keep(entry.key)}
         gone = [path for pattern in ("*.plan", "*.part") for path in self.folder.glob(pattern) if path not in kept]
@@ -155,24 +155,24 @@ class Plans:
         """Write a file whole or not at all. A full or read-only disk costs time at the next start, nothing else."""
         path = self.folder / name
         try:
-            atomic_file.write(path, content)
+            atomic_file.write_atomic(path, content)
         except OSError as error:
             log.warning("%s is not kept: %s", path, error.strerror)
 
-    def put(self, key: Key, plan: Plan) -> Path:
+    def put(self, key: PlanKey, plan: Plan) -> Path:
         """Keep a plan that was built for another machine; returns its file. Raises EngineError."""
-        with self._locked(key, Progress()):
+        with self._locked(key, BuildProgress()):
             self._write(key, plan)
         path = self.folder / key.file
         if not path.exists():
             raise EngineError(f"{path} cannot be written", "see the line above", "Choose another folder.")
         return path
 
-    def _write(self, key: Key, plan: Plan) -> None:
+    def _write(self, key: PlanKey, plan: Plan) -> None:
         head = {"key": asdict(key), "precision": plan.precision, "seconds": plan.seconds, "sha256": digest(plan.body)}
         self.write(key.file, MAGIC + json.dumps(head).encode() + b"\n" + plan.body)
 
-    def _read(self, key: Key) -> tuple[Plan | None, str]:
+    def _read(self, key: PlanKey) -> tuple[Plan | None, str]:
         """The plan for `key`, or None and why there is none."""
         path = self.folder / key.file
         try:
@@ -189,14 +189,14 @@ class Plans:
             return None, f"the plan {path.name} is damaged: its checksum is wrong"
         return Plan(body, head["precision"], head["seconds"]), ""
 
-    def _last(self, key: Key) -> float | None:
+    def _last(self, key: PlanKey) -> float | None:
         """Seconds the last build of this model took here: at this size if possible."""
         here = [e for e in self.entries() if (e.key.model, e.key.gpu) == (key.model, key.gpu)]
         near = [e for e in here if e.key.size == key.size] or here
         return near[0].seconds if near else None
 
     @contextmanager
-    def _locked(self, key: Key, progress: Progress) -> Iterator[None]:
+    def _locked(self, key: PlanKey, progress: BuildProgress) -> Iterator[None]:
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             lock = FileLock(self.folder / f"{key.file}.lock")
@@ -210,7 +210,7 @@ class Plans:
         finally:
             lock.release()
 
-    def _acquire(self, lock: FileLock, key: Key, progress: Progress) -> None:
+    def _acquire(self, lock: FileLock, key: PlanKey, progress: BuildProgress) -> None:
         try:
             lock.acquire(timeout=0)
             return
@@ -249,7 +249,7 @@ def split(content: bytes) -> tuple[dict[str, Any], bytes]:
     line, _, body = content[len(MAGIC) :].partition(b"\n")
     try:
         head: dict[str, Any] = json.loads(line)
-        Key(**head["key"])
+        PlanKey(**head["key"])
         complete = {"precision", "seconds", "sha256"} <= set(head)
     except (ValueError, KeyError, TypeError):
         complete = False

@@ -13,9 +13,9 @@ import logging
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
-from engines.base import EngineError, one_line
 from engines.cuda import driver
-from engines.cuda.device import Device
+from engines.cuda.device import CudaDevice
+from engines.errors import EngineError, one_line
 
 log = logging.getLogger(__name__)
 
@@ -76,18 +76,18 @@ __all__ = ["trt"]  # what a file imports is for itself alone otherwise, says myp
 
 
 @functools.cache
-def device() -> Device:
+def device() -> CudaDevice:
     """The GPU. Raises EngineError."""
     if why := driver.missing():
         raise EngineError("The GPU cannot be used", why, "Install or update the NVIDIA driver, or --engine openvino.")
-    return Device(imported("pycuda.driver"))
+    return CudaDevice(imported("pycuda.driver"))
 
 
 @functools.cache
 def logger() -> Any:
     """Hands TensorRT's messages to the log; `errors` keeps the last ones. TensorRT wants one for the whole process."""
 
-    class Log(trt.ILogger):
+    class TensorRtLogger(trt.ILogger):
         def __init__(self) -> None:
             trt.ILogger.__init__(self)
             self.errors: deque[str] = deque(maxlen=3)
@@ -99,7 +99,7 @@ def logger() -> Any:
             # Its errors come again in what is raised, its information is for those who ask.
             log.debug("%s: %s", severity, message)
 
-    return Log()
+    return TensorRtLogger()
 
 
 def last_error() -> str:

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 import psutil
 
-from engines.base import EngineError
 from engines.catalog import shipped as catalog
+from engines.errors import EngineError
 
 PORT = 8001
 """Of gRPC, by Triton's default."""

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from engines.base import EngineError, Refused
+from engines.errors import EngineError, FrameRefusedError
 from engines.triton.address import PORT, Address, is_here
 
 log = logging.getLogger(__name__)
@@ -32,7 +32,7 @@ ones crash (github.com/triton-inference-server/server, pull request 7567)."""
 
 
 @dataclass(frozen=True)
-class Options:
+class TritonOptions:
     """How to talk to servers; the configuration's section `triton`."""
 
     transport: str = "auto"
@@ -65,10 +65,10 @@ def reason(error: Any) -> str:
     return text[:200]
 
 
-class Connection:
+class TritonClient:
     """A server that serves the model in this input size. Raises EngineError; close() ends it."""
 
-    def __init__(self, server: str, address: Address, size: tuple[int, int], options: Options) -> None:
+    def __init__(self, server: str, address: Address, size: tuple[int, int], options: TritonOptions) -> None:
         from tritonclient import grpc
 
         self.grpc: Any = grpc
@@ -148,7 +148,7 @@ class Connection:
         match status:
             case "UNAVAILABLE" if re.search("timeout expired|maximum queue size", facts):
                 fix = "Serve fewer cameras, a faster model, or more instances; see docs/scale.md."
-                return Refused(f"The Triton server {self.server} is overloaded", facts, fix)
+                return FrameRefusedError(f"The Triton server {self.server} is overloaded", facts, fix)
             case "UNAVAILABLE" if "restricted" in facts:
                 return EngineError(
                     f"The Triton server {self.server} refuses us", facts, "See --token-file, --token-header."

@@ -11,10 +11,11 @@ from typing import Any
 
 import numpy as np
 
-from engines.base import EngineError, Spec
-from engines.slot_engine import Slots
+from engines.base import Spec
+from engines.errors import EngineError
+from engines.slot_engine import SlotEngine
 from engines.triton.address import Address, parse
-from engines.triton.client import Connection, Options
+from engines.triton.client import TritonClient, TritonOptions
 from engines.triton.load_balancer import balanced
 from engines.triton.slots import make_slots
 
@@ -23,10 +24,10 @@ PARTING = 0.5
 
 
 def connect(
-    server: str, address: Address, size: tuple[int, int], *, depth: int, options: Options, deadline: float
-) -> Slots[Any]:
+    server: str, address: Address, size: tuple[int, int], *, depth: int, options: TritonOptions, deadline: float
+) -> SlotEngine[Any]:
     """An engine over one server of `address`, for inputs of `size` (width, height). Raises EngineError."""
-    connection = Connection(server, address, size, options)
+    connection = TritonClient(server, address, size, options)
     try:
         slots, way = make_slots(connection, depth, deadline)
         blank = np.zeros((size[1], size[0], 3), np.uint8)
@@ -49,10 +50,12 @@ def connect(
         input=size,
         output=connection.output,
     )
-    return Slots(spec, slots, deadline=deadline, parting=PARTING, close=connection.close)
+    return SlotEngine(spec, slots, deadline=deadline, parting=PARTING, close=connection.close)
 
 
-def load(text: str, size: tuple[int, int], *, depth: int, options: Options, patience: float | None) -> Slots[Any]:
+def load(
+    text: str, size: tuple[int, int], *, depth: int, options: TritonOptions, patience: float | None
+) -> SlotEngine[Any]:
     """An engine at triton://HOST:PORT[,...]/MODEL. Raises EngineError.
 
     `patience`: seconds after which nobody waits for a frame any more; None: somebody always does.
@@ -61,7 +64,7 @@ def load(text: str, size: tuple[int, int], *, depth: int, options: Options, pati
     # The server drops what it has not begun by then; with frames queueing behind one another that is not yet late.
     deadline = 4 * patience if patience else 30.0
 
-    def one(server: str) -> Slots[Any]:
+    def one(server: str) -> SlotEngine[Any]:
         return connect(server, address, size, depth=depth, options=options, deadline=deadline)
 
     if len(address.servers) == 1:

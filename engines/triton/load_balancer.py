@@ -1,4 +1,4 @@
-"""Balance: several equal engines behind one; each frame goes to the one with the fewest in flight."""
+"""Several equal engines behind one; each frame goes to the one with the fewest in flight."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
 
-from engines.base import EngineError, Image, Refused, loaded
-from engines.slot_engine import Slots
+from engines.base import Image
+from engines.errors import EngineError, FrameRefusedError, as_engine_error
+from engines.slot_engine import SlotEngine
 
 log = logging.getLogger(__name__)
 
@@ -20,24 +21,24 @@ AGAIN = 1.0
 """Seconds between two attempts at an engine that is away."""
 
 
-class Member:
+class Backend:
     """One of the engines; `engine` is None while it is away."""
 
-    def __init__(self, name: str, load: Callable[[], Slots[Any]]) -> None:
+    def __init__(self, name: str, load: Callable[[], SlotEngine[Any]]) -> None:
         self.name, self.load = name, load
-        self.engine: Slots[Any] | None = None
+        self.engine: SlotEngine[Any] | None = None
         self.flying = self.launched = 0
         self.error: EngineError | None = None
 
 
-class Team:
+class BackendPool:
     """Who is there. A thread looks for those who are not."""
 
-    def __init__(self, members: Mapping[str, Callable[[], Slots[Any]]]) -> None:
+    def __init__(self, members: Mapping[str, Callable[[], SlotEngine[Any]]]) -> None:
         """Raises EngineError, the first member's, when none can be had."""
-        self._members = [Member(name, load) for name, load in members.items()]
+        self._members = [Backend(name, load) for name, load in members.items()]
         self._guard = threading.Condition()
-        self._holders: Counter[Slots[Any]] = Counter()
+        self._holders: Counter[SlotEngine[Any]] = Counter()
         """How many slots are in an engine, which is not freed under them."""
         self._ending = False
         with ThreadPoolExecutor(len(self._members)) as pool:
@@ -52,9 +53,9 @@ class Team:
         for thread in self._threads:
             thread.start()
 
-    def _try(self, member: Member) -> None:
+    def _try(self, member: Backend) -> None:
         try:
-            engine = loaded(member.name, member.load)
+            engine = as_engine_error(member.name, member.load)
         except EngineError as error:
             if member.error is None:
                 log.warning("%s is left out: %s", member.name, error.facts or error.problem)
@@ -71,7 +72,7 @@ class Team:
                 return
         engine.free()
 
-    def _look(self, member: Member) -> None:
+    def _look(self, member: Backend) -> None:
         """A thread for each: one that hangs while it is looked for keeps no other away."""
         while True:
             with self._guard:
@@ -80,7 +81,7 @@ class Team:
             if member.engine is None:
                 self._try(member)
 
-    def pick(self) -> tuple[Member, Slots[Any]]:
+    def pick(self) -> tuple[Backend, SlotEngine[Any]]:
         """The member with the fewest frames in flight, and of these the one that had the fewest. Raises EngineError."""
         with self._guard:
             there = [member for member in self._members if member.engine is not None]
@@ -93,7 +94,7 @@ class Team:
             self._holders[member.engine] += 1
             return member, member.engine
 
-    def back(self, member: Member, engine: Slots[Any]) -> None:
+    def back(self, member: Backend, engine: SlotEngine[Any]) -> None:
         """A frame that pick() was asked for has left the engine, whose buffers it does not use any more."""
         with self._guard:
             if member.engine is engine:
@@ -101,12 +102,12 @@ class Team:
             self._holders[engine] -= 1
             self._guard.notify_all()
 
-    def lost(self, member: Member, engine: Slots[Any]) -> bool:
+    def lost(self, member: Backend, engine: SlotEngine[Any]) -> bool:
         """Whether lose() was called."""
         with self._guard:
             return member.engine is not engine
 
-    def lose(self, member: Member, engine: Slots[Any], error: EngineError) -> None:
+    def lose(self, member: Backend, engine: SlotEngine[Any], error: EngineError) -> None:
         """Leave a member out until it is found again."""
         with self._guard:
             if member.engine is not engine:
@@ -115,7 +116,7 @@ class Team:
         log.warning("%s is left out: %s", member.name, error.facts or error.problem)
         threading.Thread(target=self._dispose, args=(engine,), name="balance disposal", daemon=True).start()
 
-    def _dispose(self, engine: Slots[Any]) -> None:
+    def _dispose(self, engine: SlotEngine[Any]) -> None:
         with self._guard:
             # At the end no slot is waited for any more: one whose frame was given up gives nothing back.
             self._guard.wait_for(lambda: self._ending or not self._holders[engine])
@@ -139,9 +140,9 @@ class Team:
 class BalancedSlot:
     """One frame at whichever engine it was given to; one that fails or is late passes it on to another."""
 
-    def __init__(self, team: Team, index: int, late: float) -> None:
+    def __init__(self, team: BackendPool, index: int, late: float) -> None:
         self._team, self._index, self._late = team, index, late
-        self._at: tuple[Member, Slots[Any]] | None = None
+        self._at: tuple[Backend, SlotEngine[Any]] | None = None
         self._until = 0.0
         assert team.first is not None
         self.input = team.first.slots[index].input
@@ -177,7 +178,7 @@ class BalancedSlot:
                 late = f"no answer within {self._late * 1000:.0f} ms"
                 self._team.lose(member, engine, EngineError(f"{member.name} is late", late))
                 self._pass_on()
-            except Refused:  # it has to be borne: to pass it on would load the others until they refuse, too
+            except FrameRefusedError:  # it has to be borne: to pass it on would load the others until they refuse, too
                 self._at = None
                 self._team.back(member, engine)
                 raise
@@ -203,13 +204,15 @@ class BalancedSlot:
 
 
 def balanced(
-    members: Mapping[str, Callable[[], Slots[Any]]], depth: int, *, late: float, parting: float | None = None
-) -> Slots[Any]:
+    members: Mapping[str, Callable[[], SlotEngine[Any]]], depth: int, *, late: float, parting: float | None = None
+) -> SlotEngine[Any]:
     """An engine over those of `members` that can be had. Raises EngineError when none can.
 
-    A frame that is not done within `late` seconds goes to another member; `parting` as Slots has it.
+    A frame that is not done within `late` seconds goes to another member; `parting` as SlotEngine has it.
     """
-    team = Team(members)
+    team = BackendPool(members)
     assert team.first is not None
     spec = replace(team.first.spec, device=", ".join(members))
-    return Slots(spec, [BalancedSlot(team, index, late) for index in range(depth)], parting=parting, close=team.end)
+    return SlotEngine(
+        spec, [BalancedSlot(team, index, late) for index in range(depth)], parting=parting, close=team.end
+    )

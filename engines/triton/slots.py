@@ -12,9 +12,10 @@ from typing import Any
 import cv2
 import numpy as np
 
-from engines.base import EngineError, Image, one_line
+from engines.base import Image
+from engines.errors import EngineError, one_line
 from engines.triton import shared_memory
-from engines.triton.client import Connection
+from engines.triton.client import TritonClient
 
 log = logging.getLogger(__name__)
 
@@ -41,7 +42,7 @@ class TritonSlot:
 
     model_suffix = ""
 
-    def __init__(self, connection: Connection, deadline: float) -> None:
+    def __init__(self, connection: TritonClient, deadline: float) -> None:
         self._connection, self._deadline = connection, deadline
         (width, height), (out_width, out_height) = connection.input, connection.output
         self._shape, self._out_shape = (height, width, 3), (out_height, out_width, 3)
@@ -132,7 +133,7 @@ class JpegSlot(TritonSlot):
 class SharedSlot(TritonSlot):
     """The server on this host reads and writes this slot's own part of a region; nothing travels."""
 
-    def __init__(self, connection: Connection, deadline: float, region: shared_memory.Region, start: int) -> None:
+    def __init__(self, connection: TritonClient, deadline: float, region: shared_memory.Region, start: int) -> None:
         super().__init__(connection, deadline)
         taken, _ = strides(connection)
         self.input = region.part(start, self._shape)
@@ -151,13 +152,13 @@ class SharedSlot(TritonSlot):
         return self._output
 
 
-class CudaSlot(TritonSlot):
+class CudaSharedMemorySlot(TritonSlot):
     """The server on this host reads and writes memory of its GPU, to and from which this slot copies.
 
     A Jetson's Triton has no CUDA shared memory; there SharedSlot is as good, as CPU and GPU share their memory anyway.
     """
 
-    def __init__(self, connection: Connection, deadline: float, cuda: Any, device: int = 0) -> None:
+    def __init__(self, connection: TritonClient, deadline: float, cuda: Any, device: int = 0) -> None:
         super().__init__(connection, deadline)
         self._cuda, client = cuda, connection.client
         tensor = connection.grpc.InferInput("frame", [1, *self._shape], "UINT8")
@@ -184,14 +185,14 @@ class CudaSlot(TritonSlot):
         return self._output
 
 
-def strides(connection: Connection) -> tuple[int, int]:
+def strides(connection: TritonClient) -> tuple[int, int]:
     """Bytes that an input and an output take in a region: whole pages."""
     sizes = (width * height * 3 for width, height in (connection.input, connection.output))
     taken, given = (-(-size // PAGE) * PAGE for size in sizes)
     return taken, given
 
 
-def clean(connection: Connection) -> None:
+def clean(connection: TritonClient) -> None:
     """Make the server forget regions of processes that have died, and of this one's connections that broke."""
     client = connection.client
     for status, forget in (
@@ -206,7 +207,7 @@ def clean(connection: Connection) -> None:
     shared_memory.clean()
 
 
-def shared_slots(connection: Connection, depth: int, deadline: float) -> list[TritonSlot]:
+def shared_slots(connection: TritonClient, depth: int, deadline: float) -> list[TritonSlot]:
     """Slots in one region that the server maps. Raises EngineError, OSError."""
     clean(connection)
     stride = sum(strides(connection))
@@ -222,13 +223,13 @@ def shared_slots(connection: Connection, depth: int, deadline: float) -> list[Tr
     return [SharedSlot(connection, deadline, region, stride * index) for index in range(depth)]
 
 
-def cuda_slots(connection: Connection, depth: int, deadline: float) -> list[TritonSlot]:
+def cuda_slots(connection: TritonClient, depth: int, deadline: float) -> list[TritonSlot]:
     """Slots in GPU memory. Raises EngineError."""
     try:
         from tritonclient.utils import cuda_shared_memory as cuda
 
         clean(connection)
-        return [CudaSlot(connection, deadline, cuda) for _ in range(depth)]
+        return [CudaSharedMemorySlot(connection, deadline, cuda) for _ in range(depth)]
     except EngineError:
         raise
     except Exception as error:  # no driver, no package, no discrete GPU: each has an exception of its own
@@ -241,7 +242,7 @@ def cuda_slots(connection: Connection, depth: int, deadline: float) -> list[Trit
         ) from None
 
 
-def make_slots(connection: Connection, depth: int, deadline: float) -> tuple[list[TritonSlot], str]:
+def make_slots(connection: TritonClient, depth: int, deadline: float) -> tuple[list[TritonSlot], str]:
     """Slots that carry pictures as asked for, and the name of the way. Raises EngineError."""
     wanted, here, apart = connection.options.transport, connection.here, connection.apart
     if wanted in ("shm", "cuda") and apart:

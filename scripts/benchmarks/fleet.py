@@ -22,13 +22,13 @@ from pathlib import Path
 from typing import Any
 
 import engines
-from engines.base import UserError
 from engines.catalog import shipped as catalog
-from engines.triton.client import Options
+from engines.errors import UserError
+from engines.triton.client import TritonOptions
 from scripts import triton_repository
 from scripts.benchmarks import timing
 from scripts.common.figure import Figure
-from scripts.serving.model_config import Plan
+from scripts.serving.model_config import ServingConfig
 from scripts.serving.server import TritonServer, free_ports, known_regions, shared_names
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -71,7 +71,7 @@ class FleetError(UserError):
 
 
 @dataclass
-class Result:
+class FleetResult:
     """What N cameras saw."""
 
     cameras: list[dict[str, Any]] = field(default_factory=list)
@@ -133,7 +133,7 @@ def started(fleet: Fleet) -> Iterator[list[subprocess.Popen[str]]]:
             process.communicate()
 
 
-def drive(fleet: Fleet) -> Result:
+def drive(fleet: Fleet) -> FleetResult:
     """Run all cameras at once. Raises FleetError."""
     with started(fleet) as processes:
         for process in processes:
@@ -143,9 +143,9 @@ def drive(fleet: Fleet) -> Result:
         return gather(processes, fleet)
 
 
-def gather(processes: list[subprocess.Popen[str]], fleet: Fleet) -> Result:
+def gather(processes: list[subprocess.Popen[str]], fleet: Fleet) -> FleetResult:
     """What started cameras report at their end."""
-    result = Result()
+    result = FleetResult()
     until = time.monotonic() + fleet.seconds + START
     for number, process in enumerate(processes):
         try:
@@ -183,7 +183,7 @@ def served(size: tuple[int, int], model: str = MODEL) -> Iterator[TritonServer]:
     """A real Triton with a shipped model, as scripts/triton_repository.py writes it."""
     with tempfile.TemporaryDirectory() as folder:
         models = Path(folder, "models")
-        triton_repository.write(models, triton_repository.chosen([model]), Plan(size=size))
+        triton_repository.write(models, triton_repository.chosen([model]), ServingConfig(size=size))
         with TritonServer(models) as server:
             yield server
 
@@ -193,7 +193,7 @@ class Comparison:
     """Of a fleet through Triton with what it rivals."""
 
     figures: list[Figure] = field(default_factory=list)
-    fleets: dict[str, Result] = field(default_factory=dict)
+    fleets: dict[str, FleetResult] = field(default_factory=dict)
 
 
 def engine_against_triton(
@@ -205,7 +205,7 @@ def engine_against_triton(
     with contextlib.ExitStack() as stack:
         loaded = [stack.enter_context(engines.load("openvino", str(catalog.FOLDER / f"{model}.onnx"), size))]
         for transport, depth in ways.values():
-            engine = engines.load(address, "fast", size, depth=depth, options=Options(transport=transport))
+            engine = engines.load(address, "fast", size, depth=depth, options=TritonOptions(transport=transport))
             loaded.append(stack.enter_context(engine))
         loops = [timing.EngineLoop(engine, frame) for engine in loaded]
         bare_alone, *alone = timing.alternate([partial(one.alone, 25) for one in loops], rounds)

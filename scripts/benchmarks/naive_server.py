@@ -35,7 +35,7 @@ def main() -> None:
     options = parser.parse_args()
     network = Contract(network_from_onnx(catalog.find(options.model))).eval()
 
-    class Handler(BaseHTTPRequestHandler):
+    class NaiveHandler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             width, height = size(self.path.strip("/"))
             body = bytearray(self.rfile.read(int(self.headers["Content-Length"])))
@@ -50,7 +50,7 @@ def main() -> None:
         def log_message(self, format: str, *_: object) -> None:
             pass
 
-    with Server(("127.0.0.1", options.port), Handler) as server:
+    with Server(("127.0.0.1", options.port), NaiveHandler) as server:
         print("ready", flush=True)
         server.serve_forever()
 

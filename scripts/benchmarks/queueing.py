@@ -1,4 +1,4 @@
-"""Simulation: one server and its live cameras as a queue, event by event.
+"""One server and its live cameras as a queue, event by event.
 
 The newest frame of a camera alone waits, some are in flight; Triton's dynamic batcher gathers what has arrived; the
 device takes a + b * n seconds for a batch of n.
@@ -18,7 +18,7 @@ import numpy as np
 
 
 @dataclass(frozen=True)
-class Model:
+class ServerModel:
     """A server and its cameras. Times in seconds."""
 
     cameras: int
@@ -45,7 +45,7 @@ class Model:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class QueueOutcome:
     """What the simulated cameras saw; ages in milliseconds, shares of all captured frames."""
 
     fps: float
@@ -58,7 +58,7 @@ class Outcome:
 class Simulation:
     """What happens, and what is counted of it from the second `begin` on."""
 
-    def __init__(self, model: Model, begin: float, seed: int) -> None:
+    def __init__(self, model: ServerModel, begin: float, seed: int) -> None:
         self._model, self._begin = model, begin
         self._chance = random.Random(seed)
         self._events: list[tuple[float, int, Callable[[float, int], None], int]] = []
@@ -129,7 +129,7 @@ class Simulation:
         self._working.clear()
 
 
-def simulate(model: Model, seconds: float = 20.0, seed: int = 0) -> Outcome:
+def simulate(model: ServerModel, seconds: float = 20.0, seed: int = 0) -> QueueOutcome:
     """One server for `seconds`; the first tenth is not counted."""
     begin = seconds / 10
     seen = Simulation(model, begin, seed)
@@ -137,4 +137,4 @@ def simulate(model: Model, seconds: float = 20.0, seed: int = 0) -> Outcome:
     p50, p99 = np.percentile(seen.ages, [50, 99]) * 1000 if seen.ages else (math.inf, math.inf)
     captured = max(1, seen.captured)
     fps = len(seen.ages) / (seconds - begin)
-    return Outcome(fps, float(p50), float(p99), seen.dropped / captured, seen.late / captured)
+    return QueueOutcome(fps, float(p50), float(p99), seen.dropped / captured, seen.late / captured)

@@ -23,13 +23,15 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 import engines
-from app.pipeline.frame import Frame, Picture
-from app.pipeline.pipeline import Pipeline, Tag
+from app.pipeline.frame import Frame, OutputFrame
+from app.pipeline.pipeline import Pipeline
+from app.pipeline.protocols import Tag
 from app.pipeline.stats import Stats
 from engines import bicubic
-from engines.base import EngineError, Image, Spec, UserError
+from engines.base import Image, Spec
 from engines.catalog import shipped as catalog
-from engines.slot_engine import Slots
+from engines.errors import EngineError, UserError
+from engines.slot_engine import SlotEngine
 from scripts.serving import client_options
 
 DIFFERENT = 3
@@ -79,7 +81,7 @@ class Watch:
         self.wrong = self.unordered = 0
         self._last = (-1, 0.0)
 
-    def write(self, picture: Picture) -> None:
+    def write(self, picture: OutputFrame) -> None:
         frame, now = picture.frame, time.monotonic()
         name = self._stats.spec.name if self._stats.spec else ""
         if not self.makers or self.makers[-1][1] != name:
@@ -95,7 +97,7 @@ class Watch:
                 self.gaps.append((now, now - self._last[1]))
         self._last = frame.index, now
 
-    def _right(self, picture: Picture, name: str) -> bool:
+    def _right(self, picture: OutputFrame, name: str) -> bool:
         index = picture.frame.index % DIFFERENT
         if name == "bicubic":
             wanted = bicubic.enlarge(self._images[index], np.empty_like(picture.image))[::SPARSE, ::SPARSE]
@@ -150,14 +152,14 @@ class HttpSlot:
 
 def load(
     engine: str, size: tuple[int, int], depth: int, transport: str, fallback: str, config: Path | None = None
-) -> Slots[Tag]:
+) -> SlotEngine[Tag]:
     """Any engine of the program, or http://HOST:PORT/MODEL. A `transport` counts for more than what `config` says."""
     if engine.startswith("http://"):
         server, _, model = engine.removeprefix("http://").partition("/")
         scale = catalog.scale_in(model) or catalog.SCALE
         spec = Spec("http", engine, model, "fp32", scale, size, (scale * size[0], scale * size[1]))
         pool = ThreadPoolExecutor(depth)
-        return Slots(spec, [HttpSlot(server, spec, pool) for _ in range(depth)], close=pool.shutdown)
+        return SlotEngine(spec, [HttpSlot(server, spec, pool) for _ in range(depth)], close=pool.shutdown)
     names = [] if fallback == "none" else fallback.split(",")
     options = client_options.read(config)
     if transport != "auto":

@@ -25,21 +25,21 @@ import scripts.common.missing_extras  # noqa: F401
 # isort: split
 import numpy as np
 
-from app.overlays.view_state import View
-from app.pipeline.frame import Frame, Picture
-from app.sinks import SinkError
-from app.sinks.window.opencv_window import Window
-from app.sinks.window.window_process import Display
+from app.errors import SinkError
+from app.overlays.view_state import ViewState
+from app.pipeline.frame import Frame, OutputFrame
+from app.sinks.window.opencv_window import OpenCvWindow
+from app.sinks.window.window_process import WindowProcess
 from scripts.benchmarks.timing import alternate
 from scripts.common import amounts
 from scripts.common.sizes import size
 from scripts.kiosk.fake_camera import scene
-from scripts.kiosk.x_server import Screen
+from scripts.kiosk.x_server import XServer
 
 PERIOD = 1 / 30
 
 
-def shown(window: Window | Display, pictures: list[Picture], times: list[float]) -> float:
+def shown(window: OpenCvWindow | WindowProcess, pictures: list[OutputFrame], times: list[float]) -> float:
     """The median of the seconds that `window` takes for one of them, each of which goes to `times`."""
     taken = []
     for picture in pictures:
@@ -56,7 +56,7 @@ def screen() -> Iterator[None]:
     if os.environ.get("DISPLAY"):
         yield
         return
-    with tempfile.TemporaryDirectory() as folder, closing(Screen(Path(folder), (1920, 1080))) as made:
+    with tempfile.TemporaryDirectory() as folder, closing(XServer(Path(folder), (1920, 1080))) as made:
         os.environ["DISPLAY"] = made.display
         yield
 
@@ -68,13 +68,13 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     shape = "x".join(map(str, options.size))
     images = [scene(count, options.size) for count in range(round(1 / PERIOD))]
-    pictures = [Picture(image, Frame(image, 0, 0.0, 0.0)) for image in images]
+    pictures = [OutputFrame(image, Frame(image, 0, 0.0, 0.0)) for image in images]
     actions = {name: (lambda: None) for name in ("quit", "record", "snapshot")}
     try:
         with (
             screen(),
-            closing(Window("in this process", View(), actions)) as here,
-            closing(Display("in its own", View(), actions)) as apart,
+            closing(OpenCvWindow("in this process", ViewState(), actions)) as here,
+            closing(WindowProcess("in its own", ViewState(), actions)) as apart,
         ):
             times: tuple[list[float], list[float]] = ([], [])
             shown(here, pictures, [])  # opens it

@@ -1,4 +1,4 @@
-"""Figure: something measured, held against what is wanted of it where anything is."""
+"""Something measured, held against what is wanted of it where anything is."""
 
 from __future__ import annotations
 

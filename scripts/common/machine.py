@@ -1,4 +1,4 @@
-"""Machine: what figures were measured on."""
+"""What figures were measured on."""
 
 from __future__ import annotations
 

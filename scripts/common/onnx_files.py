@@ -7,9 +7,9 @@ from pathlib import Path
 
 import onnx
 
-from engines.base import ModelError, one_line
 from engines.catalog import shipped as catalog
 from engines.catalog.onnx_metadata import properties
+from engines.errors import ModelError, one_line
 from engines.support import atomic_file
 
 
@@ -42,4 +42,4 @@ def save(model: onnx.ModelProto, file: Path) -> None:
     """Write `model` to `file`. Raises OSError, with what was there before left as it was."""
     if file.is_dir():  # such as ".", which has no name that a file beside it could be given
         raise IsADirectoryError(errno.EISDIR, "there is a folder of that name")
-    atomic_file.write(file, model.SerializeToString())
+    atomic_file.write_atomic(file, model.SerializeToString())

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 OPSET = 17  # the newest that the ONNX parser of TensorRT 10.3 (JetPack 6.1) knows in full
 
 
-class Graph:
+class OnnxGraph:
     """Nodes and constants in the order they run; each node is named after its output."""
 
     def __init__(self) -> None:

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from engines.base import UserError
+from engines.errors import UserError
 from engines.support import atomic_file
 
 
@@ -27,7 +27,7 @@ def check(*files: Path | None) -> None:
 def write(file: Path, told: str | bytes) -> None:
     """Writes `file`, whose folder is made. Raises ResultError."""
     try:
-        atomic_file.write(file, told.encode() if isinstance(told, str) else told, parents=True)
+        atomic_file.write_atomic(file, told.encode() if isinstance(told, str) else told, parents=True)
     except OSError as error:
         raise _refused(file, error) from None
 

@@ -12,8 +12,8 @@ import openvino as ov
 from numpy.typing import NDArray
 from onnx import TensorProto, inliner
 
-from engines.base import UserError, one_line
 from engines.catalog.contract import LARGEST_SCALE
+from engines.errors import UserError, one_line
 from engines.openvino.engine import core, first_line
 
 Floats = NDArray[np.float32]

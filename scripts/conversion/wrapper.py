@@ -14,11 +14,11 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, compose, helper, version_converter
 
-from engines.base import one_line
 from engines.catalog import shipped as catalog
+from engines.errors import one_line
 from engines.openvino import engine as openvino_engine
 from scripts.common.onnx_files import save
-from scripts.common.onnx_graph import OPSET, Graph
+from scripts.common.onnx_graph import OPSET, OnnxGraph
 from scripts.conversion.colour_probe import LUMA, NEAR, SAME, Way, attempt, coloured, find, pair, psnr, whole, words
 from scripts.conversion.third_party import EXACTLY, KINDS, Floats, Foreign, Geometry, WrapError
 
@@ -62,7 +62,7 @@ class Wrapper:
 
     def __init__(self, foreign: Foreign, way: Way, geometry: Geometry) -> None:
         self._foreign, self._way, self._geometry = foreign, way, geometry
-        self._graph = Graph()
+        self._graph = OnnxGraph()
         self._type = KINDS[foreign.kind]
 
     def model(self) -> onnx.ModelProto:

@@ -13,7 +13,8 @@ from PIL import Image as Pillow
 from PIL import ImageDraw, ImageFont
 
 from app.overlays.font import SHIPPED
-from engines.base import Image, UserError
+from engines.base import Image
+from engines.errors import UserError
 from scripts.evaluation.test_sets import luma
 
 GAP, STRIP = 4, 22

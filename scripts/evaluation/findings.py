@@ -10,7 +10,7 @@ from scripts.evaluate import Score
 
 
 @dataclass
-class Entry:
+class Finding:
     """One way to enlarge pictures: how good it is and how long it takes."""
 
     name: str
@@ -58,7 +58,7 @@ class Findings:
 
     size: tuple[int, int]
     threads: int
-    entries: list[Entry] = field(default_factory=list)
+    entries: list[Finding] = field(default_factory=list)
     eager: dict[str, list[float]] = field(default_factory=dict)
     """Rounds of PyTorch eager fp32, by model."""
     cleaning: list[Cleaning] = field(default_factory=list)
@@ -68,7 +68,7 @@ class Findings:
     clips: dict[str, str] = field(default_factory=dict)
     """Of each clip, what was looked at."""
 
-    def find(self, name: str, precision: str = "", scale: int = 2) -> Entry | None:
+    def find(self, name: str, precision: str = "", scale: int = 2) -> Finding | None:
         """The entry of a model (fast-x2) or of something else at `scale`."""
         return next(
             (e for e in self.entries if (e.name, e.precision) == (name, precision) and (precision or e.scale == scale)),

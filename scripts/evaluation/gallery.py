@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 
 from engines.base import Image
-from scripts.evaluate import Pictures
+from scripts.evaluate import PictureSet
 from scripts.evaluation import crop_sheets, upscalers
 from scripts.evaluation.test_sets import luma, psnr
 from scripts.evaluation.upscalers import Run
@@ -35,13 +35,13 @@ def nearest(scale: int) -> Run:
     return run
 
 
-def shown(pictures: Pictures) -> list[tuple[str, Image, Image]]:
+def shown(pictures: PictureSet) -> list[tuple[str, Image, Image]]:
     """The pairs of SHOWN."""
     chosen = [pair for name in SHOWN for pair in pictures.pairs if pair[0].startswith(name)]
     return chosen or list(pictures.pairs[:3])
 
 
-def against_truth(pictures: Pictures, columns: Columns) -> Image:
+def against_truth(pictures: PictureSet, columns: Columns) -> Image:
     """One row a picture: the input's pixels, `columns`, the truth; PSNR over each is of the whole picture.
 
     Each shows the window in which bicubic is furthest from the truth.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from scripts.evaluation.findings import Entry, Findings
+from scripts.evaluation.findings import Finding, Findings
 from scripts.evaluation.published_figures import FIRST, SETS
 from scripts.evaluation.webcam_set import MARK
 
@@ -58,7 +58,7 @@ def speed(found: Findings) -> Iterator[Goal]:
             yield what, f"at least {INT8_TIMES:g}x", f"{times:.2f}x", times >= INT8_TIMES
 
 
-def losses(found: Findings) -> list[tuple[Entry, float]]:
+def losses(found: Findings) -> list[tuple[Finding, float]]:
     """What each precision but fp32 loses on the first set, in dB."""
     exact = {e.name: e.scores[FIRST].psnr for e in found.entries if e.precision == "fp32" and FIRST in e.scores}
     others = (e for e in found.entries if e.ours and e.precision != "fp32" and FIRST in e.scores and e.name in exact)

@@ -19,7 +19,8 @@ from typing import IO, Any
 
 import numpy as np
 
-from engines.base import Image, UserError
+from engines.base import Image
+from engines.errors import UserError
 
 ROOT = Path(__file__).resolve().parents[2]
 ENVIRONMENT = ROOT / ".venv-peers"

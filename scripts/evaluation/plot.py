@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from engines.base import UserError
+from engines.errors import UserError
 
 
 class ScatterError(UserError):

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from scripts.evaluation import plot
-from scripts.evaluation.findings import Entry, Findings
+from scripts.evaluation.findings import Finding, Findings
 from scripts.evaluation.goals import goals, losses
 from scripts.evaluation.plot import Point
 from scripts.evaluation.published_figures import FIRST, SECOND, SETS, Published, place
@@ -28,7 +28,7 @@ def table(titles: Sequence[str], rows: Sequence[Sequence[str]], left: int = 1) -
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def score(entry: Entry, name: str) -> list[str]:
+def score(entry: Finding, name: str) -> list[str]:
     """PSNR and SSIM on a set."""
     found = entry.scores.get(name)
     return [f"{found.psnr:.2f}", f"{found.ssim:.4f}"] if found else ["", ""]

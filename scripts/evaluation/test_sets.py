@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from engines.base import UserError
+from engines.errors import UserError
 
 Image = NDArray[np.uint8]
 

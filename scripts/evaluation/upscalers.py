@@ -14,7 +14,7 @@ import engines
 from engines.base import SMALLEST, Image, Spec
 from engines.catalog import shipped as catalog
 from engines.catalog.onnx_metadata import properties
-from engines.slot_engine import Slots
+from engines.slot_engine import SlotEngine
 
 PRECISIONS = ("fp32", "fp16", "int8")
 """Of shipped files, in the order they are told."""
@@ -24,7 +24,7 @@ Run = Callable[[Image], Image]
 
 
 @dataclass(frozen=True)
-class Upscaler:
+class MeasuredUpscaler:
     """A model, and how it is computed."""
 
     model: str
@@ -36,7 +36,7 @@ class Upscaler:
     file: Path
 
 
-def one(engine: Slots[Any], image: Image) -> Image:
+def one(engine: SlotEngine[Any], image: Image) -> Image:
     """`image` enlarged by an engine that has nothing else to do; a copy. Again and again only at a depth of 2: of two
     slots one stays lent."""
     engine.reserve()
@@ -63,7 +63,7 @@ def bicubic(scale: int) -> Run:
 
 
 @contextmanager
-def in_f32(model: Path, size: tuple[int, int], threads: int | None = None) -> Iterator[Slots[Any]]:
+def in_f32(model: Path, size: tuple[int, int], threads: int | None = None) -> Iterator[SlotEngine[Any]]:
     """OpenVINO for inputs of `size` (width, height), computing in f32 also where it would rather use bf16."""
 
     from engines.openvino import engine as openvino_engine
@@ -75,7 +75,7 @@ def in_f32(model: Path, size: tuple[int, int], threads: int | None = None) -> It
         options["INFERENCE_NUM_THREADS"] = threads
     compiled = openvino_engine.core().compile_model(network, "CPU", options)
     spec = Spec("openvino", "CPU", model.stem, "fp32", scale, size, (size[0] * scale, size[1] * scale))
-    engine: Slots[Any] = Slots(spec, [openvino_engine.OpenVinoSlot(compiled) for _ in range(2)])
+    engine: SlotEngine[Any] = SlotEngine(spec, [openvino_engine.OpenVinoSlot(compiled) for _ in range(2)])
     with engine:
         yield engine
 
@@ -123,7 +123,7 @@ def about(engine: str, model: str) -> Spec:
         return loaded.spec
 
 
-def ways(engine: str, file: Path) -> list[Upscaler]:
+def ways(engine: str, file: Path) -> list[MeasuredUpscaler]:
     """The ways of computing one file that are worth measuring. Raises EngineError.
 
     By OpenVINO an fp32 file in f32 and, where that differs, as the processor does it by itself; a float16 one as it is
@@ -132,14 +132,14 @@ def ways(engine: str, file: Path) -> list[Upscaler]:
     spec = about(engine, str(file))
     known = {model.path.absolute(): model for model in catalog.shipped()}.get(file.absolute())
     name = f"{known.name}-x{known.scale}" if known else file.stem
-    plain = Upscaler(name, spec.scale, spec.precision, through(engine, str(file), spec.scale), file)
+    plain = MeasuredUpscaler(name, spec.scale, spec.precision, through(engine, str(file), spec.scale), file)
     if engine != "openvino" or not known:
         return [plain]
     if known.precision == "fp16":
-        return [Upscaler(name, spec.scale, "fp16", float16(file), file)]
+        return [MeasuredUpscaler(name, spec.scale, "fp16", float16(file), file)]
     if known.precision == "fp32":
         rounded = [plain] if spec.precision != "fp32" else []
-        return [Upscaler(name, spec.scale, "fp32", exact(file), file), *rounded]
+        return [MeasuredUpscaler(name, spec.scale, "fp32", exact(file), file), *rounded]
     return [plain]
 
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from engines.base import Image
 from engines.catalog import shipped as catalog
-from scripts.evaluate import Pictures
+from scripts.evaluate import PictureSet
 from scripts.evaluation import upscalers
 from scripts.evaluation.findings import Cleaning
 from scripts.training.degradation import Degradation
@@ -22,7 +22,7 @@ Degrade = Callable[[Image, int, int], Image]
 """Of the truth, a seed and the scale: the low resolution."""
 
 
-def degraded(pictures: Pictures, low: Degrade | None = None) -> Pictures:
+def degraded(pictures: PictureSet, low: Degrade | None = None) -> PictureSet:
     """The same truth, cut to multiples of the scale, with low resolutions made by `low`; by default the webcam's, which
     here spares no picture."""
     scale, pairs, low = pictures.scale, [], low or replace(Degradation.webcam(), mild=0).low
@@ -30,7 +30,7 @@ def degraded(pictures: Pictures, low: Degrade | None = None) -> Pictures:
         height, width = (n - n % scale for n in high.shape[:2])
         truth = high[:height, :width].copy()
         pairs.append((name, low(truth, SEED + index, scale), truth))
-    return Pictures(pictures.name, scale, pairs)
+    return PictureSet(pictures.name, scale, pairs)
 
 
 def models() -> list[str]:
@@ -47,7 +47,7 @@ def models() -> list[str]:
     return list(chosen)
 
 
-def measure(pictures: Pictures, names: list[str]) -> Iterator[Cleaning]:
+def measure(pictures: PictureSet, names: list[str]) -> Iterator[Cleaning]:
     """Bicubic, then the models in `names` in fp32 and int8, on a degraded set. Raises EngineError."""
     yield Cleaning("bicubic", "", pictures.bicubic)
     for name in names:

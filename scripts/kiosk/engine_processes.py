@@ -1,4 +1,4 @@
-"""Children: the processes in which a program's engines compute."""
+"""The processes in which a program's engines compute."""
 
 from __future__ import annotations
 

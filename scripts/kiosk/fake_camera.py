@@ -39,7 +39,7 @@ SELECT = 3.0
 POLL = 0.02
 
 
-class Puppet:
+class FakeCamera:
     """Opened on a device file, as OpenCV opens it."""
 
     def __init__(self, path: str, *_: Any) -> None:
@@ -156,7 +156,7 @@ def read_code(image: Image) -> tuple[int, bool] | None:
     return number, max(ones) < 140
 
 
-class Dev:
+class FakeDevDir:
     """A folder as /dev, for whoever holds the strings."""
 
     def __init__(self, folder: Path) -> None:
@@ -196,7 +196,7 @@ class Dev:
                 link.unlink()
 
 
-class Clock(datetime):
+class FakeClock(datetime):
     """The wall clock of whoever asks for the date."""
 
     folder = Path()
@@ -209,18 +209,18 @@ class Clock(datetime):
         return 0.0
 
     @classmethod
-    def now(cls, tz: tzinfo | None = None) -> Clock:
+    def now(cls, tz: tzinfo | None = None) -> FakeClock:
         return super().now(tz) + timedelta(seconds=cls.off())
 
 
 def install(folder: Path) -> None:
     """Make `folder` this process's /dev, with puppets in it, and its clock."""
-    Clock.folder, real = folder, time.time
-    time.time = lambda: real() + Clock.off()
+    FakeClock.folder, real = folder, time.time
+    time.time = lambda: real() + FakeClock.off()
     for module in (segmented, on_demand, snapshot):  # the type itself cannot be changed
-        module.datetime = Clock  # type: ignore[attr-defined]
+        module.datetime = FakeClock  # type: ignore[attr-defined]
     v4l2.DEV, v4l2.NAMES = folder, folder / "names"
-    cv2.VideoCapture = Puppet  # type: ignore[misc,assignment] # the vendor's boundary
+    cv2.VideoCapture = FakeCamera  # type: ignore[misc,assignment] # the vendor's boundary
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ from scripts.kiosk.small_disk import Disk
 from scripts.kiosk.verdict import Fault
 
 
-class Injector:
+class FaultInjector:
     """Each fault repairs what it has broken, and returns the moment (monotonic) from which recovery counts."""
 
     def __init__(self, rig: Rig, disk: Disk, chance: random.Random) -> None:
@@ -141,23 +141,23 @@ class Injector:
         return time.monotonic()
 
 
-KINDS: dict[str, Callable[[Injector], float]] = {
-    "camera unplugged, same number": Injector.unplugged,
-    "camera unplugged, another number": Injector.renumbered,
+KINDS: dict[str, Callable[[FaultInjector], float]] = {
+    "camera unplugged, same number": FaultInjector.unplugged,
+    "camera unplugged, another number": FaultInjector.renumbered,
     "camera hangs": lambda injector: injector.misbehaves("stuck"),
     "camera repeats itself": lambda injector: injector.misbehaves("same"),
     "camera sends garbage": lambda injector: injector.misbehaves("garbled"),
-    "camera changes size": Injector.resized,
-    "stream instead, and back": Injector.stream,
+    "camera changes size": FaultInjector.resized,
+    "stream instead, and back": FaultInjector.stream,
     "engine killed": lambda injector: injector.engine(signal.SIGKILL),
     "engine hangs": lambda injector: injector.engine(signal.SIGSTOP),
-    "engine out of memory": Injector.engine_memory,
-    "disk full": Injector.disk_full,
-    "disk read-only": Injector.disk_read_only,
-    "wall clock jumps": Injector.clock,
-    "reload": Injector.reload,
-    "reload of a bad file": Injector.reload_bad,
-    "processor load": Injector.load,
-    "X server killed and restarted": Injector.display,
+    "engine out of memory": FaultInjector.engine_memory,
+    "disk full": FaultInjector.disk_full,
+    "disk read-only": FaultInjector.disk_read_only,
+    "wall clock jumps": FaultInjector.clock,
+    "reload": FaultInjector.reload,
+    "reload of a bad file": FaultInjector.reload_bad,
+    "processor load": FaultInjector.load,
+    "X server killed and restarted": FaultInjector.display,
 }
 """Every fault, by its name in the report."""

@@ -16,7 +16,7 @@ from scripts.common.sizes import size
 from scripts.kiosk.fake_camera import scene
 
 
-class Handler(http.server.BaseHTTPRequestHandler):
+class MjpegHandler(http.server.BaseHTTPRequestHandler):
     """Every GET is a stream without an end."""
 
     size = (320, 180)
@@ -39,9 +39,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
 
 def main(port: int, size: tuple[int, int]) -> None:
-    Handler.size = size
+    MjpegHandler.size = size
     http.server.ThreadingHTTPServer.daemon_threads = True
-    with http.server.ThreadingHTTPServer(("127.0.0.1", port), Handler) as server:
+    with http.server.ThreadingHTTPServer(("127.0.0.1", port), MjpegHandler) as server:
         print(server.server_port, flush=True)
         server.serve_forever()
 

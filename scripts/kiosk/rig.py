@@ -1,4 +1,4 @@
-"""Rig: the real kiosk with all that surrounds it, each of which can be taken away."""
+"""The real kiosk with all that surrounds it, each of which can be taken away."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ import psutil
 import yaml
 
 from scripts.kiosk.engine_processes import engines
-from scripts.kiosk.fake_camera import Dev
-from scripts.kiosk.x_server import Screen
+from scripts.kiosk.fake_camera import FakeDevDir
+from scripts.kiosk.x_server import XServer
 
 ROOT = Path(__file__).resolve().parents[2]
 SIZE = "320x180"
@@ -34,11 +34,11 @@ class Rig:
     def __init__(self, folder: Path, disk: Path) -> None:
         """`folder` holds the files of all of them, `disk` the recordings."""
         self._folder, self._disk = folder, disk
-        self.dev = Dev(folder / "dev")
+        self.dev = FakeDevDir(folder / "dev")
         self.dev.plug(0, f"ok {SIZE}")
         self._server: subprocess.Popen[bytes] | None = None
         self._port = 0
-        self.screen = Screen(folder)
+        self.screen = XServer(folder)
         self._config = folder / "kiosk.yaml"
         self.write_config()
         self._log = (folder / "log").open("wb")

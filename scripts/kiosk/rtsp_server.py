@@ -39,7 +39,7 @@ a=control:track
 """.replace("\n", "\r\n")
 
 
-class Handler(socketserver.StreamRequestHandler):
+class RtspHandler(socketserver.StreamRequestHandler):
     """One client, from its first question until it goes."""
 
     size = (320, 180)
@@ -94,10 +94,10 @@ class Handler(socketserver.StreamRequestHandler):
 
 
 def main(port: int, size: tuple[int, int]) -> None:
-    Handler.size = size
+    RtspHandler.size = size
     socketserver.ThreadingTCPServer.daemon_threads = True
     socketserver.ThreadingTCPServer.allow_reuse_address = True
-    with socketserver.ThreadingTCPServer(("127.0.0.1", port), Handler) as server:
+    with socketserver.ThreadingTCPServer(("127.0.0.1", port), RtspHandler) as server:
         print(server.server_address[1], flush=True)
         server.serve_forever()
 

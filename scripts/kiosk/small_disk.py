@@ -1,4 +1,4 @@
-"""Disk: a small one, which can be filled and made read-only."""
+"""A small one, which can be filled and made read-only."""
 
 from __future__ import annotations
 

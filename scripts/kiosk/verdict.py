@@ -1,4 +1,4 @@
-"""Verdict: what a soak has seen, against what was promised, as Markdown."""
+"""What a soak has seen, against what was promised, as Markdown."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Recorded:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class SoakOutcome:
     """Of a soak."""
 
     command: str
@@ -118,7 +118,7 @@ def slope(samples: Sequence[tuple[float, float, int, int]]) -> float:
     return float(np.median((memory[second] - memory[first]) / (hours[second] - hours[first])))
 
 
-def judge(run: Outcome) -> list[Promise]:
+def judge(run: SoakOutcome) -> list[Promise]:
     """What was promised, and what came of it."""
     faults, samples = run.faults, run.samples
     engine = sorted(fault.gap for fault in faults if fault.kind in ("engine killed", "engine hangs"))
@@ -149,7 +149,7 @@ def judge(run: Outcome) -> list[Promise]:
     ]
 
 
-def report(run: Outcome, promises: Sequence[Promise]) -> str:
+def report(run: SoakOutcome, promises: Sequence[Promise]) -> str:
     """The whole of it as Markdown."""
     disk = run.recorded
     lines = [

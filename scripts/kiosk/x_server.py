@@ -1,4 +1,4 @@
-"""Screen: an X server whose picture is watched in its own memory, so that nobody has to be asked what is shown."""
+"""An X server whose picture is watched in its own memory, so that nobody has to be asked what is shown."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Seen:
     pictures: int = 0
 
 
-class Screen:
+class XServer:
     """An Xvfb, and a thread that reads its screen a hundred times a second."""
 
     def __init__(self, folder: Path, size: tuple[int, int] = SIZE) -> None:

@@ -6,12 +6,12 @@ import argparse
 from pathlib import Path
 
 from app.config.command_line import parse
-from engines.triton.client import Options
+from engines.triton.client import TritonOptions
 
 
-def read(file: Path | None) -> Options:
+def read(file: Path | None) -> TritonOptions:
     """The section `triton` of `file`: certificates, a token, the transport. Raises ConfigError."""
-    return Options(**dict(parse(["--config", str(file)])[0].triton)) if file else Options()
+    return TritonOptions(**dict(parse(["--config", str(file)])[0].triton)) if file else TritonOptions()
 
 
 def add_option(parser: argparse.ArgumentParser) -> None:

@@ -14,7 +14,7 @@ QUEUED = 64
 
 
 @dataclass(frozen=True)
-class Plan:
+class ServingConfig:
     """What is asked for. Sizes are (width, height) in pixels."""
 
     flavour: str = "python"
@@ -52,7 +52,7 @@ class Plan:
         return 30_000_000
 
 
-def config(name: str, scale: int, plan: Plan) -> Any:
+def config(name: str, scale: int, plan: ServingConfig) -> Any:
     """The ModelConfig (Triton's protobuf) of a model that takes and gives pictures."""
     from tritonclient.grpc import model_config_pb2 as pb
 
@@ -94,7 +94,7 @@ def config(name: str, scale: int, plan: Plan) -> Any:
     return made
 
 
-def batching(made: Any, plan: Plan) -> None:
+def batching(made: Any, plan: ServingConfig) -> None:
     """Queues bound to the time a frame is worth something; the newest version alone, so that a new one replaces it.
 
     On a processor a batch costs as much as its frames one by one, so there is no batcher. It would do harm: that of
@@ -114,7 +114,7 @@ def batching(made: Any, plan: Plan) -> None:
     policy.max_queue_size = QUEUED
 
 
-def jpeg_step(step: str, plan: Plan) -> Any:
+def jpeg_step(step: str, plan: ServingConfig) -> Any:
     """The ModelConfig of jpeg-decode or jpeg-encode."""
     from tritonclient.grpc import model_config_pb2 as pb
 
@@ -130,7 +130,7 @@ def jpeg_step(step: str, plan: Plan) -> Any:
     return made
 
 
-def ensemble(name: str, scale: int, plan: Plan) -> Any:
+def ensemble(name: str, scale: int, plan: ServingConfig) -> Any:
     """The ModelConfig of NAME-jpeg: decode, upscale, encode, all on the server."""
     from tritonclient.grpc import model_config_pb2 as pb
 
@@ -146,7 +146,7 @@ def ensemble(name: str, scale: int, plan: Plan) -> Any:
     return made
 
 
-def shapes(plan: Plan) -> dict[str, str]:
+def shapes(plan: ServingConfig) -> dict[str, str]:
     """TensorRT's profile: the smallest, the usual and the largest input, as trtexec writes them."""
 
     def shape(count: int, width: int, height: int) -> str:

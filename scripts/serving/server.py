@@ -13,7 +13,7 @@ import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 
-from engines.base import UserError
+from engines.errors import UserError
 
 ROOT = Path(__file__).parents[2]
 SCRIPT = ROOT / "scripts" / "triton_server.sh"

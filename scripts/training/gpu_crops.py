@@ -1,4 +1,4 @@
-"""Cutter: all photographs in a GPU's memory, and the batch of a step cut out of them there.
+"""All photographs in a GPU's memory, and the batch of a step cut out of them there.
 
 The processor draws the places alone: what it would have to copy and hand over, a small network learns from faster.
 """
@@ -15,7 +15,7 @@ from torch import Tensor
 from scripts.training.photos import Photos
 
 
-class Pictures:
+class GpuPictures:
     """uint8 [H, W, 3] pictures of any sizes, one behind the other on a device."""
 
     def __init__(self, pictures: Sequence[NDArray[np.uint8]], device: str) -> None:
@@ -33,15 +33,15 @@ class Pictures:
         return self._pixels[first + y * width + x]
 
 
-class Cutter:
+class GpuCropper:
     """Cuts as Photos.cut() does, on `device`, which has all of `photos` in its memory from now on."""
 
     def __init__(self, photos: Photos, device: str) -> None:
         """Raises torch.OutOfMemoryError."""
         self._firsts = torch.tensor([0, *(len(versions) for versions in photos.lows)]).cumsum(0).to(device)
         self._scale, self._device = photos.scale, device
-        self._low = Pictures([low for versions in photos.lows for low in versions], device)
-        self._large = [Pictures(pictures, device) for pictures in (photos.highs, photos.taught) if pictures]
+        self._low = GpuPictures([low for versions in photos.lows for low in versions], device)
+        self._large = [GpuPictures(pictures, device) for pictures in (photos.highs, photos.taught) if pictures]
 
     def __call__(self, places: Tensor, size: int) -> tuple[Tensor, ...]:
         """As Photos.cut() gives them; `places` as Photos.places() does."""

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from engines.base import UserError
+from engines.errors import UserError
 
 
 class NetworkError(UserError):
@@ -103,7 +103,7 @@ def smoothing(scale: int) -> Tensor:
     return kernel.flatten(0, 1)
 
 
-class Upscaler(nn.Module):
+class UpscalingNetwork(nn.Module):
     """RGB-like planes in, `scale` times larger planes out; float32 [N, 3, H, W], any range, nothing clamped.
 
     With `coring`, in grey levels of 255, what differs from a smooth enlargement by less is left out and the rest is
@@ -146,7 +146,7 @@ class Upscaler(nn.Module):
             calm = F.pixel_shuffle(F.conv2d(x, smoothing(self.scale).to(x)), self.scale)
             return calm + F.softshrink(large - calm, self.coring / 255)
 
-    def start_from(self, plain: Upscaler) -> None:
+    def start_from(self, plain: UpscalingNetwork) -> None:
         """Begin as a trained, collapsed network that is no wider and no deeper than this one.
 
         For the same scale the result is the same function; for another the features are taken over and what places
@@ -170,9 +170,9 @@ class Upscaler(nn.Module):
             self.head.become(plain.head)
             self.base.load_state_dict(plain.base.state_dict())
 
-    def collapsed(self) -> Upscaler:
+    def collapsed(self) -> UpscalingNetwork:
         """A copy made of plain convolutions: what is exported, quantised and timed."""
-        plain = Upscaler(scale=self.scale, channels=3, depth=0, expand=1)
+        plain = UpscalingNetwork(scale=self.scale, channels=3, depth=0, expand=1)
         plain.base.load_state_dict({k: v.detach().clone() for k, v in self.base.state_dict().items()})
         plain.base.weight.requires_grad_(True)
         blocks = [b.collapsed() if isinstance(b, CollapsibleConv) else nn.ReLU() for b in self.body]

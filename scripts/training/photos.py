@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from tqdm import tqdm
 
-from engines.base import UserError
+from engines.errors import UserError
 from scripts.training.degradation import Degradation
 
 ENDINGS = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"}

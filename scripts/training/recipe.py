@@ -14,11 +14,11 @@ import yaml
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, field_validator, model_validator
 from pydantic.dataclasses import dataclass
 
-from engines.base import UserError
 from engines.catalog.contract import LARGEST_SCALE
+from engines.errors import UserError
 from scripts.export import ExportError, network_from_onnx
 from scripts.training.degradation import Degradation
-from scripts.training.network import Upscaler
+from scripts.training.network import UpscalingNetwork
 from scripts.training.photos import Photos
 from scripts.training.teacher import Teacher
 
@@ -129,11 +129,11 @@ class Recipe:
             untaught=self.untaught,
         )
 
-    def network(self) -> Upscaler:
+    def network(self) -> UpscalingNetwork:
         """The network to begin with. Raises RecipeError if the file to start from is missing, ExportError if it is none
         of ours, NetworkError if what it holds is too large."""
         torch.manual_seed(self.seed)
-        network = Upscaler(scale=self.scale, channels=self.channels, depth=self.depth, expand=self.expand)
+        network = UpscalingNetwork(scale=self.scale, channels=self.channels, depth=self.depth, expand=self.expand)
         if self.start:
             network.start_from(network_from_onnx(found("start", self.start)))
         return network

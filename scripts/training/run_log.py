@@ -10,7 +10,7 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from engines.base import UserError
+from engines.errors import UserError
 from engines.support import atomic_file
 
 INSTEAD = "Give another --out, or delete it."
@@ -23,14 +23,14 @@ class TrainError(UserError):
 def store(path: Path, data: bytes) -> None:
     """Write `data` whole or not at all. Raises TrainError."""
     try:
-        atomic_file.write(path, data)
+        atomic_file.write_atomic(path, data)
     except OSError as error:  # that of a full disk does not name the file
         raise TrainError(
             f"{path} cannot be written", error.strerror or str(error), "Mend that; the same command goes on then."
         ) from None
 
 
-class Log:
+class RunLog:
     """log.csv, a line every checkpoint: step, seconds, loss, then dB for each test set; and log.svg, its plot.
 
     Seconds count from when this is made, before the photographs are read, and those of earlier parts of the run too.

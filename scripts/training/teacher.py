@@ -1,4 +1,4 @@
-"""Teacher: a finished network from which another one learns."""
+"""A finished network from which another one learns."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from scripts.training.network import Upscaler
+from scripts.training.network import UpscalingNetwork
 
 STRIP = 100
 """Rows at a time: those of a whole photograph would not stay in a processor's cache."""
@@ -20,7 +20,7 @@ class Teacher:
     ways to improve example-based single image super resolution, CVPR 2016), which its pupil gets part of for nothing.
     """
 
-    def __init__(self, network: Upscaler, device: str) -> None:
+    def __init__(self, network: UpscalingNetwork, device: str) -> None:
         self._network = network.to(device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
         self._device = device
         self._reach = sum(isinstance(module, nn.Conv2d) for module in network.modules())

@@ -8,8 +8,8 @@ from typing import Any
 import cv2
 import pytest
 
-from app.config.schema import ConfigError
 from app.config.yaml_file import from_mapping
+from app.errors import ConfigError
 from app.overwrites import check
 from tests.support.clips import picture
 

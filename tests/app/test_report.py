@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from app import report
-from app.config.schema import ConfigError
-from app.pipeline.frame import Frame, Picture
+from app.errors import ConfigError
+from app.pipeline.frame import Frame, OutputFrame
 from app.pipeline.stats import Stats
 from app.report import Report
 from app.system.sensors import Reading
@@ -85,7 +85,7 @@ def test_the_file_has_the_keys_that_others_read(made: Report, tmp_path: Path) ->
 def test_the_log_gets_a_line_now_and_then(
     made: Report, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    picture = Picture(np.zeros((2, 2, 3), np.uint8), Frame(np.zeros((1, 1, 3), np.uint8), 0, 0, 0))
+    picture = OutputFrame(np.zeros((2, 2, 3), np.uint8), Frame(np.zeros((1, 1, 3), np.uint8), 0, 0, 0))
     with caplog.at_level("INFO"):
         made.write(picture)
         assert not caplog.records

@@ -24,13 +24,13 @@ import numpy as np
 import pytest
 
 import app.run
-import app.show
+import app.sinks.window
 from app.config.schema import Config
-from app.lifecycle import Control
-from app.sinks import SinkError
+from app.errors import SinkError
+from app.lifecycle import Lifecycle
 from app.system.systemd import Notifier
 from engines.catalog import shipped as catalog
-from engines.catalog.shipped import Card
+from engines.catalog.shipped import ModelCard
 from tests.support.clips import encode, jpeg, multipart, number, serve
 
 ROOT = Path(__file__).parents[2]
@@ -100,9 +100,9 @@ def test_a_film_comes_out_whole(tmp_path: Path, suffix: str) -> None:
 
 def test_the_picture_is_sharper_than_bicubic(tmp_path: Path) -> None:
     """A scene that is known at twice the size, through the whole program."""
-    from app.sources.demo.camera import Demo
+    from app.sources.demo.camera import DemoCamera
 
-    truth = Demo(size=(512, 288), fps=30).picture(0)
+    truth = DemoCamera(size=(512, 288), fps=30).picture(0)
     small = cv2.resize(truth, (256, 144), interpolation=cv2.INTER_AREA)
     cv2.imwrite(str(tmp_path / "small.png"), small)
     done = run("--source", tmp_path / "small.png", "--headless", "--snapshot", tmp_path / "both.png")
@@ -188,7 +188,7 @@ def test_the_configuration_that_is_printed_runs(tmp_path: Path) -> None:
 def test_the_list_tells_what_there_is() -> None:
     done = run("--list")
     assert done.returncode == 0, done.stderr
-    card = Card.of(catalog.FOLDER / "fast-x2.md")
+    card = ModelCard.of(catalog.FOLDER / "fast-x2.md")
     figures = f"{card.psnr['fp32']['Set5']:.2f}", card.use, f"{card.parameters:,}"
     told = ("Cameras", "fast", "x2", "fp16 fp32 int8", *figures, "openvino", "chosen by auto")
     for part in (*told, "tensorrt", "not available"):
@@ -336,7 +336,7 @@ PLAIN = ["setpriv", "--bounding-set=-dac_override,-dac_read_search,-fowner", "--
 # Processes that have imported everything already, which takes a second: each is a fork of this one.
 MOTHER = """
 import json, os, sys
-import app.inputs, app.pipeline.pipeline, app.show
+import app.inputs, app.pipeline.pipeline, app.sinks.window
 import app.sinks.recording.segmented, app.sources.video, engines.openvino.engine
 from app.run import main
 for line in sys.stdin:
@@ -462,11 +462,11 @@ def test_what_a_run_that_cannot_begin_has_opened_is_closed(tmp_path: Path, monke
             "recording": {"file": tmp_path / "film.mp4", "folder": tmp_path, "segment": 60},
         }
     )
-    monkeypatch.setattr(app.show, "shown_in", nowhere)
+    monkeypatch.setattr(app.sinks.window, "open_window", nowhere)
     monkeypatch.setattr(app.run, "set_level", lambda **_: None)
     before = set(threading.enumerate())
     with pytest.raises(SinkError, match="no display"):
-        app.run.run(config, Control(config, lambda: config), Notifier(), [])
+        app.run.run(config, Lifecycle(config, lambda: config), Notifier(), [])
     assert not set(threading.enumerate()) - before
     assert not list(tmp_path.iterdir())
 

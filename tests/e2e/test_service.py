@@ -26,12 +26,13 @@ import pytest
 import yaml
 
 import app.run
-from app.config.schema import Config, ConfigError
-from app.lifecycle import Control
-from app.pipeline.frame import Frame, Picture
-from app.system.systemd import Notifier, Progress
-from engines.base import EngineError
-from scripts.kiosk.fake_camera import Dev
+from app.config.schema import Config
+from app.errors import ConfigError
+from app.lifecycle import Lifecycle
+from app.pipeline.frame import Frame, OutputFrame
+from app.system.systemd import Notifier, Watchdog
+from engines.errors import EngineError
+from scripts.kiosk.fake_camera import FakeDevDir
 
 ROOT = Path(__file__).parents[2]
 LIMIT = 30.0
@@ -105,8 +106,8 @@ class Manager:
 
 
 @pytest.fixture
-def dev(tmp_path: Path) -> Dev:
-    made = Dev(tmp_path / "dev")
+def dev(tmp_path: Path) -> FakeDevDir:
+    made = FakeDevDir(tmp_path / "dev")
     made.plug(0, "ok 96x64")
     return made
 
@@ -129,7 +130,7 @@ def write(path: Path, **changes: object) -> None:
 
 
 @contextlib.contextmanager
-def managed(folder: Path, dev: Dev, config: Path, watchdog: float = 20, **environment: str) -> Iterator[Manager]:
+def managed(folder: Path, dev: FakeDevDir, config: Path, watchdog: float = 20, **environment: str) -> Iterator[Manager]:
     manager = Manager(folder, watchdog, dev.folder, "--config", config, **environment)
     try:
         yield manager
@@ -137,7 +138,7 @@ def managed(folder: Path, dev: Dev, config: Path, watchdog: float = 20, **enviro
         manager.close()
 
 
-def test_ready_with_the_first_picture_and_alive_while_they_come(tmp_path: Path, dev: Dev, config: Path) -> None:
+def test_ready_with_the_first_picture_and_alive_while_they_come(tmp_path: Path, dev: FakeDevDir, config: Path) -> None:
     with managed(tmp_path, dev, config) as manager:
         manager.until("READY=1")
         for _ in range(2):
@@ -150,7 +151,7 @@ def test_ready_with_the_first_picture_and_alive_while_they_come(tmp_path: Path, 
         assert manager.process.wait(LIMIT) == 0
 
 
-def test_a_process_that_hangs_is_restarted(tmp_path: Path, dev: Dev, config: Path) -> None:
+def test_a_process_that_hangs_is_restarted(tmp_path: Path, dev: FakeDevDir, config: Path) -> None:
     with managed(tmp_path, dev, config, watchdog=3) as manager:
         manager.until("READY=1")
         manager.process.send_signal(signal.SIGSTOP)
@@ -159,7 +160,7 @@ def test_a_process_that_hangs_is_restarted(tmp_path: Path, dev: Dev, config: Pat
 
 
 def test_a_slow_slide_show_is_alive_and_one_whose_disk_hangs_is_restarted(
-    tmp_path: Path, dev: Dev, config: Path
+    tmp_path: Path, dev: FakeDevDir, config: Path
 ) -> None:
     first, second = (tmp_path / "slides" / f"{number}.png" for number in (1, 2))
     first.parent.mkdir()
@@ -179,7 +180,7 @@ def test_a_slow_slide_show_is_alive_and_one_whose_disk_hangs_is_restarted(
         assert manager.process.poll() is None
 
 
-def test_a_new_configuration_takes_the_place_of_the_old(tmp_path: Path, dev: Dev, config: Path) -> None:
+def test_a_new_configuration_takes_the_place_of_the_old(tmp_path: Path, dev: FakeDevDir, config: Path) -> None:
     with managed(tmp_path, dev, config) as manager:
         manager.until("READY=1")
         write(config, kiosk={"lasting": True}, input={"source": "demo", "size": "80x60"})
@@ -190,7 +191,7 @@ def test_a_new_configuration_takes_the_place_of_the_old(tmp_path: Path, dev: Dev
         assert "80x60" in manager.text()
 
 
-def test_a_bad_configuration_is_refused(tmp_path: Path, dev: Dev, config: Path) -> None:
+def test_a_bad_configuration_is_refused(tmp_path: Path, dev: FakeDevDir, config: Path) -> None:
     bad = {
         "input: {camra: 0}\n": "Did you mean input.camera?",
         "input: {fps: fast}\n": "'fast'",
@@ -216,7 +217,7 @@ def test_a_bad_configuration_is_refused(tmp_path: Path, dev: Dev, config: Path) 
         assert manager.starts == 1 and not [message for message in manager.told if "RELOADING" in message]
 
 
-def test_one_that_fails_when_it_is_used_gives_way_to_the_old(tmp_path: Path, dev: Dev, config: Path) -> None:
+def test_one_that_fails_when_it_is_used_gives_way_to_the_old(tmp_path: Path, dev: FakeDevDir, config: Path) -> None:
     with managed(tmp_path, dev, config) as manager:
         manager.until("READY=1")
         write(config, input={"source": str(tmp_path / "none.mkv")})
@@ -227,7 +228,9 @@ def test_one_that_fails_when_it_is_used_gives_way_to_the_old(tmp_path: Path, dev
         assert "There is no file" in manager.text()
 
 
-def test_a_reload_opens_closes_and_exchanges_the_window(tmp_path: Path, dev: Dev, config: Path, display: str) -> None:
+def test_a_reload_opens_closes_and_exchanges_the_window(
+    tmp_path: Path, dev: FakeDevDir, config: Path, display: str
+) -> None:
     def reload(output: dict[str, object], panes: int, **run: bool) -> None:
         write(config, output=output, run=run)
         manager.process.send_signal(signal.SIGHUP)
@@ -255,7 +258,7 @@ def test_a_reload_opens_closes_and_exchanges_the_window(tmp_path: Path, dev: Dev
         assert manager.starts == 1
 
 
-def test_a_reload_changes_how_much_is_told(tmp_path: Path, dev: Dev, config: Path) -> None:
+def test_a_reload_changes_how_much_is_told(tmp_path: Path, dev: FakeDevDir, config: Path) -> None:
     def reload(**run: bool) -> str:
         before = len(manager.text())
         write(config, run=run)
@@ -270,7 +273,7 @@ def test_a_reload_changes_how_much_is_told(tmp_path: Path, dev: Dev, config: Pat
         assert "the new configuration is in use" in reload(quiet=False)
 
 
-def test_a_reload_is_not_lost_while_a_stream_is_opened(tmp_path: Path, dev: Dev, config: Path) -> None:
+def test_a_reload_is_not_lost_while_a_stream_is_opened(tmp_path: Path, dev: FakeDevDir, config: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server, contextlib.ExitStack() as stack:
         write(config, input={"source": f"http://127.0.0.1:{server.getsockname()[1]}/"}, kiosk={})
         manager = stack.enter_context(managed(tmp_path, dev, config))
@@ -292,7 +295,7 @@ def test_control_knows_what_follows() -> None:
             raise answer
         return answer
 
-    control = Control(Config(), reread)
+    control = Lifecycle(Config(), reread)
     for _ in range(2):  # bad, then unchanged
         control.reload()
         assert not control.stopping.is_set()
@@ -313,7 +316,7 @@ def test_control_knows_what_follows() -> None:
 def test_of_several_reloads_the_last_counts_and_what_has_worked_comes_back() -> None:
     first, second, third = (Config.model_validate({"run": {"frames": frames}}) for frames in (1, 2, 3))
     answers = [second, first, second, third]
-    control = Control(first, lambda: answers.pop(0))
+    control = Lifecycle(first, lambda: answers.pop(0))
     control.reload()
     control.reload()
     assert control.again() and control.config == first, "it was changed back before the run had ended"
@@ -329,7 +332,7 @@ def test_a_fault_under_a_new_configuration_gives_way_to_the_old(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     old, new = Config(), Config.model_validate({"run": {"frames": 1}})
-    control, ran = Control(old, lambda: new), list[Config]()
+    control, ran = Lifecycle(old, lambda: new), list[Config]()
 
     def run(config: Config, *_: object) -> None:
         ran.append(config)
@@ -343,7 +346,7 @@ def test_a_fault_under_a_new_configuration_gives_way_to_the_old(
     app.run.runs(control)
     assert ran == [old, new, old]
     assert "the old one is back\n  this should not have happened: ValueError: a port of minus one" in caplog.text
-    control = Control(new, lambda: new)
+    control = Lifecycle(new, lambda: new)
     with pytest.raises(ValueError, match="a port"):
         app.run.runs(control)
 
@@ -352,7 +355,7 @@ def test_a_fault_under_a_new_configuration_gives_way_to_the_old(
 def test_a_fault_of_the_program_is_a_refusal_too(verbose: bool, caplog: pytest.LogCaptureFixture) -> None:
     config = Config.model_validate({"run": {"verbose": verbose}})
     answers: dict[str, Config] = {}
-    control = Control(config, lambda: answers["nothing"])
+    control = Lifecycle(config, lambda: answers["nothing"])
     control.reload()
     assert not control.stopping.is_set() and not control.again() and control.config == config
     (said,) = [record for record in caplog.records if record.levelno == logging.ERROR]
@@ -491,12 +494,12 @@ def test_the_watchdog_is_fed_three_times_within_its_limit(tmp_path: Path, monkey
         monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
         monkeypatch.setenv("WATCHDOG_USEC", "900000")
         monkeypatch.setenv("WATCHDOG_PID", str(os.getpid()))
-        progress, told = Progress(Notifier(), lambda: None, lambda: "well"), []
+        progress, told = Watchdog(Notifier(), lambda: None, lambda: "well"), []
         monkeypatch.setattr(time, "monotonic", lambda: now)
         image = np.zeros((2, 2, 3), np.uint8)
         for _ in range(40):
             now += 0.09
-            progress.write(Picture(image, Frame(image, 0, 0, 0)))
+            progress.write(OutputFrame(image, Frame(image, 0, 0, 0)))
             with contextlib.suppress(BlockingIOError):
                 while True:
                     told.append((now, manager.recv(100)))

@@ -18,17 +18,17 @@ import pytest
 from app.config.command_line import parse
 from app.config.schema import Config
 from app.config.yaml_file import from_mapping, read_yaml
-from app.governor.driver import Steering
+from app.governor.driver import GovernorDriver
 from app.inputs import engine_for, model_for, opened_input
-from app.overlays.view_state import View
-from app.pipeline.build_preview import Loading
+from app.overlays.view_state import ViewState
+from app.pipeline.build_preview import BuildPreview
+from app.pipeline.protocols import Source
 from app.pipeline.stats import Stats
-from app.sources import Source
 from app.system.sensors import Reading
-from engines.base import EngineError
 from engines.catalog import shipped as catalog
-from engines.slot_engine import Slots
-from scripts.kiosk.fake_camera import Dev
+from engines.errors import EngineError
+from engines.slot_engine import SlotEngine
+from scripts.kiosk.fake_camera import FakeDevDir
 from tests.engines.openvino.test_engine import resizing
 from tests.support.clips import encode, jpeg, multipart, serve
 
@@ -51,7 +51,7 @@ def webcam(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def camera(dev: Dev) -> Dev:
+def camera(dev: FakeDevDir) -> FakeDevDir:
     """`dev` with a camera 0."""
     dev.plug(0)
     return dev
@@ -62,11 +62,15 @@ def config(*arguments: str) -> Config:
 
 
 @contextlib.contextmanager
-def engine(config: Config) -> Iterator[tuple[Source, Slots[Any]]]:
+def engine(config: Config) -> Iterator[tuple[Source, SlotEngine[Any]]]:
     """The source that `config` names, and the engine that the app makes for it."""
     with contextlib.closing(opened_input(config)) as source:
         make = engine_for(
-            config, source, Stats(), Loading(View(), [], auto=True), Steering(lambda: 30.0, Reading, hot=None)
+            config,
+            source,
+            Stats(),
+            BuildPreview(ViewState(), [], auto=True),
+            GovernorDriver(lambda: 30.0, Reading, hot=None),
         )
         with make(SIZE) as made:
             yield source, made
@@ -88,7 +92,7 @@ def test_files_and_the_demo_get_the_faithful_one(tmp_path: Path, caplog: pytest.
     assert chosen("--source", str(tmp_path / "still.png")) == "fast-x2"
 
 
-def test_cameras_get_the_one_that_cleans(camera: Dev, caplog: pytest.LogCaptureFixture) -> None:
+def test_cameras_get_the_one_that_cleans(camera: FakeDevDir, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO):
         assert chosen("--camera", "0") == "fast-webcam-x2"
     assert "is fast-webcam" in caplog.text
@@ -114,7 +118,7 @@ def test_streams_are_cameras_and_films_over_http_are_films(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("name", ["kiosk", "record", "default"])
-def test_the_shipped_configurations_with_a_camera(camera: Dev, name: str) -> None:
+def test_the_shipped_configurations_with_a_camera(camera: FakeDevDir, name: str) -> None:
     data = read_yaml(CONFIGS / f"{name}.yaml")
     data.setdefault("input", {})["camera"] = 0
     asked = from_mapping(data, name)
@@ -122,7 +126,7 @@ def test_the_shipped_configurations_with_a_camera(camera: Dev, name: str) -> Non
         assert source.camera and model_for(asked, source) == "fast-webcam"
 
 
-def test_the_model_is_the_cameras_though_it_is_away(camera: Dev) -> None:
+def test_the_model_is_the_cameras_though_it_is_away(camera: FakeDevDir) -> None:
     """The attract loop goes through the engine that is there: another one would take seconds to load."""
     camera.unplug(0)
     asked = config("--camera", "0", "--lasting", "--attract", "demo", "--attract-after", "0")
@@ -130,7 +134,7 @@ def test_the_model_is_the_cameras_though_it_is_away(camera: Dev) -> None:
         assert model_for(asked, source) == "fast-webcam"
 
 
-def test_without_a_webcam_variant_all_get_the_same(camera: Dev, webcam: Path) -> None:
+def test_without_a_webcam_variant_all_get_the_same(camera: FakeDevDir, webcam: Path) -> None:
     for file in webcam.glob("fast-webcam*"):
         file.unlink()
     assert chosen("--camera", "0") == chosen("--source", "demo") == "fast-x2"
@@ -173,7 +177,7 @@ def test_beside_a_server_its_scale_counts() -> None:
         pass
 
 
-class Obedient(Steering):
+class Obedient(GovernorDriver):
     """Goes where a test wants, whatever the machine can."""
 
     wish = 0
@@ -199,7 +203,7 @@ def test_a_governor_goes_from_model_to_model(tmp_path: Path, options: tuple[str,
     steering = Obedient(lambda: 30.0, Reading, hot=None)
     image, end = np.zeros((SIZE[1], SIZE[0], 3), np.uint8), time.monotonic() + 60
     with contextlib.closing(opened_input(asked)) as source:
-        loading = Loading(View(), [], auto=True)
+        loading = BuildPreview(ViewState(), [], auto=True)
         with engine_for(asked, source, Stats(), loading, steering)(SIZE) as made:
             for way, model in ((0, "fast-x2-int8"), (1, "larger-x2"), (-1, "fast-x2-int8"), (-1, "bicubic")):
                 steering.wish = way
@@ -219,4 +223,4 @@ def test_a_governor_goes_from_model_to_model(tmp_path: Path, options: tuple[str,
 def test_a_governor_with_one_model_is_none() -> None:
     asked = config("--source", "demo", "--engine", "bicubic", "--governor", "--governor-fps", "30")
     with engine(asked) as (_, made):
-        assert type(made) is Slots
+        assert type(made) is SlotEngine

@@ -1,4 +1,4 @@
-"""Order, lending, back-pressure and the end of engines.slot_engine.Slots, over a device that takes its own time."""
+"""Order, lending, back-pressure and the end of SlotEngine, over a device that takes its own time."""
 
 from __future__ import annotations
 
@@ -14,8 +14,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engines.base import EngineError, Image, Spec
-from engines.slot_engine import Slots
+from engines.base import Image, Spec
+from engines.errors import EngineError
+from engines.slot_engine import SlotEngine
 
 SIZE = (4, 3)
 Work = Callable[[int], object]
@@ -59,11 +60,11 @@ def nothing(_level: int) -> None:
 
 
 @contextmanager
-def engine(depth: int, work: Work = nothing, deadline: float = 30.0) -> Iterator[Slots[int]]:
+def engine(depth: int, work: Work = nothing, deadline: float = 30.0) -> Iterator[SlotEngine[int]]:
     spec = Spec("pool", "threads", "none", "u8", 1, SIZE, SIZE)
     with (
         concurrent.futures.ThreadPoolExecutor(depth) as pool,
-        Slots[int](spec, [PoolSlot(pool, work) for _ in range(depth)], deadline=deadline) as slots,
+        SlotEngine[int](spec, [PoolSlot(pool, work) for _ in range(depth)], deadline=deadline) as slots,
     ):
         yield slots
 
@@ -72,7 +73,7 @@ def grey(level: int) -> Image:
     return np.full((SIZE[1], SIZE[0], 3), level, np.uint8)
 
 
-def feed(slots: Slots[int], count: int) -> None:
+def feed(slots: SlotEngine[int], count: int) -> None:
     """Submit grey levels 0, 1 ... until told to stop, then finish."""
     image = grey(0)
     for level in range(count):
@@ -261,7 +262,7 @@ def test_leaving_waits_for_a_launch_that_is_going_on() -> None:
             order.append("closed")
 
     with concurrent.futures.ThreadPoolExecutor(1) as pool:
-        with Slots[int](Spec("pool", "threads", "none", "u8", 1, SIZE, SIZE), [Slow(pool, nothing)]) as slots:
+        with SlotEngine[int](Spec("pool", "threads", "none", "u8", 1, SIZE, SIZE), [Slow(pool, nothing)]) as slots:
             slots.reserve()
             submitter = started(lambda: slots.submit(grey(1), 1))
             assert inside.wait(10)
@@ -282,7 +283,7 @@ def test_leaving_waits_for_a_device_that_stands_still_no_longer_than_it_is_told_
             slots = [Cancelled(pool, lambda _level: gate.wait(60)) for _ in range(2)]
             begun = time.monotonic()
             spec = Spec("pool", "threads", "none", "u8", 1, SIZE, SIZE)
-            with Slots[int](spec, slots, deadline=5.0, parting=0.2) as both:
+            with SlotEngine[int](spec, slots, deadline=5.0, parting=0.2) as both:
                 for level in (0, 1):
                     both.reserve()
                     both.submit(grey(level), level)

@@ -9,9 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from engines.base import EngineError, Image
+from engines.base import Image
 from engines.catalog import shipped as catalog
 from engines.cuda import slot as cuda_slot
+from engines.errors import EngineError
 from engines.tensorrt import engine as tensorrt_engine
 from engines.worker import sizes, views
 from tests.fakes.cuda import Choose, Machine, install

@@ -18,7 +18,7 @@ import numpy as np
 from av.video.stream import VideoStream
 
 from app.pipeline.frame import Frame
-from app.sources import Source
+from app.pipeline.protocols import Source
 from engines.base import Image
 
 STEP = 4

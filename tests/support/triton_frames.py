@@ -11,8 +11,8 @@ import numpy as np
 
 import engines
 from engines.base import Image
-from engines.slot_engine import Slots
-from engines.triton.client import Options
+from engines.slot_engine import SlotEngine
+from engines.triton.client import TritonOptions
 from scripts.serving.server import TritonServer
 
 SIZE = (64, 48)
@@ -25,13 +25,13 @@ def picture(seed: int, size: tuple[int, int] = SIZE) -> Image:
 
 def load(
     server: TritonServer | str, size: tuple[int, int] = SIZE, *, model: str = MODEL, depth: int = 2, **more: Any
-) -> Slots[int]:
-    options = Options(**{key: more.pop(key) for key in list(more) if key in Options.__dataclass_fields__})
+) -> SlotEngine[int]:
+    options = TritonOptions(**{key: more.pop(key) for key in list(more) if key in TritonOptions.__dataclass_fields__})
     address = server if isinstance(server, str) else server.address
     return engines.load(f"triton://{address}/{model}", "fast", size, depth=depth, options=options, **more)
 
 
-def through(engine: Slots[int], pictures: list[Image]) -> list[Image]:
+def through(engine: SlotEngine[int], pictures: list[Image]) -> list[Image]:
     """Each picture's result; the order is checked."""
 
     def submit() -> None:
@@ -50,7 +50,7 @@ def through(engine: Slots[int], pictures: list[Image]) -> list[Image]:
     return results
 
 
-def collect(engine: Slots[int]) -> tuple[Image, int]:
+def collect(engine: SlotEngine[int]) -> tuple[Image, int]:
     end = time.monotonic() + 20
     while time.monotonic() < end:
         try:

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 
-from app.config.schema import ConfigError
 from app.config.yaml_file import read_yaml
+from app.errors import ConfigError
 
 FOLDER = Path(__file__).parent
 

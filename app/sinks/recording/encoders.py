@@ -1,4 +1,4 @@
-"""Encoder: which of FFmpeg's and GStreamer's H.264 encoders can be used."""
+"""Which of FFmpeg's and GStreamer's H.264 encoders can be used."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 import av
 from av.error import FFmpegError
 
-from app.sinks import SinkError, reason
+from app.errors import SinkError
+from app.ffmpeg import reason
 from app.sinks.recording import gst_encoder
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""FragmentFile: a file that grows by whole fragments, whatever happens to the disk or to the program."""
+"""A file that grows by whole fragments, whatever happens to the disk or to the program."""
 
 from __future__ import annotations
 

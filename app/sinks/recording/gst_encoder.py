@@ -21,7 +21,7 @@ from typing import IO, Any
 import av
 import numpy as np
 
-from app.sinks import SinkError
+from app.errors import SinkError
 from app.system import board
 
 LAUNCH = "gst-launch-1.0"

@@ -1,4 +1,4 @@
-"""Container: MP4 or Matroska around a FragmentFile, so that what is written plays at any moment."""
+"""MP4 or Matroska around a FragmentFile, so that what is written plays at any moment."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from typing import Any
 
 import av
 
-from app.sinks import SinkError, reason
+from app.errors import SinkError
+from app.ffmpeg import reason
 from app.sinks.recording.fragment_file import BUFFER, FragmentFile
 
 # What has been written plays even if the power fails now: nothing waits in a buffer, and no index waits for the end.

@@ -1,4 +1,4 @@
-"""Spare: the recorder of an archive's next segment, whose file is open before the segment begins."""
+"""The recorder of an archive's next segment, whose file is open before the segment begins."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import shutil
 import threading
 import time
 
-from app.config.schema import Recording as Settings
-from app.sinks import SinkError
+from app.config.schema import RecordingConfig
+from app.errors import SinkError
 from app.sinks.recording.recorder import Recorder
 from app.sinks.recording.retention import clean
 
@@ -19,10 +19,10 @@ PATIENCE = 10.0
 """Seconds that a film's picture waits for a file to be open; then it does without until there is one."""
 
 
-class Spare:
+class NextSegment:
     """One is made by the archivist, under a hidden name, as soon as the main thread has taken the last."""
 
-    def __init__(self, settings: Settings, *, fps: float, lossless: bool) -> None:
+    def __init__(self, settings: RecordingConfig, *, fps: float, lossless: bool) -> None:
         """`lossless`: whoever takes one waits until it is there."""
         self._settings, self._fps, self._lossless = settings, fps, lossless
         self._recorder: Recorder | None = None

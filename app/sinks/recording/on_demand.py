@@ -1,4 +1,4 @@
-"""Recording: the recorder that --record starts and the key r starts and stops."""
+"""The recorder that --record starts and the key r starts and stops."""
 
 from __future__ import annotations
 
@@ -8,22 +8,22 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from app.config.schema import Recording as Settings
-from app.overlays.view_state import View
-from app.pipeline.frame import Picture
-from app.sinks import SinkError
+from app.config.schema import RecordingConfig
+from app.errors import SinkError
+from app.overlays.view_state import ViewState
+from app.pipeline.frame import OutputFrame
 from app.sinks.filenames import begun, fresh, unused
 from app.sinks.recording.recorder import Recorder
 
 log = logging.getLogger(__name__)
 
 
-class Recording:
+class OnDemandRecorder:
     """At most one Recorder at a time. One that --record asked for may fail the run; one of the key's may not."""
 
     stage = "sink"
 
-    def __init__(self, settings: Settings, view: View, *, fps: float, lossless: bool) -> None:
+    def __init__(self, settings: RecordingConfig, view: ViewState, *, fps: float, lossless: bool) -> None:
         """Starts at once if settings.file is given. Raises SinkError."""
         self._settings, self._view, self._fps, self._lossless = settings, view, fps, lossless
         self._recorder: Recorder | None = None
@@ -54,7 +54,7 @@ class Recording:
         """Of every recording, one after the other."""
         return self._ended + ([self._recorder.facts()] if self._recorder is not None else [])
 
-    def write(self, picture: Picture) -> None:
+    def write(self, picture: OutputFrame) -> None:
         if self._recorder is not None:
             try:
                 self._recorder.write(picture)

@@ -1,4 +1,4 @@
-"""Recorder: H.264 into fragmented MP4 or Matroska, in a thread of its own, with the frames' true times."""
+"""H.264 into fragmented MP4 or Matroska, in a thread of its own, with the frames' true times."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ import cv2
 import numpy as np
 from av.video.reformatter import ColorRange, Colorspace, VideoReformatter
 
-from app.ffmpeg import EXACT
-from app.pipeline.frame import Buffers, Picture
-from app.sinks import SinkError, cause, reason
+from app.errors import SinkError
+from app.ffmpeg import EXACT, cause, reason
+from app.pipeline.frame import FramePool, OutputFrame
 from app.sinks.filenames import move
 from app.sinks.recording import gst_encoder
 from app.sinks.recording.encoders import check_encoder
@@ -36,7 +36,7 @@ LONGEST = {"mp4": 2**31 - 2}
 GIVE_UP = 20.0
 """Seconds the encoder may take for one picture, and for what is queued when the recording ends."""
 
-ENCODE = nvtx.named("encode")
+ENCODE = nvtx.nvtx_range("encode")
 
 
 class Recorder:
@@ -65,7 +65,7 @@ class Recorder:
         encoder = gst_encoder.choose(encoder)
         self._encoder, self._quality, self._fps, self._lossless = encoder, quality, fps or 30.0, lossless
         self._queue: queue.Queue[tuple[Image, float] | None] = queue.Queue(depth)
-        self._buffers, self._reformatter = Buffers(), VideoReformatter()
+        self._buffers, self._reformatter = FramePool(), VideoReformatter()
         self._failure: BaseException | None = None
         self._first: int | None = None
         self._last = -1
@@ -106,7 +106,7 @@ class Recorder:
             "dropped": self.dropped,
         }
 
-    def write(self, picture: Picture) -> None:
+    def write(self, picture: OutputFrame) -> None:
         """Queue a copy. Raises SinkError if the recording has failed or is closed; what was written before plays."""
         self._check()
         image = self._buffers.take(*picture.image.shape[:2])

@@ -1,4 +1,4 @@
-"""Quota: how much an archive's folder may hold. The oldest segments go, but none that a program is writing."""
+"""How much an archive's folder may hold. The oldest segments go, but none that a program is writing."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import stat
 import time
 from pathlib import Path
 
-from app.sinks import reason
+from app.ffmpeg import reason
 from app.sinks.recording.fragment_file import lock
 
 log = logging.getLogger(__name__)
@@ -22,7 +22,7 @@ QUIET = 60.0
 """Seconds without a write after which a file counts as finished, on a file system that has no locks."""
 
 
-class Quota:
+class RetentionPolicy:
     """Of one folder. Other programs, machines and people may add to it and take from it meanwhile."""
 
     def __init__(self, folder: Path, gigabytes: float | None) -> None:

@@ -1,4 +1,4 @@
-"""Archive: a recording for days, in segments named by wall clock, within a quota, that outlives full and pulled disks.
+"""A recording for days, in segments named by wall clock, within a quota, that outlives full and pulled disks.
 
 The main thread only hands pictures on. Files are opened, named, flushed to disk, closed and deleted by a thread of the
 archive's own, the archivist, so that a dying card holds up no live picture. A film's waits, so that none is lost.
@@ -16,13 +16,14 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from app.config.schema import Recording as Settings
-from app.pipeline.frame import Origin, Picture
-from app.sinks import SinkError, reason
+from app.config.schema import RecordingConfig
+from app.errors import SinkError
+from app.ffmpeg import reason
+from app.pipeline.frame import Origin, OutputFrame
 from app.sinks.recording.fragment_file import flush, playable
-from app.sinks.recording.next_segment import SUFFIX, Spare
+from app.sinks.recording.next_segment import SUFFIX, NextSegment
 from app.sinks.recording.recorder import Recorder
-from app.sinks.recording.retention import Quota
+from app.sinks.recording.retention import RetentionPolicy
 
 log = logging.getLogger(__name__)
 
@@ -34,7 +35,7 @@ STALLED = 10.0
 """Seconds without a picture encoded after which a recorder counts as hung."""
 
 
-class Archive:
+class SegmentedRecorder:
     """Records every live picture into `settings.folder`. A failure stops it, is told, and is tried again; never raised.
 
     A segment is hidden until its first pictures are on disk, and then plays by itself at any moment. Programs may share
@@ -43,10 +44,10 @@ class Archive:
 
     stage = "sink"
 
-    def __init__(self, settings: Settings, *, fps: float, lossless: bool) -> None:
+    def __init__(self, settings: RecordingConfig, *, fps: float, lossless: bool) -> None:
         """`lossless`: a film, of which no picture may be lost; its segments end by its own time."""
         self._settings, self._lossless = settings, lossless
-        self._spare = Spare(settings, fps=fps, lossless=lossless)
+        self._spare = NextSegment(settings, fps=fps, lossless=lossless)
         self._current: Recorder | None = None
         self._changing = threading.Lock()  # of what is current, by either thread; never held while a disk is touched
         self._began = 0.0
@@ -55,7 +56,7 @@ class Archive:
         self._failed: queue.SimpleQueue[tuple[Recorder, SinkError]] = queue.SimpleQueue()
         self._hung: list[Recorder] = []
         self._named: dict[Path, Path] = {}
-        self._quota = Quota(settings.folder, settings.quota_gb)
+        self._quota = RetentionPolicy(settings.folder, settings.quota_gb)
         self._synced = 0.0
         self._alive = (0, 0.0)
         self._ending = threading.Event()
@@ -88,7 +89,7 @@ class Archive:
             problem = f"Nothing was recorded in {self._settings.folder}"
             raise SinkError(problem, f"{facts['missed']} pictures came; {self._last.facts}", self._last.fix)
 
-    def write(self, picture: Picture) -> None:
+    def write(self, picture: OutputFrame) -> None:
         """Never raises, and waits only if lossless. What a kiosk shows in place of its camera is not recorded."""
         if picture.frame.origin is not Origin.LIVE:
             return

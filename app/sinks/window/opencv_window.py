@@ -1,4 +1,4 @@
-"""Window: OpenCV's, on the main thread, with the keys."""
+"""OpenCV's, on the main thread, with the keys."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from app.overlays.view_state import View
-from app.pipeline.frame import Picture
-from app.sinks import SinkError
-from app.sinks.window.x11 import Screen, tell_mapped, x11
+from app.errors import SinkError
+from app.overlays.view_state import ViewState
+from app.pipeline.frame import OutputFrame
+from app.sinks.window.x11 import XDisplay, tell_mapped, x11
 from engines.base import Image
 
 OPENING = (1280, 720)
@@ -31,7 +31,7 @@ LEFT, RIGHT = {65361, 2424832, 63234}, {65363, 2555904, 63235}
 ESCAPE = {27, 65307}
 
 
-class Window:
+class OpenCvWindow:
     """Shows pictures whole and undistorted, whatever the window's shape, and turns keys into actions.
 
     `actions` has quit, record, snapshot; the other keys change the view.
@@ -39,7 +39,7 @@ class Window:
 
     stage = "sink"
 
-    def __init__(self, title: str, view: View, actions: Mapping[str, Callable[[], None]]) -> None:
+    def __init__(self, title: str, view: ViewState, actions: Mapping[str, Callable[[], None]]) -> None:
         """Raises SinkError where there is no display."""
         self._screen = open_screen()
         self._title = title
@@ -50,7 +50,7 @@ class Window:
         self._looks = 0  # pictures that are still to be followed by a look for the window
         self.obey(view, actions)
 
-    def obey(self, view: View, actions: Mapping[str, Callable[[], None]], *, locked: bool = False) -> None:
+    def obey(self, view: ViewState, actions: Mapping[str, Callable[[], None]], *, locked: bool = False) -> None:
         """From now on keys change this view and call these actions; none does anything when they are `locked`."""
         self._view, self._actions, self._locked = view, actions, locked
         self._keys: dict[str, Callable[[], None]] = {
@@ -63,7 +63,7 @@ class Window:
             "s": actions["snapshot"],
         }
 
-    def write(self, picture: Picture) -> None:
+    def write(self, picture: OutputFrame) -> None:
         height, width = picture.image.shape[:2]
         if self._full is None:
             self._open(width, height)
@@ -189,7 +189,7 @@ def older_toolkit() -> str:
     return "QT" if re.search(r"\bQT\d*: +YES|\bGUI: +QT", cv2.getBuildInformation()) else "GTK"
 
 
-def open_screen() -> Screen | None:
+def open_screen() -> XDisplay | None:
     """The screen; None for a Wayland one, which tells nothing. Raises SinkError if there is none."""
     toolkit = cv2.currentUIFramework() if hasattr(cv2, "currentUIFramework") else older_toolkit()
     if not toolkit:

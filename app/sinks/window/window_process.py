@@ -1,4 +1,4 @@
-"""Display: the window in a process of its own, so that an X server that goes away takes no program with it.
+"""The window in a process of its own, so that an X server that goes away takes no program with it.
 
 Xlib and Qt end the process that loses its display. Here that is app/sinks/window/worker.py, which has the window and no
 more; it is started again until there is a display, and pictures go on to be made and recorded meanwhile. A picture is
@@ -17,11 +17,11 @@ from typing import Any
 
 import numpy as np
 
-from app.overlays.view_state import View
-from app.pipeline.frame import Picture
-from app.sinks import SinkError
+from app.errors import SinkError
+from app.overlays.view_state import ViewState
+from app.pipeline.frame import OutputFrame
 from engines.base import Image
-from engines.support.child_process import Process
+from engines.support.child_process import ChildProcess
 
 log = logging.getLogger(__name__)
 
@@ -35,12 +35,12 @@ PAUSES = 0.25, 2.0
 """Seconds between two attempts to start it: the first pause, and the longest."""
 
 
-class Display:
-    """What app.sinks.window.opencv_window.Window is, and the same sink to whoever uses it. Main thread only."""
+class WindowProcess:
+    """What app.sinks.window.opencv_window.OpenCvWindow is, and the same sink to whoever uses it. Main thread only."""
 
     stage = "sink"
 
-    def __init__(self, title: str, view: View, actions: Mapping[str, Callable[[], None]]) -> None:
+    def __init__(self, title: str, view: ViewState, actions: Mapping[str, Callable[[], None]]) -> None:
         """Raises SinkError where there is no display."""
         self._title = title
         self._guard = threading.Lock()
@@ -50,13 +50,13 @@ class Display:
         self.problem = ""
         """Why nothing is shown; empty while all is well."""
         self.obey(view, actions)
-        self._process: Process | None = self._started()
+        self._process: ChildProcess | None = self._started()
 
-    def obey(self, view: View, actions: Mapping[str, Callable[[], None]], *, locked: bool = False) -> None:
-        """As app.sinks.window.opencv_window.Window has it."""
+    def obey(self, view: ViewState, actions: Mapping[str, Callable[[], None]], *, locked: bool = False) -> None:
+        """As app.sinks.window.opencv_window.OpenCvWindow has it."""
         self._view, self._actions, self._locked = view, actions, locked
 
-    def write(self, picture: Picture) -> None:
+    def write(self, picture: OutputFrame) -> None:
         image = picture.image
         if not self._answered(0.0) or (process := self._process) is None:
             return
@@ -112,9 +112,9 @@ class Display:
             self._actions[name]()
         return True
 
-    def _started(self) -> Process:
+    def _started(self) -> ChildProcess:
         """One with a display. Raises SinkError."""
-        process = Process("app.sinks.window.worker")
+        process = ChildProcess("app.sinks.window.worker")
         try:
             process.link.send_bytes(json.dumps({"title": self._title, "level": log.getEffectiveLevel()}).encode())
             if not process.link.poll(OPENING):
@@ -129,7 +129,7 @@ class Display:
             raise SinkError(told["problem"], told["facts"], told["fix"])
         return process
 
-    def _lost(self, process: Process) -> None:
+    def _lost(self, process: ChildProcess) -> None:
         """Give it up, and have another one as soon as there is a display."""
         self._process, self._waiting = None, None
         self._memory = np.empty(0, np.uint8)
@@ -137,7 +137,7 @@ class Display:
         log.warning("%s; looking for a display", self.problem)
         threading.Thread(target=self._return, args=(process,), name="display", daemon=True).start()
 
-    def _return(self, process: Process) -> None:
+    def _return(self, process: ChildProcess) -> None:
         process.close(0)
         pause, longest = PAUSES
         while not self._closed.is_set():

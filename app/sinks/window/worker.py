@@ -16,20 +16,20 @@ from typing import Any
 
 import numpy as np
 
-from app.overlays.view_state import View
-from app.pipeline.frame import Frame, Picture
-from app.sinks import SinkError
-from app.sinks.window.opencv_window import Window
+from app.errors import SinkError
+from app.overlays.view_state import ViewState
+from app.pipeline.frame import Frame, OutputFrame
+from app.sinks.window.opencv_window import OpenCvWindow
 from engines.base import Image
 from engines.support.child_process import inherited
 
 ACTIONS = "quit", "record", "snapshot"
 
 
-def picture(memory: mmap.mmap, height: int, width: int) -> Picture:
+def picture(memory: mmap.mmap, height: int, width: int) -> OutputFrame:
     """The one in the memory."""
     image: Image = np.frombuffer(memory, np.uint8, height * width * 3).reshape(height, width, 3)
-    return Picture(image, Frame(image, 0, 0.0, 0.0))
+    return OutputFrame(image, Frame(image, 0, 0.0, 0.0))
 
 
 def main(arguments: list[str]) -> None:
@@ -37,10 +37,10 @@ def main(arguments: list[str]) -> None:
     link, descriptor = inherited(arguments)
     asked = json.loads(link.recv_bytes())
     logging.basicConfig(level=asked["level"], format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
-    view, wanted = View(), list[str]()
+    view, wanted = ViewState(), list[str]()
     actions = {name: partial(wanted.append, name) for name in ACTIONS}
     try:
-        window = Window(asked["title"], view, actions)
+        window = OpenCvWindow(asked["title"], view, actions)
     except SinkError as error:
         link.send_bytes(json.dumps({"problem": error.problem, "facts": error.facts, "fix": error.fix}).encode())
         return

@@ -1,4 +1,4 @@
-"""Screen: the X server's, asked before OpenCV is, because Qt ends the whole program where there is none."""
+"""The X server's, asked before OpenCV is, because Qt ends the whole program where there is none."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ MAP_NOTIFY, EVENT_SIZE = 19, 192
 
 
 @dataclass(frozen=True)
-class Screen:
+class XDisplay:
     """What windows open on."""
 
     width: int
@@ -33,7 +33,7 @@ class MapEvent(ctypes.Structure):
     )
 
 
-def x11() -> Screen | None:
+def x11() -> XDisplay | None:
     """The default screen of DISPLAY; None if no X server answers there (Xlib, "Display Functions")."""
     with connection() as found:
         if found is None:
@@ -43,7 +43,7 @@ def x11() -> Screen | None:
         # Every window manager owns this selection (ICCCM 2.0, 4.3).
         atom = ctypes.c_ulong(xlib.XInternAtom(display, b"WM_S%d" % number, 0))
         managed = bool(xlib.XGetSelectionOwner(display, atom))
-        return Screen(xlib.XDisplayWidth(display, number), xlib.XDisplayHeight(display, number), managed)
+        return XDisplay(xlib.XDisplayWidth(display, number), xlib.XDisplayHeight(display, number), managed)
 
 
 def tell_mapped(title: str) -> bool:

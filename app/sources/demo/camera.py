@@ -1,4 +1,4 @@
-"""Demo: a camera that needs no device: a moving view of a drawn poster, seen through the model of a webcam."""
+"""A camera that needs no device: a moving view of a drawn poster, seen through the model of a webcam."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from app.errors import SourceError
 from app.pipeline.frame import Frame
-from app.sources import SourceError
-from app.sources.close_guard import Lifetime
+from app.sources.close_guard import CloseGuard
 from app.sources.demo.poster import draw
 from engines.base import LARGEST, SMALLEST, Image, fits
 
@@ -28,7 +28,7 @@ NOISE_TILE = 64
 """By how many pixels the noise pattern is larger than the picture: it is shifted at random in each frame."""
 
 
-class Demo:
+class DemoCamera:
     """Live and paced like a camera: a frame that comes too late is skipped. Frame n shows the same in every run."""
 
     live = True
@@ -53,7 +53,7 @@ class Demo:
         self._poster: Image = np.asarray(blurred, np.uint8)
         self._seen: Image = np.empty((height, width, 3), np.uint8)
         self._brighter, self._darker = _noise(width + NOISE_TILE, height + NOISE_TILE, seed)
-        self._life = Lifetime(lambda: None)
+        self._life = CloseGuard(lambda: None)
 
     def __iter__(self) -> Iterator[Frame]:
         with self._life as ended:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import contextlib
 
-from app.sources import Source, SourceError, comes_and_goes, is_device, open_source
-from app.sources.reconnecting.hotplug import Plug, nothing, server
-from app.sources.reconnecting.source import Lasting, Ways
+from app.errors import SourceError
+from app.pipeline.protocols import Source
+from app.sources import open_source
+from app.sources.reconnecting.hotplug import HotplugCamera, nothing, server
+from app.sources.reconnecting.source import ReconnectingSource, SourceOpeners
 from app.sources.v4l2 import listing, path_of
-from app.uri import local, shown
+from app.uri import comes_and_goes, is_device, local, shown
 
 
 def open_lasting(
@@ -21,7 +23,7 @@ def open_lasting(
     attract_after: float,
     frozen_after: float,
 ) -> Source:
-    """What open_source() opens, as a Lasting: returns at once, whether the device is there or not.
+    """What open_source() opens, as a ReconnectingSource: returns at once, whether the device is there or not.
 
     `attract`: "demo" or a film, as check_attract() has it, shown after `attract_after` seconds. Raises SourceError for
     an address that makes no sense.
@@ -32,14 +34,16 @@ def open_lasting(
 
     if source is not None and not is_device(source):
         look = server(source) if "://" in source else nothing
-        ways = Ways(lambda: open_source(camera=None, source=source, size=size, fps=fps, loop=False), attract_loop, look)
+        ways = SourceOpeners(
+            lambda: open_source(camera=None, source=source, size=size, fps=fps, loop=False), attract_loop, look
+        )
         name = shown(source)
     else:
         asked = camera if source is None else str(local(source))
-        plug = Plug(asked)
-        ways = Ways(lambda: _plugged(plug, size, fps), attract_loop, plug.look)
+        plug = HotplugCamera(asked)
+        ways = SourceOpeners(lambda: _plugged(plug, size, fps), attract_loop, plug.look)
         name = "camera" if asked is None else f"camera {path_of(asked)}"
-    return Lasting(ways, name=name, size=size, attract_after=attract_after, frozen_after=frozen_after)
+    return ReconnectingSource(ways, name=name, size=size, attract_after=attract_after, frozen_after=frozen_after)
 
 
 def check_attract(attract: str) -> None:
@@ -52,7 +56,7 @@ def check_attract(attract: str) -> None:
             pass
 
 
-def _plugged(plug: Plug, size: tuple[int, int] | None, fps: float | None) -> Source:
+def _plugged(plug: HotplugCamera, size: tuple[int, int] | None, fps: float | None) -> Source:
     from app.sources.camera import Camera
 
     path = plug.find()

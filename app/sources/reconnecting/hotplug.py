@@ -1,4 +1,4 @@
-"""Presence: a cheap look at whether a camera or a server is there, so that its return need not be guessed by opening.
+"""A cheap look at whether a camera or a server is there, so that its return need not be guessed by opening.
 
 A look gives a token: None while there is nothing, and another one after each return.
 """
@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
-from app.sources import SourceError, v4l2
+from app.errors import SourceError
+from app.sources import v4l2
 from app.sources.v4l2 import path_of
 from app.uri import shown
 
@@ -25,7 +26,7 @@ PROBE = 0.4
 """Seconds a server may take to accept a connection."""
 
 
-class Known(NamedTuple):
+class KnownCamera(NamedTuple):
     """What a camera is known by when it comes back."""
 
     link: Path | None
@@ -33,12 +34,12 @@ class Known(NamedTuple):
     part: str
 
 
-KNOWN: dict[int | str | None, Known] = {}
+KNOWN: dict[int | str | None, KnownCamera] = {}
 """By what was asked for. Of the whole program: a new configuration must find a camera that has moved, too."""
 
 
 @dataclass
-class Plug:
+class HotplugCamera:
     """A V4L2 camera as something that is unplugged and comes back, perhaps under another number."""
 
     asked: int | str | None
@@ -47,7 +48,7 @@ class Plug:
     def remember(self, path: Path) -> None:
         """This is the camera, open now: keep what it will be known by again."""
         name, part = _named(path)
-        KNOWN[self.asked] = Known(next((link for link in _links() if _same(link, path)), None), name, part)
+        KNOWN[self.asked] = KnownCamera(next((link for link in _links() if _same(link, path)), None), name, part)
 
     def find(self) -> Path | None:
         """Where the camera is now: by its by-id path, else at its own place, else by its name elsewhere.

@@ -1,4 +1,4 @@
-"""Reader: opens a source and reads it in a thread of its own, which may hang without anybody waiting for it."""
+"""Opens a source and reads it in a thread of its own, which may hang without anybody waiting for it."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ import zlib
 from collections.abc import Callable
 
 from app.pipeline.frame import Frame
-from app.pipeline.pacing import played
-from app.sources import Source
+from app.pipeline.pacing import paced
+from app.pipeline.protocols import Source
 from app.sources.reconnecting.hotplug import Look, nothing
-from engines.base import UserError, fits
+from engines.base import fits
+from engines.errors import UserError
 from engines.support import nvtx
 
 LOOK = 0.2
@@ -21,7 +22,7 @@ UNKNOWN = object()
 """Nobody has looked yet."""
 
 
-class Reader:
+class ReaderThread:
     """One opening of a source. `latest` of its pictures can be taken; `over` when it has ended, and `why`."""
 
     def __init__(
@@ -109,8 +110,8 @@ class Reader:
             self.opened = time.monotonic()
             if self._ended.is_set():
                 return
-            frames = nvtx.around("read", source)
-            for frame in frames if source.paced else played(frames, self._ended):
+            frames = nvtx.nvtx_iterate("read", source)
+            for frame in frames if source.paced else paced(frames, self._ended):
                 if not fits(frame.size):  # a broken header can give any
                     frame.release()
                     continue

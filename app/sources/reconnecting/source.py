@@ -1,4 +1,4 @@
-"""Lasting: a camera or stream that may go away and come back, as one source without an end.
+"""A camera or stream that may go away and come back, as one source without an end.
 
 While it is away the last picture is given again, and after a while the attract loop; both are marked by their origin.
 """
@@ -14,11 +14,11 @@ from typing import Any, NamedTuple
 import cv2
 import numpy as np
 
-from app.pipeline.frame import Buffers, Frame, Origin
-from app.sources import Source
-from app.sources.close_guard import Lifetime
+from app.pipeline.frame import Frame, FramePool, Origin
+from app.pipeline.protocols import Source
+from app.sources.close_guard import CloseGuard
 from app.sources.reconnecting.hotplug import Look, nothing
-from app.sources.reconnecting.reader_thread import Reader, fingerprint
+from app.sources.reconnecting.reader_thread import ReaderThread, fingerprint
 from engines.base import Image
 
 log = logging.getLogger(__name__)
@@ -34,7 +34,7 @@ STEADY = 3
 """Pictures of a new size in a row before it is believed: each change costs an engine."""
 
 
-class Ways(NamedTuple):
+class SourceOpeners(NamedTuple):
     """How to get at what is shown."""
 
     live: Callable[[], Source]
@@ -45,7 +45,7 @@ class Ways(NamedTuple):
     """app.sources.reconnecting.hotplug."""
 
 
-class Shared:
+class RefCountedFrame:
     """A picture's memory in several hands: given back when the last lets go."""
 
     def __init__(self, frame: Frame) -> None:
@@ -64,7 +64,7 @@ class Shared:
             self._frame.release()
 
 
-class Lasting:
+class ReconnectingSource:
     """Live and paced. Iterated once; close() from anywhere. The reading is done by Reader threads."""
 
     live = True
@@ -73,7 +73,7 @@ class Lasting:
 
     def __init__(
         self,
-        ways: Ways,
+        ways: SourceOpeners,
         *,
         name: str,
         size: tuple[int, int] | None = None,
@@ -84,19 +84,19 @@ class Lasting:
         self.name, self.fps = name, 0.0
         self._ways, self._attract_after, self._frozen_after = ways, attract_after, frozen_after
         self._changed = threading.Condition()
-        self._life = Lifetime(lambda: None)
-        self._reader = Reader(ways.live, self._changed)
-        self._attract: Reader | None = None
-        self._strays: list[Reader] = []
+        self._life = CloseGuard(lambda: None)
+        self._reader = ReaderThread(ways.live, self._changed)
+        self._attract: ReaderThread | None = None
+        self._strays: list[ReaderThread] = []
         self._pause, self._patience = PAUSES[0], frozen_after
         self._print: int | None = None
         self._fresh_at = time.monotonic()
         self._away_since: float | None = None
         self._told = self._attract_told = ""
-        self._buffers = Buffers()
+        self._buffers = FramePool()
         width, height = size or (640, 360)
         blank: Image = np.zeros((height, width, 3), np.uint8)
-        self._last = Shared(Frame(blank, 0, 0, 0))
+        self._last = RefCountedFrame(Frame(blank, 0, 0, 0))
         self._last.hold()
         self._new_size: tuple[int, ...] = blank.shape
         self._new_count = 0
@@ -172,7 +172,7 @@ class Lasting:
         offset = self._offset
         if offset is None:
             offset = self._offset = max(self._position, frame.captured - self._began) - frame.position
-        self._keep(Shared(frame))
+        self._keep(RefCountedFrame(frame))
         return self._frame(self._last, frame.captured, frame.position + offset, Origin.LIVE)
 
     def _believed(self, shape: tuple[int, ...]) -> bool:
@@ -183,12 +183,12 @@ class Lasting:
         self._new_size = shape
         return not self._seen or self._new_count >= STEADY
 
-    def _keep(self, shared: Shared) -> None:
+    def _keep(self, shared: RefCountedFrame) -> None:
         shared.hold()
         self._last.let_go()
         self._last, self._seen = shared, True
 
-    def _frame(self, shared: Shared, captured: float, position: float, origin: Origin) -> Frame:
+    def _frame(self, shared: RefCountedFrame, captured: float, position: float, origin: Origin) -> Frame:
         shared.hold()
         self._position = max(self._position, position)
         decode = shared.decode if origin is Origin.LIVE else 0.0
@@ -226,14 +226,14 @@ class Lasting:
             self._lost("it has not opened yet" if not self._seen else "no new picture", now)
         if self._away_since is not None and self._attract is None and now - self._away_since >= self._attract_after:
             height, width = self._last.image.shape[:2]
-            self._attract = Reader(lambda: self._ways.attract((width, height)), self._changed)
+            self._attract = ReaderThread(lambda: self._ways.attract((width, height)), self._changed)
         elif self._attract is not None and self._attract.over:
             why = f"the attract loop has failed: {self._attract.why or 'it has ended'}"
             (log.debug if why == self._attract_told else log.warning)("%s", why)
             self._attract_told = why
             attract = self._ways.attract
             height, width = self._last.image.shape[:2]
-            self._attract = Reader(lambda: attract((width, height)), self._changed, delay=PAUSES[1])
+            self._attract = ReaderThread(lambda: attract((width, height)), self._changed, delay=PAUSES[1])
 
     def _next_reader(self, why: str, now: float) -> None:
         """Leave this reader to itself and begin the pause before the next."""
@@ -243,7 +243,7 @@ class Lasting:
         leaving, seen = self._reader.thread, self._reader.seen
         self._lost(why, now)
         open_, look = self._open_after(leaving), self._ways.look
-        self._reader = Reader(open_, self._changed, delay=self._pause, look=look, seen=seen)
+        self._reader = ReaderThread(open_, self._changed, delay=self._pause, look=look, seen=seen)
         self._pause, self._patience = min(PAUSES[1], 2 * self._pause), min(4 * self._frozen_after, 2 * self._patience)
         self._offset = None
 

@@ -50,7 +50,7 @@ class Turn:
             self._lock(fcntl.LOCK_UN)
 
 
-class Worker:
+class CompiledNetwork:
     """The network compiled for one input size: for all threads, and for this instance's share of them.
 
     Alone, a frame is done soonest by all threads. Where others compute as well, each does best by itself: threads that
@@ -115,11 +115,13 @@ class TritonPythonModel:
         self._path = Path(args["model_repository"], args["model_version"], "model.onnx")
         self._turn = Turn(self._path)
         self._core = ov.Core()
-        self._workers: OrderedDict[tuple[int, int], Worker] = OrderedDict()
+        self._workers: OrderedDict[tuple[int, int], CompiledNetwork] = OrderedDict()
 
-    def _worker(self, height: int, width: int) -> Worker:
+    def _worker(self, height: int, width: int) -> CompiledNetwork:
         if (height, width) not in self._workers:
-            self._workers[height, width] = Worker(self._core, self._path, height, width, self._threads, self._instances)
+            self._workers[height, width] = CompiledNetwork(
+                self._core, self._path, height, width, self._threads, self._instances
+            )
             if len(self._workers) > SIZES:
                 self._workers.popitem(last=False)
         self._workers.move_to_end((height, width))

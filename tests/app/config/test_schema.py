@@ -1,4 +1,4 @@
-"""Configuration: defaults, YAML, command line, and what is said when they are wrong."""
+"""Defaults, YAML, command line, and what is said when they are wrong."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.config.command_line import parse, parser
-from app.config.schema import SECTIONS, Config, ConfigError, Output, Recording, known_keys
+from app.config.schema import SECTIONS, Config, OutputConfig, RecordingConfig, known_keys
 from app.config.yaml_file import from_mapping, read_yaml
+from app.errors import ConfigError
 from app.preflight import check_recording
 
 CONFIGS = Path(__file__).parents[3] / "configs"
@@ -252,7 +253,7 @@ def test_a_window_needs_no_encoder_that_starts_for_its_segments() -> None:
     """Its driver may come later, and the picture goes on; a name that can never be right is refused all the same."""
 
     def made(encoder: str, *, headless: bool) -> Config:
-        return Config(output=Output(headless=headless), recording=Recording(segment=9, encoder=encoder))
+        return Config(output=OutputConfig(headless=headless), recording=RecordingConfig(segment=9, encoder=encoder))
 
     check_recording(made("libx264rgb", headless=False))  # for H.264, and takes no yuv420p
     for config in (made("libx264rgb", headless=True), made("ffv1", headless=False)):

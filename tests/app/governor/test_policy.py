@@ -11,11 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app.governor import driver
-from app.governor.driver import Steering
-from app.governor.policy import CALM, COOLER, FULL, GAP, LAG, LONGEST, SUSTAINED, Governor, Look
+from app.governor.driver import GovernorDriver
+from app.governor.policy import CALM, COOLER, FULL, GAP, LAG, LONGEST, SUSTAINED, Governor, Observation
 from app.system.sensors import Reading
-from engines.base import EngineError
 from engines.catalog.ladder import Rung
+from engines.errors import EngineError
 
 TICK = 0.1
 
@@ -44,7 +44,7 @@ class Machine:
         while self.now < until:
             self.now += TICK
             load = self.loads[self.at] * busy * (1 + self.random.uniform(-self.noise, self.noise))
-            step = self.governor.decide(Look(self.now, load, temperature, throttled))
+            step = self.governor.decide(Observation(self.now, load, temperature, throttled))
             assert 0 <= self.at + step < len(self.loads)
             if step > 0:
                 # A trial beside the model in use gets what that one leaves.
@@ -154,7 +154,7 @@ def test_heat_steps_down_slowly_and_not_up_before_it_is_cool() -> None:
 def test_a_step_for_heat_is_given_time_to_show() -> None:
     governor, steps = Governor([0, 1, 4], 2, hot=90), []
     for tick in range(round(2.5 * LAG / TICK)):
-        if governor.decide(Look(tick * TICK, 0.3, temperature=95)) < 0:
+        if governor.decide(Observation(tick * TICK, 0.3, temperature=95)) < 0:
             governor.stepped(
                 tick * TICK, governor.at - 1
             )  # as engines.failover.model_switcher does where bicubic is one of the gears
@@ -186,15 +186,15 @@ def test_bicubic_is_left_as_soon_as_a_trial_fits() -> None:
 def test_an_unknown_load_changes_nothing_and_a_model_that_has_failed_is_left() -> None:
     governor = Governor([1, 2], 1)
     for tick in range(300):
-        assert governor.decide(Look(tick * TICK, None)) == 0
-    moves = [governor.decide(Look(30 + tick * TICK, float("inf"))) for tick in range(10)]
+        assert governor.decide(Observation(tick * TICK, None)) == 0
+    moves = [governor.decide(Observation(30 + tick * TICK, float("inf"))) for tick in range(10)]
     assert -1 in moves and governor.why == "it has failed"
 
 
 def test_heat_counts_where_no_rate_is_known() -> None:
     governor, gears = Governor([1, 2, 4], 1, hot=90), list[int]()
     for tick in range(round(60 / TICK)):
-        if step := governor.decide(Look(tick * TICK, None, 95 if tick * TICK < 20 else 60)):
+        if step := governor.decide(Observation(tick * TICK, None, 95 if tick * TICK < 20 else 60)):
             assert step < 0 or governor.accepts(tick * TICK, 0.0)
             governor.stepped(tick * TICK, governor.at + step)
             gears.append(governor.at)
@@ -204,7 +204,7 @@ def test_heat_counts_where_no_rate_is_known() -> None:
 def test_what_cannot_be_loaded_is_asked_for_again_later() -> None:
     governor, asked = Governor([1, 2], 0), []
     for tick in range(round(600 / TICK)):
-        if governor.decide(Look(tick * TICK, 0.1)) > 0:
+        if governor.decide(Observation(tick * TICK, 0.1)) > 0:
             asked.append(tick * TICK)
             governor.refused(tick * TICK)
     assert asked[0] == pytest.approx(CALM) and 4 <= len(asked) <= 8
@@ -222,7 +222,7 @@ def test_steps_are_told(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptu
     clock = Clock()
     monkeypatch.setattr(driver, "time", clock)
     rate = [30.0]
-    made = Steering(lambda: rate[0], Reading, hot=90)
+    made = GovernorDriver(lambda: rate[0], Reading, hot=90)
     assert made.decide(1, 1.0) == 0 and not made.lines(), "no engine yet"
     made.begin([Rung("fast-x2", 13000), Rung("/a/b/wide-x2.onnx", 100000)], 1)
     made.stepped(1)
@@ -264,7 +264,7 @@ def test_without_a_rate_it_says_so_once_and_heeds_the_heat(
 ) -> None:
     clock, rate, reading = Clock(), [0.0], [Reading(temperature=60)]
     monkeypatch.setattr(driver, "time", clock)
-    made = Steering(lambda: rate[0], lambda: reading[0], hot=90)
+    made = GovernorDriver(lambda: rate[0], lambda: reading[0], hot=90)
     made.begin([Rung("fast-x2", 13000), Rung("wide-x2", 100000)], 1)
 
     def steps(seconds: float) -> set[int]:

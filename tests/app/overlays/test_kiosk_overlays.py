@@ -11,29 +11,30 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from app.config.schema import ConfigError, Kiosk
+from app.config.schema import KioskConfig
+from app.errors import ConfigError
 from app.overlays import texts
 from app.overlays.caption import Caption
-from app.overlays.font import Letters
-from app.overlays.magnifier import Lens
-from app.overlays.split_sweep import EDGE, Tour
-from app.overlays.split_view import Wipe
-from app.overlays.text_panel import Panel
-from app.overlays.view_state import View
-from app.pipeline.frame import Frame, Origin, Picture
+from app.overlays.font import CaptionFont
+from app.overlays.magnifier import Magnifier
+from app.overlays.split_sweep import EDGE, SplitSweep
+from app.overlays.split_view import SplitView
+from app.overlays.stack import build_overlays
+from app.overlays.text_panel import TextPanel
+from app.overlays.view_state import ViewState
+from app.pipeline.frame import Frame, Origin, OutputFrame
 from app.pipeline.stats import Stats
-from app.show import drawings
 from engines.base import Image
 from engines.bicubic import enlarge
 
 ROOT = Path(__file__).parents[3]
 
 
-def picture(source: Image, *, origin: Origin = Origin.LIVE, level: int | None = None) -> Picture:
+def picture(source: Image, *, origin: Origin = Origin.LIVE, level: int | None = None) -> OutputFrame:
     height, width = source.shape[:2]
     image = np.empty((2 * height, 2 * width, 3), np.uint8)
     enlarge(source, image) if level is None else image.fill(level)
-    return Picture(image, Frame(source, 0, 0, 0, origin=origin))
+    return OutputFrame(image, Frame(source, 0, 0, 0, origin=origin))
 
 
 def flat(level: int = 120) -> Image:
@@ -41,9 +42,9 @@ def flat(level: int = 120) -> Image:
 
 
 def test_the_wipe_moves_by_itself_and_lets_a_hand_go_first(monkeypatch: pytest.MonkeyPatch) -> None:
-    view, now, places = View(compare=True), 100.0, []
+    view, now, places = ViewState(compare=True), 100.0, []
     monkeypatch.setattr(time, "monotonic", lambda: now)
-    tour = Tour(view, 10)
+    tour = SplitSweep(view, 10)
     for _ in range(400):
         now += 0.05
         tour.write(picture(flat()))
@@ -67,20 +68,20 @@ def test_the_wipe_moves_by_itself_and_lets_a_hand_go_first(monkeypatch: pytest.M
 def test_each_side_of_the_wipe_has_its_own_name_in_every_language(monkeypatch: pytest.MonkeyPatch) -> None:
     places: dict[tuple[str, ...], int] = {}
 
-    class Placed(Panel):
+    class Placed(TextPanel):
         lines: tuple[str, ...] = ()
 
         def draw(self, image: Image, x: int, y: int) -> None:
             places[self.lines] = x
 
-    def panel(_letters: Letters, lines: Sequence[str], *, height: int, width: int) -> Panel:
+    def panel(_letters: CaptionFont, lines: Sequence[str], *, height: int, width: int) -> TextPanel:
         made = Placed(["label"], height=height, width=width)
         made.lines = tuple(lines)
         return made
 
-    monkeypatch.setattr(Letters, "panel", panel)
-    sinks = drawings(Kiosk(languages=("ko", "en")), View(compare=True), list, Stats())
-    next(sink for sink in sinks if isinstance(sink, Wipe)).write(picture(flat()))
+    monkeypatch.setattr(CaptionFont, "panel", panel)
+    sinks = build_overlays(KioskConfig(languages=("ko", "en")), ViewState(compare=True), list, Stats())
+    next(sink for sink in sinks if isinstance(sink, SplitView)).write(picture(flat()))
     spoken = texts.load(("ko", "en"), None)
     before, after = tuple(text.before for text in spoken), tuple(text.after for text in spoken)
     assert places[before] < 640 < places[after]
@@ -89,7 +90,7 @@ def test_each_side_of_the_wipe_has_its_own_name_in_every_language(monkeypatch: p
 def test_the_lens_shows_the_most_detailed_part_alike_on_both_sides() -> None:
     source = flat()
     source[200:260, 100:180] = np.random.default_rng(0).integers(0, 256, (60, 80, 3), np.uint8)
-    lens, shown = Lens(), picture(source)
+    lens, shown = Magnifier(), picture(source)
     lens.eye.write(shown)
     x, y, width, height = lens.eye.part
     assert abs(x - 100) <= 8 and abs(y - 200) <= 8 and (width, height) == (80, 60)
@@ -103,7 +104,7 @@ def test_the_lens_shows_the_most_detailed_part_alike_on_both_sides() -> None:
 
 def test_the_lens_does_not_wander() -> None:
     rng = np.random.default_rng(1)
-    lens, parts = Lens(), set()
+    lens, parts = Magnifier(), set()
     for _ in range(20):
         lens.eye._looked = float("-inf")
         lens.eye.write(picture(rng.integers(100, 140, (360, 640, 3)).astype(np.uint8)))
@@ -114,7 +115,9 @@ def test_the_lens_does_not_wander() -> None:
 @pytest.mark.parametrize("size", [(16, 16), (70, 50), (160, 120), (641, 359)])
 def test_small_and_odd_pictures_have_no_lens_or_a_right_one(size: tuple[int, int]) -> None:
     source = np.random.default_rng(2).integers(0, 256, (size[1], size[0], 3), np.uint8)
-    sinks = drawings(Kiosk(zoom=True, sweep=5, languages=("ko", "en")), View(compare=True), lambda: ["a"], Stats())
+    sinks = build_overlays(
+        KioskConfig(zoom=True, sweep=5, languages=("ko", "en")), ViewState(compare=True), lambda: ["a"], Stats()
+    )
     for origin in Origin:
         shown = picture(source, origin=origin)
         for sink in sinks:
@@ -122,7 +125,7 @@ def test_small_and_odd_pictures_have_no_lens_or_a_right_one(size: tuple[int, int
 
 
 def test_a_held_picture_is_dimmed_and_says_why() -> None:
-    caption = Caption(texts.load(["ko", "en"]), Letters())
+    caption = Caption(texts.load(["ko", "en"]), CaptionFont())
     held, live = (picture(flat(), origin=origin) for origin in (Origin.HELD, Origin.LIVE))
     for one in (held, live):
         caption.write(one)
@@ -135,7 +138,7 @@ def test_a_held_picture_is_dimmed_and_says_why() -> None:
 
 def test_the_attract_loop_and_the_fallback_are_labelled() -> None:
     away = [False]
-    caption = Caption(texts.load(["en"]), Letters(), degraded=lambda: away[0])
+    caption = Caption(texts.load(["en"]), CaptionFont(), degraded=lambda: away[0])
     images = []
     for origin, degraded in ((Origin.LIVE, False), (Origin.ATTRACT, False), (Origin.LIVE, True)):
         away[0] = degraded
@@ -145,7 +148,7 @@ def test_the_attract_loop_and_the_fallback_are_labelled() -> None:
 
 
 def test_korean_is_drawn_and_what_the_font_lacks_is_named(tmp_path: Path) -> None:
-    letters = Letters()
+    letters = CaptionFont()
     for text in texts.load(["ko", "en"]):
         letters.check("".join(vars(text).values()), "shipped")
     assert letters._has("한") and not letters._has("漢")
@@ -157,7 +160,7 @@ def test_korean_is_drawn_and_what_the_font_lacks_is_named(tmp_path: Path) -> Non
     assert letters.panel(["a" * 400], height=20, width=300).size[0] <= 300
     (tmp_path / "font.otf").write_text("none")
     with pytest.raises(ConfigError, match="cannot be used"):
-        Letters(tmp_path / "font.otf")
+        CaptionFont(tmp_path / "font.otf")
 
 
 def test_texts_of_the_owners(tmp_path: Path) -> None:
@@ -188,10 +191,10 @@ def test_a_text_written_as_a_block_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "en.yaml").write_text("\n".join([*lines, "caption: |", "  {times} times", "  the pixels", ""]))
     (spoken,) = texts.load(["en"], tmp_path)
     assert spoken.caption == "{times} times the pixels"
-    Caption([spoken], Letters()).write(picture(flat()))
+    Caption([spoken], CaptionFont()).write(picture(flat()))
 
 
 def test_without_a_caption_no_pillow_is_needed() -> None:
-    code = "import app.show, app.run, sys; print('PIL' in sys.modules)"
+    code = "import app.overlays.stack, app.run, sys; print('PIL' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60)
     assert done.stdout == "False\n", done.stderr

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.overlays.split_view import Wipe
-from app.overlays.text_panel import Panel
-from app.overlays.view_state import View
-from app.pipeline.frame import Frame, Picture
+from app.overlays.split_view import SplitView
+from app.overlays.text_panel import TextPanel
+from app.overlays.view_state import ViewState
+from app.pipeline.frame import Frame, OutputFrame
 from engines.base import Image
 from engines.bicubic import enlarge
 
@@ -21,7 +21,7 @@ def shown(width: int, height: int, scale: int, divider: float, *, compare: bool 
     """What the wipe makes of a black picture, the whole of the bicubic one, and where the cut is."""
     source = np.random.default_rng(width * height).integers(40, 256, (height, width, 3), np.uint8)
     image = np.zeros((height * scale, width * scale, 3), np.uint8)
-    Wipe(View(compare=compare, divider=divider)).write(Picture(image, Frame(source, 0, 0, 0)))
+    SplitView(ViewState(compare=compare, divider=divider)).write(OutputFrame(image, Frame(source, 0, 0, 0)))
     return image, enlarge(source, np.empty_like(image)), round(divider * width * scale)
 
 
@@ -60,7 +60,7 @@ def test_off_it_changes_nothing() -> None:
 
 @pytest.mark.parametrize("divider", [-3.0, 0.2, 7.0])
 def test_the_divider_stays_inside(divider: float) -> None:
-    view = View()
+    view = ViewState()
     view.move(divider)
     assert 0 <= view.divider <= 1
 
@@ -68,7 +68,7 @@ def test_the_divider_stays_inside(divider: float) -> None:
 def test_each_side_has_its_own_name() -> None:
     places = {}
 
-    class Placed(Panel):
+    class Placed(TextPanel):
         def __init__(self, lines: Sequence[str], *, height: int, width: int) -> None:
             super().__init__(lines, height=height, width=width)
             self.lines = lines
@@ -78,15 +78,15 @@ def test_each_side_has_its_own_name() -> None:
             super().draw(image, x, y)
 
     image = np.zeros((720, 1280, 3), np.uint8)
-    wipe = Wipe(View(compare=True), before=["then"], after=["now"], panel=Placed)
-    wipe.write(Picture(image, Frame(np.zeros((360, 640, 3), np.uint8), 0, 0, 0)))
+    wipe = SplitView(ViewState(compare=True), before=["then"], after=["now"], panel=Placed)
+    wipe.write(OutputFrame(image, Frame(np.zeros((360, 640, 3), np.uint8), 0, 0, 0)))
     assert places["then"] < 640 < places["now"]
 
 
 def test_a_picture_of_another_size_is_no_problem() -> None:
-    wipe = Wipe(View(compare=True))
+    wipe = SplitView(ViewState(compare=True))
     for height in (90, 120, 60):
         source = np.random.default_rng(height).integers(40, 256, (height, 64, 3), np.uint8)
         image = np.zeros((2 * height, 128, 3), np.uint8)
-        wipe.write(Picture(image, Frame(source, 0, 0, 0)))
+        wipe.write(OutputFrame(image, Frame(source, 0, 0, 0)))
         assert np.array_equal(image[: height // 2, :60], enlarge(source, np.empty_like(image))[: height // 2, :60])

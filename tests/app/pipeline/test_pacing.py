@@ -1,4 +1,4 @@
-"""Tempo: what is asked for, what a source says of itself, and which rate is to be kept."""
+"""What is asked for, what a source says of itself, and which rate is to be kept."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ import cv2
 import pytest
 
 from app.config.command_line import parse
+from app.pipeline.pacing import PacingPolicy
 from app.pipeline.stats import Stats
-from app.pipeline.tempo import Tempo
-from app.sources.demo.camera import Demo
-from app.sources.images import Pictures
+from app.sources.demo.camera import DemoCamera
+from app.sources.images import ImageSequence
 from tests.support.clips import picture
 
 STILLS, LIVE = "pictures", "demo"
@@ -35,18 +35,18 @@ STILLS, LIVE = "pictures", "demo"
 )
 def test_pace(kind: str, asked: str, lossless: bool, paced: bool, rate: float, tmp_path: Path) -> None:
     cv2.imwrite(str(tmp_path / "one.png"), picture(0))
-    source = Demo(size=(64, 48), fps=25) if kind == LIVE else Pictures.of(tmp_path, fps=4)
+    source = DemoCamera(size=(64, 48), fps=25) if kind == LIVE else ImageSequence.of(tmp_path, fps=4)
     with closing(source):
-        tempo = Tempo(parse(asked.split())[0], source, Stats())
+        tempo = PacingPolicy(parse(asked.split())[0], source, Stats())
         assert (tempo.lossless, tempo.paced, tempo.rate()) == (lossless, paced, rate)
 
 
 @pytest.mark.parametrize(("pace", "rate"), [("live", 50), ("source", 0)])
 def test_a_source_that_tells_no_rate_is_measured_only_while_it_is_live(pace: str, rate: float) -> None:
     stats = Stats()
-    with closing(Demo(size=(64, 48))) as source:
+    with closing(DemoCamera(size=(64, 48))) as source:
         source.fps = 0.0  # as of a stream that does not tell
-        tempo = Tempo(parse(["--pace", pace])[0], source, stats)
+        tempo = PacingPolicy(parse(["--pace", pace])[0], source, stats)
         assert tempo.rate() == 0
         for n in range(101):
             stats.arrivals.add(n / 50)

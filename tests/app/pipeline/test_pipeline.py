@@ -13,16 +13,17 @@ import numpy as np
 import pytest
 
 import app.pipeline.build_preview
-from app.overlays.view_state import View
-from app.pipeline.frame import Buffers, Frame, Picture
-from app.pipeline.pacing import played
-from app.pipeline.pipeline import Loading, Pipeline
+from app.overlays.view_state import ViewState
+from app.pipeline.frame import Frame, FramePool, OutputFrame
+from app.pipeline.pacing import paced
+from app.pipeline.pipeline import Pipeline
+from app.pipeline.protocols import EngineLoadObserver
 from app.pipeline.stats import Stats
 from engines import bicubic
-from engines.base import EngineError
-from engines.failover.candidates import Choice
-from engines.failover.engine import Standby
-from engines.slot_engine import Slots
+from engines.errors import EngineError
+from engines.failover.candidates import Candidate
+from engines.failover.engine import FailoverEngine
+from engines.slot_engine import SlotEngine
 
 SIZE = (32, 24)
 
@@ -35,7 +36,7 @@ class Numbered:
     def __init__(self, count: int, *, period: float = 0.0, sizes: Sequence[tuple[int, int]] = (SIZE,)) -> None:
         self._count, self._period, self._sizes = count, period, sizes
         self._closed = threading.Event()
-        self.buffers = Buffers()
+        self.buffers = FramePool()
         self.allocated: set[int] = set()
 
     def __iter__(self) -> Iterator[Frame]:
@@ -63,11 +64,11 @@ class Keep:
 
     stage = "sink"
 
-    def __init__(self, act: Callable[[Picture], None] = lambda picture: None) -> None:
+    def __init__(self, act: Callable[[OutputFrame], None] = lambda picture: None) -> None:
         self.seen: list[tuple[int, tuple[int, int], int]] = []
         self._act = act
 
-    def write(self, picture: Picture) -> None:
+    def write(self, picture: OutputFrame) -> None:
         height, width, _ = picture.image.shape
         assert picture.image.min() == picture.image.max()
         self.seen.append((picture.frame.index, (width, height), int(picture.image[0, 0, 0])))
@@ -78,7 +79,7 @@ class Keep:
     def close(self) -> None: ...
 
 
-def load(size: tuple[int, int]) -> Slots[Any]:
+def load(size: tuple[int, int]) -> SlotEngine[Any]:
     return bicubic.load(size, scale=2, depth=2)
 
 
@@ -110,7 +111,7 @@ def test_a_live_source_drops_the_oldest_and_counts_it() -> None:
 def test_another_size_loads_another_engine() -> None:
     source, keep, loaded = Numbered(90, sizes=[(32, 24), (17, 33), (32, 24)]), Keep(), []
 
-    def counted(size: tuple[int, int]) -> Slots[Any]:
+    def counted(size: tuple[int, int]) -> SlotEngine[Any]:
         loaded.append(size)
         return load(size)
 
@@ -171,7 +172,7 @@ def test_a_failing_source_fails_the_run_after_what_it_gave_was_shown() -> None:
 
 
 def test_a_failing_sink_fails_the_run() -> None:
-    def act(picture: Picture) -> None:
+    def act(picture: OutputFrame) -> None:
         if picture.frame.index == 5:
             raise OSError("the disk is full")
 
@@ -187,8 +188,8 @@ def test_of_two_failures_the_first_comes_out() -> None:
                     thread.join(20)
             raise RuntimeError("a consequence")
 
-    def made(size: tuple[int, int]) -> Slots[Any]:
-        return Slots(load(size).spec, [Slot(size, 2)])
+    def made(size: tuple[int, int]) -> SlotEngine[Any]:
+        return SlotEngine(load(size).spec, [Slot(size, 2)])
 
     with pytest.raises(OSError, match="cable"):
         Pipeline(Failing(1), made, [], Stats(), lossless=True).run()
@@ -210,10 +211,10 @@ def test_a_failing_engine_fails_the_run(where: str) -> None:
                 raise EngineError("the driver is gone")
             return super().wait(timeout)
 
-    def broken(size: tuple[int, int]) -> Slots[Any]:
+    def broken(size: tuple[int, int]) -> SlotEngine[Any]:
         if where == "load":
             raise EngineError("the driver is gone")
-        return Slots(load(size).spec, [Slot(size, 2), Slot(size, 2)])
+        return SlotEngine(load(size).spec, [Slot(size, 2), Slot(size, 2)])
 
     before = threading.active_count()
     with pytest.raises(EngineError, match="driver"):
@@ -221,7 +222,7 @@ def test_a_failing_engine_fails_the_run(where: str) -> None:
     assert threading.active_count() == before
 
 
-class Spare(Loading):
+class Spare(EngineLoadObserver):
     """Lets `count` failed engines be replaced, and keeps what it was shown."""
 
     def __init__(self, count: int = 0) -> None:
@@ -257,8 +258,8 @@ def test_a_failed_engine_is_replaced_and_its_frames_are_not_lost(where: str) -> 
                 raise EngineError("the driver is gone")
             return super().wait(timeout)
 
-    def made(size: tuple[int, int]) -> Slots[Any]:
-        return Slots(load(size).spec, [Slot(size, 2), Slot(size, 2)])
+    def made(size: tuple[int, int]) -> SlotEngine[Any]:
+        return SlotEngine(load(size).spec, [Slot(size, 2), Slot(size, 2)])
 
     keep, spare, before = Keep(), Spare(3), threading.active_count()
     Pipeline(Numbered(60), made, [keep], Stats(), lossless=True, loading=spare).run()
@@ -293,9 +294,9 @@ def test_frames_keep_their_order_when_one_engine_fails_after_another() -> None:
 
     kinds = iter([Breaking, Broken, bicubic.BicubicSlot])
 
-    def made(size: tuple[int, int]) -> Slots[Any]:
+    def made(size: tuple[int, int]) -> SlotEngine[Any]:
         kind = next(kinds)
-        return Slots(load(size).spec, [kind(size, 2), kind(size, 2)])
+        return SlotEngine(load(size).spec, [kind(size, 2), kind(size, 2)])
 
     keep = Keep()
     Pipeline(Numbered(8), made, [keep], Stats(), lossless=True, loading=Spare(2)).run()
@@ -311,7 +312,7 @@ def test_while_an_engine_is_built_the_window_lives_and_a_stop_ends_it() -> None:
 
     window, spare, before = Window(), Spare(), threading.active_count()
 
-    def slow(size: tuple[int, int]) -> Slots[Any]:
+    def slow(size: tuple[int, int]) -> SlotEngine[Any]:
         assert spare.cancelled.wait(20)
         raise EngineError("Loading the engine was stopped")
 
@@ -327,10 +328,10 @@ def test_a_build_in_the_middle_of_a_run_is_a_sign_of_life_and_a_load_that_hangs_
     built: bool, longest: float, alive: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(app.pipeline.build_preview, "LONGEST", longest)
-    loading = app.pipeline.build_preview.Loading(View(), [], auto=False)
+    loading = app.pipeline.build_preview.BuildPreview(ViewState(), [], auto=False)
     told: list[bool] = []
 
-    def slow(size: tuple[int, int]) -> Slots[Any]:
+    def slow(size: tuple[int, int]) -> SlotEngine[Any]:
         if size != SIZE:  # the second one, when pictures have been shown
             with loading.progress.work("building") if built else contextlib.nullcontext():
                 time.sleep(1.0)
@@ -346,9 +347,9 @@ def test_a_build_in_the_middle_of_a_run_is_a_sign_of_life_and_a_load_that_hangs_
 def test_an_engine_that_comes_after_the_stop_is_closed() -> None:
     spare, closed = Spare(), threading.Event()
 
-    def late(size: tuple[int, int]) -> Slots[Any]:
+    def late(size: tuple[int, int]) -> SlotEngine[Any]:
         assert spare.cancelled.wait(20)
-        return Slots(load(size).spec, [], close=closed.set)
+        return SlotEngine(load(size).spec, [], close=closed.set)
 
     pipeline = Pipeline(Numbered(10), late, [], Stats(), lossless=True, loading=spare)
     threading.Timer(0.1, pipeline.stop).start()
@@ -358,16 +359,16 @@ def test_an_engine_that_comes_after_the_stop_is_closed() -> None:
 
 def test_what_is_shown_while_an_engine_is_built() -> None:
     shown = list[tuple[tuple[int, int], str]]()
-    view = View()
+    view = ViewState()
 
     class Window(Keep):
-        def write(self, picture: Picture) -> None:
+        def write(self, picture: OutputFrame) -> None:
             shown.append(((picture.image.shape[1], picture.image.shape[0]), view.notice))
 
     window = Window()
-    loading = app.pipeline.build_preview.Loading(view, [window], auto=True, scale=3)
+    loading = app.pipeline.build_preview.BuildPreview(view, [window], auto=True, scale=3)
 
-    def slow(size: tuple[int, int]) -> Slots[Any]:
+    def slow(size: tuple[int, int]) -> SlotEngine[Any]:
         if shown:
             return load(size)
         with loading.progress.work("building the engine for fast-x2 at 32x24", last=94.0):
@@ -387,15 +388,15 @@ def test_what_is_shown_while_an_engine_is_built() -> None:
     loading.cancel()
     assert loading.progress.cancelled
     assert loading.replace("tensorrt") and loading.failed == {"tensorrt"}
-    assert not app.pipeline.build_preview.Loading(view, [], auto=False).replace("tensorrt")
+    assert not app.pipeline.build_preview.BuildPreview(view, [], auto=False).replace("tensorrt")
 
 
 def test_stages_inside_the_engine_are_counted() -> None:
     class Slot(bicubic.BicubicSlot):
         stages = {"copy in": 0.001, "inference": 0.004}  # noqa: RUF012 (read only)
 
-    def made(size: tuple[int, int]) -> Slots[Any]:
-        return Slots(load(size).spec, [Slot(size, 2), Slot(size, 2)])
+    def made(size: tuple[int, int]) -> SlotEngine[Any]:
+        return SlotEngine(load(size).spec, [Slot(size, 2), Slot(size, 2)])
 
     stats = Stats()
     Pipeline(Numbered(10), made, [Keep()], stats, lossless=True).run()
@@ -453,7 +454,7 @@ def test_a_paced_frame_is_as_old_as_its_turn_and_a_stall_is_not_rushed_after(mon
             return False
 
     monkeypatch.setattr(time, "monotonic", lambda: now)
-    for frame in played(Numbered(6), Clock()):
+    for frame in paced(Numbered(6), Clock()):
         assert frame.captured == now, "the time it has waited for its turn is not its age"
         gone.append(now)
         if frame.index == 2:
@@ -490,13 +491,13 @@ def test_pictures_of_another_engine_are_counted() -> None:
                 raise EngineError("The server is away", "connection refused")
             return super().wait(timeout)
 
-    def remote() -> Slots[Any]:
+    def remote() -> SlotEngine[Any]:
         if Broken.count:
             raise EngineError("The server is away", "connection refused")
-        return Slots(replace(load(SIZE).spec, name="remote"), [Broken(SIZE, 2), Broken(SIZE, 2)])
+        return SlotEngine(replace(load(SIZE).spec, name="remote"), [Broken(SIZE, 2), Broken(SIZE, 2)])
 
     keep, stats = Keep(), Stats()
-    standby = Standby[Any]([Choice("remote", remote)], SIZE, scale=None, depth=2)
+    standby = FailoverEngine[Any]([Candidate("remote", remote)], SIZE, scale=None, depth=2)
     Pipeline(Numbered(50), lambda size: standby, [keep], stats, lossless=True).run()
     assert keep.seen == [(i, (64, 48), i) for i in range(50)]
     assert stats.fallback == stats.as_dict()["frames_fallback"] == 40

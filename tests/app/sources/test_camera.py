@@ -14,10 +14,11 @@ import cv2
 import numpy as np
 import pytest
 
+from app.errors import SourceError
 from app.inventory import listing
-from app.sources import SourceError, v4l2
+from app.sources import v4l2
 from app.sources.camera import Camera
-from app.sources.v4l2 import Device, Mode, cameras
+from app.sources.v4l2 import Mode, V4l2Device, cameras
 from tests.fake_camera import MJPG, YUYV, Driver, install
 from tests.support.clips import take
 
@@ -245,7 +246,7 @@ def test_modes_come_from_the_driver(dev: Path, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(v4l2, "Video", Video)
     modes = (Mode("MJPG", (1280, 720), (30, 15)), Mode("MJPG", (640, 360), (60,)), Mode("YUYV", (800, 600), ()))
     by_id = str(dev / "v4l/by-id/usb-ACME-0")
-    assert cameras() == [Device(str(dev / "video0"), "ACME HD", by_id, modes)]  # video10 gives no pictures
+    assert cameras() == [V4l2Device(str(dev / "video0"), "ACME HD", by_id, modes)]  # video10 gives no pictures
     assert [str(mode) for mode in modes] == ["MJPG 1280x720 at 30, 15 fps", "MJPG 640x360 at 60 fps", "YUYV 800x600"]
     told = "\n".join(listing())
     assert all(part in told for part in (f"{dev}/video0 (ACME HD)", by_id, *map(str, modes)))

@@ -8,34 +8,34 @@ import cv2
 import numpy as np
 import pytest
 
-from app.sources import SourceError
-from app.sources.demo.camera import NOISE, NOISE_TILE, Demo, _noise, _view
+from app.errors import SourceError
+from app.sources.demo.camera import NOISE, NOISE_TILE, DemoCamera, _noise, _view
 from app.sources.demo.poster import draw
 from tests.support.clips import take
 
 
 def test_a_frame_depends_on_its_number_and_the_seed_alone() -> None:
-    one, two = Demo(size=(160, 90)), Demo(size=(160, 90))
+    one, two = DemoCamera(size=(160, 90)), DemoCamera(size=(160, 90))
     later = one.picture(40)
     assert np.array_equal(one.picture(7), two.picture(7))
     assert np.array_equal(later, two.picture(40)) and not np.array_equal(later, two.picture(41))
-    assert not np.array_equal(Demo(size=(160, 90), seed=1).picture(7), one.picture(7))
+    assert not np.array_equal(DemoCamera(size=(160, 90), seed=1).picture(7), one.picture(7))
 
 
 @pytest.mark.parametrize("size", [(16, 16), (641, 359), (90, 160), (400, 16)])
 def test_any_size(size: tuple[int, int]) -> None:
-    picture = Demo(size=size).picture(3)
+    picture = DemoCamera(size=size).picture(3)
     assert picture.shape == (size[1], size[0], 3) and picture.dtype == np.uint8 and picture.std() > 5
 
 
 @pytest.mark.parametrize("size", [(1, 1), (20000, 20000)])
 def test_impossible_sizes(size: tuple[int, int]) -> None:
     with pytest.raises(SourceError, match="no picture of"):
-        Demo(size=size)
+        DemoCamera(size=size)
 
 
 def test_it_keeps_the_rate_and_closes_itself() -> None:
-    demo = Demo(size=(64, 48), fps=50)
+    demo = DemoCamera(size=(64, 48), fps=50)
     assert (demo.live, demo.paced, demo.fps, demo.name) == (True, True, 50, "demo")
     began = time.monotonic()
     frames = take(demo, 26)
@@ -47,7 +47,7 @@ def test_it_keeps_the_rate_and_closes_itself() -> None:
 
 
 def test_a_slow_taker_makes_it_skip() -> None:
-    demo, indexes = Demo(size=(64, 48), fps=100), []
+    demo, indexes = DemoCamera(size=(64, 48), fps=100), []
     for frame in demo:
         indexes.append(frame.index)
         time.sleep(0.05)
@@ -78,5 +78,5 @@ def test_the_noise_is_mild_and_centred() -> None:
 
 def test_the_scene_has_detail_that_survives() -> None:
     """Sharper than its own blur by far: fine lines and text reach the frame."""
-    grey = cv2.cvtColor(Demo().picture(0), cv2.COLOR_BGR2GRAY).astype(float)
+    grey = cv2.cvtColor(DemoCamera().picture(0), cv2.COLOR_BGR2GRAY).astype(float)
     assert np.abs(grey - cv2.GaussianBlur(grey, (0, 0), 1.5)).mean() > 4

@@ -14,9 +14,10 @@ import numpy as np
 import pytest
 from av.codec.context import Flags, ThreadType
 
-from app.sources import SourceError, demuxer
+from app.errors import SourceError
+from app.sources import demuxer
 from app.sources import video as stream
-from app.sources.video import Stream
+from app.sources.video import VideoSource
 from tests.support.clips import encode, jpeg, multipart, number, numbers, picture, send, serve
 
 
@@ -27,7 +28,7 @@ def test_an_http_camera_is_live_and_timed_by_arrival(caplog: pytest.LogCaptureFi
             time.sleep(0.1)
 
     with serve(lambda handler: multipart(handler, camera())) as address:
-        source = Stream(address)
+        source = VideoSource(address)
         assert (source.live, source.paced, source.fps) == (True, True, 0.0)
         frames = list(source)
     assert [number(frame.image) for frame in frames] == list(range(12))
@@ -43,7 +44,7 @@ def test_an_http_camera_can_be_closed_from_another_thread() -> None:
             time.sleep(0.02)
 
     with serve(lambda handler: multipart(handler, camera())) as address:
-        source = Stream(address)
+        source = VideoSource(address)
         closer = threading.Timer(0.5, source.close)
         closer.start()
         seen = len(list(source))
@@ -55,7 +56,7 @@ def test_a_file_on_a_web_server_is_a_file(tmp_path: Path) -> None:
     data = encode(tmp_path / "x.mkv", 20).read_bytes()
 
     with serve(lambda handler: send(handler, data)) as address:
-        source = Stream(address + "x.mkv")
+        source = VideoSource(address + "x.mkv")
         assert (source.live, source.paced) == (False, False)
         assert numbers(source) == list(range(20))
 
@@ -65,26 +66,26 @@ def test_servers_that_refuse_or_keep_silent_are_told_apart() -> None:
         listener.bind(("127.0.0.1", 0))
         port = listener.getsockname()[1]
         with pytest.raises(SourceError, match="refuses the connection"):
-            Stream(f"http://127.0.0.1:{port}/")
+            VideoSource(f"http://127.0.0.1:{port}/")
         listener.listen()
         for scheme in ("http", "rtsp"):
             began = time.monotonic()
             with pytest.raises(SourceError, match="does not answer"):
-                Stream(f"{scheme}://127.0.0.1:{port}/", limit=0.4)
+                VideoSource(f"{scheme}://127.0.0.1:{port}/", limit=0.4)
             assert time.monotonic() - began < 10
     with pytest.raises(SourceError, match="does not answer"):
-        Stream(f"udp://127.0.0.1:{port}", limit=0.4)
+        VideoSource(f"udp://127.0.0.1:{port}", limit=0.4)
 
 
 def test_answers_that_are_no_stream_are_explained() -> None:
     with serve(lambda handler: handler.send_error(404)) as address, pytest.raises(SourceError, match="no such stream"):
-        Stream(address)
+        VideoSource(address)
     with serve(lambda handler: handler.send_error(401)) as address, pytest.raises(SourceError, match="password"):
-        Stream(address)
+        VideoSource(address)
 
     page = b"<html>Welcome</html>" * 100
     with serve(lambda handler: send(handler, page)) as address, pytest.raises(SourceError, match="sends no video"):
-        Stream(address)
+        VideoSource(address)
 
 
 def test_a_camera_that_falls_silent_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -97,7 +98,7 @@ def test_a_camera_that_falls_silent_is_an_error(monkeypatch: pytest.MonkeyPatch)
         over.wait(60)
 
     with serve(lambda handler: multipart(handler, camera())) as address:
-        source = Stream(address)
+        source = VideoSource(address)
         seen: list[int] = []
         with pytest.raises(SourceError, match="stopped answering"):
             for frame in source:
@@ -116,7 +117,7 @@ def test_a_camera_that_sends_only_damage_is_an_error(monkeypatch: pytest.MonkeyP
             time.sleep(0.02)
 
     with serve(lambda handler: multipart(handler, camera())) as address:
-        source = Stream(address)
+        source = VideoSource(address)
         with pytest.raises(SourceError, match="no pictures"):
             for _frame in source:
                 pass
@@ -144,7 +145,7 @@ def test_a_udp_stream_is_live_and_ends_when_nothing_comes(
     sender = threading.Thread(target=broadcast)
     sender.start()
     try:
-        source = Stream(f"udp://127.0.0.1:{port}")
+        source = VideoSource(f"udp://127.0.0.1:{port}")
         assert source.live and source.paced
         frames = []
         for frame in source:
@@ -173,7 +174,7 @@ def test_a_sender_that_is_started_anew_makes_no_gap_of_a_day(tmp_path: Path) -> 
         handler.wfile.write(b"".join(parts))
 
     with serve(relay) as address:
-        source = Stream(address)
+        source = VideoSource(address)
         assert source.live
         frames = list(source)
     assert [number(frame.image) for frame in frames] == [*range(25), *range(25)]
@@ -182,5 +183,5 @@ def test_a_sender_that_is_started_anew_makes_no_gap_of_a_day(tmp_path: Path) -> 
 
 def test_passwords_stay_out_of_logs() -> None:
     with pytest.raises(SourceError) as error:
-        Stream("http://me:s3cret@127.0.0.1:1/")
+        VideoSource("http://me:s3cret@127.0.0.1:1/")
     assert "s3cret" not in str(error.value)

@@ -9,7 +9,9 @@ from pathlib import Path
 import cv2
 import pytest
 
-from app.sources import Source, SourceError, open_source, v4l2
+from app.errors import SourceError
+from app.pipeline.protocols import Source
+from app.sources import open_source, v4l2
 from tests.fake_camera import install
 from tests.support.clips import encode, numbers, picture
 

@@ -16,14 +16,16 @@ import cv2
 import numpy as np
 import pytest
 
+from app.errors import SourceError
 from app.pipeline.frame import Frame, Origin
-from app.sources import Source, SourceError, comes_and_goes
+from app.pipeline.protocols import Source
 from app.sources.reconnecting import source
 from app.sources.reconnecting.factory import check_attract, open_lasting
-from app.sources.reconnecting.hotplug import Plug
-from app.sources.reconnecting.reader_thread import UNKNOWN, Reader
+from app.sources.reconnecting.hotplug import HotplugCamera
+from app.sources.reconnecting.reader_thread import UNKNOWN, ReaderThread
 from app.sources.reconnecting.source import fitted
-from scripts.kiosk.fake_camera import Dev, Puppet
+from app.uri import comes_and_goes
+from scripts.kiosk.fake_camera import FakeCamera, FakeDevDir
 from tests.support.clips import encode, jpeg, multipart, serve
 
 LIMIT = 15.0
@@ -75,7 +77,7 @@ class Watched:
         raise AssertionError(f"no {origin} within {LIMIT} s; got {self.frames[-5:]}")
 
 
-def test_unplugged_and_replugged_under_another_number(dev: Dev, caplog: pytest.LogCaptureFixture) -> None:
+def test_unplugged_and_replugged_under_another_number(dev: FakeDevDir, caplog: pytest.LogCaptureFixture) -> None:
     path = dev.plug(0)
     with Watched(camera=str(path)) as seen:
         seen.until(LIVE)
@@ -92,7 +94,7 @@ def test_unplugged_and_replugged_under_another_number(dev: Dev, caplog: pytest.L
     assert "looking for it" in caplog.text
 
 
-def test_positions_go_on_with_the_time_when_it_is_back(dev: Dev) -> None:
+def test_positions_go_on_with_the_time_when_it_is_back(dev: FakeDevDir) -> None:
     """A recording keeps them: pictures that all have the same would be played in a moment."""
     dev.plug(0)
     with Watched(camera=0) as seen:
@@ -108,7 +110,7 @@ def test_positions_go_on_with_the_time_when_it_is_back(dev: Dev) -> None:
     assert last - first == pytest.approx(ended - began, abs=0.25) and last - first > 0.2
 
 
-def test_what_has_gone_is_not_kept(dev: Dev) -> None:
+def test_what_has_gone_is_not_kept(dev: FakeDevDir) -> None:
     """A camera that fails every few seconds for a month must not fill the memory with what it was."""
     path = dev.plug(0)
     with Watched(camera=str(path)) as seen:
@@ -126,7 +128,7 @@ def test_what_has_gone_is_not_kept(dev: Dev) -> None:
         assert not [reader for reader in gone[:-1] if reader() is not None]
 
 
-def test_one_that_comes_while_it_is_opened_in_vain_is_found(dev: Dev) -> None:
+def test_one_that_comes_while_it_is_opened_in_vain_is_found(dev: FakeDevDir) -> None:
     """Not after the pause, which may be one of seconds by then."""
     changed = threading.Condition()
 
@@ -137,8 +139,8 @@ def test_one_that_comes_while_it_is_opened_in_vain_is_found(dev: Dev) -> None:
     def in_vain() -> Source:
         raise SourceError("The camera is busy")
 
-    def reader(open_: Callable[[], Source], delay: float, seen: object) -> Reader:
-        made = Reader(open_, changed, delay=delay, look=Plug(None).look, seen=seen)
+    def reader(open_: Callable[[], Source], delay: float, seen: object) -> ReaderThread:
+        made = ReaderThread(open_, changed, delay=delay, look=HotplugCamera(None).look, seen=seen)
         made.thread.join(LIMIT)
         return made
 
@@ -151,7 +153,7 @@ def test_one_that_comes_while_it_is_opened_in_vain_is_found(dev: Dev) -> None:
     assert time.monotonic() - began >= 1, "it is the one that has failed"
 
 
-def test_found_by_its_name_where_there_are_no_links(dev: Dev) -> None:
+def test_found_by_its_name_where_there_are_no_links(dev: FakeDevDir) -> None:
     dev.plug(0, name="Mine", by_id=False)
     dev.plug(1, name="Another", by_id=False)
     with Watched(camera=0) as seen:
@@ -165,8 +167,8 @@ def test_found_by_its_name_where_there_are_no_links(dev: Dev) -> None:
         assert seen.source.name.endswith("video5")
 
 
-def test_a_webcams_second_device_file_is_not_taken_for_it(dev: Dev) -> None:
-    plug, path = Plug(0), dev.plug(0, name="Mine", by_id=False)
+def test_a_webcams_second_device_file_is_not_taken_for_it(dev: FakeDevDir) -> None:
+    plug, path = HotplugCamera(0), dev.plug(0, name="Mine", by_id=False)
     plug.remember(path)
     dev.unplug(0)
     dev.plug(4, name="Mine", by_id=False)
@@ -176,7 +178,7 @@ def test_a_webcams_second_device_file_is_not_taken_for_it(dev: Dev) -> None:
     assert plug.find() == picture
 
 
-def test_a_new_source_still_knows_a_camera_that_has_moved(dev: Dev) -> None:
+def test_a_new_source_still_knows_a_camera_that_has_moved(dev: FakeDevDir) -> None:
     """As after a new configuration."""
     dev.plug(0)
     with Watched(camera=0) as seen:
@@ -189,7 +191,7 @@ def test_a_new_source_still_knows_a_camera_that_has_moved(dev: Dev) -> None:
         assert seen.until(LIVE) < 2
 
 
-def test_another_camera_in_its_place_is_taken(dev: Dev) -> None:
+def test_another_camera_in_its_place_is_taken(dev: FakeDevDir) -> None:
     dev.plug(0, name="Broken")
     with Watched(camera=0) as seen:
         seen.until(LIVE)
@@ -199,7 +201,7 @@ def test_another_camera_in_its_place_is_taken(dev: Dev) -> None:
         assert seen.until(LIVE) < 2
 
 
-def test_the_first_camera_is_waited_for(dev: Dev) -> None:
+def test_the_first_camera_is_waited_for(dev: FakeDevDir) -> None:
     with Watched(size=(320, 240)) as seen:
         seen.until(HELD, (320, 240))
         assert not seen.image.any()
@@ -209,7 +211,7 @@ def test_the_first_camera_is_waited_for(dev: Dev) -> None:
 
 
 @pytest.mark.parametrize("fault", ["stuck", "same", "garbled"])
-def test_no_new_picture(dev: Dev, fault: str) -> None:
+def test_no_new_picture(dev: FakeDevDir, fault: str) -> None:
     dev.plug(0)
     with Watched(camera=0, attract_after=1.0) as seen:
         seen.until(LIVE)
@@ -221,7 +223,7 @@ def test_no_new_picture(dev: Dev, fault: str) -> None:
         assert seen.until(LIVE) < 2
 
 
-def test_the_attract_loop_ends_when_the_camera_is_back(dev: Dev) -> None:
+def test_the_attract_loop_ends_when_the_camera_is_back(dev: FakeDevDir) -> None:
     dev.plug(0, "ok 320x180")
     before = set(threading.enumerate())
     with Watched(camera=0, attract_after=0.2) as seen:
@@ -236,7 +238,7 @@ def test_the_attract_loop_ends_when_the_camera_is_back(dev: Dev) -> None:
         assert len(readers) == 1, "it goes on unseen, at the cost of the picture"
 
 
-def test_a_film_of_the_owners_is_fitted_in(dev: Dev, tmp_path: Path) -> None:
+def test_a_film_of_the_owners_is_fitted_in(dev: FakeDevDir, tmp_path: Path) -> None:
     film = encode(tmp_path / "film.mkv", 10, size=(48, 48))
     dev.plug(0, "ok 320x180")
     with Watched(camera=0, attract_after=0.1, attract=str(film)) as seen:
@@ -249,7 +251,7 @@ def test_a_film_of_the_owners_is_fitted_in(dev: Dev, tmp_path: Path) -> None:
 
 
 def test_a_film_that_was_away_is_shown_when_it_is_back(
-    dev: Dev, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    dev: FakeDevDir, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr("app.sources.reconnecting.source.PAUSES", (0.1, 0.2))
     film = encode(tmp_path / "film.mkv", 10)
@@ -265,7 +267,7 @@ def test_a_film_that_was_away_is_shown_when_it_is_back(
     assert caplog.text.count("the attract loop has failed") == 1
 
 
-def test_slow_to_open_and_refusing(dev: Dev) -> None:
+def test_slow_to_open_and_refusing(dev: FakeDevDir) -> None:
     dev.plug(0, "slow")
     with Watched(camera=0) as seen:
         seen.until(HELD)
@@ -278,14 +280,14 @@ def test_slow_to_open_and_refusing(dev: Dev) -> None:
         assert seen.until(LIVE) < 6  # the longest pause: nothing tells of it
 
 
-def test_no_mjpg(dev: Dev, caplog: pytest.LogCaptureFixture) -> None:
+def test_no_mjpg(dev: FakeDevDir, caplog: pytest.LogCaptureFixture) -> None:
     dev.plug(0, "yuyv")
     with Watched(camera=0) as seen:
         seen.until(LIVE)
     assert "YUYV" in caplog.text
 
 
-def test_another_size_is_believed_after_three(dev: Dev) -> None:
+def test_another_size_is_believed_after_three(dev: FakeDevDir) -> None:
     dev.plug(0)
     with Watched(camera=0) as seen:
         seen.until(LIVE, (640, 360))
@@ -297,7 +299,7 @@ def test_another_size_is_believed_after_three(dev: Dev) -> None:
         assert seen.until(LIVE, (640, 360)) < 2
 
 
-def test_closing_waits_for_no_driver(dev: Dev) -> None:
+def test_closing_waits_for_no_driver(dev: FakeDevDir) -> None:
     dev.plug(0, "slow")
     began = time.monotonic()
     with Watched(camera=0):
@@ -305,7 +307,7 @@ def test_closing_waits_for_no_driver(dev: Dev) -> None:
     assert time.monotonic() - began < 2.5
 
 
-def test_a_camera_that_flickers_leaves_no_threads(dev: Dev) -> None:
+def test_a_camera_that_flickers_leaves_no_threads(dev: FakeDevDir) -> None:
     before = threading.active_count()
     dev.plug(0)
     with Watched(camera=0) as seen:
@@ -330,10 +332,10 @@ def camera_of(over: threading.Event) -> Callable[[Any], None]:
     return lambda handler: multipart(handler, pictures())
 
 
-def test_a_camera_that_hangs_each_time_leaves_few_threads(dev: Dev, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_camera_that_hangs_each_time_leaves_few_threads(dev: FakeDevDir, monkeypatch: pytest.MonkeyPatch) -> None:
     go = threading.Event()
 
-    class Hanging(Puppet):
+    class Hanging(FakeCamera):
         def grab(self) -> bool:
             if self._count == 10:
                 go.wait(60)
@@ -401,7 +403,7 @@ def test_a_camera_that_speaks_rtsp_is_killed_and_comes_back() -> None:
     assert seen.source.losses >= 1
 
 
-def test_what_comes_and_goes_and_what_is_a_mistake(dev: Dev, tmp_path: Path) -> None:
+def test_what_comes_and_goes_and_what_is_a_mistake(dev: FakeDevDir, tmp_path: Path) -> None:
     assert comes_and_goes(0, None) and comes_and_goes(None, None)
     assert comes_and_goes(None, "rtsp://host/") and comes_and_goes(None, "csi:0") and comes_and_goes(None, "/dev/null")
     assert not comes_and_goes(None, "film.mkv") and not comes_and_goes(None, "demo")
@@ -423,10 +425,10 @@ def test_fitted_keeps_the_shape(shape: tuple[int, int]) -> None:
 
 
 def test_frames_are_released_once() -> None:
-    from app.sources.reconnecting.source import Shared
+    from app.sources.reconnecting.source import RefCountedFrame
 
     given: list[int] = []
-    shared = Shared(Frame(np.zeros((2, 2, 3), np.uint8), 0, 0, 0, on_release=lambda image: given.append(1)))
+    shared = RefCountedFrame(Frame(np.zeros((2, 2, 3), np.uint8), 0, 0, 0, on_release=lambda image: given.append(1)))
     shared.hold()
     shared.hold()
     shared.let_go()

@@ -1,4 +1,4 @@
-"""Timeline: positions that only ever grow."""
+"""Positions that only ever grow."""
 
 from __future__ import annotations
 

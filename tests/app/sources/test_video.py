@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 from av.video.frame import VideoFrame
 
-from app.sources import SourceError
-from app.sources.video import Stream
+from app.errors import SourceError
+from app.sources.video import VideoSource
 from tests.support.clips import blot, encode, number, numbers, take
 
 PAIRS = [(1, 1), (1, -1), (-1, 1), (-1, -1)]
@@ -31,7 +31,7 @@ PAIRS = [(1, 1), (1, -1), (-1, 1), (-1, -1)]
     ],
 )
 def test_every_frame_of_a_file_comes_out_in_order(tmp_path: Path, name: str, options: dict[str, object]) -> None:
-    source = Stream(encode(tmp_path / name, 30, **options))  # type: ignore[arg-type] # of several types
+    source = VideoSource(encode(tmp_path / name, 30, **options))  # type: ignore[arg-type] # of several types
     assert (source.live, source.paced, source.name) == (False, False, name)
     frames = list(source)
     assert [number(frame.image) for frame in frames] == list(range(30))
@@ -43,7 +43,7 @@ def test_every_frame_of_a_file_comes_out_in_order(tmp_path: Path, name: str, opt
 
 def test_a_variable_rate_is_kept(tmp_path: Path) -> None:
     ticks = [0, 40, 50, 200, 1000, 1001, 1500]
-    source = Stream(encode(tmp_path / "vfr.mkv", len(ticks), ticks=ticks))
+    source = VideoSource(encode(tmp_path / "vfr.mkv", len(ticks), ticks=ticks))
     assert [round(frame.position * 1000) for frame in source] == ticks
 
 
@@ -54,7 +54,7 @@ def test_a_size_that_changes_midway_comes_as_it_is(tmp_path: Path, kind: tuple[s
     two = encode(tmp_path / f"two.{suffix}", 5, form=form, size=(96, 80))
     both = tmp_path / f"both.{suffix}"
     both.write_bytes(one.read_bytes() + two.read_bytes())
-    frames = list(Stream(both))
+    frames = list(VideoSource(both))
     assert [frame.size for frame in frames] == [(64, 48)] * 5 + [(96, 80)] * 5
     assert [number(frame.image) for frame in frames] == [*range(5), *range(5)]
     positions = [frame.position for frame in frames]
@@ -62,7 +62,7 @@ def test_a_size_that_changes_midway_comes_as_it_is(tmp_path: Path, kind: tuple[s
 
 
 def test_odd_sizes_are_copied_into_buffers_that_come_back(tmp_path: Path) -> None:
-    source = Stream(encode(tmp_path / "odd.mkv", 6, size=(35, 17), codec="ffv1", pixels="bgr0"))
+    source = VideoSource(encode(tmp_path / "odd.mkv", 6, size=(35, 17), codec="ffv1", pixels="bgr0"))
     seen, places = [], set()
     for frame in source:
         seen.append(number(frame.image))
@@ -81,7 +81,7 @@ def test_uncompressed_video_stored_bottom_up_is_upright(tmp_path: Path) -> None:
         video.width, video.height, video.pix_fmt = 64, 48, "bgr24"
         output.mux(video.encode(av.VideoFrame.from_ndarray(np.ascontiguousarray(shaded[::-1]), "bgr24")))
         output.mux(video.encode(None))
-    (frame,) = list(Stream(path))
+    (frame,) = list(VideoSource(path))
     assert np.array_equal(frame.image, shaded)
 
 
@@ -104,7 +104,7 @@ def test_a_film_is_turned_as_it_was_filmed(tmp_path: Path, size: tuple[int, int]
     at = data.index(struct.pack(">9i", 1 << 16, 0, 0, 0, 1 << 16, 0, 0, 0, 1 << 30), data.index(b"tkhd"))
     data[at : at + 36] = struct.pack(">9i", a << 16, b << 16, 0, c << 16, d << 16, 0, 0, 0, 1 << 30)
     path.write_bytes(data)
-    (frame,) = list(Stream(path))
+    (frame,) = list(VideoSource(path))
     assert frame.size == (size if a else (height, width)) and frame.image.flags.c_contiguous
     for (x, y), level in quarters.items():
         shown = a * x + c * y, b * x + d * y  # ISO/IEC 14496-12, 6.2.2
@@ -121,12 +121,12 @@ def test_colours_survive(tmp_path: Path, pixels: str) -> None:
         patch = np.full((64, 64, 3), wanted, np.uint8)
         output.mux(video.encode(av.VideoFrame.from_ndarray(patch, "bgr24")))
         output.mux(video.encode(None))
-    (frame,) = list(Stream(path))
+    (frame,) = list(VideoSource(path))
     assert np.abs(frame.image.reshape(-1, 3).mean(0) - wanted).max() < 4
 
 
 def test_a_loop_goes_on_in_time(tmp_path: Path) -> None:
-    source = Stream(encode(tmp_path / "x.mkv", 5), loop=True)
+    source = VideoSource(encode(tmp_path / "x.mkv", 5), loop=True)
     frames = take(source, 14)
     assert [number(frame.image) for frame in frames] == [*range(5), *range(5), *range(4)]
     assert np.allclose([frame.position for frame in frames], np.arange(14) / 25, atol=0.002)
@@ -135,13 +135,13 @@ def test_a_loop_goes_on_in_time(tmp_path: Path) -> None:
 
 def test_a_short_loop_keeps_its_rhythm(tmp_path: Path) -> None:
     ticks = [0, 40, 50, 200, 210]
-    source = Stream(encode(tmp_path / "vfr.mkv", len(ticks), ticks=ticks), loop=True)
+    source = VideoSource(encode(tmp_path / "vfr.mkv", len(ticks), ticks=ticks), loop=True)
     steps = np.diff([frame.position for frame in take(source, 10)])
     assert np.allclose(steps[5:], np.diff(ticks) / 1000, atol=0.002) and steps[4] > 0
 
 
 def test_pictures_that_are_done_with_wait_for_no_collector(tmp_path: Path) -> None:
-    source = Stream(encode(tmp_path / "x.mkv", 40))
+    source = VideoSource(encode(tmp_path / "x.mkv", 40))
     gc.collect()
     gc.disable()  # it comes by itself, but when there may be hundreds of them, of megabytes each
     try:
@@ -155,31 +155,31 @@ def test_pictures_that_are_done_with_wait_for_no_collector(tmp_path: Path) -> No
 def test_a_missing_file_names_its_neighbours(tmp_path: Path) -> None:
     encode(tmp_path / "holiday.mkv", 1)
     with pytest.raises(SourceError) as error:
-        Stream(tmp_path / "holidays.mkv")
+        VideoSource(tmp_path / "holidays.mkv")
     assert str(tmp_path / "holidays.mkv") in error.value.facts and "holiday.mkv" in error.value.fix
     with pytest.raises(SourceError, match="no file") as error:
-        Stream(tmp_path / "none/x.mkv")
+        VideoSource(tmp_path / "none/x.mkv")
     assert f"{tmp_path / 'none'} does not exist" in error.value.fix
 
 
 def test_files_that_are_no_videos_are_refused(tmp_path: Path) -> None:
     (tmp_path / "empty.mp4").touch()
     with pytest.raises(SourceError, match="is empty"):
-        Stream(tmp_path / "empty.mp4")
+        VideoSource(tmp_path / "empty.mp4")
     (tmp_path / "text.mp4").write_text("Dear diary,\n" * 500)
     with pytest.raises(SourceError, match="not a video") as error:
-        Stream(tmp_path / "text.mp4")
+        VideoSource(tmp_path / "text.mp4")
     assert "Dear diary" in error.value.facts
     (tmp_path / "text.txt").write_text("Dear diary,\n" * 500)  # FFmpeg would draw this one
     with pytest.raises(SourceError):
-        Stream(tmp_path / "text.txt")
+        VideoSource(tmp_path / "text.txt")
     with av.open(str(tmp_path / "sound.mkv"), "w") as output:
         sound = output.add_stream("pcm_s16le", rate=8000, layout="mono")
         silence = av.AudioFrame.from_ndarray(np.zeros((1, 800), np.int16), "s16", "mono")
         silence.sample_rate = 8000
         output.mux(sound.encode(silence))
     with pytest.raises(SourceError, match="no video") as error:
-        Stream(tmp_path / "sound.mkv")
+        VideoSource(tmp_path / "sound.mkv")
     assert "pcm_s16le" in error.value.facts
 
 
@@ -187,43 +187,43 @@ def test_an_mp4_cut_off_before_its_index_is_named_as_such(tmp_path: Path) -> Non
     whole = encode(tmp_path / "whole.mp4", 40).read_bytes()
     (tmp_path / "cut.mp4").write_bytes(whole[: len(whole) // 2])
     with pytest.raises(SourceError, match="cut off") as error:
-        Stream(tmp_path / "cut.mp4")
+        VideoSource(tmp_path / "cut.mp4")
     assert "moov" in error.value.facts
 
 
 def test_a_matroska_cut_midway_plays_to_where_it_ends(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     whole = encode(tmp_path / "whole.mkv", 50, fps=10, options={"g": "5"}).read_bytes()
     (tmp_path / "cut.mkv").write_bytes(whole[: len(whole) * 3 // 4])
-    seen = numbers(Stream(tmp_path / "cut.mkv"))
+    seen = numbers(VideoSource(tmp_path / "cut.mkv"))
     assert seen == list(range(len(seen))) and 5 < len(seen) < 45
     assert "cut off" in caplog.text
     caplog.clear()
-    assert len(numbers(Stream(tmp_path / "whole.mkv"))) == 50
+    assert len(numbers(VideoSource(tmp_path / "whole.mkv"))) == 50
     assert caplog.text == ""
 
 
 def test_damaged_frames_are_skipped_with_one_warning(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     data = encode(tmp_path / "x.avi", 20, codec="mjpeg", pixels="yuvj420p").read_bytes()
     (tmp_path / "bad.avi").write_bytes(blot(data, slice(5, 10)))
-    assert numbers(Stream(tmp_path / "bad.avi")) == [*range(5), *range(10, 20)]
+    assert numbers(VideoSource(tmp_path / "bad.avi")) == [*range(5), *range(10, 20)]
     assert sum("cannot be decoded" in record.message for record in caplog.records) == 1
 
 
 def test_nothing_but_damage_is_an_error(tmp_path: Path) -> None:
     data = encode(tmp_path / "x.avi", 4, codec="mjpeg", pixels="yuvj420p").read_bytes()
     (tmp_path / "x.avi").write_bytes(blot(data, slice(None)))
-    source = Stream(tmp_path / "x.avi", loop=True)
+    source = VideoSource(tmp_path / "x.avi", loop=True)
     with pytest.raises(SourceError, match="No picture in "):
         list(source)
 
 
 def test_close_is_final_and_may_come_twice_and_early(tmp_path: Path) -> None:
     path = encode(tmp_path / "x.mkv", 5)
-    source = Stream(path)
+    source = VideoSource(path)
     source.close()
     source.close()
     assert list(source) == []
-    source = Stream(path, loop=True)
+    source = VideoSource(path, loop=True)
     ended = threading.Event()
 
     def play() -> None:
@@ -246,5 +246,5 @@ def test_recordings_of_a_broadcast_one_after_the_other_play_without_a_pause(tmp_
     for parts in ((early, late), (late, early)):
         whole = tmp_path / "whole.ts"
         whole.write_bytes(b"".join(part.read_bytes() for part in parts))
-        positions = [frame.position for frame in Stream(whole)]
+        positions = [frame.position for frame in VideoSource(whole)]
         assert len(positions) >= 22 and max(np.diff(positions)) < 2

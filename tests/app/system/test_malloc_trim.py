@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from app.system import malloc_trim
-from app.system.malloc_trim import Heap
+from app.system.malloc_trim import HeapTrimmer
 
 ROOT = Path(__file__).parents[3]
 
@@ -47,12 +47,12 @@ def test_holes_are_given_back() -> None:
 def test_another_c_library_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ctypes, "CDLL", lambda _: object())
     assert malloc_trim.trimmer() is None
-    with closing(Heap(0.01)) as one:
+    with closing(HeapTrimmer(0.01)) as one:
         assert "heap" not in [thread.name for thread in threading.enumerate()]
     one.close()
 
 
 def test_its_thread_ends() -> None:
-    with closing(Heap(1000)):
+    with closing(HeapTrimmer(1000)):
         pass
     assert "heap" not in [thread.name for thread in threading.enumerate()]

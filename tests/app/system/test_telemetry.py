@@ -1,4 +1,4 @@
-"""Telemetry: real psutil, and a jetson-stats of our own making, good and bad."""
+"""Real psutil, and a jetson-stats of our own making, good and bad."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 import psutil
 import pytest
 
-from app.config.schema import Telemetry as Settings
+from app.config.schema import TelemetryConfig
 from app.system import sensors
 from app.system.sensors import Reading
 from app.system.telemetry import Telemetry
@@ -255,7 +255,7 @@ def test_a_card_that_falls_off_the_bus_costs_a_line(
 
 def test_thresholds_warn_once_and_end_without_flicker(board: Path, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("INFO")
-    watch = Telemetry(Settings(warn_temperature=60, warn_power=20))
+    watch = Telemetry(TelemetryConfig(warn_temperature=60, warn_power=20))
     watch.close()
     temperatures = [59, 61, 59.5, 61, 57]
     warned = []

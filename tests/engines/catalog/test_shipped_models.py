@@ -11,9 +11,9 @@ import onnx
 import pytest
 
 from app import inventory
-from engines.base import ModelError
 from engines.catalog import shipped as catalog
-from engines.catalog.shipped import Card, Model
+from engines.catalog.shipped import ModelCard, ShippedModel
+from engines.errors import ModelError
 
 ROOT = Path(__file__).parents[3]
 MODELS = catalog.shipped()
@@ -24,11 +24,11 @@ LOSSES = {"fp16": 0.02, "int8": 0.10}
 """dB that a precision may lose on Set5."""
 
 
-def name_of(one: list[Model] | Card) -> str:
-    return "card" if isinstance(one, Card) else one[0].names[1]
+def name_of(one: list[ShippedModel] | ModelCard) -> str:
+    return "card" if isinstance(one, ModelCard) else one[0].names[1]
 
 
-def facts(model: Model) -> dict[str, str]:
+def facts(model: ShippedModel) -> dict[str, str]:
     """A file's metadata."""
     return {entry.key: entry.value for entry in onnx.load(model.path).metadata_props}
 
@@ -42,7 +42,7 @@ def test_names_end_in_scale_and_precision_and_all_together_are_small() -> None:
 
 
 @EVERY_FAMILY
-def test_every_model_has_a_card_that_agrees_with_its_files(models: list[Model], card: Card) -> None:
+def test_every_model_has_a_card_that_agrees_with_its_files(models: list[ShippedModel], card: ModelCard) -> None:
     assert {model.precision for model in models} == {"fp32", "fp16", "int8"}
     assert card.use and len(card.use) <= 50
     for model in models:
@@ -54,7 +54,7 @@ def test_every_model_has_a_card_that_agrees_with_its_files(models: list[Model], 
 
 
 @pytest.mark.parametrize("model", MODELS, ids=lambda model: model.path.stem)
-def test_a_file_reads_well(model: Model) -> None:
+def test_a_file_reads_well(model: ShippedModel) -> None:
     """In Netron, say: every node is named after what it gives, and in words, not by an exporter's numbers."""
     graph = onnx.load(model.path).graph
     for node in graph.node:
@@ -67,7 +67,7 @@ def test_a_file_reads_well(model: Model) -> None:
 
 @pytest.mark.torch
 @EVERY_FAMILY
-def test_a_file_tells_the_recipe_it_was_trained_by(models: list[Model], card: Card) -> None:
+def test_a_file_tells_the_recipe_it_was_trained_by(models: list[ShippedModel], card: ModelCard) -> None:
     from scripts.training.recipe import Recipe
 
     recipe = Recipe.read(Path(__file__).parents[3] / f"configs/train/{name_of(models)}.yaml")
@@ -110,7 +110,7 @@ def test_a_table_is_made_of_what_there_is(folder: Path, caplog: pytest.LogCaptur
 def test_a_card_that_is_none_costs_blanks(tmp_path: Path, text: str, caplog: pytest.LogCaptureFixture) -> None:
     (tmp_path / "card.md").write_bytes(text.encode("latin-1"))
     with caplog.at_level(logging.WARNING):
-        assert Card.of(tmp_path / "card.md") == Card()
+        assert ModelCard.of(tmp_path / "card.md") == ModelCard()
     assert "is no card" in caplog.text
 
 
@@ -148,7 +148,7 @@ def rows(text: str) -> dict[tuple[str, str], list[str]]:
 
 
 @EVERY_FAMILY
-def test_cards_and_the_page_of_quality_tell_the_same(models: list[Model], card: Card) -> None:
+def test_cards_and_the_page_of_quality_tell_the_same(models: list[ShippedModel], card: ModelCard) -> None:
     page = (ROOT / "docs/quality.md").read_text(encoding="utf-8")
     every, webcams = (rows(part) for part in page.split("\n## Webcams\n"))
     for precision in ("fp32", "int8"):

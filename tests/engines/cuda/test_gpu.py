@@ -16,12 +16,13 @@ import psutil
 import pytest
 
 import engines
-from engines.base import EngineError, Image, Spec
+from engines.base import Image, Spec
 from engines.cuda import driver
 from engines.cuda import slot as cuda_slot
-from engines.cuda.device import Buffer, Device
+from engines.cuda.device import Buffer, CudaDevice
 from engines.cuda.slot import CudaSlot
-from engines.slot_engine import Slots
+from engines.errors import EngineError
+from engines.slot_engine import SlotEngine
 from engines.tensorrt import sdk
 from engines.worker import sizes, views
 from tests.fakes.cuda import forget
@@ -37,7 +38,7 @@ SDK = Path(__file__).parents[3] / ".venv" / "sdk" / "rtx"
 
 
 @pytest.fixture(scope="module")
-def gpu() -> Device:
+def gpu() -> CudaDevice:
     assert driver.missing() is None, driver.missing()
     return sdk.device()
 
@@ -51,7 +52,7 @@ def move(target: int, origin: int, length: int, stream: int) -> None:
 class FourTimes:
     """Work without TensorRT: the input's bytes four times one after the other."""
 
-    def __init__(self, device: Device, source: Buffer, result: Buffer) -> None:
+    def __init__(self, device: CudaDevice, source: Buffer, result: Buffer) -> None:
         self._source, self._result = source, result
 
     def enqueue(self, stream: int) -> None:
@@ -67,7 +68,7 @@ class FourTimes:
     def close(self) -> None: ...
 
 
-def slot(gpu: Device, *, mapped: bool, work: type[FourTimes] = FourTimes) -> CudaSlot:
+def slot(gpu: CudaDevice, *, mapped: bool, work: type[FourTimes] = FourTimes) -> CudaSlot:
     width, height = SIZE
     with gpu:
         source = Buffer(gpu, (1, height, width, 3), mapped=mapped)
@@ -89,7 +90,7 @@ def mapped(request: pytest.FixtureRequest) -> bool:
     return bool(request.param)
 
 
-def test_a_graph_gives_what_a_stream_gives(gpu: Device, mapped: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_graph_gives_what_a_stream_gives(gpu: CudaDevice, mapped: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     one = slot(gpu, mapped=mapped)
     one.launch(picture(0))
     assert (one.wait(20) == wanted(picture(0))).all()
@@ -104,7 +105,7 @@ def test_a_graph_gives_what_a_stream_gives(gpu: Device, mapped: bool, monkeypatc
     one.close()
 
 
-def test_memory_of_another_process_is_worked_in(gpu: Device, mapped: bool) -> None:
+def test_memory_of_another_process_is_worked_in(gpu: CudaDevice, mapped: bool) -> None:
     """As engines.worker has it: registered page-locked, or copied where the device cannot."""
     one = slot(gpu, mapped=mapped)
     with gpu:
@@ -124,7 +125,7 @@ def test_memory_of_another_process_is_worked_in(gpu: Device, mapped: bool) -> No
 
 
 @pytest.mark.parametrize("depth", [2, 3])
-def test_ten_thousand_frames_by_two_threads_without_a_leak(gpu: Device, mapped: bool, depth: int) -> None:
+def test_ten_thousand_frames_by_two_threads_without_a_leak(gpu: CudaDevice, mapped: bool, depth: int) -> None:
     frames = [picture(seed) for seed in range(5)]
     results = [wanted(frame) for frame in frames]
     free = gpu.free()
@@ -137,7 +138,7 @@ def test_ten_thousand_frames_by_two_threads_without_a_leak(gpu: Device, mapped: 
     width, height = SIZE
     spec = Spec("four times", gpu.name, "none", "u8", 2, SIZE, (2 * width, 2 * height))
     early = 0
-    with Slots[int](spec, made) as engine:
+    with SlotEngine[int](spec, made) as engine:
 
         def submit() -> None:
             for number in range(10_000):
@@ -166,7 +167,7 @@ def test_ten_thousand_frames_by_two_threads_without_a_leak(gpu: Device, mapped: 
 class Ballast(FourTimes):
     """The same, and bytes of the device moved before it for about HEAVY milliseconds."""
 
-    def __init__(self, device: Device, source: Buffer, result: Buffer) -> None:
+    def __init__(self, device: CudaDevice, source: Buffer, result: Buffer) -> None:
         super().__init__(device, source, result)
         self._memory = [device.driver.mem_alloc(BALLAST) for _ in range(2)]
         stream, ends = device.driver.Stream(), [device.driver.Event() for _ in range(2)]
@@ -191,7 +192,7 @@ class Ballast(FourTimes):
             memory.free()
 
 
-def test_frames_overlap(gpu: Device) -> None:
+def test_frames_overlap(gpu: CudaDevice) -> None:
     """While one slot works the other's frame is copied in, by the device's own clock."""
     one, other = made = [slot(gpu, mapped=False, work=Ballast) for _ in range(2)]
     for now in made:  # first times are slow ones
@@ -218,7 +219,7 @@ def medians(taken: list[dict[str, float]]) -> dict[str, float]:
     return {name: float(np.median([one[name] for one in taken])) for name in taken[-1]}
 
 
-def compare(engine: Slots[Any], frame: Image, alone: dict[str, float], frames: int = 2000) -> None:
+def compare(engine: SlotEngine[Any], frame: Image, alone: dict[str, float], frames: int = 2000) -> None:
     """The rate of all slots against what the slowest of the stages `alone`, in seconds, allows: printed for
     docs/performance.md (goal 0.95); asserted only loosely, for a GPU may be shared.
     """
@@ -246,7 +247,7 @@ def compare(engine: Slots[Any], frame: Image, alone: dict[str, float], frames: i
 
 
 @pytest.mark.parametrize("depth", [1, 2, 3])
-def test_slots_keep_the_gpu_busy(gpu: Device, depth: int) -> None:
+def test_slots_keep_the_gpu_busy(gpu: CudaDevice, depth: int) -> None:
     """As the engine's throughput below, with Ballast in place of a network: the slots alone, on any CUDA GPU."""
     frame = picture(1)
     made = [slot(gpu, mapped=False, work=Ballast) for _ in range(depth)]
@@ -262,11 +263,11 @@ def test_slots_keep_the_gpu_busy(gpu: Device, depth: int) -> None:
         taken.append(dict(made[0].stages))
     alone = medians(taken)
     spec = Spec("ballast", gpu.name, "none", "u8", 2, SIZE, (2 * SIZE[0], 2 * SIZE[1]))
-    with Slots[Any](spec, made) as engine:
+    with SlotEngine[Any](spec, made) as engine:
         compare(engine, frame, alone, 300)
 
 
-def test_out_of_memory_leaves_nothing_behind(gpu: Device) -> None:
+def test_out_of_memory_leaves_nothing_behind(gpu: CudaDevice) -> None:
     """More than there is at all, so that it is refused at once: on a Jetson what is taken is missing elsewhere."""
     with gpu:
         _free, total = gpu.driver.mem_get_info()
@@ -294,7 +295,7 @@ BUILDS = pytest.mark.timeout(1800)
 """An engine is built first, which takes a small board minutes."""
 
 
-def loaded(**options: Any) -> Slots[Any]:
+def loaded(**options: Any) -> SlotEngine[Any]:
     """The engine, or a skip where TensorRT-RTX has no kernels for this GPU: it takes 7.5 to 12.x without 9.0."""
     if why := sdk.unavailable():
         pytest.skip(why)

@@ -16,8 +16,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engines import slot_engine
-from engines.base import EngineError
 from engines.cuda import slot as cuda_slot
+from engines.errors import EngineError
 from engines.tensorrt import engine as tensorrt_engine
 from tests.fakes import cuda_scheduler
 from tests.fakes.cuda import Machine, install
@@ -183,11 +183,11 @@ def test_without_a_synchronisation_some_schedule_fails(
 
 
 def test_a_view_that_is_not_lent_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
-    source = inspect.getsource(slot_engine.Slots.collect).replace("self._lent = slot", "self._free.append(slot)")
+    source = inspect.getsource(slot_engine.SlotEngine.collect).replace("self._lent = slot", "self._free.append(slot)")
     made: dict[str, Any] = {}
     code = compile("if True:\n" + source, "slots", "exec", __future__.annotations.compiler_flag, dont_inherit=True)
     exec(code, vars(slot_engine), made)
-    monkeypatch.setattr(slot_engine.Slots, "collect", made["collect"])
+    monkeypatch.setattr(slot_engine.SlotEngine, "collect", made["collect"])
 
     def hold(patch: Any, choose: Any) -> None:
         machine = Machine(choose)

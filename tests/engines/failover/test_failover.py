@@ -1,4 +1,4 @@
-"""Standby: whatever its engines do, each frame comes out once, in order, as itself, and soon."""
+"""Whatever its engines do, each frame comes out once, in order, as itself, and soon."""
 
 from __future__ import annotations
 
@@ -13,10 +13,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engines import bicubic
-from engines.base import EngineError, Image, Spec
-from engines.failover.candidates import Choice, Retry
-from engines.failover.engine import Standby
-from engines.slot_engine import Slots
+from engines.base import Image, Spec
+from engines.errors import EngineError
+from engines.failover.candidates import Candidate, Retry
+from engines.failover.engine import FailoverEngine
+from engines.slot_engine import SlotEngine
 
 SIZE = (16, 16)
 QUICK = Retry(first=0.001, longest=0.01, failures=3, within=0.5)
@@ -85,12 +86,12 @@ class Device:
         self.frames += 1
         return self.frames - 1
 
-    def load(self) -> Slots[object]:
+    def load(self) -> SlotEngine[object]:
         self.loads += 1
         self.on_load(self.loads - 1)
         slots = [Inverted(self) for _ in range(3)]
         self.slots += slots
-        return Slots(Spec(self.name, "threads", "none", "u8", 2, SIZE, (32, 32)), slots)
+        return SlotEngine(Spec(self.name, "threads", "none", "u8", 2, SIZE, (32, 32)), slots)
 
 
 def grey(level: int) -> Image:
@@ -108,7 +109,7 @@ def raising(error: EngineError, *numbers: int) -> Act:
 class Run:
     """Frames of rising grey levels through an engine; who made each, and how long it took."""
 
-    def __init__(self, engine: Standby[int]) -> None:
+    def __init__(self, engine: FailoverEngine[int]) -> None:
         self._engine = engine
         self.made: list[str] = []
         self.states: list[str] = []
@@ -164,9 +165,9 @@ class Run:
 @contextmanager
 def standby(
     *devices: Device, patience: float = 5.0, scale: int | None = None, depth: int = 2, retry: Retry = QUICK
-) -> Iterator[tuple[Standby[int], Run]]:
-    choices = [Choice(device.name, device.load, patience) for device in devices]
-    with Standby[int](choices, SIZE, scale=scale, depth=depth, retry=retry) as engine:
+) -> Iterator[tuple[FailoverEngine[int], Run]]:
+    choices = [Candidate(device.name, device.load, patience) for device in devices]
+    with FailoverEngine[int](choices, SIZE, scale=scale, depth=depth, retry=retry) as engine:
         yield engine, Run(engine)
     assert all(slot.closed for device in devices for slot in device.slots), "an engine was not freed"
 
@@ -256,10 +257,10 @@ def test_two_frames_in_a_hung_engine_cost_one_wait() -> None:
 def test_the_end_does_not_wait_for_a_hung_engine() -> None:
     gate = threading.Event()
     device = Device(lambda n: gate.wait(60))
-    choices = [Choice("remote", device.load, 0.05)]
+    choices = [Candidate("remote", device.load, 0.05)]
     try:
         begun = time.monotonic()
-        with Standby[int](choices, SIZE, scale=None, depth=2, retry=QUICK) as engine:
+        with FailoverEngine[int](choices, SIZE, scale=None, depth=2, retry=QUICK) as engine:
             Run(engine).frames(3)
         assert time.monotonic() - begun < 15
     finally:

@@ -1,4 +1,4 @@
-"""Gearbox: from one model to the next between two frames, with everything that may go wrong on the way."""
+"""From one model to the next between two frames, with everything that may go wrong on the way."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engines.base import EngineError
 from engines.catalog import ladder
 from engines.catalog import shipped as catalog
 from engines.catalog.onnx_metadata import properties
+from engines.errors import EngineError
 from engines.failover import model_switcher
-from engines.failover.candidates import Choice
-from engines.failover.model_switcher import RESTING, Gear, Gearbox
-from engines.support.priority import NICER, quietly
+from engines.failover.candidates import Candidate
+from engines.failover.model_switcher import RESTING, ModelSwitcher, SwitchRung
+from engines.support.priority import NICER, low_priority
 from tests.engines.failover.test_failover import GONE, QUICK, SIZE, Device, Run, raising
 
 TRIED = model_switcher.TRIALS
@@ -65,12 +65,13 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @contextmanager
-def geared(*devices: Device | None, gear: int, depth: int = 2) -> Iterator[tuple[Gearbox[int], Driver, Run]]:
+def geared(*devices: Device | None, gear: int, depth: int = 2) -> Iterator[tuple[ModelSwitcher[int], Driver, Run]]:
     gears = [
-        Gear("bicubic", []) if one is None else Gear(one.name, [Choice(one.name, one.load, 5.0)]) for one in devices
+        SwitchRung("bicubic", []) if one is None else SwitchRung(one.name, [Candidate(one.name, one.load, 5.0)])
+        for one in devices
     ]
     driver = Driver()
-    with Gearbox[int](gears, SIZE, driver, gear=gear, scale=None, depth=depth, retry=QUICK) as box:
+    with ModelSwitcher[int](gears, SIZE, driver, gear=gear, scale=None, depth=depth, retry=QUICK) as box:
         yield box, driver, Run(box)
     assert all(slot.closed for one in devices if one for slot in one.slots), "an engine was not freed"
 
@@ -82,7 +83,7 @@ def until(true: Callable[[], object]) -> None:
         time.sleep(0.002)
 
 
-def step(box: Gearbox[int], driver: Driver, run: Run, way: int) -> None:
+def step(box: ModelSwitcher[int], driver: Driver, run: Run, way: int) -> None:
     """Frames until it has stepped that way."""
     count = len(driver.gears)
     driver.wish = way
@@ -233,8 +234,8 @@ def test_the_end_does_not_wait_for_a_load() -> None:
     small, large = devices("small", "large")
     small.on_load = lambda _: gate.wait(60) and None
     try:
-        with Gearbox[int](
-            [Gear(one.name, [Choice(one.name, one.load, 5.0)]) for one in (small, large)],
+        with ModelSwitcher[int](
+            [SwitchRung(one.name, [Candidate(one.name, one.load, 5.0)]) for one in (small, large)],
             SIZE,
             Driver(),
             gear=1,
@@ -300,7 +301,7 @@ def test_work_in_the_background_is_quiet_until_its_end() -> None:
 
     usual, gate = priority(), threading.Event()
     thread = threading.Thread(target=gate.wait, args=(20,))
-    with quietly():
+    with low_priority():
         quiet = priority()
         thread.start()
         child = subprocess.Popen(["sleep", "20"])

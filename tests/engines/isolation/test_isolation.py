@@ -19,13 +19,14 @@ import psutil
 import pytest
 
 import engines
-from engines.base import EngineError, Image, one_line
+from engines.base import Image
 from engines.catalog import shipped as catalog
+from engines.errors import EngineError, one_line
 from engines.isolation import engine as isolation
-from engines.isolation.engine import Isolated, guarded
-from engines.slot_engine import Slots
-from engines.support.child_process import Process
-from engines.worker import DONE, Worker
+from engines.isolation.engine import IsolatedEngine, guarded
+from engines.slot_engine import SlotEngine
+from engines.support.child_process import ChildProcess
+from engines.worker import DONE, EngineWorker
 from tests.conftest import Crowded
 
 ROOT = Path(__file__).parents[3]
@@ -33,7 +34,7 @@ SIZE = (96, 64)
 FRAMES = np.random.default_rng(0).integers(0, 256, (6, SIZE[1], SIZE[0], 3), np.uint8)
 
 
-def through(engine: Slots[int], image: Image, tag: int = 0, timeout: float = 20) -> Image:
+def through(engine: SlotEngine[int], image: Image, tag: int = 0, timeout: float = 20) -> Image:
     assert engine.reserve()
     engine.submit(image, tag)
     end = time.monotonic() + timeout
@@ -126,7 +127,7 @@ def test_a_slot_that_does_not_answer_is_told_with_what_to_do() -> None:
             raise TimeoutError
 
     ours, theirs = Pipe()
-    worker = threading.Thread(target=Worker(theirs, [Late()], [(FRAMES[0], FRAMES[0])]).run)  # type: ignore[list-item]
+    worker = threading.Thread(target=EngineWorker(theirs, [Late()], [(FRAMES[0], FRAMES[0])]).run)  # type: ignore[list-item]
     worker.start()
     ours.send_bytes((0).to_bytes(4, "little"))
     assert ours.poll(20)
@@ -161,7 +162,7 @@ def test_nothing_is_left_behind() -> None:
 
 def test_it_outlives_the_thread_that_has_loaded_it() -> None:
     """Linux ends a child with the very thread that has started it, if it was told to end with its parent."""
-    made: list[Isolated] = []
+    made: list[IsolatedEngine] = []
     loader = threading.Thread(target=lambda: made.append(isolation.load("bicubic", "fast", SIZE)))
     loader.start()
     loader.join(20)
@@ -244,13 +245,13 @@ def test_one_that_cannot_be_started_leaves_nothing_open(crowded: Crowded) -> Non
     before = psutil.Process().num_fds()
     for _ in range(10):
         with pytest.raises(BlockingIOError):
-            Process("engines.worker")
+            ChildProcess("engines.worker")
     assert psutil.Process().num_fds() <= before + 1
 
 
 def test_a_process_that_cannot_be_killed_is_left_behind(monkeypatch: pytest.MonkeyPatch) -> None:
     """As one that hangs in a driver, in uninterruptible sleep."""
-    process = Process("engines.worker")
+    process = ChildProcess("engines.worker")
     child = psutil.Process(process.pid)
     child.suspend()
     monkeypatch.setattr(subprocess.Popen, "kill", lambda _process: None)
@@ -270,8 +271,8 @@ def test_a_process_that_cannot_be_started_is_tried_again(crowded: Crowded) -> No
         until(lambda: refused and through(engine, FRAMES[0]) is not None and engine.spec.name == "openvino")
 
 
-def current(engine: Slots[int]) -> Isolated | None:
-    primary = engine._lineup.primary  # type: ignore[attr-defined] # of a Standby: whom to hurt
+def current(engine: SlotEngine[int]) -> IsolatedEngine | None:
+    primary = engine._lineup.primary  # type: ignore[attr-defined] # of a FailoverEngine: whom to hurt
     return primary.engine if primary is not None else None
 
 
@@ -303,4 +304,4 @@ def test_an_engine_that_never_works_gives_way_to_the_next(tmp_path: Path, caplog
         assert through(engine, FRAMES[0]).shape == (128, 192, 3)
         until(lambda: "parsed" in engine.spec.state or through(engine, FRAMES[0]) is None)
     with guarded(["bicubic"], "fast", SIZE) as plain:
-        assert type(plain) is Slots
+        assert type(plain) is SlotEngine

@@ -17,8 +17,9 @@ import pytest
 from onnx import TensorProto, helper
 
 import engines
-from engines.base import EngineError, Image
+from engines.base import Image
 from engines.catalog import shipped as catalog
+from engines.errors import EngineError
 
 ROOT = Path(__file__).parents[3]
 SIZE = (32, 24)

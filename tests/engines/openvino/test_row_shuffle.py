@@ -1,4 +1,4 @@
-"""Rows: the bytes stay what DepthToSpace makes of them, and a graph that cannot be cut stays as it is."""
+"""The bytes stay what DepthToSpace makes of them, and a graph that cannot be cut stays as it is."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def both(path: Path, way: Way, *, precision: str = "") -> tuple[Image, Image, bo
 
 
 @pytest.mark.parametrize("model", catalog.shipped(), ids=[model.path.stem for model in catalog.shipped()])
-def test_shipped_models_make_the_same_pictures_by_rows(model: catalog.Model) -> None:
+def test_shipped_models_make_the_same_pictures_by_rows(model: catalog.ShippedModel) -> None:
     whole, other, done, kinds = both(model.path, row_shuffle.apply)
     assert done and not kinds["DepthToSpace"]
     np.testing.assert_array_equal(whole, other)
@@ -101,7 +101,7 @@ def subpixel(
 
 @pytest.mark.parametrize("mode", ["CRD", "DCR"])
 def test_both_orders_of_channels(tmp_path: Path, mode: str) -> None:
-    whole, other, done, kinds = both(subpixel(tmp_path / "m.onnx", mode=mode), row_shuffle.cut)
+    whole, other, done, kinds = both(subpixel(tmp_path / "m.onnx", mode=mode), row_shuffle.split_depth_to_space)
     assert done and not kinds["DepthToSpace"] and kinds["Convolution"] == 3
     assert whole.std() > 10
     np.testing.assert_array_equal(whole, other)
@@ -114,12 +114,12 @@ def test_summands_computed_alike_are_computed_once(
     tmp_path: Path, added: bool, different: int, once: bool, mode: str
 ) -> None:
     path = subpixel(tmp_path / "m.onnx", different=different, added=added, mode=mode)
-    whole, other, done, _ = both(path, row_shuffle.cut, precision="f32")
+    whole, other, done, _ = both(path, row_shuffle.split_depth_to_space, precision="f32")
     assert done and whole.std() > 10
     np.testing.assert_array_equal(whole, other)
     model = openvino_engine.read(path)
     openvino_engine.fit(model, path, SIZE)
-    row_shuffle.cut(model)
+    row_shuffle.split_depth_to_space(model)
     kernels = [node.input_value(1).get_shape() for node in model.get_ops() if node.get_type_name() == "Convolution"]
     apart, row = [(9, 3, 3, 3)] * 3, (9, different, 1, 1)
     together = [row] * 3 + [(different, 3, 3, 3)] if once and added else apart
@@ -128,7 +128,7 @@ def test_summands_computed_alike_are_computed_once(
 
 @pytest.mark.parametrize("how", [{"kind": "Selu"}, {"ending": "Abs"}], ids=str)
 def test_what_cannot_be_computed_apart_stays_as_it_is(tmp_path: Path, how: dict[str, Any]) -> None:
-    whole, other, done, kinds = both(subpixel(tmp_path / "m.onnx", **how), row_shuffle.cut)
+    whole, other, done, kinds = both(subpixel(tmp_path / "m.onnx", **how), row_shuffle.split_depth_to_space)
     assert not done and kinds["DepthToSpace"] == 1 and kinds["Convolution"] == 1
     np.testing.assert_array_equal(whole, other)
 
@@ -143,8 +143,8 @@ def test_shipped_models_get_their_edges_as_bytes(name: str) -> None:
     path = catalog.find(name)
     model = openvino_engine.read(path)
     openvino_engine.fit(model, path, SIZE)
-    assert row_shuffle.edge(model) and padded(model) == ["u8"]
-    whole, other, *_ = both(path, row_shuffle.edge)
+    assert row_shuffle.pad_before_convert(model) and padded(model) == ["u8"]
+    whole, other, *_ = both(path, row_shuffle.pad_before_convert)
     np.testing.assert_array_equal(whole, other)
 
 
@@ -152,6 +152,6 @@ def test_shipped_models_get_their_edges_as_bytes(name: str) -> None:
     ("pad", "expected"), [("edge", True), ("constant", False), ("reflect", False), (None, False)], ids=str
 )
 def test_edges_that_are_no_repetition_stay_as_they_are(tmp_path: Path, pad: str | None, expected: bool) -> None:
-    whole, other, done, kinds = both(subpixel(tmp_path / "m.onnx", pad=pad), row_shuffle.edge)
+    whole, other, done, kinds = both(subpixel(tmp_path / "m.onnx", pad=pad), row_shuffle.pad_before_convert)
     assert done is expected and kinds["Pad"] == (pad is not None)
     np.testing.assert_array_equal(whole, other)

@@ -1,4 +1,4 @@
-"""Levels: an int8 network uses whole bytes, on processors that add their products; other networks stay as they are."""
+"""An int8 network uses whole bytes, on processors that add their products; other networks stay as they are."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from openvino import opset13 as ops
 
-from app.sources.demo.camera import Demo
+from app.sources.demo.camera import DemoCamera
 from engines.base import Image
 from engines.catalog import shipped as catalog
 from engines.openvino import engine as openvino_engine
@@ -40,7 +40,7 @@ def made(model: ov.Model, frame: Image) -> Image:
 
 @pytest.mark.parametrize("exact", [True, False], ids=["exact", "not exact"])
 @pytest.mark.parametrize("model", QUANTISED, ids=[model.path.stem for model in QUANTISED])
-def test_whole_bytes_are_used(model: catalog.Model, exact: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_whole_bytes_are_used(model: catalog.ShippedModel, exact: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(uint8_activations, "adds_exactly", lambda core: exact)
     changed = network(model.path)
     assert row_shuffle.apply(changed)
@@ -59,7 +59,7 @@ def test_whole_bytes_are_used(model: catalog.Model, exact: bool, monkeypatch: py
 
 
 @pytest.mark.parametrize("model", QUANTISED, ids=[model.path.stem for model in QUANTISED])
-def test_the_picture_stays_what_it_was(model: catalog.Model) -> None:
+def test_the_picture_stays_what_it_was(model: catalog.ShippedModel) -> None:
     smooth = np.random.default_rng(1).integers(0, 256, (4, 5, 3), np.uint8).repeat(8, 0).repeat(9, 1)
     frame = np.ascontiguousarray(smooth[: SIZE[1], : SIZE[0]])
     before, after = network(model.path), network(model.path)
@@ -71,7 +71,7 @@ def test_the_picture_stays_what_it_was(model: catalog.Model) -> None:
 
 @pytest.mark.parametrize("name", ["fast-x2", "balanced-x3", "quality-x4"])
 def test_the_picture_comes_nearer_to_that_of_the_fp32_file(name: str) -> None:
-    frame = Demo(size=SIZE).picture(0)
+    frame = DemoCamera(size=SIZE).picture(0)
     wanted = made(network(catalog.find(f"{name}-fp32")), frame).astype(float)
     before, after = (network(catalog.find(f"{name}-int8")) for _ in range(2))
     row_shuffle.apply(after)
@@ -83,12 +83,12 @@ def test_the_picture_comes_nearer_to_that_of_the_fp32_file(name: str) -> None:
 @pytest.mark.parametrize("name", ["fast-x2", "fast-x3", "balanced-x4"])
 def test_rows_are_mixed_of_bytes(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(uint8_activations, "adds_exactly", lambda core: True)
-    frame = Demo(size=SIZE).picture(0)
+    frame = DemoCamera(size=SIZE).picture(0)
     mixed, apart = (network(catalog.find(f"{name}-int8")) for _ in range(2))
     for model in (mixed, apart):
         row_shuffle.apply(model)
         uint8_activations.apply(model, openvino_engine.core())
-        monkeypatch.setattr(uint8_activations, "mix", lambda model: None)
+        monkeypatch.setattr(uint8_activations, "fuse_detail_add", lambda model: None)
     scale = catalog.scale_in(name) or 0
     roundings = [node for node in mixed.get_ops() if node.get_type_name() == "Round"]
     assert len(roundings) == (2 if scale == 2 else 0)
@@ -155,7 +155,7 @@ def levels_in(node: ov.Node) -> list[str]:
 @pytest.mark.parametrize("name", ["fast-x2-fp32", "fast-x2-fp16", "fast-webcam-x2-fp32"])
 def test_others_stay_as_they_are(name: str) -> None:
     model = network(catalog.find(name))
-    assert row_shuffle.edge(model) and uint8_activations.apply(model, openvino_engine.core()) == 0
+    assert row_shuffle.pad_before_convert(model) and uint8_activations.apply(model, openvino_engine.core()) == 0
     assert not [node for node in model.get_ops() if node.get_type_name() == "FakeQuantize"]
 
 
@@ -175,7 +175,7 @@ def test_rounding_does_photographs_the_least_harm(kernel: NDArray[np.float32]) -
     whole, step = uint8_activations.rounded(kernel)
     assert (whole == np.round(whole)).all() and np.abs(whole).max() <= uint8_activations.INT8
     exact = (kernel / step).reshape(len(kernel), -1).astype(float)
-    moments = uint8_activations.products(*kernel.shape[1:])
+    moments = uint8_activations.patch_covariance(*kernel.shape[1:])
 
     def harm(numbers: NDArray[np.float64]) -> NDArray[np.float64]:
         error = numbers - exact

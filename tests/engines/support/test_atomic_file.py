@@ -21,7 +21,7 @@ def test_what_a_link_leads_to_is_replaced_and_the_link_stays(tmp_path: Path) -> 
     (tmp_path / "link").symlink_to("new/figures.json")
     atomic_file.check(tmp_path / "link")
     for data in (b"one", b"two"):
-        atomic_file.write(tmp_path / "link", data, parents=True)
+        atomic_file.write_atomic(tmp_path / "link", data, parents=True)
         assert (tmp_path / "link").is_symlink()
         assert (tmp_path / "new/figures.json").read_bytes() == data
     assert [path.name for path in (tmp_path / "new").iterdir()] == ["figures.json"]
@@ -32,7 +32,7 @@ def test_a_pipe_gets_the_data_and_stays_a_pipe(tmp_path: Path) -> None:
     os.mkfifo(pipe)
     atomic_file.check(pipe)
     with pytest.raises(OSError, match="No such device or address"):
-        atomic_file.write(pipe, b"nobody reads this")
+        atomic_file.write_atomic(pipe, b"nobody reads this")
     reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)  # so that write() finds somebody at the other end
     os.set_blocking(reader, True)
 
@@ -41,7 +41,7 @@ def test_a_pipe_gets_the_data_and_stays_a_pipe(tmp_path: Path) -> None:
             got.append(file.read())
 
     thread = threading.Thread(target=read, daemon=True)
-    atomic_file.write(pipe, b"figures")
+    atomic_file.write_atomic(pipe, b"figures")
     thread.start()
     thread.join(10)
     assert got == [b"figures"]
@@ -58,7 +58,7 @@ def test_a_pipe_that_is_not_read_on_is_waited_for_no_longer_than_its_reader_may_
 
     def write() -> None:
         try:
-            atomic_file.write(tmp_path / "pipe", bytes(2 << 20))
+            atomic_file.write_atomic(tmp_path / "pipe", bytes(2 << 20))
         except OSError as error:
             raised.append(error)
 
@@ -83,7 +83,7 @@ def test_a_device_stays_one(tmp_path: Path) -> None:
     try:
         (tmp_path / "terminal").symlink_to(os.ttyname(follower))
         atomic_file.check(tmp_path / "terminal")
-        atomic_file.write(tmp_path / "terminal", b"figures")
+        atomic_file.write_atomic(tmp_path / "terminal", b"figures")
         assert select.select([leader], [], [], 10)[0] and os.read(leader, 100) == b"figures"
         assert stat.S_ISCHR((tmp_path / "terminal").stat().st_mode)
     finally:
@@ -118,13 +118,13 @@ def test_what_passes_the_check_can_be_written(tmp_path: Path) -> None:
     longest = tmp_path / "new" / ("a" * 255)
     atomic_file.check(longest)
     with pytest.raises(FileNotFoundError):
-        atomic_file.write(longest, b"figures")
-    atomic_file.write(longest, b"figures", parents=True)
+        atomic_file.write_atomic(longest, b"figures")
+    atomic_file.write_atomic(longest, b"figures", parents=True)
     assert longest.read_bytes() == b"figures"
     for bad in (tmp_path / ("a" * 256), tmp_path / ("a" * 256) / "figures", longest / "figures", tmp_path):
         with pytest.raises(OSError):
             atomic_file.check(bad)
         with pytest.raises(OSError):
-            atomic_file.write(bad, b"figures", parents=True)
+            atomic_file.write_atomic(bad, b"figures", parents=True)
     assert [path.name for path in tmp_path.iterdir()] == ["new"]
     assert list((tmp_path / "new").iterdir()) == [longest]

@@ -21,16 +21,16 @@ import numpy as np
 import pytest
 
 import engines
-from engines.base import EngineError, ModelError
 from engines.catalog import shipped as catalog
 from engines.cuda import driver, slot
-from engines.failover.candidates import Choice
-from engines.failover.engine import Standby
+from engines.errors import EngineError, ModelError
+from engines.failover.candidates import Candidate
+from engines.failover.engine import FailoverEngine
 from engines.isolation import engine as isolation
-from engines.support.progress import Progress
+from engines.support.progress import BuildProgress
 from engines.tensorrt import builder
 from engines.tensorrt import engine as tensorrt_engine
-from engines.tensorrt.plan_cache import Plans
+from engines.tensorrt.plan_cache import PlanCache
 from scripts import build_engine
 from tests.engines.cuda import test_gpu
 from tests.fakes.cuda import Library, Machine, forget, install
@@ -77,8 +77,8 @@ def test_what_is_told_of_it(machine: Machine) -> None:
 
 
 def test_its_stages_are_told_behind_a_standby(machine: Machine) -> None:
-    choice = Choice("tensorrt", partial(engines.load, "tensorrt", MODEL, SIZE))
-    with Standby[str]([choice], SIZE, scale=None, depth=2) as engine:
+    choice = Candidate("tensorrt", partial(engines.load, "tensorrt", MODEL, SIZE))
+    with FailoverEngine[str]([choice], SIZE, scale=None, depth=2) as engine:
         one_frame(engine)
         assert set(engine.stages) == {"copy in", "inference", "copy out"}
         machine.broken = "cuEventQuery failed: an illegal memory access was encountered"
@@ -159,7 +159,7 @@ def test_plans_and_timings_are_kept(machine: Machine, cache: Path) -> None:
         with engines.load("tensorrt", MODEL, SIZE):
             pass
     assert machine.builds == 1
-    (plan,) = Plans().entries()
+    (plan,) = PlanCache().entries()
     assert plan.key.gpu == "Lazy, compute capability 8.7" and plan.key.sdk == "tensorrt 10.3.0"
     assert [path.read_bytes() for path in cache.rglob("timing-*.cache")] == [b"timed"]
     plan.path.write_bytes(plan.path.read_bytes()[:-2])
@@ -186,7 +186,7 @@ def test_the_builder_has_half_of_what_is_free_within_limits(
 
 
 def test_a_build_can_be_stopped(machine: Machine) -> None:
-    progress = Progress()
+    progress = BuildProgress()
     sys.modules["tensorrt"].during_build = progress.cancel  # type: ignore[attr-defined]
     with pytest.raises(EngineError, match="was stopped"):
         engines.load("auto", MODEL, SIZE, progress=progress)
@@ -203,7 +203,7 @@ def test_tensorrt_rtx_builds_for_the_gpu_here(machine: Machine, cache: Path) -> 
     vars(sys.modules["tensorrt"])["ComputeCapability"] = newer
     with engines.load("tensorrt", MODEL, SIZE) as engine:
         one_frame(engine)
-    assert Plans().entries()[0].key.gpu == "compute capability 8.7"
+    assert PlanCache().entries()[0].key.gpu == "compute capability 8.7"
     assert not list(cache.rglob("timing-*")), "it times nothing"
     check_clean(machine)
 
@@ -211,7 +211,7 @@ def test_tensorrt_rtx_builds_for_the_gpu_here(machine: Machine, cache: Path) -> 
 def test_dla(machine: Machine) -> None:
     with engines.load("tensorrt", MODEL, SIZE, dla=1) as engine:
         assert "DLA 1" in engine.spec.device
-    assert Plans().entries()[0].key.options == "dla 1"
+    assert PlanCache().entries()[0].key.options == "dla 1"
     with pytest.raises(EngineError, match="There is no DLA core 2") as told:
         engines.load("tensorrt", MODEL, SIZE, dla=2)
     assert "offers 2" in told.value.facts
@@ -465,7 +465,7 @@ def test_the_script_builds_for_the_gpu_here(machine: Machine, capsys: pytest.Cap
     assert "16x16 -> 32x32, Lazy" in told and "32x16 -> 64x32, Lazy" in told
     assert build_engine.main(["--list"]) == 0
     assert capsys.readouterr().out.count("tensorrt 10.3.0, Lazy, compute capability 8.7") == 2
-    changed = Plans().entries()[0].path
+    changed = PlanCache().entries()[0].path
     changed.write_bytes(changed.read_bytes().replace(b"tensorrt 10.3.0", b"tensorrt 10.0.0"))
     assert build_engine.main(["--prune"]) == 0
     assert "1 kept" in capsys.readouterr().out

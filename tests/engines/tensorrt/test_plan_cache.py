@@ -13,12 +13,12 @@ from pathlib import Path
 
 import pytest
 
-from engines.base import EngineError
-from engines.support.progress import Progress
+from engines.errors import EngineError
+from engines.support.progress import BuildProgress
 from engines.tensorrt import plan_cache
-from engines.tensorrt.plan_cache import Key, Plan, Plans
+from engines.tensorrt.plan_cache import Plan, PlanCache, PlanKey
 
-KEY = Key("fast-x2", "abc", "640x360", "tensorrt 10.3.0", "Orin, compute capability 8.7", "")
+KEY = PlanKey("fast-x2", "abc", "640x360", "tensorrt 10.3.0", "Orin, compute capability 8.7", "")
 ROOT = Path(__file__).parents[3]
 
 
@@ -35,15 +35,15 @@ def never() -> Plan:
 
 
 @pytest.fixture
-def cache(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> Plans:
+def cache(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> PlanCache:
     caplog.set_level(logging.INFO)
-    return Plans(tmp_path / "plans")
+    return PlanCache(tmp_path / "plans")
 
 
-def test_built_once_and_kept(cache: Plans, caplog: pytest.LogCaptureFixture) -> None:
-    assert cache.get(KEY, build, take, Progress())[0] == b"plan of a network"
+def test_built_once_and_kept(cache: PlanCache, caplog: pytest.LogCaptureFixture) -> None:
+    assert cache.get(KEY, build, take, BuildProgress())[0] == b"plan of a network"
     assert "there is no plan for fast-x2 at 640x360: none is kept" in caplog.text
-    made, plan = cache.get(KEY, never, take, Progress())
+    made, plan = cache.get(KEY, never, take, BuildProgress())
     assert made == b"plan of a network" and plan.precision == "fp16"
     (entry,) = cache.entries()
     assert entry.key == KEY and entry.bytes == len(b"plan of a network")
@@ -60,23 +60,23 @@ def test_built_once_and_kept(cache: Plans, caplog: pytest.LogCaptureFixture) -> 
     ],
 )
 def test_a_plan_for_something_else_is_told_and_not_used(
-    cache: Plans, caplog: pytest.LogCaptureFixture, change: dict[str, str], told: str
+    cache: PlanCache, caplog: pytest.LogCaptureFixture, change: dict[str, str], told: str
 ) -> None:
-    cache.get(KEY, build, take, Progress())
+    cache.get(KEY, build, take, BuildProgress())
     caplog.clear()
     other = replace(KEY, **change)
-    cache.get(other, build, take, Progress())
+    cache.get(other, build, take, BuildProgress())
     assert told in caplog.text
     assert len(cache.entries()) == 2
-    cache.get(KEY, never, take, Progress())
+    cache.get(KEY, never, take, BuildProgress())
 
 
-def test_of_several_the_newest_is_told_of(cache: Plans, caplog: pytest.LogCaptureFixture) -> None:
+def test_of_several_the_newest_is_told_of(cache: PlanCache, caplog: pytest.LogCaptureFixture) -> None:
     for number, seconds in ((1, 90.0), (3, 30.0), (2, 60.0)):
         file = cache.put(replace(KEY, sdk=f"tensorrt 10.{number}.0"), Plan(b"plan", "fp16", seconds))
         os.utime(file, (number, number))
     assert [entry.seconds for entry in cache.entries()] == [30, 60, 90]
-    cache.get(replace(KEY, sdk="tensorrt 11.0.0"), build, take, Progress())
+    cache.get(replace(KEY, sdk="tensorrt 11.0.0"), build, take, BuildProgress())
     assert "sdk tensorrt 10.3.0" in caplog.text
 
 
@@ -92,28 +92,28 @@ def test_of_several_the_newest_is_told_of(cache: Plans, caplog: pytest.LogCaptur
     ids=["empty", "garbage", "cut", "header", "flipped"],
 )
 def test_a_damaged_plan_is_built_anew(
-    cache: Plans, caplog: pytest.LogCaptureFixture, damage: object, told: str
+    cache: PlanCache, caplog: pytest.LogCaptureFixture, damage: object, told: str
 ) -> None:
-    cache.get(KEY, build, take, Progress())
+    cache.get(KEY, build, take, BuildProgress())
     file = cache.folder / KEY.file
     file.write_bytes(damage(file.read_bytes()))  # type: ignore[operator]
-    assert cache.get(KEY, build, take, Progress())[0] == b"plan of a network"
+    assert cache.get(KEY, build, take, BuildProgress())[0] == b"plan of a network"
     assert told in caplog.text
-    cache.get(KEY, never, take, Progress())
+    cache.get(KEY, never, take, BuildProgress())
 
 
-def test_a_plan_that_tensorrt_refuses_is_built_anew(cache: Plans, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_plan_that_tensorrt_refuses_is_built_anew(cache: PlanCache, caplog: pytest.LogCaptureFixture) -> None:
     cache.put(KEY, Plan(b"foreign", "fp32"))
-    assert cache.get(KEY, build, take, Progress())[0] == b"plan of a network"
+    assert cache.get(KEY, build, take, BuildProgress())[0] == b"plan of a network"
     assert "is refused by tensorrt 10.3.0" in caplog.text
     with pytest.raises(EngineError, match="built just now is refused"):
-        cache.get(replace(KEY, size="16x16"), lambda: Plan(b"bad", ""), take, Progress())
+        cache.get(replace(KEY, size="16x16"), lambda: Plan(b"bad", ""), take, BuildProgress())
 
 
 def test_an_unwritable_folder_costs_a_build_and_nothing_else(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     (tmp_path / "plans").write_text("a file where the folder should be")
-    cache = Plans(tmp_path / "plans")
-    assert cache.get(KEY, build, take, Progress())[0] == b"plan of a network"
+    cache = PlanCache(tmp_path / "plans")
+    assert cache.get(KEY, build, take, BuildProgress())[0] == b"plan of a network"
     assert "without the cache of plans" in caplog.text
     with pytest.raises(EngineError, match="cannot be written"):
         cache.put(KEY, build())
@@ -130,7 +130,7 @@ def build():
         file.write("x")
     time.sleep(0.5)
     return Plan(b"plan", "fp32")
-print(Plans(folder).get(Key("m", "c", "s", "v", "g", ""), build, lambda body: body, Progress())[0])
+print(Plans(folder).get(Key("m", "c", "s", "v", "g", ""), build, lambda body: body, BuildProgress())[0])
 """
 
 
@@ -141,7 +141,7 @@ def test_processes_that_start_at_once_build_once(tmp_path: Path) -> None:
     assert (tmp_path / "builds").read_text() == "x"
 
 
-def test_waiting_for_another_build_can_be_told_and_stopped(cache: Plans) -> None:
+def test_waiting_for_another_build_can_be_told_and_stopped(cache: PlanCache) -> None:
     began, go = threading.Event(), threading.Event()
 
     def slow() -> Plan:
@@ -149,14 +149,14 @@ def test_waiting_for_another_build_can_be_told_and_stopped(cache: Plans) -> None
         assert go.wait(20)
         return build()
 
-    other = threading.Thread(target=cache.get, args=(KEY, slow, take, Progress()), daemon=True)
+    other = threading.Thread(target=cache.get, args=(KEY, slow, take, BuildProgress()), daemon=True)
     other.start()
     assert began.wait(20)
-    progress, ended = Progress(), []
+    progress, ended = BuildProgress(), []
 
     def wait() -> None:
         with pytest.raises(EngineError, match="stopped"):
-            Plans(cache.folder).get(KEY, never, take, progress)
+            PlanCache(cache.folder).get(KEY, never, take, progress)
         ended.append(True)
 
     waiting = threading.Thread(target=wait, daemon=True)
@@ -172,17 +172,17 @@ def test_waiting_for_another_build_can_be_told_and_stopped(cache: Plans) -> None
     assert ended == [True]
 
 
-def test_a_lock_that_is_never_given_back(cache: Plans, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_lock_that_is_never_given_back(cache: PlanCache, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(plan_cache, "LONGEST", 0.3)
-    with cache._locked(KEY, Progress()), pytest.raises(EngineError, match="too long") as told:
-        Plans(cache.folder).get(KEY, build, take, Progress())
+    with cache._locked(KEY, BuildProgress()), pytest.raises(EngineError, match="too long") as told:
+        PlanCache(cache.folder).get(KEY, build, take, BuildProgress())
     assert KEY.file in told.value.facts
 
 
-def test_pruning_keeps_what_is_wanted(cache: Plans) -> None:
+def test_pruning_keeps_what_is_wanted(cache: PlanCache) -> None:
     other = replace(KEY, sdk="tensorrt 9")
     for key in (KEY, other):
-        cache.get(key, build, take, Progress())
+        cache.get(key, build, take, BuildProgress())
     (cache.folder / "broken.plan").write_bytes(b"")
     (cache.folder / "x.123.part").write_bytes(b"")
     gone = cache.prune(lambda key: key.sdk == KEY.sdk)
@@ -192,10 +192,10 @@ def test_pruning_keeps_what_is_wanted(cache: Plans) -> None:
 
 
 def test_progress_tells_stage_time_and_the_last_time(
-    cache: Plans, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    cache: PlanCache, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr("engines.support.progress.PERIOD", 0.05)
-    progress, told = Progress(), []
+    progress, told = BuildProgress(), []
 
     def slow() -> Plan:
         progress.stage("Timing tactics 2/3")
@@ -212,7 +212,7 @@ def test_progress_tells_stage_time_and_the_last_time(
     assert caplog.text.count("Timing tactics 2/3") >= 2, "the log falls silent"
 
 
-def test_a_file_is_whole_or_not_there(cache: Plans, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_is_whole_or_not_there(cache: PlanCache, monkeypatch: pytest.MonkeyPatch) -> None:
     cache.folder.mkdir()
 
     def full(self: Path, content: bytes) -> int:

@@ -16,10 +16,10 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from engines.base import EngineError, ModelError
 from engines.catalog import shipped as catalog
 from engines.cuda import driver
-from engines.support.progress import Progress
+from engines.errors import EngineError, ModelError
+from engines.support.progress import BuildProgress
 from engines.tensorrt import builder
 from engines.tensorrt import engine as tensorrt_engine
 from engines.tensorrt.sdk import unavailable
@@ -54,16 +54,16 @@ HALF = catalog.find("fast-x2-fp16")
 
 @pytest.mark.parametrize("size", SIZES, ids=lambda size: f"{size[0]}x{size[1]}")
 @pytest.mark.parametrize("model", MODELS, ids=lambda model: model.path.stem)
-def test_every_model_builds(model: catalog.Model, size: tuple[int, int]) -> None:
+def test_every_model_builds(model: catalog.ShippedModel, size: tuple[int, int]) -> None:
     """For all capabilities in one plan, which takes no longer than for one of them."""
-    plan = builder.build(model.path, size, Progress(), capabilities=CAPABILITIES)
+    plan = builder.build(model.path, size, BuildProgress(), capabilities=CAPABILITIES)
     assert len(plan.body) > 10_000
     assert plan.precision == model.precision
 
 
 @pytest.mark.parametrize("capability", CAPABILITIES)
 def test_a_plan_for_one_capability(capability: str) -> None:
-    assert len(builder.build(HALF, SIZES[0], Progress(), capabilities=[capability]).body) > 10_000
+    assert len(builder.build(HALF, SIZES[0], BuildProgress(), capabilities=[capability]).body) > 10_000
 
 
 def test_every_precision_is_among_them() -> None:
@@ -72,7 +72,7 @@ def test_every_precision_is_among_them() -> None:
 
 def refused(model: str, size: tuple[int, int] = SIZE) -> ModelError:
     with pytest.raises(ModelError) as told:
-        builder.build(Path(model), size, Progress(), capabilities=["8.6"])
+        builder.build(Path(model), size, BuildProgress(), capabilities=["8.6"])
     return told.value
 
 
@@ -103,7 +103,7 @@ def test_networks_of_other_projects_build(tmp_path: Path) -> None:
     for number, options in enumerate(styles):
         theirs, ours = network(tmp_path / "theirs.onnx", **options), tmp_path / f"{number}.onnx"
         wrap(theirs, ours, order=None if "gains" in options else "rgb")
-        plan = builder.build(ours, SIZE, Progress(), capabilities=["8.6"])
+        plan = builder.build(ours, SIZE, BuildProgress(), capabilities=["8.6"])
         assert plan.precision == ("fp16" if "kind" in options else "fp32")
 
 
@@ -111,7 +111,7 @@ def test_what_is_no_model(tmp_path: Path) -> None:
     for content in (b"", b"no model at all", catalog.find("fast-x2-fp32").read_bytes()[:20000]):
         (tmp_path / "some.onnx").write_bytes(content)
         with pytest.raises(EngineError, match=r"TensorRT cannot read|not an upscaling model"):
-            builder.build(tmp_path / "some.onnx", SIZE, Progress(), capabilities=["8.6"])
+            builder.build(tmp_path / "some.onnx", SIZE, BuildProgress(), capabilities=["8.6"])
 
 
 def test_an_operator_that_tensorrt_does_not_know(tmp_path: Path) -> None:
@@ -119,13 +119,13 @@ def test_an_operator_that_tensorrt_does_not_know(tmp_path: Path) -> None:
     next(node for node in model.graph.node if node.op_type == "Relu").op_type = "Unheard"
     onnx.save(model, tmp_path / "unheard-x2.onnx")
     with pytest.raises(EngineError, match="TensorRT cannot read"):
-        builder.build(tmp_path / "unheard-x2.onnx", SIZE, Progress(), capabilities=["8.6"])
+        builder.build(tmp_path / "unheard-x2.onnx", SIZE, BuildProgress(), capabilities=["8.6"])
 
 
 def test_its_progress_and_its_end() -> None:
     stages: list[str] = []
 
-    class Watched(Progress):
+    class Watched(BuildProgress):
         def stage(self, text: str) -> None:
             stages.append(text)
 
@@ -144,7 +144,7 @@ def test_its_progress_and_its_end() -> None:
     ticker.join(5)
     assert any(text.startswith("Optimizing graph ") and "/" in text for text in stages)
     assert ticks > 3, "the builder holds the interpreter: a window would freeze"
-    stopped = Progress()
+    stopped = BuildProgress()
     stopped.cancel()
     with pytest.raises(EngineError, match="stopped"):
         builder.build(HALF, (640, 360), stopped, capabilities=["8.6"])
@@ -152,13 +152,13 @@ def test_its_progress_and_its_end() -> None:
 
 def test_a_gpu_it_cannot_build_for() -> None:
     with pytest.raises(EngineError, match=r"cannot build for 9\.0") as told:
-        builder.build(catalog.find("fast"), SIZE, Progress(), capabilities=["9.0"])
+        builder.build(catalog.find("fast"), SIZE, BuildProgress(), capabilities=["9.0"])
     assert "7.5, 8.0, 8.6, 8.9, 12.0" in told.value.facts
 
 
 def test_no_dla_here() -> None:
     with pytest.raises(EngineError, match="no DLA core 0"):
-        builder.build(catalog.find("fast"), SIZE, Progress(), dla=0)
+        builder.build(catalog.find("fast"), SIZE, BuildProgress(), dla=0)
 
 
 @pytest.mark.skipif(driver.missing() is None, reason="there is a GPU here; test_gpu.py uses it")

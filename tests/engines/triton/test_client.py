@@ -19,13 +19,14 @@ from tritonclient.grpc import service_pb2, service_pb2_grpc
 
 import engines
 from engines import bicubic
-from engines.base import EngineError, Image, Refused
-from engines.failover.candidates import Choice
-from engines.failover.engine import Standby
-from engines.slot_engine import Slots
+from engines.base import Image
+from engines.errors import EngineError, FrameRefusedError
+from engines.failover.candidates import Candidate
+from engines.failover.engine import FailoverEngine
+from engines.slot_engine import SlotEngine
 from engines.triton.address import is_here, parse
-from engines.triton.client import MUTE, Connection, Options, reason
-from engines.triton.load_balancer import Team, balanced
+from engines.triton.client import MUTE, TritonClient, TritonOptions, reason
+from engines.triton.load_balancer import BackendPool, balanced
 from engines.triton.slots import make_slots
 
 SIZE = (16, 16)
@@ -60,7 +61,7 @@ def test_which_hosts_are_this_one() -> None:
 @pytest.mark.parametrize("host", ["a..b", "x" * 70])
 def test_a_name_that_no_host_can_have_is_told_as_one_that_none_has(host: str) -> None:
     with pytest.raises(EngineError, match="There is no Triton server at") as told:
-        engines.load(f"triton://{host}:8001/m", "fast", SIZE, options=Options(timeout=1.0))
+        engines.load(f"triton://{host}:8001/m", "fast", SIZE, options=TritonOptions(timeout=1.0))
     assert host in told.value.problem and told.value.facts and told.value.fix
 
 
@@ -130,11 +131,11 @@ def test_certificates_and_keys_that_cannot_be_used_are_named(tmp_path: Path) -> 
     file = tmp_path / "text"
     file.write_text("no certificate")
     for options, named in (
-        (Options(tls_ca=file), f"{file}: "),
-        (Options(tls_certificate=file, tls_key=file), f"{file}, {file}: "),
+        (TritonOptions(tls_ca=file), f"{file}: "),
+        (TritonOptions(tls_certificate=file, tls_key=file), f"{file}, {file}: "),
     ):
         with pytest.raises(EngineError, match="A certificate or key cannot be used") as told:
-            Connection("127.0.0.1:1", parse("triton://127.0.0.1:1/fast-x2"), SIZE, options)
+            TritonClient("127.0.0.1:1", parse("triton://127.0.0.1:1/fast-x2"), SIZE, options)
         assert told.value.facts.startswith(named) and "PEM" in told.value.fix
 
 
@@ -183,17 +184,17 @@ def test_a_token_is_sent_as_its_header_wants_it(header: str, sent: str, tmp_path
     file = tmp_path / "token"
     file.write_text("s3cret\n")
     with serving(Guarded()) as address:
-        options = Options(token_file=file, token_header=header)
-        Connection(parse(address).servers[0], parse(address), SIZE, options).close()
+        options = TritonOptions(token_file=file, token_header=header)
+        TritonClient(parse(address).servers[0], parse(address), SIZE, options).close()
     assert told[0][header] == sent
 
 
 def test_a_server_that_crashes_with_shared_memory_gets_none() -> None:
     with serving(Other(version="2.49.0")) as address:
         with pytest.raises(EngineError, match="no shared memory") as told:
-            engines.load(address, "fast", SIZE, options=Options(transport="shm"))
+            engines.load(address, "fast", SIZE, options=TritonOptions(transport="shm"))
         assert "it is 2.49.0" in told.value.facts
-        with closing(Connection(parse(address).servers[0], parse(address), SIZE, Options())) as connection:
+        with closing(TritonClient(parse(address).servers[0], parse(address), SIZE, TritonOptions())) as connection:
             assert make_slots(connection, 1, 1.0)[1] == "raw"
 
 
@@ -232,7 +233,7 @@ def test_a_damaged_answer_is_a_fault_like_others(transport: str, damaged: Any) -
         def ModelInfer(self, request: Any, context: Any) -> Any:
             return self.answer if request.model_name == model else super().ModelInfer(request, context)
 
-    other, options = Damaging(), Options(transport=transport)
+    other, options = Damaging(), TritonOptions(transport=transport)
     with serving(other) as address:
         with pytest.raises(EngineError, match="is not an upscaling model"):
             engines.load(address, "fast", SIZE, options=options)
@@ -256,7 +257,7 @@ def test_a_frame_that_a_full_server_does_not_take_costs_itself_alone() -> None:
                     context.abort(grpc.StatusCode.UNAVAILABLE, "Exceeds maximum queue size")
             return super().ModelInfer(request, context)
 
-    full, raw = Full(), Options(transport="raw")
+    full, raw = Full(), TritonOptions(transport="raw")
     with serving(full) as address, engines.load(address, "fast", SIZE, options=raw, fallback=["bicubic"]) as engine:
         made = []
         for _ in range(50):
@@ -280,8 +281,8 @@ def test_closing_a_slot_cancels_its_late_request() -> None:
             return super().ModelInfer(request, context)
 
     with serving(Hanging()) as address:
-        server, options = parse(address).servers[0], Options(transport="raw")
-        with closing(Connection(server, parse(address), SIZE, options)) as connection:
+        server, options = parse(address).servers[0], TritonOptions(transport="raw")
+        with closing(TritonClient(server, parse(address), SIZE, options)) as connection:
             (slot,), _ = make_slots(connection, 1, 30.0)
             try:
                 hang.set()
@@ -309,7 +310,7 @@ def test_of_two_servers_one_that_hangs_costs_no_picture() -> None:
 
     with serving(Other()) as one, serving(Hanging()) as two:
         address = f"{one.rpartition('/')[0]},{two.removeprefix('triton://')}"
-        raw = Options(transport="raw")
+        raw = TritonOptions(transport="raw")
         with engines.load(address, "fast", SIZE, options=raw, fallback=["bicubic"], patience=0.6) as engine:
             hang.set()
             for _ in range(4):
@@ -326,7 +327,7 @@ class Station:
         self.away = False
         self.late = 0.0
 
-    def load(self) -> Slots[object]:
+    def load(self) -> SlotEngine[object]:
         self.loads += 1
         if self.away:
             raise EngineError("The server is away", "connection refused")
@@ -349,17 +350,17 @@ class Station:
                 time.sleep(max(0.0, self._due - time.monotonic()))
                 return super().wait(timeout)
 
-        return Slots(bicubic.load(SIZE, scale=2, depth=1).spec, [Slot(SIZE, 2) for _ in range(3)])
+        return SlotEngine(bicubic.load(SIZE, scale=2, depth=1).spec, [Slot(SIZE, 2) for _ in range(3)])
 
 
 @contextmanager
-def shared(*stations: Station) -> Iterator[Slots[int]]:
+def shared(*stations: Station) -> Iterator[SlotEngine[int]]:
     members = {f"station {number}": station.load for number, station in enumerate(stations)}
     with balanced(members, 3, late=0.1) as engine:
         yield engine
 
 
-def run(engine: Slots[int], count: int, *, first: int = 0, checked: bool = True) -> None:
+def run(engine: SlotEngine[int], count: int, *, first: int = 0, checked: bool = True) -> None:
     """`count` frames of rising grey levels, each of which has to come out as itself."""
 
     def submit() -> None:
@@ -376,7 +377,7 @@ def run(engine: Slots[int], count: int, *, first: int = 0, checked: bool = True)
     submitter.join(10)
 
 
-def frames_until(engine: Slots[int], true: Callable[[], bool]) -> None:
+def frames_until(engine: SlotEngine[int], true: Callable[[], bool]) -> None:
     until = time.monotonic() + 20
     while not true():
         assert time.monotonic() < until, engine.spec
@@ -384,7 +385,7 @@ def frames_until(engine: Slots[int], true: Callable[[], bool]) -> None:
         time.sleep(0.002)
 
 
-def until_asked(engine: Slots[int], station: Station, *, each: int) -> None:
+def until_asked(engine: SlotEngine[int], station: Station, *, each: int) -> None:
     """`each` frames and again, until one of them goes to `station`; 10 s at most."""
     count, until = station.frames, time.monotonic() + 10
     while station.frames == count and time.monotonic() < until:
@@ -455,9 +456,9 @@ def test_a_late_one_passes_its_frame_on() -> None:
 def test_one_that_is_left_out_is_freed() -> None:
     good, bad, freed = Station(), Station(), threading.Event()
 
-    def load() -> Slots[object]:
+    def load() -> SlotEngine[object]:
         made = bad.load()
-        return Slots(made.spec, made.slots, close=freed.set)
+        return SlotEngine(made.spec, made.slots, close=freed.set)
 
     with balanced({"good": good.load, "bad": load}, 3, late=0.1) as engine:
         run(engine, 10)
@@ -469,11 +470,11 @@ def test_one_that_is_left_out_is_freed() -> None:
 def test_at_the_end_one_that_is_left_out_is_freed_though_a_frame_never_came_back() -> None:
     bad, freed = Station(), threading.Event()
 
-    def load() -> Slots[object]:
+    def load() -> SlotEngine[object]:
         made = bad.load()
-        return Slots(made.spec, made.slots, close=freed.set)
+        return SlotEngine(made.spec, made.slots, close=freed.set)
 
-    team = Team({"bad": load})
+    team = BackendPool({"bad": load})
     team.lose(*team.pick(), EngineError("it is late"))
     assert not freed.is_set()
     team.end()
@@ -483,7 +484,7 @@ def test_at_the_end_one_that_is_left_out_is_freed_though_a_frame_never_came_back
 def test_one_is_not_freed_while_a_frame_is_given_to_it() -> None:
     good, slow, given, go, freed = Station(), Station(), threading.Event(), threading.Event(), threading.Event()
 
-    def load() -> Slots[object]:
+    def load() -> SlotEngine[object]:
         made = slow.load()
         begin = made.slots[2].launch
 
@@ -493,7 +494,7 @@ def test_one_is_not_freed_while_a_frame_is_given_to_it() -> None:
             begin(image)
 
         made.slots[2].launch = launch  # type: ignore[method-assign] # its first frame is late meanwhile
-        return Slots(made.spec, made.slots, close=freed.set)
+        return SlotEngine(made.spec, made.slots, close=freed.set)
 
     with balanced({"slow": load, "good": good.load}, 3, late=0.1) as engine:
         slow.late = 20.0
@@ -522,16 +523,16 @@ def test_a_frame_that_one_does_not_take_is_not_counted_as_in_flight() -> None:
         def wait(self, timeout: float) -> Image:
             if left:
                 left.pop()
-                raise Refused("The server is overloaded", "Exceeds maximum queue size")
+                raise FrameRefusedError("The server is overloaded", "Exceeds maximum queue size")
             image: Image = self._slot.wait(timeout)
             return image
 
-    def load() -> Slots[object]:
+    def load() -> SlotEngine[object]:
         made = full.load()
-        return Slots(made.spec, [Refusing(slot) for slot in made.slots])
+        return SlotEngine(made.spec, [Refusing(slot) for slot in made.slots])
 
-    choice = Choice("both", lambda: balanced({"good": good.load, "full": load}, 3, late=1.0), 2.0)
-    with Standby[int]([choice], SIZE, scale=None, depth=3) as engine:
+    choice = Candidate("both", lambda: balanced({"good": good.load, "full": load}, 3, late=1.0), 2.0)
+    with FailoverEngine[int]([choice], SIZE, scale=None, depth=3) as engine:
         until = time.monotonic() + 10
         while left:
             assert time.monotonic() < until, f"it gets no frame any more; {len(left)} refusals are left"
@@ -545,7 +546,7 @@ def test_one_that_hangs_keeps_no_other_away(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr("engines.triton.load_balancer.AGAIN", 0.05)
     first, second, third, asked, go = Station(), Station(), Station(), threading.Event(), threading.Event()
 
-    def load() -> Slots[object]:
+    def load() -> SlotEngine[object]:
         if first.away:
             asked.set()
             go.wait(20)
@@ -567,7 +568,7 @@ def test_one_that_fails_as_nobody_has_foreseen_is_found_again(monkeypatch: pytes
     monkeypatch.setattr("engines.triton.load_balancer.AGAIN", 0.05)
     good, bad, failures = Station(), Station(), [MemoryError(), OSError("Too many open files")]
 
-    def load() -> Slots[object]:
+    def load() -> SlotEngine[object]:
         if failures:
             raise failures.pop()
         return bad.load()

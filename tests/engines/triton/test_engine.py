@@ -21,10 +21,10 @@ import pytest
 import yaml
 
 import engines
-from engines.base import EngineError
 from engines.bicubic import enlarge
+from engines.errors import EngineError
 from engines.triton import shared_memory
-from engines.triton.client import MUTE, Options
+from engines.triton.client import MUTE, TritonOptions
 from scripts import scale, triton_repository
 from scripts.benchmarks.fleet import Fleet, drive
 from scripts.serving.server import ROOT, TritonServer, known_regions, shared_names, until
@@ -93,7 +93,7 @@ def test_several_cameras_get_their_own_frames(server: TritonServer) -> None:
 
 
 def refused(address: str, size: tuple[int, int] = SIZE, **more: Any) -> EngineError:
-    with pytest.raises(EngineError) as told, engines.load(address, "fast", size, options=Options(**more)):
+    with pytest.raises(EngineError) as told, engines.load(address, "fast", size, options=TritonOptions(**more)):
         pass
     assert told.value.facts and told.value.fix
     return told.value
@@ -375,7 +375,7 @@ def test_models_that_are_not_as_they_should_be(guarded: tuple[TritonServer, dict
     fixed = f"triton://{server.address}/fixed-x2"
     told = refused(fixed, (80, 60), **options)
     assert "takes pictures of 64x48 only" in told.problem and "--size 64x48" in told.fix
-    with engines.load(fixed, "fast", SIZE, options=Options(**options)) as engine:
+    with engines.load(fixed, "fast", SIZE, options=TritonOptions(**options)) as engine:
         through(engine, [picture(0)])
     broken = refused(f"triton://{server.address}/broken-x2", **options)
     assert "is not ready" in broken.problem and "no such luck" in broken.facts

@@ -12,7 +12,7 @@ import pytest
 
 import engines
 from app.system.malloc_trim import of_glibc
-from scripts.bench import Bench, Settings, main, table
+from scripts.bench import Bench, BenchSettings, main, table
 from scripts.benchmarks import timing
 from scripts.benchmarks.timing import AppRun, EngineLoop, alternate, growth, noise
 from scripts.common.figure import Figure
@@ -125,7 +125,7 @@ def test_the_comparison_is_notes_without_pytorch(monkeypatch: pytest.MonkeyPatch
     there = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "torch" else there(name))
     parts = ("engine", "eager", "isolate")
-    bench = Bench(Settings(size=TINY, seconds=0.1, rounds=1, model="fast-x2-fp32", parts=parts))
+    bench = Bench(BenchSettings(size=TINY, seconds=0.1, rounds=1, model="fast-x2-fp32", parts=parts))
     bench.run()
     assert len(bench.figures) == 4 and "PyTorch" in bench.notes[0]
     assert "left out: eager" in table(bench)

@@ -11,23 +11,23 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engines.catalog import shipped as catalog
-from scripts.benchmarks.queueing import Model, simulate
+from scripts.benchmarks.queueing import ServerModel, simulate
 from scripts.scale import BURSTS, COUNTS, capacity, every, main, service, table, wires
 
 
 def test_one_camera_waits_for_nobody() -> None:
-    outcome = simulate(Model(1, 30, fixed=0.001, each=0.01, gather=0.0))
+    outcome = simulate(ServerModel(1, 30, fixed=0.001, each=0.01, gather=0.0))
     assert outcome.p50 == pytest.approx(11, abs=0.1) and outcome.p99 == pytest.approx(11, abs=0.1)
     assert outcome.fps == pytest.approx(30, rel=0.03) and outcome.dropped == outcome.late == 0
-    assert simulate(Model(1, 30, fixed=0.001, each=0.01, gather=0.004)).p50 == pytest.approx(15, abs=0.1)
+    assert simulate(ServerModel(1, 30, fixed=0.001, each=0.01, gather=0.004)).p50 == pytest.approx(15, abs=0.1)
 
 
 def test_a_device_that_is_too_slow_gives_what_it_can() -> None:
-    outcome = simulate(Model(8, 30, each=0.02, batch=1, gather=0.0))
+    outcome = simulate(ServerModel(8, 30, each=0.02, batch=1, gather=0.0))
     assert outcome.fps == pytest.approx(50, rel=0.03)
     assert outcome.dropped == pytest.approx(1 - 50 / 240, abs=0.03)
     assert outcome.p50 > 250 and outcome.late > 0  # two frames of each of eight cameras are in the queue
-    batched = simulate(Model(8, 30, fixed=0.018, each=0.002, batch=8, gather=0.0))
+    batched = simulate(ServerModel(8, 30, fixed=0.018, each=0.002, batch=8, gather=0.0))
     assert batched.fps > 3 * outcome.fps
 
 
@@ -40,7 +40,7 @@ def test_a_device_that_is_too_slow_gives_what_it_can() -> None:
     depth=st.integers(1, 3),
 )
 def test_nothing_is_made_from_nothing(cameras: int, fps: float, each: float, batch: int, depth: int) -> None:
-    model = Model(cameras, fps, 0.001, each, batch, depth=depth)
+    model = ServerModel(cameras, fps, 0.001, each, batch, depth=depth)
     outcome = simulate(model, 4.0)
     assert outcome.fps <= cameras * fps * 1.1 + 1
     assert outcome.fps <= 1.05 / (each + 0.001 / batch) + 1
@@ -49,7 +49,7 @@ def test_nothing_is_made_from_nothing(cameras: int, fps: float, each: float, bat
 
 
 def test_capacity() -> None:
-    model = Model(1, 30, each=0.004, batch=1, gather=0.0)
+    model = ServerModel(1, 30, each=0.004, batch=1, gather=0.0)
     most = capacity(model)
     assert 6 <= most <= math.floor(1 / 0.004 / 30)
     assert capacity(replace(model, each=0.05)) == 0
@@ -57,7 +57,7 @@ def test_capacity() -> None:
 
 
 def test_no_server_holds_more_than_its_full_batches_carry() -> None:
-    model = Model(1, 30, fixed=0.0012, each=0.0004, gather=0.1 / 30)
+    model = ServerModel(1, 30, fixed=0.0012, each=0.0004, gather=0.1 / 30)
     assert replace(model, cameras=61).overloaded and not replace(model, cameras=60).overloaded  # 1,818 frames a second
     most = capacity(model)
     assert 50 < most <= 60
@@ -65,7 +65,7 @@ def test_no_server_holds_more_than_its_full_batches_carry() -> None:
 
 def test_each_row_of_the_table_keeps_what_holding_means(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("scripts.scale.COUNTS", (1, 20, 61, 200, 2000))
-    pattern = Model(1, 30, fixed=0.0012, each=0.0004, gather=0.1 / 30)
+    pattern = ServerModel(1, 30, fixed=0.0012, each=0.0004, gather=0.1 / 30)
     for model in (pattern, replace(pattern, each=0.004), replace(pattern, fixed=0.0, each=0.0069)):
         rows = [line.split() for line in table(model, (64, 48), 2, 10e9).splitlines()[3:]]
         assert len(rows) == 5
@@ -74,7 +74,7 @@ def test_each_row_of_the_table_keeps_what_holding_means(monkeypatch: pytest.Monk
 
 
 def test_the_search_for_the_capacity_ends_where_a_picture_costs_nothing() -> None:
-    assert capacity(Model(1, 0.1, each=0.0, gather=0.0)) == COUNTS[-1]  # at 0.1 fps, as so many cameras take long
+    assert capacity(ServerModel(1, 0.1, each=0.0, gather=0.0)) == COUNTS[-1]  # at 0.1 fps, as so many cameras take long
 
 
 def test_the_network() -> None:
@@ -108,7 +108,7 @@ def test_an_amount_that_cannot_be_is_refused(option: str, value: str, capsys: py
 
 
 def test_a_row_for_every_model_by_this_machines_engine() -> None:
-    head, line, *rows = every(Model(1, 30), [(48, 32)])
+    head, line, *rows = every(ServerModel(1, 30), [(48, 32)])
     assert head.count("|") == line.count("|") == 6 and len(rows) == len(catalog.families())
     for row, (models, _) in zip(rows, catalog.families(), strict=True):
         name, picture, cost, most, mbit = (cell.strip() for cell in row.strip("|").split("|"))

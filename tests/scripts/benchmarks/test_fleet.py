@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from scripts.benchmarks import fleet
-from scripts.benchmarks.fleet import Fleet, FleetError, Result, drive, recovery
+from scripts.benchmarks.fleet import Fleet, FleetError, FleetResult, drive, recovery
 from scripts.benchmarks.simulated_camera import SPARSE, expected, load, pictures
 from scripts.serving.server import free_ports
 
@@ -42,8 +42,8 @@ def test_cameras_have_frames_of_their_own() -> None:
     assert all((a == b).all() for a, b in zip(one, pictures(0, (32, 24)), strict=True))
 
 
-def of(*rates: float) -> Result:
-    return Result([{"fps": rate} for rate in rates])
+def of(*rates: float) -> FleetResult:
+    return FleetResult([{"fps": rate} for rate in rates])
 
 
 def test_fairness() -> None:

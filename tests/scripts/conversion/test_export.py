@@ -1,4 +1,4 @@
-"""Export: the file is the trained network, keeps the contract, and nothing else is let through."""
+"""The file is the trained network, keeps the contract, and nothing else is let through."""
 
 from __future__ import annotations
 

@@ -11,8 +11,8 @@ import pytest
 from onnx import TensorProto, numpy_helper
 from onnx.reference import ReferenceEvaluator
 
-from engines.base import ModelError
 from engines.catalog import shipped as catalog
+from engines.errors import ModelError
 from scripts.conversion.wrapper import wrap
 from scripts.halve import HalveError, halved, main
 from tests.scripts.conversion.test_wrap import network

@@ -1,4 +1,4 @@
-"""Quantisation: the INT8 file is the same network within what 8 bits cost, in the form that both engines take."""
+"""The INT8 file is the same network within what 8 bits cost, in the form that both engines take."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ def folder(tmp_path: Path) -> Path:
     """Photographs, as good as can be drawn: the demo's scene at some moments."""
     import cv2
 
-    from app.sources.demo.camera import Demo
+    from app.sources.demo.camera import DemoCamera
 
-    demo = Demo(size=(160, 120), fps=10)
+    demo = DemoCamera(size=(160, 120), fps=10)
     for index in range(4):
         cv2.imwrite(str(tmp_path / f"{index}.png"), demo.picture(index * 17))
     return tmp_path
@@ -32,11 +32,11 @@ def gains(*models: str) -> list[float]:
     """PSNR over bicubic's, in dB, on a scene that is known at twice the size."""
     import cv2
 
-    from app.sources.demo.camera import Demo
+    from app.sources.demo.camera import DemoCamera
     from engines.bicubic import enlarge
     from scripts.evaluation.test_sets import psnr
 
-    truth = Demo(size=(384, 256), fps=10).picture(33)
+    truth = DemoCamera(size=(384, 256), fps=10).picture(33)
     small = np.asarray(cv2.resize(truth, (192, 128), interpolation=cv2.INTER_AREA), np.uint8)
     plain = psnr(enlarge(small, np.empty_like(truth)), truth, border=2)
     return [psnr(upscaled(small, model), truth, border=2) - plain for model in models]

@@ -18,8 +18,9 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 import engines
-from engines.base import Image, ModelError
+from engines.base import Image
 from engines.catalog import shipped as catalog
+from engines.errors import ModelError
 from scripts.conversion import wrapper as wrapping
 from scripts.conversion.colour_probe import psnr
 from scripts.conversion.third_party import WrapError

@@ -1,4 +1,4 @@
-"""Evaluation: the measure, the layout of a test set, the figures of a miniature one, what goes wrong."""
+"""The measure, the layout of a test set, the figures of a miniature one, what goes wrong."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 
 from engines.base import Image
 from engines.catalog import shipped as catalog
-from scripts.evaluate import TITLE, EvaluateError, Pictures, evaluate, main, sets
+from scripts.evaluate import TITLE, EvaluateError, PictureSet, evaluate, main, sets
 from scripts.evaluation import upscalers
 from scripts.evaluation.test_sets import TestSetError, luma, pairs, psnr, read, ssim
 
@@ -169,17 +169,19 @@ def test_table_and_json(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixt
 
 def test_a_truth_may_be_larger_than_the_result(folder: Path) -> None:
     """Of an odd size, say."""
-    whole = Pictures.read(folder / "Mini", 2)
+    whole = PictureSet.read(folder / "Mini", 2)
     name, low, high = whole.pairs[0]
     larger = np.asarray(cv2.copyMakeBorder(high, 0, 1, 0, 1, cv2.BORDER_REPLICATE), np.uint8)
     run = upscalers.bicubic(2)
-    assert Pictures("odd", 2, [(name, low, larger)]).score(run) == Pictures("even", 2, [(name, low, high)]).score(run)
+    assert PictureSet("odd", 2, [(name, low, larger)]).score(run) == PictureSet("even", 2, [(name, low, high)]).score(
+        run
+    )
 
 
 def test_a_truth_may_not_be_smaller_than_the_result(folder: Path) -> None:
-    name, low, high = Pictures.read(folder / "Mini", 2).pairs[0]
+    name, low, high = PictureSet.read(folder / "Mini", 2).pairs[0]
     with pytest.raises(EvaluateError, match=f"{name} in odd is too small") as refused:
-        Pictures("odd", 2, [(name, low, high[:-1])]).score(upscalers.bicubic(2))
+        PictureSet("odd", 2, [(name, low, high[:-1])]).score(upscalers.bicubic(2))
     assert refused.value.facts == "48x40 enlarged is 96x80, and it has 96x79"
 
 

@@ -1,4 +1,4 @@
-"""Flicker: of films whose flicker is known, and what stands still in them."""
+"""Of films whose flicker is known, and what stands still in them."""
 
 from __future__ import annotations
 

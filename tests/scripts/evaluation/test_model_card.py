@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from engines.catalog import shipped as catalog
-from engines.catalog.shipped import Card
+from engines.catalog.shipped import ModelCard
 
 pytestmark = pytest.mark.torch
 
@@ -21,12 +21,12 @@ def sets(tmp_path: Path) -> Path:
     """Set5 and Set14, of one small picture each."""
     import cv2
 
-    from app.sources.demo.camera import Demo
+    from app.sources.demo.camera import DemoCamera
 
     for index, name in enumerate(("Set5", "Set14")):
         folder = tmp_path / "sets" / name / "x2"
         folder.mkdir(parents=True)
-        high = Demo(size=(96, 64), fps=10).picture(index * 9)
+        high = DemoCamera(size=(96, 64), fps=10).picture(index * 9)
         cv2.imwrite(str(folder / "img_001_SRF_2_HR.png"), high)
         low = cv2.resize(high, (48, 32), interpolation=cv2.INTER_AREA)
         cv2.imwrite(str(folder / "img_001_SRF_2_LR.png"), low)
@@ -56,7 +56,7 @@ def test_a_card(name: str, tmp_path: Path, sets: Path, run: Path, monkeypatch: p
         main([name, "--run", str(run), "--sets", str(sets), "--hardware", "an abacus", "--data", "bsds500", "pages"])
         == 0
     )
-    card, text = Card.of(models / f"{name}.md"), (models / f"{name}.md").read_text()
+    card, text = ModelCard.of(models / f"{name}.md"), (models / f"{name}.md").read_text()
     assert card.parameters == 11500 and card.use
     assert list(card.psnr) == ["fp32", "fp16", "int8"]
     assert all(list(by_set) == ["Set5", "Set14"] for by_set in card.psnr.values())
@@ -97,7 +97,7 @@ def test_a_model_of_another_name(models: Path, sets: Path, run: Path) -> None:
 
     shutil.copy(SHIPPED / "fast-x2.onnx", models / "tiny-x2.onnx")
     assert main(["tiny-x2", "--run", str(run), "--sets", str(sets), "--hardware", "an abacus"]) == 0
-    assert Card.of(models / "tiny-x2.md").use == "files"
+    assert ModelCard.of(models / "tiny-x2.md").use == "files"
 
 
 def test_a_set_that_goals_are_stated_for_may_be_missing(

@@ -1,4 +1,4 @@
-"""Peers: which files are, what is said when they are missing or broken. They themselves are not the project's."""
+"""Which files are, what is said when they are missing or broken. They themselves are not the project's."""
 
 from __future__ import annotations
 

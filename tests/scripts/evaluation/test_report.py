@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 
 from engines.base import Image
-from scripts.evaluate import Pictures, Score
+from scripts.evaluate import PictureSet, Score
 from scripts.evaluation import crop_sheets, gallery, plot, report, webcam_set
-from scripts.evaluation.findings import Cleaning, Entry, Findings, Flicker
+from scripts.evaluation.findings import Cleaning, Finding, Findings, Flicker
 from scripts.evaluation.goals import goals
 from scripts.evaluation.published_figures import NETWORKS
 from scripts.evaluation.test_sets import psnr
@@ -25,9 +25,9 @@ from tests.scripts.evaluation.test_flicker import film, noisy
 ABOUT = {"processor": "an abacus", "cores": 2, "python": "3.12", "versions": {"openvino": "2026.4"}}
 
 
-def entry(name: str, precision: str, psnr: float, ms: float | None, scale: int = 2) -> Entry:
+def entry(name: str, precision: str, psnr: float, ms: float | None, scale: int = 2) -> Finding:
     scores = {"Set5": Score(psnr, 0.95), "Set14": Score(psnr - 4, 0.9)}
-    return Entry(name, scale, precision, scores, [] if ms is None else [ms, ms + 1, ms + 2], 12_964)
+    return Finding(name, scale, precision, scores, [] if ms is None else [ms, ms + 1, ms + 2], 12_964)
 
 
 @pytest.fixture
@@ -167,7 +167,7 @@ def test_a_sheet_of_a_set_ends_with_the_truth() -> None:
     for number in range(4):
         high = random.integers(0, 256, (80, 96, 3), np.uint8)
         pairs.append((f"img_{number:03}", np.asarray(cv2.resize(high, (48, 40)), np.uint8), high))
-    sheet = gallery.against_truth(Pictures("Mini", 2, pairs), [("nearest", gallery.nearest(2))])
+    sheet = gallery.against_truth(PictureSet("Mini", 2, pairs), [("nearest", gallery.nearest(2))])
     side = gallery.SIDE[2] * gallery.ZOOM[2]
     assert sheet.shape[:2] == (
         3 * (side + crop_sheets.STRIP + crop_sheets.GAP) - crop_sheets.GAP,
@@ -185,7 +185,7 @@ def test_a_sheet_of_a_set_ends_with_the_truth() -> None:
 
 def test_a_set_is_degraded_the_same_way_each_time() -> None:
     high = np.random.default_rng(0).integers(0, 256, (41, 63, 3), np.uint8)
-    clean = Pictures("Mini", 2, [("a", high[:20, :31], high), ("b", high[:20, :31], high)])
+    clean = PictureSet("Mini", 2, [("a", high[:20, :31], high), ("b", high[:20, :31], high)])
     one, other = webcam_set.degraded(clean), webcam_set.degraded(clean)
     assert [low.shape for _, low, _ in one.pairs] == [(20, 31, 3)] * 2
     assert [truth.shape for _, _, truth in one.pairs] == [(40, 62, 3)] * 2

@@ -19,10 +19,10 @@ from google.protobuf import text_format
 from onnx import TensorProto, helper
 from tritonclient.grpc import model_config_pb2 as pb
 
-from engines.base import EngineError
 from engines.catalog import shipped as catalog
+from engines.errors import EngineError
 from engines.openvino import engine as openvino_engine
-from scripts.serving.model_config import FLAVOURS, Plan
+from scripts.serving.model_config import FLAVOURS, ServingConfig
 from scripts.triton_repository import main, with_free_batch
 
 ROOT = Path(__file__).parents[3]
@@ -87,7 +87,7 @@ def test_the_accelerator_of_onnx_runtime(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("model", catalog.shipped(), ids=lambda model: str(model.path.stem))
-def test_a_batch_is_its_pictures_to_the_bit(model: catalog.Model) -> None:
+def test_a_batch_is_its_pictures_to_the_bit(model: catalog.ShippedModel) -> None:
     frames = np.random.default_rng(0).integers(0, 256, (3, 24, 32, 3), np.uint8)
     core, plain = openvino_engine.core(), onnx.load(model.path)
     batched = core.compile_model(core.read_model(with_free_batch(plain).SerializeToString()), "CPU")
@@ -212,7 +212,7 @@ def test_a_repository_that_no_server_would_take_is_not_written(
 
 
 def test_the_queue_is_bound_to_the_frame_rate() -> None:
-    assert Plan(fps=30).gather_us == 3333 and Plan(fps=60).gather_us == 1667
+    assert ServingConfig(fps=30).gather_us == 3333 and ServingConfig(fps=60).gather_us == 1667
 
 
 def test_deployments_serve_that_repository() -> None:

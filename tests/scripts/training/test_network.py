@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from scripts.training.network import Upscaler
+    from scripts.training.network import UpscalingNetwork
 
 ROOT = Path(__file__).parents[3]
 BUDGET = {
@@ -23,14 +23,14 @@ BUDGET = {
 pytestmark = pytest.mark.torch
 
 
-def make(scale: int = 2, channels: int = 5, depth: int = 2) -> Upscaler:
+def make(scale: int = 2, channels: int = 5, depth: int = 2) -> UpscalingNetwork:
     """A network whose weights are all in use; PyTorch is imported no earlier than that."""
     import torch
 
-    from scripts.training.network import Upscaler
+    from scripts.training.network import UpscalingNetwork
 
     torch.manual_seed(0)
-    network = Upscaler(scale=scale, channels=channels, depth=depth, expand=8)
+    network = UpscalingNetwork(scale=scale, channels=channels, depth=depth, expand=8)
     for parameter in network.parameters():
         torch.nn.init.normal_(parameter, std=0.2)
     return network
@@ -66,9 +66,9 @@ def test_base_starts_as_bilinear_interpolation(scale: int) -> None:
     import torch
     import torch.nn.functional as F
 
-    from scripts.training.network import Upscaler
+    from scripts.training.network import UpscalingNetwork
 
-    network = Upscaler(scale=scale, channels=5, depth=1, expand=8)
+    network = UpscalingNetwork(scale=scale, channels=5, depth=1, expand=8)
     torch.nn.init.zeros_(network.head.narrow)  # type: ignore[arg-type]
     x = torch.rand(1, 3, 7, 9)
     with torch.no_grad():
@@ -113,11 +113,11 @@ def test_the_contract_rounds_and_limits() -> None:
 def test_a_network_starts_as_a_smaller_one_and_can_grow_beyond_it(channels: int, depth: int) -> None:
     import torch
 
-    from scripts.training.network import Upscaler
+    from scripts.training.network import UpscalingNetwork
 
     torch.manual_seed(0)
-    small = Upscaler(scale=2, channels=4, depth=1, expand=8).collapsed()
-    large = Upscaler(scale=2, channels=channels, depth=depth, expand=16)
+    small = UpscalingNetwork(scale=2, channels=4, depth=1, expand=8).collapsed()
+    large = UpscalingNetwork(scale=2, channels=channels, depth=depth, expand=16)
     large.start_from(small)
     x = torch.rand(2, 3, 9, 12)
     assert torch.allclose(large(x), small(x), atol=1e-5)
@@ -129,17 +129,17 @@ def test_a_network_starts_as_a_smaller_one_and_can_grow_beyond_it(channels: int,
 def test_a_network_takes_the_features_of_another_scale() -> None:
     import torch
 
-    from scripts.training.network import NetworkError, Upscaler
+    from scripts.training.network import NetworkError, UpscalingNetwork
 
     torch.manual_seed(0)
-    two = Upscaler(scale=2, channels=4, depth=1, expand=8).collapsed()
-    four = Upscaler(scale=4, channels=4, depth=2, expand=8)
+    two = UpscalingNetwork(scale=2, channels=4, depth=1, expand=8).collapsed()
+    four = UpscalingNetwork(scale=4, channels=4, depth=2, expand=8)
     four.start_from(two)
     x = torch.rand(1, 3, 9, 12)
     assert torch.allclose(four.body(x), two.body(x), atol=1e-5)
     assert four(x).shape == (1, 3, 36, 48)
     with pytest.raises(NetworkError, match=r"smaller one only\n.*3 channels and depth 1 from 4 and 1"):
-        Upscaler(scale=2, channels=3, depth=1, expand=8).start_from(two)
+        UpscalingNetwork(scale=2, channels=3, depth=1, expand=8).start_from(two)
 
 
 @pytest.mark.parametrize("recipe", sorted((ROOT / "configs/train").glob("*.yaml")), ids=lambda path: path.stem)

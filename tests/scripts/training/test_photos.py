@@ -1,4 +1,4 @@
-"""Photographs: which are used, what becomes of them, which are refused."""
+"""Which are used, what becomes of them, which are refused."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def test_of_several_candidates_the_one_with_the_most_to_learn_is_kept(folder: Pa
 def test_a_device_that_has_all_pictures_cuts_out_the_same(tmp_path: Path, device: str) -> None:
     import torch
 
-    from scripts.training.gpu_crops import Cutter
+    from scripts.training.gpu_crops import GpuCropper
 
     folder = pictures(tmp_path)
     save(folder / "tall.png", 8, (60, 90))
@@ -87,7 +87,7 @@ def test_a_device_that_has_all_pictures_cuts_out_the_same(tmp_path: Path, device
     photos.taught = [255 - high for high in photos.highs]
     places = photos.places(1, 5, count=64, size=16)
     assert all(len(set(column)) > 1 for column in places.T)  # every picture, version, turn
-    cut = Cutter(photos, device)(torch.from_numpy(places), 16)
+    cut = GpuCropper(photos, device)(torch.from_numpy(places), 16)
     for one, two in zip(cut, photos.cut(places, 16), strict=True):
         assert np.array_equal(one.cpu().numpy(), two)
 

@@ -1,4 +1,4 @@
-"""Recipes: what they may say, and what is said of a wrong one."""
+"""What they may say, and what is said of a wrong one."""
 
 from __future__ import annotations
 

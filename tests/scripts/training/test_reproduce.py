@@ -1,4 +1,4 @@
-"""Reproduce: a network is trained after all that it builds on."""
+"""A network is trained after all that it builds on."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Training: that a run is repeatable and can be resumed, what it writes, what it refuses."""
+"""That a run is repeatable and can be resumed, what it writes, what it refuses."""
 
 from __future__ import annotations
 
@@ -315,11 +315,11 @@ def test_a_run_without_its_checkpoint_begins_its_log_anew(command: Command) -> N
 
 @pytest.mark.parametrize("end", ["3000,12", "3000,120,0.01,30.1", "3000,120\r\n"])
 def test_half_a_line_of_a_log_is_dropped(command: Command, end: str) -> None:
-    from scripts.training.run_log import Log
+    from scripts.training.run_log import RunLog
 
     command.out.mkdir()
     (command.out / "log.csv").write_text(f"step,seconds,loss,A\r\n8,50,0.020000,29.000\r\n{end}", newline="")
-    log = Log(command.out, [Path("A")])
+    log = RunLog(command.out, [Path("A")])
     log.resume(8)
     log.write(16, 0.01, [30.0])
     assert [row[0] for row in command.rows] == ["step", "8", "16"]

@@ -1,4 +1,4 @@
-"""Recordings: real files, read back with a real decoder."""
+"""Real files, read back with a real decoder."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ import av
 import numpy as np
 import pytest
 
-from app.config.schema import Recording as Settings
-from app.overlays.view_state import View
-from app.pipeline.frame import Frame, Picture
-from app.sinks import SinkError
+from app.config.schema import RecordingConfig
+from app.errors import SinkError
+from app.overlays.view_state import ViewState
+from app.pipeline.frame import Frame, OutputFrame
 from app.sinks.recording.encoders import check_encoder
 from app.sinks.recording.fragment_file import FragmentFile
 from app.sinks.recording.muxer import check_file
-from app.sinks.recording.on_demand import Recording
+from app.sinks.recording.on_demand import OnDemandRecorder
 from app.sinks.recording.recorder import Recorder
-from app.sources.video import Stream
+from app.sources.video import VideoSource
 from engines.base import Image
 
 ROOT = Path(__file__).parents[4]
@@ -41,7 +41,7 @@ def record(path: Path, positions: list[float], size: tuple[int, int] = (160, 120
     recorder = Recorder(path, lossless=True, **options)  # type: ignore[arg-type]
     for index, position in enumerate(positions):
         image = scene(index, size)
-        recorder.write(Picture(image, Frame(image, index, 0, position)))
+        recorder.write(OutputFrame(image, Frame(image, index, 0, position)))
         image.fill(0)  # the engine takes its buffer back
     recorder.close()
     return recorder
@@ -102,7 +102,7 @@ def test_a_night_without_a_camera_spoils_no_times_after_it(tmp_path: Path, suffi
 def test_colours_stay(tmp_path: Path, colour: tuple[int, int, int]) -> None:
     recorder = Recorder(tmp_path / "a.mp4", lossless=True)
     image = np.full((64, 64, 3), colour, np.uint8)
-    recorder.write(Picture(image, Frame(image, 0, 0, 0)))
+    recorder.write(OutputFrame(image, Frame(image, 0, 0, 0)))
     recorder.close()
     with av.open(str(tmp_path / "a.mp4")) as container:
         frame = next(container.decode(video=0))
@@ -123,7 +123,7 @@ def test_another_size_is_fitted_in(tmp_path: Path) -> None:
     recorder = Recorder(tmp_path / "a.mp4", lossless=True)
     for index, (width, height) in enumerate([(160, 120), (60, 120), (320, 240)]):
         image = np.full((height, width, 3), 200, np.uint8)
-        recorder.write(Picture(image, Frame(image, index, 0, index / 10)))
+        recorder.write(OutputFrame(image, Frame(image, index, 0, index / 10)))
     recorder.close()
     images, _ = played(tmp_path / "a.mp4")
     assert [image.shape for image in images] == [(120, 160, 3)] * 3
@@ -136,7 +136,7 @@ def test_a_slow_encoder_drops_and_counts_when_live(tmp_path: Path) -> None:
     recorder = Recorder(tmp_path / "a.mp4", lossless=False, depth=1)
     image = np.random.default_rng(0).integers(0, 256, (1080, 1920, 3), np.uint8)
     for index in range(40):
-        recorder.write(Picture(image, Frame(image, index, 0, index / 1000)))
+        recorder.write(OutputFrame(image, Frame(image, index, 0, index / 1000)))
     recorder.close()
     assert recorder.dropped > 0
     assert recorder.frames + recorder.dropped == 40
@@ -148,7 +148,7 @@ def test_a_picture_after_the_end_is_refused(tmp_path: Path) -> None:
     image = scene(0)
     with pytest.raises(SinkError, match="has failed"):
         for index in range(20):  # more than the queue holds
-            recorder.write(Picture(image, Frame(image, index, 0, index)))
+            recorder.write(OutputFrame(image, Frame(image, index, 0, index)))
 
 
 def test_an_encoder_that_hangs_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -159,7 +159,7 @@ def test_an_encoder_that_hangs_is_given_up(tmp_path: Path, monkeypatch: pytest.M
     image = scene(0)
     with pytest.raises(SinkError, match="has failed") as caught:
         for index in range(3):
-            recorder.write(Picture(image, Frame(image, index, 0, index / 30)))
+            recorder.write(OutputFrame(image, Frame(image, index, 0, index / 30)))
     assert "has not taken a picture" in str(caught.value)
     recorder.close()
     asleep.set()
@@ -220,12 +220,12 @@ def test_a_link_stays_and_what_it_leads_to_is_recorded(tmp_path: Path) -> None:
 
 def test_a_recording_that_was_begun_goes_on_under_another_name(tmp_path: Path) -> None:
     """As it is after a reload."""
-    settings = Settings(file=tmp_path / "a.mp4")
+    settings = RecordingConfig(file=tmp_path / "a.mp4")
     for index in range(2):
-        recording = Recording(settings, View(), fps=30, lossless=True)
+        recording = OnDemandRecorder(settings, ViewState(), fps=30, lossless=True)
         for number in range(3 + index):
             image = scene(number)
-            recording.write(Picture(image, Frame(image, number, 0, number / 30)))
+            recording.write(OutputFrame(image, Frame(image, number, 0, number / 30)))
         recording.close()
     assert [len(played(tmp_path / name)[0]) for name in ("a.mp4", "a-2.mp4")] == [3, 4]
 
@@ -289,7 +289,7 @@ def test_a_full_disk_is_told_and_what_was_kept_plays(tmp_path: Path, suffix: str
     assert "were recorded and play" in done.stdout
     assert path.stat().st_size <= 400_000
     kept = float(done.stdout.partition(" frames, ")[2].partition(" s")[0])
-    positions = [frame.position for frame in Stream(path)]
+    positions = [frame.position for frame in VideoSource(path)]
     assert kept > 1
     assert positions[-1] == pytest.approx(kept, abs=0.06)
     assert f"; {len(positions)} frames, " in done.stdout
@@ -357,30 +357,30 @@ def test_a_fragment_that_does_not_fit_is_taken_back(tmp_path: Path, monkeypatch:
 
 
 def test_the_key_starts_and_stops(tmp_path: Path) -> None:
-    view = View()
-    recording = Recording(Settings(folder=tmp_path), view, fps=30, lossless=True)
+    view = ViewState()
+    recording = OnDemandRecorder(RecordingConfig(folder=tmp_path), view, fps=30, lossless=True)
     assert recording.facts() == []
     recording.toggle()
     assert view.notice == "recording"
     image = scene(0)
     for index in range(10):
-        recording.write(Picture(image, Frame(image, index, 0, index / 30)))
+        recording.write(OutputFrame(image, Frame(image, index, 0, index / 30)))
     recording.toggle()
     assert "recorded" in view.notice
     (facts,) = recording.facts()
     assert facts["frames"] == 10
     assert len(played(Path(facts["path"]))[0]) == 10
-    recording.write(Picture(image, Frame(image, 11, 0, 1)))
+    recording.write(OutputFrame(image, Frame(image, 11, 0, 1)))
     recording.close()
 
 
 def test_a_recording_that_fails_tells_how_much_of_it_plays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Not what the muxer had in hand."""
-    recording = Recording(Settings(folder=tmp_path), View(), fps=30, lossless=True)
+    recording = OnDemandRecorder(RecordingConfig(folder=tmp_path), ViewState(), fps=30, lossless=True)
     recording.toggle()
     image, write = scene(0), os.write
     for index in range(100):
-        recording.write(Picture(image, Frame(image, index, 0, index / 30)))
+        recording.write(OutputFrame(image, Frame(image, index, 0, index / 30)))
 
     def full(file: int, data: bytes) -> int:
         if sys._getframe(1).f_code.co_filename.endswith("fragments.py"):
@@ -396,11 +396,11 @@ def test_a_recording_that_fails_tells_how_much_of_it_plays(tmp_path: Path, monke
 
 
 def test_the_key_twice_in_a_second_makes_two_files(tmp_path: Path) -> None:
-    recording = Recording(Settings(folder=tmp_path), View(), fps=30, lossless=True)
+    recording = OnDemandRecorder(RecordingConfig(folder=tmp_path), ViewState(), fps=30, lossless=True)
     image = scene(0)
     for _ in range(3):
         recording.toggle()
-        recording.write(Picture(image, Frame(image, 0, 0, 0)))
+        recording.write(OutputFrame(image, Frame(image, 0, 0, 0)))
         recording.toggle()
     assert len([path for path in tmp_path.iterdir() if len(played(path)[0]) == 1]) == 3
     assert {Path(facts["path"]) for facts in recording.facts()} == set(tmp_path.iterdir()), "each has its figures"
@@ -409,10 +409,10 @@ def test_the_key_twice_in_a_second_makes_two_files(tmp_path: Path) -> None:
 def test_a_recording_that_fails_at_its_very_end_has_figures_all_the_same(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    recording = Recording(Settings(file=tmp_path / "a.mp4"), View(), fps=30, lossless=True)
+    recording = OnDemandRecorder(RecordingConfig(file=tmp_path / "a.mp4"), ViewState(), fps=30, lossless=True)
     image = scene(0)
     for index in range(5):
-        recording.write(Picture(image, Frame(image, index, 0, index / 30)))
+        recording.write(OutputFrame(image, Frame(image, index, 0, index / 30)))
 
     def full(*_: object) -> int:
         raise OSError(errno.ENOSPC, "No space left on device")
@@ -427,12 +427,12 @@ def test_a_recording_that_fails_at_its_very_end_has_figures_all_the_same(
 
 def test_a_key_that_cannot_record_says_so_and_the_picture_goes_on(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    view = View()
-    recording = Recording(Settings(folder=tmp_path / "file"), view, fps=30, lossless=True)
+    view = ViewState()
+    recording = OnDemandRecorder(RecordingConfig(folder=tmp_path / "file"), view, fps=30, lossless=True)
     recording.toggle()
     assert "Cannot record" in view.notice
     image = scene(0)
-    recording.write(Picture(image, Frame(image, 0, 0, 0)))
+    recording.write(OutputFrame(image, Frame(image, 0, 0, 0)))
     recording.close()
 
 
@@ -441,7 +441,7 @@ def test_memory_goes_round(tmp_path: Path) -> None:
     image = np.zeros((480, 640, 3), np.uint8)
     before = 0
     for index in range(200):
-        recorder.write(Picture(image, Frame(image, index, 0, index / 30)))
+        recorder.write(OutputFrame(image, Frame(image, index, 0, index / 30)))
         if index == 50:
             before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     recorder.close()

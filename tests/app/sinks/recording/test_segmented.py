@@ -20,14 +20,14 @@ import numpy as np
 import psutil
 import pytest
 
-from app.config.schema import Recording as Settings
-from app.pipeline.frame import Frame, Origin, Picture
-from app.sinks import SinkError
+from app.config.schema import RecordingConfig
+from app.errors import SinkError
+from app.pipeline.frame import Frame, Origin, OutputFrame
 from app.sinks.filenames import move
 from app.sinks.recording import gst_encoder, next_segment, retention, segmented
 from app.sinks.recording.recorder import Recorder
-from app.sinks.recording.retention import SEGMENT, Quota, clean
-from app.sinks.recording.segmented import Archive
+from app.sinks.recording.retention import SEGMENT, RetentionPolicy, clean
+from app.sinks.recording.segmented import SegmentedRecorder
 from app.system import board
 
 ROOT = Path(__file__).parents[4]
@@ -36,8 +36,8 @@ NOISES = np.random.default_rng(0).integers(0, 256, (8, 160, 160, 3), np.uint8)
 NOISE = NOISES[0]
 
 
-def settings(folder: Path, **options: Any) -> Settings:
-    return Settings(folder=folder, reserve_mb=0, **({"segment": 600} | options))
+def settings(folder: Path, **options: Any) -> RecordingConfig:
+    return RecordingConfig(folder=folder, reserve_mb=0, **({"segment": 600} | options))
 
 
 def segments(folder: Path) -> list[Path]:
@@ -52,7 +52,7 @@ def frames(path: Path) -> list[float]:
 class Camera:
     """Gives an archive a picture every 20 ms, as a pipeline does, and remembers the longest a picture took."""
 
-    def __init__(self, sink: Archive) -> None:
+    def __init__(self, sink: SegmentedRecorder) -> None:
         self.sink, self.longest, self.count = sink, 0.0, 0
         self.origin = Origin.LIVE
         self._over = threading.Event()
@@ -65,7 +65,7 @@ class Camera:
             now = time.monotonic()
             image = NOISES[self.count % len(NOISES)]
             frame = Frame(image, self.count, now, now - began, origin=self.origin)
-            self.sink.write(Picture(image, frame))
+            self.sink.write(OutputFrame(image, frame))
             self.longest = max(self.longest, time.monotonic() - now)
             self.count += 1
 
@@ -85,7 +85,7 @@ class Camera:
 
 
 def started(folder: Path, **options: Any) -> Camera:
-    return Camera(Archive(settings(folder, **options), fps=50, lossless=False))
+    return Camera(SegmentedRecorder(settings(folder, **options), fps=50, lossless=False))
 
 
 HOLDER = """
@@ -151,9 +151,9 @@ def test_a_film_is_cut_by_its_own_time_and_loses_nothing(
         encode(self, image, position)
 
     monkeypatch.setattr(Recorder, "_encode", slower)
-    sink = Archive(settings(tmp_path, segment=2), fps=25, lossless=True)
+    sink = SegmentedRecorder(settings(tmp_path, segment=2), fps=25, lossless=True)
     for index in range(150):
-        sink.write(Picture(NOISE, Frame(NOISE, index, 0, index / 25)))
+        sink.write(OutputFrame(NOISE, Frame(NOISE, index, 0, index / 25)))
     sink.close()
     facts = sink.facts()
     assert (facts["frames"], facts["dropped"], facts["missed"], facts["segments"]) == (150, 0, 0, 3)
@@ -166,10 +166,10 @@ def test_a_film_waits_for_a_disk_that_hangs_once(tmp_path: Path, monkeypatch: py
     monkeypatch.setattr(next_segment, "PATIENCE", 0.3)
     asleep = threading.Event()
     monkeypatch.setattr(next_segment, "clean", lambda _: asleep.wait(60))
-    sink = Archive(settings(tmp_path), fps=25, lossless=True)
+    sink = SegmentedRecorder(settings(tmp_path), fps=25, lossless=True)
     begun = time.monotonic()
     for index in range(20):
-        sink.write(Picture(NOISE, Frame(NOISE, index, 0, index / 25)))
+        sink.write(OutputFrame(NOISE, Frame(NOISE, index, 0, index / 25)))
     assert 0.3 <= time.monotonic() - begun < 0.3 * 5
     asleep.set()
     sink.close()
@@ -268,7 +268,7 @@ def test_a_segment_that_cannot_be_deleted_is_told_once_and_the_next_one_goes(
 
     monkeypatch.setattr(Path, "unlink", refused)
     monkeypatch.setattr(Path, "lstat", strange)
-    kept = Quota(tmp_path, 0.5e-6)
+    kept = RetentionPolicy(tmp_path, 0.5e-6)
     for _ in range(3):
         kept.keep(None)
     assert {path.name for path in tmp_path.iterdir()} == set(names[:2])
@@ -283,7 +283,7 @@ def test_a_folder_that_takes_long_to_look_through_is_looked_through_less_often(
     monkeypatch.setattr(retention, "QUIET", -1.0)
     for second in range(2):
         (tmp_path / f"20200101-00000{second}.mp4").write_bytes(bytes(1000))
-    kept = Quota(tmp_path, 2e-6)
+    kept = RetentionPolicy(tmp_path, 2e-6)
     kept.keep(None)
     (tmp_path / "20200101-000002.mp4").write_bytes(bytes(1000))
     kept.keep(None)
@@ -296,7 +296,7 @@ def test_the_quota_lets_alone_what_another_program_is_recording(tmp_path: Path) 
         with started(tmp_path, segment=1, quota_gb=0.001) as camera:
             camera.until(lambda: camera.sink.segments >= 3)
         assert theirs.stat().st_size > 2_000_000
-    Quota(tmp_path, 0.001).keep(None)
+    RetentionPolicy(tmp_path, 0.001).keep(None)
     assert not theirs.exists(), "now it is nobody's"
 
 
@@ -308,7 +308,7 @@ def test_where_files_have_no_locks_what_was_written_just_now_is_let_alone(
     for path in (old, new):
         path.write_bytes(bytes(1000))
     os.utime(old, (1e9, 1e9))
-    Quota(tmp_path, 1e-9).keep(None)
+    RetentionPolicy(tmp_path, 1e-9).keep(None)
     assert not old.exists() and new.exists()
 
 
@@ -419,7 +419,7 @@ def test_a_failure_that_nobody_has_foreseen_is_told_and_tried_again(
 
 
 def test_too_little_room_is_told(tmp_path: Path) -> None:
-    sink = Archive(settings(tmp_path).model_copy(update={"reserve_mb": 1e12}), fps=50, lossless=False)
+    sink = SegmentedRecorder(settings(tmp_path).model_copy(update={"reserve_mb": 1e12}), fps=50, lossless=False)
     with Camera(sink) as camera:
         camera.until(lambda: "free" in sink.problem)
     assert not segments(tmp_path) and sink.facts()["frames"] == 0
@@ -444,7 +444,7 @@ from app.config.schema import Recording as Settings
 from app.pipeline.frame import Frame, Picture
 from app.sinks.recording.segmented import Archive
 from app.sinks.filenames import move
-sink = Archive(Settings(folder=Path(sys.argv[1]), segment=1, reserve_mb=0), fps=50, lossless=False)
+sink = SegmentedRecorder(Settings(folder=Path(sys.argv[1]), segment=1, reserve_mb=0), fps=50, lossless=False)
 image = np.random.default_rng(0).integers(0, 256, (96, 96, 3), np.uint8)
 began = time.monotonic()
 while True:
@@ -474,7 +474,7 @@ def test_kills_leave_nothing_unplayable_and_cost_a_second(tmp_path: Path) -> Non
             assert len(frames(path)) >= max(1, before.get(path, 1))
     newest = max(segments(tmp_path), key=lambda path: path.stat().st_mtime)
     assert last - newest.stat().st_mtime < 1.0
-    Archive(settings(tmp_path), fps=50, lossless=False).close()
+    SegmentedRecorder(settings(tmp_path), fps=50, lossless=False).close()
     assert not list(tmp_path.glob(".*")), "what had no picture yet is cleared away"
 
 
@@ -489,7 +489,7 @@ def test_an_encoder_that_falls_behind_drops_evenly(tmp_path: Path) -> None:
 
     recorder._encode = slow  # type: ignore[method-assign] # no preset is slow on every machine
     for index in range(80):
-        recorder.write(Picture(NOISE, Frame(NOISE, index, 0, index * 0.02)))
+        recorder.write(OutputFrame(NOISE, Frame(NOISE, index, 0, index * 0.02)))
         time.sleep(0.02)
     recorder.close()
     gaps = np.diff(frames(tmp_path / "a.mp4")[3:])
@@ -565,7 +565,7 @@ def test_the_boards_encoder_keeps_the_times(tmp_path: Path, launcher: None) -> N
     positions = [index / 30 + (0.4 if index > 12 else 0) for index in range(30)]
     for index, position in enumerate(positions):
         image = np.full((91, 160, 3), 8 * index, np.uint8)
-        recorder.write(Picture(image, Frame(image, index, 0, position)))
+        recorder.write(OutputFrame(image, Frame(image, index, 0, position)))
     recorder.close()
     with av.open(str(tmp_path / "a.mp4")) as container:
         assert container.streams.video[0].codec_context.extradata, "an MP4 player wants the parameter sets up front"
@@ -585,7 +585,7 @@ def test_a_board_encoder_that_breaks_fails_the_recording_alone(
     image = np.zeros((480, 640, 3), np.uint8)
     with pytest.raises(SinkError, match="has failed"):
         for index in range(400):
-            recorder.write(Picture(image, Frame(image, index, 0, index / 30)))
+            recorder.write(OutputFrame(image, Frame(image, index, 0, index / 30)))
     with contextlib.suppress(SinkError):
         recorder.close()
 

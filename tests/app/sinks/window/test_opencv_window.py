@@ -19,9 +19,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.overlays.view_state import View
-from app.sinks import SinkError
-from app.sinks.window.opencv_window import Window, letterbox, older_toolkit, open_screen
+from app.errors import SinkError
+from app.overlays.view_state import ViewState
+from app.sinks.window.opencv_window import OpenCvWindow, letterbox, older_toolkit, open_screen
 from app.sinks.window.x11 import MapEvent, connection, tell_mapped
 from scripts.kiosk.x_server import screenshot
 
@@ -40,7 +40,7 @@ image = np.zeros((height, width, 3), np.uint8)
 image[:, : width // 2] = (0, 0, 255)
 image[:, width // 2 :] = (0, 255, 0)
 narrow = image[:, width // 4 : -width // 4].copy()
-view, told, done = View(), [], []
+view, told, done = ViewState(), [], []
 actions = {"quit": lambda: done.append(1), "record": lambda: told.append("r"), "snapshot": lambda: told.append("s")}
 window = Window("tested window", view, actions)
 window.obey(view, actions, locked=sys.argv[3] == "locked")
@@ -283,9 +283,9 @@ CODES = [
 @pytest.mark.parametrize(("code", "divider"), CODES)
 def test_key_codes_of_all_systems(display: str, monkeypatch: pytest.MonkeyPatch, code: int, divider: float) -> None:
     monkeypatch.setenv("DISPLAY", display)
-    view, told = View(), list[str]()
+    view, told = ViewState(), list[str]()
     actions = {name: partial(told.append, name) for name in ("quit", "record", "snapshot")}
-    window = Window("", view, actions)
+    window = OpenCvWindow("", view, actions)
     window._key(code)
     assert view.divider == pytest.approx(divider)
     assert not told

@@ -14,21 +14,21 @@ from pathlib import Path
 import psutil
 import pytest
 
-from app.overlays.view_state import View
-from app.pipeline.frame import Frame, Picture
-from app.sinks import SinkError
+from app.errors import SinkError
+from app.overlays.view_state import ViewState
+from app.pipeline.frame import Frame, OutputFrame
 from app.sinks.window import window_process
-from app.sinks.window.window_process import Display
+from app.sinks.window.window_process import WindowProcess
 from scripts.kiosk.fake_camera import read_code, scene
-from scripts.kiosk.x_server import SIZE, Screen
+from scripts.kiosk.x_server import SIZE, XServer
 from tests.conftest import Crowded
 
 LIMIT = 30.0
 
 
 @pytest.fixture
-def screen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Screen]:
-    made = Screen(tmp_path)
+def screen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[XServer]:
+    made = XServer(tmp_path)
     monkeypatch.setenv("DISPLAY", made.display)
     yield made
     made.close()
@@ -37,16 +37,16 @@ def screen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Screen]:
 class Shown:
     """A Display, fed with pictures that are numbered and can be read off the screen."""
 
-    def __init__(self, screen: Screen) -> None:
-        self.screen, self.view, self.told = screen, View(fullscreen=True), list[str]()
+    def __init__(self, screen: XServer) -> None:
+        self.screen, self.view, self.told = screen, ViewState(fullscreen=True), list[str]()
         actions = {name: partial(self.told.append, name) for name in ("quit", "record", "snapshot")}
-        self.display = Display("tested window", self.view, actions)
+        self.display = WindowProcess("tested window", self.view, actions)
         self.count = 0
 
     def picture(self, size: tuple[int, int] = SIZE) -> None:
         self.count = (self.count + 1) % 256
         image = scene(self.count, size)
-        self.display.write(Picture(image, Frame(image, 0, 0.0, 0.0)))
+        self.display.write(OutputFrame(image, Frame(image, 0, 0.0, 0.0)))
 
     def until(self, true: Callable[[], object], size: tuple[int, int] = SIZE) -> None:
         """Pictures, thirty a second, until it is so."""
@@ -69,7 +69,7 @@ class Shown:
 
 
 @pytest.fixture
-def shown(screen: Screen) -> Iterator[Shown]:
+def shown(screen: XServer) -> Iterator[Shown]:
     made = Shown(screen)
     yield made
     made.display.close()
@@ -153,5 +153,5 @@ def test_no_display_is_an_error_in_words(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setenv("DISPLAY", ":99999")
     monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
     with pytest.raises(SinkError, match="no display") as told:
-        Display("tested window", View(), {name: lambda: None for name in ("quit", "record", "snapshot")})
+        WindowProcess("tested window", ViewState(), {name: lambda: None for name in ("quit", "record", "snapshot")})
     assert ":99999" in told.value.facts and "--headless" in told.value.fix
