@@ -354,6 +354,23 @@ def test_a_segment_that_is_taken_away_is_noticed_and_the_next_one_begins(
         assert frames(aside / taken.name), "it plays where it is now"
 
 
+def test_a_segment_that_is_truncated_counts_as_what_is_left_and_the_next_one_begins(tmp_path: Path) -> None:
+    with started(tmp_path) as camera:
+        camera.until(lambda: (found := segments(tmp_path)) and found[0].stat().st_size > 1_000_000)
+        (cut,) = segments(tmp_path)
+        os.truncate(cut, 500_000)
+        camera.until(lambda: "truncated to 500000" in camera.sink.problem)
+        camera.until(lambda: not camera.sink.problem and len(segments(tmp_path)) == 2)
+    facts = camera.sink.facts()
+    assert cut.stat().st_size == 500_000, "nothing is written behind what is left"
+    left = 0
+    with av.open(str(cut)) as container, contextlib.suppress(av.FFmpegError):
+        for frame in container.decode(video=0):
+            left += not frame.is_corrupt
+    assert facts["frames"] == left + len(frames(segments(tmp_path)[1])) and left > 0
+    assert facts["frames"] + facts["missed"] + facts["dropped"] == camera.count
+
+
 def test_a_full_disk_stops_the_recording_not_the_picture(tmp_path: Path) -> None:
     folder = tmp_path / "disk"
     with disk(folder, "4m"):

@@ -13,7 +13,7 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -154,6 +154,48 @@ def test_a_signal_ends_it_properly(tmp_path: Path, number: signal.Signals) -> No
         _, err = process.communicate(timeout=LIMIT)
     assert process.returncode == 0, err
     assert len(frames(out)) == json.loads(stats.read_text())["recording"]["frames"] > 5
+
+
+def truncate(path: Path) -> None:
+    os.truncate(path, 12_000)
+
+
+TAKEN: dict[str, Callable[[Path], object]] = {
+    "deleted": Path.unlink,
+    "moved": lambda path: path.rename(path.parent.with_name("aside.mp4")),
+    "truncated": truncate,
+    "folder removed": lambda path: shutil.rmtree(path.parent),
+}
+
+
+@pytest.mark.parametrize("window", [False, True], ids=["headless", "window"])
+@pytest.mark.parametrize("way", TAKEN)
+def test_a_recording_that_somebody_takes_away_fails_the_run_and_the_figures_are_of_what_there_is(
+    tmp_path: Path, display: str, way: str, window: bool
+) -> None:
+    out, stats = tmp_path / "folder" / "a.mp4", tmp_path / "a.json"
+    second = out.with_stem("a-2") if way == "truncated" else out
+    shown = [] if window else ["--headless"]
+    asked = ["--source", "demo", "--size", "96x64", *shown, "--record", out, "--stats", stats]
+    with start(*asked, **({"DISPLAY": display} if window else {})) as process:
+        wait_for(out, 20_000)
+        TAKEN[way](out)
+        wait_for(second, 5_000)
+        process.send_signal(signal.SIGTERM)
+        _, err = process.communicate(timeout=LIMIT)
+    assert process.returncode == 1
+    told = err.rpartition("Error: ")[2].splitlines()
+    assert len(told) == 3 and err.count("Error: ") == 1, err
+    assert told[0] == f"The recording {out} has been taken away or cut short"
+    assert "while it was being written" in told[1] and f"were recorded to {second} after that" in told[1]
+    first, last = json.loads(stats.read_text())["recordings"]
+    assert last["path"] == str(second) and last["frames"] == len(frames(second)) > 0
+    left = {"moved": tmp_path / "aside.mp4", "truncated": out}.get(way)
+    assert (first["frames"] > 0) == (left is not None)
+    if left is not None:
+        assert first["path"] == str(left) and f"{first['frames']} " in told[1]
+        with av.open(str(left)) as container, contextlib.suppress(av.FFmpegError):
+            assert first["frames"] == sum(not frame.is_corrupt for frame in container.decode(video=0))
 
 
 @pytest.mark.parametrize("suffix", [".mp4", ".mkv"])
