@@ -30,7 +30,7 @@ from app.sinks.quota import SEGMENT, Quota, clean
 from app.sinks.recorder import Recorder
 
 ROOT = Path(__file__).parent.parent
-LIMIT = 20.0
+LIMIT = 60.0
 NOISES = np.random.default_rng(0).integers(0, 256, (8, 160, 160, 3), np.uint8)
 NOISE = NOISES[0]
 
@@ -125,6 +125,8 @@ def disk(path: Path, size: str) -> Iterator[None]:
 
 def test_segments_follow_one_another_without_a_gap(tmp_path: Path) -> None:
     with started(tmp_path, segment=1) as camera:
+        camera.until(lambda: camera.sink.facts()["frames"])
+        missed = camera.sink.facts()["missed"]  # before the first file was open
         camera.until(lambda: len(segments(tmp_path)) >= 3)
         for path in segments(tmp_path):
             assert frames(path), "plays while it is being written"
@@ -135,7 +137,7 @@ def test_segments_follow_one_another_without_a_gap(tmp_path: Path) -> None:
     assert total == facts["frames"] == camera.count - facts["dropped"] - facts["missed"]
     assert facts["segments"] == len(segments(tmp_path)) >= 3
     assert not list(tmp_path.glob(".*")), "nothing hidden is left behind"
-    assert facts["missed"] <= 100  # before the first file was open; none between two
+    assert facts["missed"] == missed, "none between two"
 
 
 @pytest.mark.parametrize("slow", [0.0, 0.02])
@@ -162,14 +164,14 @@ def test_a_film_is_cut_by_its_own_time_and_loses_nothing(
 
 
 def test_a_film_waits_for_a_disk_that_hangs_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(spare, "PATIENCE", 0.3)
+    monkeypatch.setattr(spare, "PATIENCE", 1.0)
     asleep = threading.Event()
     monkeypatch.setattr(spare, "clean", lambda _: asleep.wait(60))
     sink = Archive(settings(tmp_path), fps=25, lossless=True)
     begun = time.monotonic()
     for index in range(20):
         sink.write(Picture(NOISE, Frame(NOISE, index, 0, index / 25)))
-    assert 0.3 <= time.monotonic() - begun < 0.3 * 5
+    assert 1.0 <= time.monotonic() - begun < 10, "not once for each picture"
     asleep.set()
     sink.close()
     assert sink.facts()["missed"] == 20
@@ -195,7 +197,7 @@ def test_what_is_recorded_reaches_the_disk_meanwhile(tmp_path: Path, monkeypatch
         camera.until(lambda: segments(tmp_path))
         begun = time.monotonic()
         camera.until(lambda: synced.count(str(segments(tmp_path)[0])) >= 3)
-        assert time.monotonic() - begun < 10
+        assert time.monotonic() - begun < 30
 
 
 def test_what_another_program_is_about_to_record_is_let_alone(tmp_path: Path) -> None:
@@ -386,7 +388,7 @@ def test_a_full_disk_stops_the_recording_not_the_picture(tmp_path: Path) -> None
             ballast.unlink()
             camera.until(lambda: not camera.sink.problem)
             camera.until(lambda: len(segments(folder)) > len(kept))
-            assert camera.longest < 0.5
+            assert camera.longest < 3
         assert camera.sink.facts()["missed"] > 0
         assert all(frames(path) for path in segments(folder))
 
@@ -445,7 +447,8 @@ def test_what_stands_in_for_the_camera_is_not_recorded(tmp_path: Path) -> None:
     with started(tmp_path) as camera:
         camera.until(lambda: camera.sink.facts()["frames"] > 5)
         camera.origin = Origin.HELD
-        time.sleep(0.2)
+        asked = camera.count
+        camera.until(lambda: camera.count > asked + 2)
         frozen = camera.count
         camera.until(lambda: camera.count > frozen + 10)
     facts = camera.sink.facts()
@@ -480,16 +483,17 @@ def test_kills_leave_nothing_unplayable_and_cost_a_second(tmp_path: Path) -> Non
         ) as p:
             assert p.stdout is not None
             first = float(p.stdout.readline())
-            last = first
+            last, longest = first, 0.0
             until = first + float(rng.uniform(0.3, 2.2))
             while last < until:
-                last = float(p.stdout.readline())
+                before_it, last = last, float(p.stdout.readline())
+                longest = max(longest, last - before_it)
             before = {path: len(frames(path)) for path in segments(tmp_path)}
             os.kill(p.pid, signal.SIGKILL)
         for path in segments(tmp_path):
             assert len(frames(path)) >= max(1, before.get(path, 1))
     newest = max(segments(tmp_path), key=lambda path: path.stat().st_mtime)
-    assert last - newest.stat().st_mtime < 1.0
+    assert last - newest.stat().st_mtime < 1.0 + 8 * longest  # what was queued, on a machine that is busy
     Archive(settings(tmp_path), fps=50, lossless=False).close()
     assert not list(tmp_path.glob(".*")), "what had no picture yet is cleared away"
 
@@ -497,16 +501,22 @@ def test_kills_leave_nothing_unplayable_and_cost_a_second(tmp_path: Path) -> Non
 def test_an_encoder_that_falls_behind_drops_evenly(tmp_path: Path) -> None:
     """About every second picture is too much: never two long gaps, and what is missing is counted."""
     recorder = Recorder(tmp_path / "a.mp4", encoder="libx264", lossless=False, depth=2)
-    work = recorder._encode
+    work, turns = recorder._encode, threading.Semaphore(0)
 
     def slow(image: Any, position: float) -> None:
-        time.sleep(0.035)  # a weaker processor
+        assert turns.acquire(timeout=LIMIT)  # a weaker processor: one picture while two come
         work(image, position)
 
     recorder._encode = slow  # type: ignore[method-assign] # no preset is slow on every machine
     for index in range(80):
         recorder.write(Picture(NOISE, Frame(NOISE, index, 0, index * 0.02)))
-        time.sleep(0.02)
+        if index % 2:
+            turns.release()
+            end = time.monotonic() + LIMIT
+            while recorder.frames < (index + 1) // 2:
+                assert time.monotonic() < end
+                time.sleep(0.001)
+    turns.release(80)
     recorder.close()
     gaps = np.diff(frames(tmp_path / "a.mp4")[3:])
     assert recorder.dropped > 15 and recorder.frames + recorder.dropped == 80

@@ -22,7 +22,7 @@ from scripts.puppet import read_code, scene
 from scripts.screen import SIZE, Screen
 from tests.conftest import Crowded
 
-LIMIT = 30.0
+LIMIT = 60.0
 
 
 @pytest.fixture
@@ -79,14 +79,14 @@ def test_a_display_that_is_killed_is_waited_for(shown: Shown) -> None:
         assert not shown.display.problem
         shown.screen.kill()
         begun, most = time.monotonic(), 0.0
-        while time.monotonic() - begun < 1.0:
+        while time.monotonic() - begun < 1.0 or "the window is away" not in shown.display.problem:
+            assert time.monotonic() - begun < LIMIT, shown.display.problem
             before = time.monotonic()
             shown.picture()
             shown.display.idle()
             most = max(most, time.monotonic() - before)
             time.sleep(0.02)
-        assert "the window is away" in shown.display.problem
-        assert most < 1.0, "whoever makes pictures is not held up"
+        assert most < display.HUNG / 2, "whoever makes pictures is not held up"
         shown.screen.restart()
     shown.until(shown.seen)
 
