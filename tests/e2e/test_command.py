@@ -34,7 +34,7 @@ from engines.catalog.shipped import ModelCard
 from tests.support.clips import encode, jpeg, multipart, number, serve
 
 ROOT = Path(__file__).parents[2]
-LIMIT = 30.0
+LIMIT = 100.0
 
 
 def without_display() -> dict[str, str]:
@@ -124,7 +124,7 @@ def test_the_demo_runs_live(tmp_path: Path) -> None:
     done = run(*arguments, "--stats", stats, "--engine", "bicubic")
     assert done.returncode == 0, done.stderr
     figures = json.loads(stats.read_text())
-    assert 5 < figures["frames_shown"] <= 42
+    assert 5 < figures["frames_shown"] <= 20 * figures["seconds"] + 2
     assert 1.5 < figures["seconds"] < 10
     assert figures["input"] == {"width": 96, "height": 64, "fps": 20.0}
     assert figures["recording"] is None
@@ -132,17 +132,21 @@ def test_the_demo_runs_live(tmp_path: Path) -> None:
 
 
 def test_a_camera_that_tells_no_rate_is_governed_by_the_one_at_which_its_pictures_arrive(tmp_path: Path) -> None:
+    sent: list[float] = []
+
     def pictures() -> Iterator[bytes]:
         begun = time.monotonic()
         for index in range(1000):
             time.sleep(max(0.0, begun + index / 20 - time.monotonic()))
+            sent.append(time.monotonic())
             yield jpeg(index % 50)
 
     stats = tmp_path / "stats.json"
     with serve(lambda handler: multipart(handler, pictures())) as address:
         done = run("--source", address, "--headless", "--governor", "--duration", "4", "--stats", stats)
     assert done.returncode == 0, done.stderr
-    assert json.loads(stats.read_text())["governor"]["fps"] == pytest.approx(20, rel=0.2)
+    rate = (len(sent) - 1) / (sent[-1] - sent[0])  # 20, if this machine is not busy
+    assert json.loads(stats.read_text())["governor"]["fps"] == pytest.approx(rate, rel=0.2)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -203,8 +207,9 @@ def test_after_a_kill_the_recording_plays(tmp_path: Path, suffix: str) -> None:
     out = tmp_path / f"a{suffix}"
     with start("--source", "demo", "--size", "96x64", "--headless", "--record", out) as process:
         wait_for(out, 20_000)
-        begun = time.monotonic()
-        while time.monotonic() - begun < 2:
+        end = time.monotonic() + LIMIT
+        while len(frames(out)) <= 10:
+            assert time.monotonic() < end and process.poll() is None
             time.sleep(0.1)
         process.kill()
     assert len(frames(out)) > 10

@@ -460,16 +460,15 @@ KILLED = """
 import sys, time
 import numpy as np
 from pathlib import Path
-from app.config.schema import Recording as Settings
-from app.pipeline.frame import Frame, Picture
-from app.sinks.recording.segmented import Archive
-from app.sinks.filenames import move
-sink = SegmentedRecorder(Settings(folder=Path(sys.argv[1]), segment=1, reserve_mb=0), fps=50, lossless=False)
+from app.config.schema import RecordingConfig
+from app.pipeline.frame import Frame, OutputFrame
+from app.sinks.recording.segmented import SegmentedRecorder
+sink = SegmentedRecorder(RecordingConfig(folder=Path(sys.argv[1]), segment=1, reserve_mb=0), fps=50, lossless=False)
 image = np.random.default_rng(0).integers(0, 256, (96, 96, 3), np.uint8)
 began = time.monotonic()
 while True:
     now = time.monotonic()
-    sink.write(Picture(image, Frame(image, 0, now, now - began)))
+    sink.write(OutputFrame(image, Frame(image, 0, now, now - began)))
     print(time.time(), flush=True)
     time.sleep(0.02)
 """
