@@ -23,7 +23,7 @@ from scripts.kiosk.fake_camera import read_code, scene
 from scripts.kiosk.x_server import SIZE, XServer
 from tests.conftest import Crowded
 
-LIMIT = 30.0
+LIMIT = 60.0
 
 
 @pytest.fixture
@@ -84,14 +84,14 @@ def test_a_display_that_is_killed_is_waited_for(shown: Shown) -> None:
         assert not shown.display.problem
         shown.screen.kill()
         begun, most = time.monotonic(), 0.0
-        while time.monotonic() - begun < 1.0:
+        while time.monotonic() - begun < 1.0 or "the window is away" not in shown.display.problem:
+            assert time.monotonic() - begun < LIMIT, shown.display.problem
             before = time.monotonic()
             shown.picture()
             shown.display.idle()
             most = max(most, time.monotonic() - before)
             time.sleep(0.02)
-        assert "the window is away" in shown.display.problem
-        assert most < 1.0, "whoever makes pictures is not held up"
+        assert most < window_process.HUNG / 2, "whoever makes pictures is not held up"
         shown.screen.restart()
     shown.until(shown.seen)
 
