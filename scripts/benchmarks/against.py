@@ -68,12 +68,19 @@ class Comparison:
         pairs = zip(self.this, self.other, strict=False)  # the last round may have been broken off
         return [a / b if self.quantity.more_is_better else b / a for a, b in pairs]
 
+    @property
+    def best_ratio(self) -> float:
+        """The same of the best value that each build ever had: what a busy machine disturbs least."""
+        if self.quantity.more_is_better:
+            return max(self.this) / max(self.other)
+        return min(self.other) / min(self.this)
+
     def __str__(self) -> str:
         ratios = self.ratios
         this, other = statistics.median(self.this), statistics.median(self.other)
         return (
-            f"{self.quantity.name:<32} {this:>9.2f} {other:>12.2f} {self.quantity.unit:<4}"
-            f" {statistics.median(ratios):>7.3f}   {min(ratios):.3f} .. {max(ratios):.3f}"
+            f"{self.quantity.name:<32} {this:>10.2f} {other:>12.2f} {self.quantity.unit:<4}"
+            f" {statistics.median(ratios):>7.3f}   {min(ratios):.3f} .. {max(ratios):.3f} {self.best_ratio:>9.3f}"
         )
 
     def as_dict(self) -> dict[str, Any]:
@@ -87,7 +94,12 @@ class Comparison:
             "this": self.this,
             "other": self.other,
             "ratios": ratios,
-            "ratio": {"median": statistics.median(ratios), "min": min(ratios), "max": max(ratios)},
+            "ratio": {
+                "median": statistics.median(ratios),
+                "min": min(ratios),
+                "max": max(ratios),
+                "of_bests": self.best_ratio,
+            },
         }
 
 
@@ -151,7 +163,7 @@ class Against:
         for model in self.settings.models:
             missing = [build.name for build in self.builds if not build.has_model(model)]
             if missing:
-                self.notes.append(f"{model}: not compared, as {' and '.join(missing)} does not ship it")
+                self.notes.append(f"{model}: not compared, as it is missing from {' and '.join(missing)}")
             else:
                 yield model
 
@@ -188,9 +200,11 @@ class Against:
             *(_described(build) for build in self.builds),
             f"{one.size[0]}x{one.size[1]}, {one.engine}, {one.threads} threads; medians of {one.rounds} rounds of"
             f" {one.seconds:g} s, in turns",
-            "A ratio above 1: this build is the better one. It is the median of the rounds' own ratios.",
+            "A ratio above 1: this build is the better one. It is the median of the rounds' own ratios; `of bests` is"
+            " the quotient of each build's best value.",
             "",
-            f"{'':<32} {self.this.name:>9} {self.other.name[:12]:>12} {'':<4} {'ratio':>7}   min .. max",
+            f"{'':<32} {self.this.name:>10} {self.other.name[:12]:>12} {'':<4}"
+            f" {'ratio':>7}   {'min .. max':<14} {'of bests':>9}",
         ]
         for model in dict.fromkeys(comparison.model for comparison in self.measured):
             lines += [model, *(str(each) for each in self.measured if each.model == model)]
@@ -264,7 +278,9 @@ class Driver:
     def film(self, model: str, frames: int, *, with_engine: bool) -> dict[Quantity, float]:
         """The app's rate and peak memory on the film, and where `with_engine` the engine's median time within."""
         stats, used = self._app(model, frames, *self._of_film)
-        values = {APP: stats["fps_out"], MEMORY: stats.get("peak_memory_mb") or used.peak_memory_mib}
+        values = {APP: stats["fps_out"]}
+        if memory := stats.get("peak_memory_mb") or used.peak_memory_mib:
+            values[MEMORY] = memory
         if with_engine:
             values[ENGINE] = _value(self.build, "--stats", self._stats, "engine", "ms_p50")
         return values
@@ -296,9 +312,9 @@ class Driver:
         self._stats.unlink(missing_ok=True)
         output = ["--headless", "--quiet", "--frames", str(frames), "--stats", str(self._stats)]
         used = self._run("-m", "app.run", *self._options(model), *source, *output)
-        _value(self.build, "--stats", self._stats, "fps_out")
-        _value(self.build, "--stats", self._stats, "engine")
-        return json.loads(self._stats.read_text()), used
+        for needed in ("fps_out", "engine"):
+            _value(self.build, "--stats", self._stats, needed)
+        return _value(self.build, "--stats", self._stats), used
 
     def _run(self, *arguments: str) -> Usage:
         return self.build.run(*arguments, cache=self._folder / "cache", limit_s=SLOW * self._settings.seconds)
@@ -313,7 +329,7 @@ def _value(build: Build, name: str, file: Path, *keys: str) -> Any:
     except (OSError, ValueError, LookupError, TypeError):
         raise BuildError(
             f"The build {build.name} does not tell what is to be compared",
-            f"Its {name} has no {'.'.join(keys)}.",
+            f"Its {name} has no {'.'.join(keys) or 'figures'}.",
             "Compare with another build, or other parts: --only.",
         ) from None
     return value

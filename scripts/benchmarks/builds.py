@@ -16,12 +16,10 @@ from platformdirs import user_cache_path
 from engines.base import UserError
 from scripts.benchmarks.measured_child import ChildError, Usage, measure
 from scripts.machine import PACKAGES
+from scripts.timing import ROOT, START_LIMIT
 
-ROOT = Path(__file__).resolve().parents[2]
 SHARED_ENVIRONMENT = "the environment that runs this script"
 OWN_ENVIRONMENT = "an environment of its own, .venv"
-START_LIMIT_S = 120.0
-"""Seconds that a process may take beyond what is measured: imports, compiling the network, closing."""
 INSTALL_LIMIT_S = 1800.0
 
 FACTS = """
@@ -69,7 +67,7 @@ class Build:
         """Run this build's Python with `arguments`, its own code first on the path.
 
         `cache` is where it keeps what it compiles, None the user's own folder; the process may take `limit_s` seconds
-        beyond START_LIMIT_S. Raises ChildError.
+        beyond START_LIMIT. Raises ChildError.
         """
         environment = os.environ | {"PYTHONPATH": str(self.folder)}
         if cache is not None:
@@ -79,7 +77,7 @@ class Build:
             name=f"The build {self.name}",
             cwd=self.folder,
             environment=environment,
-            limit_s=START_LIMIT_S + limit_s,
+            limit_s=START_LIMIT + limit_s,
         )
 
     def has_model(self, name: str) -> bool:
@@ -182,7 +180,7 @@ def _unpacked(repository: Path, commit: str) -> Path:
                 raise BuildError(
                     f"The commit {commit[:12]} is no build of this program",
                     "It has no app/run.py.",
-                    "Name a later one.",
+                    "Name a later commit.",
                 )
             tree.rename(folder)
     except (OSError, subprocess.CalledProcessError) as error:
@@ -209,7 +207,7 @@ def _git(folder: Path, *arguments: str) -> bytes:
     try:
         return subprocess.run(["git", "-C", str(folder), *arguments], capture_output=True, check=True).stdout
     except FileNotFoundError:
-        raise BuildError("git is not installed", "", "Install it, or name a folder with a checkout.") from None
+        raise BuildError("git has failed", "It is not installed.", "Install it, or name a folder.") from None
     except subprocess.CalledProcessError as error:
         words = error.stderr.decode(errors="replace").strip().splitlines()
         raise BuildError("git has failed", words[-1] if words else f"It ended with {error.returncode}.", "") from None

@@ -53,8 +53,7 @@ def measure(
             command, cwd=cwd, env=environment, stdin=subprocess.DEVNULL, stdout=output, stderr=output,
             start_new_session=True,
         )  # fmt: skip
-        late = threading.Event()
-        timer = threading.Timer(limit_s, lambda: (late.set(), _kill(process.pid)))
+        timer = threading.Timer(limit_s, _kill, [process.pid])
         timer.daemon = True
         timer.start()
         memory = _PeakMemory(process.pid)
@@ -71,7 +70,8 @@ def measure(
         output.seek(0)
         words = output.read().decode(errors="replace").strip()
     if process.returncode:
-        ended = f"It was killed after {limit_s:g} s." if late.is_set() else f"It ended with {process.returncode}."
+        late = f", which is all it may take: {limit_s:g} s" if wall_s >= limit_s else ""
+        ended = f"It ended with {process.returncode} after {wall_s:.1f} s{late}."
         last = words.splitlines()[-LAST_WORDS:]
         raise ChildError(
             f"{name} has failed",
