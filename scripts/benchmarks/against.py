@@ -30,6 +30,10 @@ SECONDS = 3.0
 """For each measurement: with ROUNDS rounds of all parts a model takes three to five minutes on two cores."""
 FILM_FRAMES = 90
 WARM_FRAMES = 30
+WANTED_FRAMES = 150
+"""Of the film in each round: with fewer, the processor time of the start blurs that of the frames."""
+LONGER = 4.0
+"""How many times longer than asked for a round may take to have that many frames."""
 SLOW = 20.0
 """How many times longer than planned a measurement may take on a busy machine before it counts as hanging."""
 
@@ -47,10 +51,11 @@ class Quantity:
 ENGINE = Quantity("engine", "engine, median of a frame", "ms")
 ENGINE_BEST = Quantity("engine", "engine, best tenth", "ms")
 APP = Quantity("app", "app on a film, headless", "fps", more_is_better=True)
+APP_CPU = Quantity("app", "app on a film, processor a frame", "ms")
 START = Quantity("start", "start and one frame, clock", "s")
 START_CPU = Quantity("start", "start and one frame, processor", "s")
 MEMORY = Quantity("memory", "app on a film, peak memory", "MiB")
-QUANTITIES = (ENGINE, ENGINE_BEST, APP, START, START_CPU, MEMORY)
+QUANTITIES = (ENGINE, ENGINE_BEST, APP, APP_CPU, START, START_CPU, MEMORY)
 
 
 @dataclass
@@ -173,14 +178,15 @@ class Against:
         files = [stats["engine"].get("model") for stats in warm]
         if files[0] != files[1]:
             self.notes.append(f"{model}: {files[0]} in {self.this.name}, {files[1]} in {self.other.name}")
-        frames = max(WARM_FRAMES, round(one.seconds * warm[0]["fps_out"]))
+        planned = one.seconds * warm[0]["fps_out"]
+        frames = round(max(WARM_FRAMES, planned, min(WANTED_FRAMES, LONGER * planned)))
         probes: list[Callable[[Driver], dict[Quantity, float]]] = []
         if "engine" in one.parts and engine_bench:
             probes.append(lambda driver: driver.engine(model))
+        if {"app", "start"} & set(one.parts):
+            probes.append(lambda driver: driver.start(model))
         if {"app", "memory"} & set(one.parts) or not engine_bench:
             probes.append(lambda driver: driver.film(model, frames, with_engine=not engine_bench))
-        if "start" in one.parts:
-            probes.append(lambda driver: driver.start(model))
         kept = {quantity: Comparison(model, quantity) for quantity in QUANTITIES if quantity.part in one.parts}
         self.comparisons += kept.values()
         for number in range(one.rounds):
@@ -200,8 +206,8 @@ class Against:
             *(_described(build) for build in self.builds),
             f"{one.size[0]}x{one.size[1]}, {one.engine}, {one.threads} threads; medians of {one.rounds} rounds of"
             f" {one.seconds:g} s, in turns",
-            "A ratio above 1: this build is the better one. It is the median of the rounds' own ratios; `of bests` is"
-            " the quotient of each build's best value.",
+            "A ratio above 1: this build is the better one. It is the median of the rounds' own ratios; `of bests` is",
+            "the quotient of each build's best value.",
             "",
             f"{'':<32} {self.this.name:>10} {self.other.name[:12]:>12} {'':<4}"
             f" {'ratio':>7}   {'min .. max':<14} {'of bests':>9}",
@@ -248,6 +254,8 @@ class Driver:
         self.build = build
         self._settings, self._film, self._folder = settings, film, folder
         self._folder.mkdir()
+        self._start_cpu_s = 0.0
+        """Processor seconds that start() took last; warm_up() calls it before anything else is measured."""
 
     def has_engine_bench(self) -> bool:
         """Whether the build's own bench measures the engine alone and writes what it finds."""
@@ -276,9 +284,12 @@ class Driver:
         return {ENGINE: float(np.median(rounds)), ENGINE_BEST: float(np.percentile(rounds, 10))}
 
     def film(self, model: str, frames: int, *, with_engine: bool) -> dict[Quantity, float]:
-        """The app's rate and peak memory on the film, and where `with_engine` the engine's median time within."""
+        """The app's rate, processor time and peak memory on the film; `with_engine`: the engine's median time, too.
+
+        Processor time, which other processes disturb less than the clock, is that beyond the last start's.
+        """
         stats, used = self._app(model, frames, *self._of_film)
-        values = {APP: stats["fps_out"]}
+        values = {APP: stats["fps_out"], APP_CPU: (used.cpu_s - self._start_cpu_s) / (frames - 1) * 1000}
         if memory := stats.get("peak_memory_mb") or used.peak_memory_mib:
             values[MEMORY] = memory
         if with_engine:
@@ -288,6 +299,7 @@ class Driver:
     def start(self, model: str) -> dict[Quantity, float]:
         """Seconds from the start of the process to its end after one frame of the demo."""
         _, used = self._app(model, 1, "--source", "demo", "--size", self._size)
+        self._start_cpu_s = used.cpu_s
         return {START: used.wall_s, START_CPU: used.cpu_s}
 
     @property

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from platformdirs import user_cache_path
@@ -160,7 +160,7 @@ def _checked(build: Build) -> Build:
             f"`import app` in {build.folder} finds {facts['app']}",
             "Remove what puts another build first on Python's path, such as a .pth file.",
         )
-    return Build(build.name, build.folder, build.revision, build.python, build.environment, facts["versions"])
+    return replace(build, versions=facts["versions"])
 
 
 def _unpacked(repository: Path, commit: str) -> Path:
