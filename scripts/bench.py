@@ -12,7 +12,7 @@ Everything in one run, on the same input, with the same number of threads; what 
   memory   what 5,000 frames leave behind
 With --against REF_OR_FOLDER instead: this build and another one in turns, each in its own process; engine, app, start
 and memory, each with its ratio and the spread of that (scripts/benchmarks/against.py).
-With --fleet N instead: N cameras through a real Triton Inference Server on this machine (scripts/fleet.py).
+With --fleet N instead: N cameras through a real Triton Inference Server on this machine (scripts/benchmarks/fleet.py).
 """
 
 from __future__ import annotations
@@ -34,14 +34,17 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import engines
-from engines import catalog, isolated
-from engines.base import Spec, UserError, one_line
-from scripts import amounts, results, timing, triton_options
-from scripts.benchmarks import against
-from scripts.benchmarks.measured_child import measure
-from scripts.figure import HEAD, Figure
-from scripts.machine import machine
-from scripts.sizes import size
+from engines.base import Spec
+from engines.catalog import shipped as catalog
+from engines.errors import UserError, one_line
+from engines.isolation import engine as isolation
+from scripts.benchmarks import against, timing
+from scripts.benchmarks.measured_child import measure_child
+from scripts.common import amounts, results
+from scripts.common.figure import HEAD, Figure
+from scripts.common.machine import machine
+from scripts.common.sizes import size
+from scripts.serving import client_options
 
 PARTS = ("engine", "eager", "isolate", "app", "start", "latency", "memory")
 SMALL = (160, 90)  # the size for memory: 5,000 frames go through in a minute
@@ -56,7 +59,7 @@ CAMERA = 30.0
 
 
 @dataclass(frozen=True)
-class Settings:
+class BenchSettings:
     """What is measured, and how long."""
 
     size: tuple[int, int] = (640, 360)
@@ -78,7 +81,7 @@ class Settings:
 class Bench:
     """Measures what `settings` ask for. `figures` are for the table, `details` for whoever doubts them."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: BenchSettings) -> None:
         self.settings = settings
         self.figures: list[Figure] = []
         self.details: dict[str, Any] = {}
@@ -165,7 +168,7 @@ class Bench:
 
     def _isolate(self, loop: timing.EngineLoop) -> None:
         one = self.settings
-        with isolated.load(one.engine, one.model, one.size, threads=one.threads) as engine:
+        with isolation.load(one.engine, one.model, one.size, threads=one.threads) as engine:
             apart = timing.EngineLoop(engine, timing.noise(one.size))
             apart.frames(10)  # warm
             share = one.seconds / one.rounds
@@ -204,7 +207,8 @@ class Bench:
         demo = ["--source", "demo", "--size", size, "--headless", "--quiet", "--frames", "1"]
         command = [sys.executable, "-m", "app.run", *one.app, *demo]
         runs = [
-            measure(command, name="The app", cwd=timing.ROOT, limit_s=timing.START_LIMIT) for _ in range(one.rounds + 1)
+            measure_child(command, name="The app", cwd=timing.ROOT, limit_s=timing.START_LIMIT)
+            for _ in range(one.rounds + 1)
         ][1:]  # the first fills the caches
         self.details["start_s"] = {"wall": [run.wall_s for run in runs], "cpu": [run.cpu_s for run in runs]}
         self.figures += [
@@ -277,8 +281,8 @@ def table(result: Bench) -> str:
 
 def fleet(cameras: int, minutes: float | None, config: Path | None, options: dict[str, Any]) -> int:
     """What --fleet does: with --engine triton://... at that server, else at one of its own, beside what it rivals."""
-    from engines import openvino
-    from scripts.fleet import Fleet, compare, drive, survive
+    from engines.openvino import engine as openvino_engine
+    from scripts.benchmarks.fleet import Fleet, compare, drive, survive
 
     size, seconds, engine, file = (options[key] for key in ("size", "seconds", "engine", "json"))
     about = machine()
@@ -293,7 +297,7 @@ def fleet(cameras: int, minutes: float | None, config: Path | None, options: dic
             print(only.table())
             details = {"fleets": {engine: asdict(only)}}
         else:
-            own = catalog.find(options["model"], openvino.precisions()).stem  # as the local engine chooses
+            own = catalog.find(options["model"], openvino_engine.precisions()).stem  # as the local engine chooses
             print(own)
             result = compare(cameras, own, size, seconds)
             for name, one in result.fleets.items():
@@ -313,7 +317,7 @@ def compare(options: dict[str, Any], file: Path | None) -> int:
     """What --against does: this build and another one, in turns."""
     try:
         results.check(file)
-        comparison = against.Against(against.Settings(**options))
+        comparison = against.BuildComparison(against.ComparisonSettings(**options))
         try:
             comparison.run()
         finally:  # a build that fails does not take with it what was measured before
@@ -330,7 +334,7 @@ def compare(options: dict[str, Any], file: Path | None) -> int:
 def measure_this(options: dict[str, Any], file: Path | None) -> int:
     """What is done without --against and --fleet: the figures of this build alone."""
     with tempfile.TemporaryDirectory() as folder:
-        bench = Bench(Settings(**options, folder=Path(folder)))
+        bench = Bench(BenchSettings(**options, folder=Path(folder)))
         try:
             results.check(file)
             try:
@@ -354,16 +358,16 @@ def parser() -> argparse.ArgumentParser:
         "--threads", type=amounts.count, default=machine()["cores"], help="for engine and PyTorch [all cores]"
     )
     made.add_argument(
-        "--seconds", type=amounts.amount, help=f"for each measurement [10; with --against {against.SECONDS:g}]"
+        "--seconds", type=amounts.amount, help=f"for each measurement [10; with --against {against.DEFAULT_SECONDS:g}]"
     )
     made.add_argument(
-        "--rounds", type=amounts.count, metavar="N", help=f"in turns [5; with --against {against.ROUNDS}]"
+        "--rounds", type=amounts.count, metavar="N", help=f"in turns [5; with --against {against.DEFAULT_ROUNDS}]"
     )
     made.add_argument("--engine", default="openvino", help="[openvino]")
     made.add_argument(
         "--model",
         action="append",
-        help=f"a name or an .onnx file; with --against also several times [fast; with --against {against.MODEL}]",
+        help=f"a name or an .onnx file; with --against also several times [fast; with --against {against.DEFAULT_MODEL}]",
     )
     made.add_argument("--clip", type=Path, help="a film of that size for the app [made from the demo]")
     made.add_argument("--only", nargs="+", action="extend", choices=PARTS, help="some parts, also several times [all]")
@@ -377,7 +381,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument(
         "--survive", type=amounts.amount, metavar="MINUTES", help="with --fleet: the server is killed meanwhile"
     )
-    triton_options.add_option(made)
+    client_options.add_option(made)
     return made
 
 
@@ -392,8 +396,8 @@ def refuse_contradictions(made: argparse.ArgumentParser, options: dict[str, Any]
         made.error("--config is for --fleet N --engine triton://...")
     if not options["against"] and len(options["model"] or ()) > 1:
         made.error("several --model are for --against REF_OR_FOLDER")
-    if options["against"] and not set(options["only"] or ()) <= set(against.PARTS):
-        made.error(f"--against compares {', '.join(against.PARTS)}")
+    if options["against"] and not set(options["only"] or ()) <= set(against.COMPARED_PARTS):
+        made.error(f"--against compares {', '.join(against.COMPARED_PARTS)}")
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -404,8 +408,10 @@ def main(arguments: list[str] | None = None) -> int:
     models, parts, file = options.pop("model"), options.pop("only"), options.pop("json")
     given = {name: value for name, value in options.items() if value is not None}
     if other:
-        models = tuple(dict.fromkeys(models or [against.MODEL]))
-        return compare(given | {"other": other, "models": models, "parts": tuple(parts or against.PARTS)}, file)
+        models = tuple(dict.fromkeys(models or [against.DEFAULT_MODEL]))
+        return compare(
+            given | {"other": other, "models": models, "parts": tuple(parts or against.COMPARED_PARTS)}, file
+        )
     given |= {"model": models[0] if models else "fast"}
     if cameras:
         return fleet(cameras, minutes, config, {"seconds": 10.0} | given | {"json": file})

@@ -18,23 +18,23 @@ from typing import Any
 
 import numpy as np
 
-from scripts import timing
+from scripts.benchmarks import timing
 from scripts.benchmarks.builds import Build, BuildError, find_build, this_build
 from scripts.benchmarks.measured_child import ChildError, Usage
-from scripts.machine import machine
+from scripts.common.machine import machine
 
-PARTS = ("engine", "app", "start", "memory")
-MODEL = "fast-x2-int8"
-ROUNDS = 7
-SECONDS = 3.0
-"""For each measurement: with ROUNDS rounds of all parts a model takes three to five minutes on two cores."""
+COMPARED_PARTS = ("engine", "app", "start", "memory")
+DEFAULT_MODEL = "fast-x2-int8"
+DEFAULT_ROUNDS = 7
+DEFAULT_SECONDS = 3.0
+"""For each measurement: with DEFAULT_ROUNDS rounds of all parts a model takes three to five minutes on two cores."""
 FILM_FRAMES = 90
 WARM_FRAMES = 30
 WANTED_FRAMES = 150
 """Of the film in each round: with fewer, the processor time of the start blurs that of the frames."""
-LONGER = 4.0
+LONGEST_ROUND = 4.0
 """How many times longer than asked for a round may take to have that many frames."""
-SLOW = 20.0
+BUSIEST = 20.0
 """How many times longer than planned a measurement may take on a busy machine before it counts as hanging."""
 
 
@@ -48,18 +48,18 @@ class Quantity:
     more_is_better: bool = False
 
 
-ENGINE = Quantity("engine", "engine, median of a frame", "ms")
+ENGINE_MEDIAN = Quantity("engine", "engine, median of a frame", "ms")
 ENGINE_BEST = Quantity("engine", "engine, best tenth", "ms")
-APP = Quantity("app", "app on a film, headless", "fps", more_is_better=True)
+APP_RATE = Quantity("app", "app on a film, headless", "fps", more_is_better=True)
 APP_CPU = Quantity("app", "app on a film, processor a frame", "ms")
-START = Quantity("start", "start and one frame, clock", "s")
+START_CLOCK = Quantity("start", "start and one frame, clock", "s")
 START_CPU = Quantity("start", "start and one frame, processor", "s")
-MEMORY = Quantity("memory", "app on a film, peak memory", "MiB")
-QUANTITIES = (ENGINE, ENGINE_BEST, APP, APP_CPU, START, START_CPU, MEMORY)
+PEAK_MEMORY = Quantity("memory", "app on a film, peak memory", "MiB")
+QUANTITIES = (ENGINE_MEDIAN, ENGINE_BEST, APP_RATE, APP_CPU, START_CLOCK, START_CPU, PEAK_MEMORY)
 
 
 @dataclass
-class Comparison:
+class ComparedQuantity:
     """One quantity with one model: the values of both builds, round by round."""
 
     model: str
@@ -109,30 +109,30 @@ class Comparison:
 
 
 @dataclass(frozen=True)
-class Settings:
+class ComparisonSettings:
     """What is compared, and for how long."""
 
     other: str
     """A git ref or a folder."""
-    models: tuple[str, ...] = (MODEL,)
-    parts: tuple[str, ...] = PARTS
+    models: tuple[str, ...] = (DEFAULT_MODEL,)
+    parts: tuple[str, ...] = COMPARED_PARTS
     size: tuple[int, int] = (640, 360)
     threads: int = 1
-    seconds: float = SECONDS
-    rounds: int = ROUNDS
+    seconds: float = DEFAULT_SECONDS
+    rounds: int = DEFAULT_ROUNDS
     engine: str = "openvino"
     clip: Path | None = None
 
 
-class Against:
+class BuildComparison:
     """Compares this build with the one that `settings` name. What was measured stays when a part fails."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: ComparisonSettings) -> None:
         """Raises BuildError if there is no such build or it does not start."""
         self.settings = settings
         self.this = this_build()
         self.other = find_build(settings.other)
-        self.comparisons: list[Comparison] = []
+        self.comparisons: list[ComparedQuantity] = []
         self.notes: list[str] = []
         self.load = [_load()]
         """Processes that waited for a core or had one, at the start and at the end."""
@@ -143,7 +143,7 @@ class Against:
         with tempfile.TemporaryDirectory() as folder:
             work = Path(folder)
             film = one.clip.absolute() if one.clip else timing.make_clip(work / "film.mkv", one.size, FILM_FRAMES)
-            drivers = [Driver(build, one, film, work / str(number)) for number, build in enumerate(self.builds)]
+            drivers = [BuildDriver(build, one, film, work / str(number)) for number, build in enumerate(self.builds)]
             alike = "engine" not in one.parts or all(driver.has_engine_bench() for driver in drivers)
             if not alike:
                 self.notes.append(
@@ -159,7 +159,7 @@ class Against:
         return self.this, self.other
 
     @property
-    def measured(self) -> list[Comparison]:
+    def measured(self) -> list[ComparedQuantity]:
         """What both builds have at least one value of."""
         return [comparison for comparison in self.comparisons if comparison.ratios]
 
@@ -172,22 +172,22 @@ class Against:
             else:
                 yield model
 
-    def _compare(self, model: str, drivers: list[Driver], engine_bench: bool) -> None:
+    def _compare(self, model: str, drivers: list[BuildDriver], engine_bench: bool) -> None:
         one = self.settings
         warm = [driver.warm_up(model) for driver in drivers]
         files = [stats["engine"].get("model") for stats in warm]
         if files[0] != files[1]:
             self.notes.append(f"{model}: {files[0]} in {self.this.name}, {files[1]} in {self.other.name}")
         planned = one.seconds * warm[0]["fps_out"]
-        frames = round(max(WARM_FRAMES, planned, min(WANTED_FRAMES, LONGER * planned)))
-        probes: list[Callable[[Driver], dict[Quantity, float]]] = []
+        frames = round(max(WARM_FRAMES, planned, min(WANTED_FRAMES, LONGEST_ROUND * planned)))
+        probes: list[Callable[[BuildDriver], dict[Quantity, float]]] = []
         if "engine" in one.parts and engine_bench:
             probes.append(lambda driver: driver.engine(model))
         if {"app", "start"} & set(one.parts):
             probes.append(lambda driver: driver.start(model))
         if {"app", "memory"} & set(one.parts) or not engine_bench:
             probes.append(lambda driver: driver.film(model, frames, with_engine=not engine_bench))
-        kept = {quantity: Comparison(model, quantity) for quantity in QUANTITIES if quantity.part in one.parts}
+        kept = {quantity: ComparedQuantity(model, quantity) for quantity in QUANTITIES if quantity.part in one.parts}
         self.comparisons += kept.values()
         for number in range(one.rounds):
             print(f"{model}: round {number + 1} of {one.rounds}", file=sys.stderr, flush=True)
@@ -247,10 +247,10 @@ class Against:
         }
 
 
-class Driver:
+class BuildDriver:
     """Drives one build by its command lines, with a cache of compiled networks that no other build touches."""
 
-    def __init__(self, build: Build, settings: Settings, film: Path, folder: Path) -> None:
+    def __init__(self, build: Build, settings: ComparisonSettings, film: Path, folder: Path) -> None:
         self.build = build
         self._settings, self._film, self._folder = settings, film, folder
         self._folder.mkdir()
@@ -281,7 +281,7 @@ class Driver:
         options = ["--seconds", str(one.seconds), "--only", "engine", "--json", str(file)]
         self._run("scripts/bench.py", *self._options(model), "--size", self._size, *options)
         rounds = _value(self.build, "scripts/bench.py --json", file, "details", "engine_ms", "rounds")
-        return {ENGINE: float(np.median(rounds)), ENGINE_BEST: float(np.percentile(rounds, 10))}
+        return {ENGINE_MEDIAN: float(np.median(rounds)), ENGINE_BEST: float(np.percentile(rounds, 10))}
 
     def film(self, model: str, frames: int, *, with_engine: bool) -> dict[Quantity, float]:
         """The app's rate, processor time and peak memory on the film; `with_engine`: the engine's median time, too.
@@ -289,18 +289,18 @@ class Driver:
         Processor time, which other processes disturb less than the clock, is that beyond the last start's.
         """
         stats, used = self._app(model, frames, *self._of_film)
-        values = {APP: stats["fps_out"], APP_CPU: (used.cpu_s - self._start_cpu_s) / (frames - 1) * 1000}
+        values = {APP_RATE: stats["fps_out"], APP_CPU: (used.cpu_s - self._start_cpu_s) / (frames - 1) * 1000}
         if memory := stats.get("peak_memory_mb") or used.peak_memory_mib:
-            values[MEMORY] = memory
+            values[PEAK_MEMORY] = memory
         if with_engine:
-            values[ENGINE] = _value(self.build, "--stats", self._stats, "engine", "ms_p50")
+            values[ENGINE_MEDIAN] = _value(self.build, "--stats", self._stats, "engine", "ms_p50")
         return values
 
     def start(self, model: str) -> dict[Quantity, float]:
         """Seconds from the start of the process to its end after one frame of the demo."""
         _, used = self._app(model, 1, "--source", "demo", "--size", self._size)
         self._start_cpu_s = used.cpu_s
-        return {START: used.wall_s, START_CPU: used.cpu_s}
+        return {START_CLOCK: used.wall_s, START_CPU: used.cpu_s}
 
     @property
     def _size(self) -> str:
@@ -329,7 +329,7 @@ class Driver:
         return _value(self.build, "--stats", self._stats), used
 
     def _run(self, *arguments: str) -> Usage:
-        return self.build.run(*arguments, cache=self._folder / "cache", limit_s=SLOW * self._settings.seconds)
+        return self.build.run(*arguments, cache=self._folder / "cache", limit_s=BUSIEST * self._settings.seconds)
 
 
 def _value(build: Build, name: str, file: Path, *keys: str) -> Any:

@@ -13,16 +13,16 @@ from pathlib import Path
 
 from platformdirs import user_cache_path
 
-from engines.base import UserError
-from scripts.benchmarks.measured_child import ChildError, Usage, measure
-from scripts.machine import PACKAGES
-from scripts.timing import ROOT, START_LIMIT
+from engines.errors import UserError
+from scripts.benchmarks.measured_child import ChildError, Usage, measure_child
+from scripts.benchmarks.timing import ROOT, START_LIMIT
+from scripts.common.machine import PACKAGES
 
 SHARED_ENVIRONMENT = "the environment that runs this script"
 OWN_ENVIRONMENT = "an environment of its own, .venv"
 INSTALL_LIMIT_S = 1800.0
 
-FACTS = """
+PRINT_FACTS = """
 import importlib.metadata, json, platform, sys
 import app
 found = {"python": platform.python_version()}
@@ -35,7 +35,7 @@ print(json.dumps({"app": app.__file__, "versions": found}))
 """
 """Run by another build's Python: which code it imports and with which libraries."""
 
-REQUIREMENTS = """
+PRINT_REQUIREMENTS = """
 import json, runpy, sys, types
 stand_in = types.ModuleType("setuptools")
 stand_in.find_packages = lambda *_, **__: []
@@ -72,7 +72,7 @@ class Build:
         environment = os.environ | {"PYTHONPATH": str(self.folder)}
         if cache is not None:
             environment["XDG_CACHE_HOME"] = str(cache)
-        return measure(
+        return measure_child(
             [str(self.python), *arguments],
             name=f"The build {self.name}",
             cwd=self.folder,
@@ -129,12 +129,12 @@ def _is_checkout(folder: Path) -> bool:
 
 def _prepared(name: str, folder: Path, revision: str) -> Build:
     """The build with a Python: this one if it has what the build requires, else the one its own script sets up."""
-    done = subprocess.run([sys.executable, "-c", REQUIREMENTS], cwd=folder, capture_output=True, text=True)
+    done = subprocess.run([sys.executable, "-c", PRINT_REQUIREMENTS], cwd=folder, capture_output=True, text=True)
     if done.returncode == 0 and satisfied(json.loads(done.stdout.splitlines()[-1])):
         return _checked(Build(name, folder, revision, Path(sys.executable), SHARED_ENVIRONMENT))
     print(f"{name} requires other libraries than this build has: setting up {folder}/.venv", file=sys.stderr)
     try:
-        measure(
+        measure_child(
             ["./scripts/run", "--list"],
             name=f"Setting up the build {name}",
             cwd=folder,
@@ -151,7 +151,7 @@ def _prepared(name: str, folder: Path, revision: str) -> Build:
 def _checked(build: Build) -> Build:
     """The build with the versions of its libraries. Raises BuildError if its Python would run other code."""
     try:
-        facts = json.loads(build.run("-c", FACTS, *PACKAGES).output.splitlines()[-1])
+        facts = json.loads(build.run("-c", PRINT_FACTS, *PACKAGES).output.splitlines()[-1])
     except ChildError as error:
         raise BuildError(f"The build {build.name} does not start", error.facts, error.fix) from None
     if not Path(facts["app"]).resolve().is_relative_to(build.folder.resolve()):

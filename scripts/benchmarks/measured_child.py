@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from engines.base import UserError
+from engines.errors import UserError
 
 LAST_WORDS = 15
 """Lines of a failed command's output that the error repeats."""
@@ -38,7 +38,7 @@ class Usage:
     """Standard output and standard error, in the order they were written."""
 
 
-def measure(
+def measure_child(
     command: Sequence[str], *, name: str, cwd: Path, environment: Mapping[str, str] | None = None, limit_s: float
 ) -> Usage:
     """Run `command` in `cwd` to its end.
