@@ -34,6 +34,8 @@ WANTED_FRAMES = 150
 """Of the film in each round: with fewer, the processor time of the start blurs that of the frames."""
 LONGEST_ROUND = 4.0
 """How many times longer than asked for a round may take to have that many frames."""
+BUSY_LOAD = 2.0
+"""Load for each core above which other work must have disturbed what the clock says; a build alone makes about 1."""
 BUSIEST = 20.0
 """How many times longer than planned a measurement may take on a busy machine before it counts as hanging."""
 
@@ -214,6 +216,10 @@ class BuildComparison:
         ]
         for model in dict.fromkeys(comparison.model for comparison in self.measured):
             lines += [model, *(str(each) for each in self.measured if each.model == model)]
+        if max(self.load) > BUSY_LOAD * about["cores"]:
+            lines.append(
+                "The machine was busy with other work: what the clock says is uncertain, processor time less so."
+            )
         return "\n".join([*lines, *self.notes])
 
     def as_dict(self) -> dict[str, Any]:

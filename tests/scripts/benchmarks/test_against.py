@@ -83,7 +83,11 @@ def test_without_a_bench_the_engine_is_timed_inside_the_app(other: Path) -> None
         "fast-x3: not compared, as it is missing from other",
         "extra: not compared, as it is missing from this build",
     ]
+    compared.load = [0.0, 0.0]
+    assert "busy with other work" not in compared.table()
+    compared.load = [0.0, 1000.0]
     table = compared.table()
+    assert "busy with other work" in table
     assert against.ENGINE_MEDIAN.name in table and against.ENGINE_BEST.name not in table and compared.notes[0] in table
 
 
