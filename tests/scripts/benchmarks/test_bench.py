@@ -119,6 +119,20 @@ def test_one_run_from_the_command_line(tmp_path: Path, capsys: pytest.CaptureFix
     assert "32x24, 1 threads" in shown and "engine, ms a frame" in shown
 
 
+def test_starts_are_timed_and_parts_may_be_named_one_by_one(tmp_path: Path) -> None:
+    file = tmp_path / "bench.json"
+    short = ["--size", "32x24", "--threads", "1", "--seconds", "0.1", "--rounds", "1", "--engine", "bicubic"]
+    assert main([*short, "--only", "engine", "--only", "start", "--json", str(file)]) == 0
+    told = json.loads(file.read_text())
+    assert told["settings"]["parts"] == ["engine", "start"] and len(told["details"]["engine_ms"]["rounds"]) == 1
+    (wall_s,), (cpu_s,) = told["details"]["start_s"]["wall"], told["details"]["start_s"]["cpu"]
+    assert wall_s > 0 and cpu_s > 0
+    assert [(one["name"], one["value"]) for one in told["figures"][-2:]] == [
+        ("start and one frame, clock", wall_s),
+        ("start and one frame, processor", cpu_s),
+    ]
+
+
 def test_the_comparison_is_notes_without_pytorch(monkeypatch: pytest.MonkeyPatch) -> None:
     import importlib.util
 
