@@ -236,7 +236,7 @@ def rounded(kernel: Floats) -> tuple[Floats, Floats]:
     return nearest(kernel, step), step.astype(np.float32)
 
 
-def nearest(kernel: Floats, step: Floats | np.float32) -> Floats:
+def nearest(kernel: Floats, step: NDArray[np.floating[Any]] | np.float32) -> Floats:
     """`kernel` [O, I, h, w] in whole numbers of `step`, up to INT8, that do photographs the least harm.
 
     Neighbours are much alike, so that errors of equal sign add up: a flat area would come out lighter or darker. From
