@@ -1,4 +1,4 @@
-"""What tests of several files share: the tiers, a real X server, the names of shared memory, cameras, a crowded system."""
+"""What tests of several files share: the tiers, an X server, the names of shared memory, cameras, a crowded system."""
 
 from __future__ import annotations
 

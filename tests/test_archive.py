@@ -29,6 +29,8 @@ from app.sinks.names import move
 from app.sinks.quota import SEGMENT, Quota, clean
 from app.sinks.recorder import Recorder
 
+pytestmark = pytest.mark.integration
+
 ROOT = Path(__file__).parent.parent
 LIMIT = 20.0
 NOISES = np.random.default_rng(0).integers(0, 256, (8, 160, 160, 3), np.uint8)

@@ -21,6 +21,8 @@ from app.sources.devices import Device, Mode, cameras
 from tests.clips import take
 from tests.fake_camera import MJPG, YUYV, Driver, install
 
+pytestmark = pytest.mark.media
+
 
 @pytest.fixture
 def driver(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Driver:

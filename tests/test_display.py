@@ -22,6 +22,8 @@ from scripts.puppet import read_code, scene
 from scripts.screen import SIZE, Screen
 from tests.conftest import Crowded
 
+pytestmark = pytest.mark.integration
+
 LIMIT = 30.0
 
 
@@ -73,6 +75,7 @@ def shown(screen: Screen) -> Iterator[Shown]:
     assert not [child for child in psutil.Process().children() if "app.sinks.pane" in " ".join(child.cmdline())]
 
 
+@pytest.mark.display
 def test_a_display_that_is_killed_is_waited_for(shown: Shown) -> None:
     for _ in range(2):
         shown.until(shown.seen)
@@ -91,6 +94,7 @@ def test_a_display_that_is_killed_is_waited_for(shown: Shown) -> None:
     shown.until(shown.seen)
 
 
+@pytest.mark.display
 def test_pictures_of_other_sizes_and_what_is_wanted_come_through(shown: Shown) -> None:
     shown.until(shown.seen, (320, 180))
     shown.until(shown.seen, (1280, 720))
@@ -115,6 +119,7 @@ def test_pictures_of_other_sizes_and_what_is_wanted_come_through(shown: Shown) -
     assert shown.told == ["record", "quit"]
 
 
+@pytest.mark.display
 def test_one_that_hangs_is_replaced(shown: Shown, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(display, "HUNG", 1.0)
     shown.until(shown.seen)
@@ -125,6 +130,7 @@ def test_one_that_hangs_is_replaced(shown: Shown, monkeypatch: pytest.MonkeyPatc
     assert not before.is_running() or before.status() == psutil.STATUS_ZOMBIE
 
 
+@pytest.mark.display
 def test_one_that_the_system_does_not_start_is_tried_again(shown: Shown, crowded: Crowded) -> None:
     shown.until(shown.seen)
     refused = crowded(1)
@@ -132,6 +138,7 @@ def test_one_that_the_system_does_not_start_is_tried_again(shown: Shown, crowded
     shown.until(lambda: refused and not shown.display.problem and shown.seen())
 
 
+@pytest.mark.display
 def test_a_pause_is_none(shown: Shown) -> None:
     shown.until(shown.seen)
     child = shown.child()

@@ -12,6 +12,8 @@ import pytest
 
 from scripts.extras import EXTRAS
 
+pytestmark = pytest.mark.integration
+
 ROOT = Path(__file__).parent.parent
 
 

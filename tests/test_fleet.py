@@ -14,6 +14,8 @@ from scripts.camera import SPARSE, expected, load, pictures
 from scripts.fleet import Fleet, FleetError, Result, drive, recovery
 from scripts.triton_server import free_ports
 
+pytestmark = pytest.mark.integration
+
 
 def test_cameras_are_driven_and_report() -> None:
     result = drive(Fleet(2, "bicubic", (64, 48), fps=20, seconds=1, check=False))

@@ -145,7 +145,7 @@ def test_a_first_run_shows_nothing_of_what_pip_says_unless_it_fails(tmp_path: Pa
 
     (tmp_path / ".venv/installed-base").unlink()
     fault = f"{chatter}; echo ERROR: No matching distribution >&2; exit 1"
-    executable(tmp_path / ".venv/bin/python", f'case $* in *install*) {fault}; esac')
+    executable(tmp_path / ".venv/bin/python", f"case $* in *install*) {fault}; esac")
     done = subprocess.run(command, capture_output=True, text=True, timeout=30)
     assert done.returncode == 2
     assert "ERROR: No matching distribution" in done.stderr and "is ignored" not in done.stderr

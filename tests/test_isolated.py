@@ -27,6 +27,8 @@ from engines.process import Process
 from engines.slots import Slots
 from tests.conftest import Crowded
 
+pytestmark = pytest.mark.integration
+
 ROOT = Path(__file__).parent.parent
 SIZE = (96, 64)
 FRAMES = np.random.default_rng(0).integers(0, 256, (6, SIZE[1], SIZE[0], 3), np.uint8)

@@ -20,6 +20,8 @@ import engines
 from engines import catalog
 from engines.base import EngineError, Image
 
+pytestmark = pytest.mark.media
+
 ROOT = Path(__file__).parent.parent
 SIZE = (32, 24)
 BYTES, FLOATS = TensorProto.UINT8, TensorProto.FLOAT
@@ -234,6 +236,7 @@ def test_an_engine_that_is_freed_leaves_no_threads_and_files_behind() -> None:
     assert after[0] <= threads and after[1] <= files
 
 
+@pytest.mark.integration
 def test_a_signal_is_survived_whatever_engines_were_freed_before() -> None:
     """OpenVINO gives threads a stack for signals, and may take it away."""
     code = (

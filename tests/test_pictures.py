@@ -14,6 +14,8 @@ from app.sources import SourceError
 from app.sources.pictures import Pictures
 from tests.clips import number, numbers, picture, take
 
+pytestmark = pytest.mark.media
+
 
 @pytest.fixture
 def album(tmp_path: Path) -> Path:

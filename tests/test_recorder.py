@@ -27,6 +27,8 @@ from app.sources.stream import Stream
 from app.view import View
 from engines.base import Image
 
+pytestmark = [pytest.mark.media, pytest.mark.integration]
+
 ROOT = Path(__file__).parent.parent
 
 

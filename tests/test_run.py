@@ -33,6 +33,8 @@ from engines import catalog
 from engines.catalog import Card
 from tests.clips import encode, jpeg, multipart, number, serve
 
+pytestmark = pytest.mark.e2e
+
 ROOT = Path(__file__).parent.parent
 LIMIT = 30.0
 

@@ -17,6 +17,8 @@ from app.sources import SourceError
 from app.sources.stream import Stream
 from tests.clips import blot, encode, number, numbers, take
 
+pytestmark = [pytest.mark.media, pytest.mark.integration]
+
 PAIRS = [(1, 1), (1, -1), (-1, 1), (-1, -1)]
 
 

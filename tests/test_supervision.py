@@ -33,6 +33,8 @@ from app.systemd import Notifier, Progress
 from engines.base import EngineError
 from scripts.puppet import Dev
 
+pytestmark = pytest.mark.e2e
+
 ROOT = Path(__file__).parent.parent
 LIMIT = 30.0
 
