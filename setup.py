@@ -76,7 +76,11 @@ setup(
     long_description_content_type="text/markdown",
     python_requires=">=3.10,<3.15",  # OpenVINO has no wheels for 3.15 yet
     packages=find_packages(include=["app", "app.*", "engines", "engines.*"]),
-    package_data={"app": ["py.typed", "texts/*"], "engines": ["py.typed", "models/*.onnx", "models/*.md"]},
+    package_data={
+        "app": ["py.typed"],
+        "app.overlays": ["texts/*"],
+        "engines": ["py.typed", "models/*.onnx", "models/*.md"],
+    },
     install_requires=BASE,
     extras_require=EXTRAS,
     entry_points={"console_scripts": ["livesr=app.entry:enter"]},
