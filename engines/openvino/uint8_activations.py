@@ -264,5 +264,4 @@ def patch_covariance(colours: int, height: int, width: int) -> NDArray[np.float6
     y, x = np.indices((height, width)).reshape(2, -1)
     near = NEIGHBOURS ** np.hypot(y[:, None] - y, x[:, None] - x)
     same = np.where(np.eye(colours), 1, COLOURS)
-    found: NDArray[np.float64] = np.kron(same, near) * DEVIATION**2 + MEAN**2
-    return found
+    return np.asarray(np.kron(same, near) * DEVIATION**2 + MEAN**2, np.float64)

@@ -45,7 +45,7 @@ class Canvas:
         self.image: Image = np.full((round(HEIGHT * scale), round(WIDTH * scale), 3), PAPER, np.uint8)
 
     def points(self, points: NDArray[np.float64]) -> NDArray[np.int32]:
-        return np.rint((points * self.scale) * 16).astype(np.int32)
+        return np.asarray(np.rint((points * self.scale) * 16), np.float64).astype(np.int32)
 
     def polygon(self, points: NDArray[np.float64] | list[tuple[float, float]], colour: Colour) -> None:
         cv2.fillPoly(self.image, [self.points(np.asarray(points, np.float64))], colour, cv2.LINE_AA, 4)
