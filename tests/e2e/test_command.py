@@ -33,6 +33,8 @@ from engines.catalog import shipped as catalog
 from engines.catalog.shipped import ModelCard
 from tests.support.clips import encode, jpeg, multipart, number, serve
 
+pytestmark = pytest.mark.e2e
+
 ROOT = Path(__file__).parents[2]
 LIMIT = 100.0
 

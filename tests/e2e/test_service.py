@@ -34,6 +34,8 @@ from app.system.systemd import Notifier, Watchdog
 from engines.errors import EngineError
 from scripts.kiosk.fake_camera import FakeDevDir
 
+pytestmark = pytest.mark.e2e
+
 ROOT = Path(__file__).parents[2]
 LIMIT = 100.0
 

@@ -22,6 +22,8 @@ from app.sources.v4l2 import Mode, V4l2Device, cameras
 from tests.fake_camera import MJPG, YUYV, Driver, install
 from tests.support.clips import take
 
+pytestmark = pytest.mark.media
+
 
 @pytest.fixture
 def driver(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Driver:

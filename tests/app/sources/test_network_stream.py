@@ -63,6 +63,7 @@ def test_an_http_camera_can_be_closed_from_another_thread() -> None:
     assert 0 < seen < 2000
 
 
+@pytest.mark.integration
 def test_a_file_on_a_web_server_is_a_file(tmp_path: Path) -> None:
     data = encode(tmp_path / "x.mkv", 20).read_bytes()
 
@@ -134,6 +135,7 @@ def test_a_camera_that_sends_only_damage_is_an_error(monkeypatch: pytest.MonkeyP
                 pass
 
 
+@pytest.mark.integration
 def test_a_udp_stream_is_live_and_ends_when_nothing_comes(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -175,6 +177,7 @@ def test_a_udp_stream_is_live_and_ends_when_nothing_comes(
     assert np.allclose(np.diff([frame.position for frame in frames]).min(), 0.04, atol=0.001)
 
 
+@pytest.mark.integration
 def test_a_sender_that_is_started_anew_makes_no_gap_of_a_day(tmp_path: Path) -> None:
     running, anew = range(3_600_000, 3_601_000, 40), range(0, 1000, 40)
     parts = [encode(tmp_path / f"{ticks[0]}.ts", 25, ticks=ticks).read_bytes() for ticks in (running, anew)]

@@ -38,6 +38,7 @@ print(before - own())
 """
 
 
+@pytest.mark.integration
 @pytest.mark.skipif(malloc_trim.trimmer() is None, reason="the C library is not glibc")
 def test_holes_are_given_back() -> None:
     told = subprocess.run([sys.executable, "-c", CHILD], cwd=ROOT, capture_output=True, text=True, timeout=60)

@@ -295,6 +295,7 @@ def test_what_is_no_model_has_no_metadata(tmp_path: Path, content: bytes) -> Non
     assert properties(tmp_path / "a.onnx") == {} == properties(tmp_path / "none.onnx")
 
 
+@pytest.mark.integration
 def test_work_in_the_background_is_quiet_until_its_end() -> None:
     def priority(task: int = 0) -> int:
         return os.getpriority(os.PRIO_PROCESS, task)

@@ -29,6 +29,8 @@ from engines.support.child_process import ChildProcess
 from engines.worker import DONE, EngineWorker
 from tests.conftest import Crowded
 
+pytestmark = pytest.mark.integration
+
 ROOT = Path(__file__).parents[3]
 SIZE = (96, 64)
 FRAMES = np.random.default_rng(0).integers(0, 256, (6, SIZE[1], SIZE[0], 3), np.uint8)

@@ -21,6 +21,8 @@ from engines.base import Image
 from engines.catalog import shipped as catalog
 from engines.errors import EngineError
 
+pytestmark = pytest.mark.media
+
 ROOT = Path(__file__).parents[3]
 SIZE = (32, 24)
 BYTES, FLOATS = TensorProto.UINT8, TensorProto.FLOAT
@@ -251,6 +253,7 @@ def test_an_engine_that_is_freed_leaves_no_threads_and_files_behind() -> None:
     assert after[0] <= threads and after[1] <= files
 
 
+@pytest.mark.integration
 def test_a_signal_is_survived_whatever_engines_were_freed_before() -> None:
     """OpenVINO gives threads a stack for signals, and may take it away."""
     code = (

@@ -135,6 +135,7 @@ print(Plans(folder).get(Key("m", "c", "s", "v", "g", ""), build, lambda body: bo
 """
 
 
+@pytest.mark.integration
 def test_processes_that_start_at_once_build_once(tmp_path: Path) -> None:
     command = [sys.executable, "-c", BUILDER, str(tmp_path)]
     running = [subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) for _ in range(3)]

@@ -14,6 +14,8 @@ from scripts.benchmarks.fleet import Fleet, FleetError, FleetResult, drive, reco
 from scripts.benchmarks.simulated_camera import SPARSE, expected, load, pictures
 from scripts.serving.server import free_ports
 
+pytestmark = pytest.mark.integration
+
 
 def test_cameras_are_driven_and_report() -> None:
     result = drive(Fleet(2, "bicubic", (64, 48), fps=20, seconds=1, check=False))

@@ -108,6 +108,7 @@ def test_a_model_with_the_batch_built_in_is_refused() -> None:
     assert "Reshape" in told.value.facts
 
 
+@pytest.mark.integration
 def test_plans_are_built_where_they_run(tmp_path: Path) -> None:
     """With a trtexec that writes down how it was called."""
     folder = tmp_path / "models"
@@ -152,6 +153,7 @@ def test_plans_are_built_where_they_run(tmp_path: Path) -> None:
     assert len(build(TRT="101400")) == len(made), "plans of another TensorRT do not run"
 
 
+@pytest.mark.integration
 def test_servers_that_start_together_build_each_plan_once(tmp_path: Path) -> None:
     folder = tmp_path / "models"
     assert main([str(folder), "--flavour", "tensorrt_plan", "--model", "fast-x2", "--model", "fast-x3"]) == 0

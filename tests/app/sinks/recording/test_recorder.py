@@ -31,6 +31,8 @@ from app.sinks.recording.recorder import Recorder, TakenError
 from app.sources.video import VideoSource
 from engines.base import Image
 
+pytestmark = [pytest.mark.media, pytest.mark.integration]
+
 ROOT = Path(__file__).parents[4]
 
 

@@ -30,7 +30,9 @@ from app.sinks.recording.retention import SEGMENT, RetentionPolicy, clean
 from app.sinks.recording.segmented import SegmentedRecorder
 from app.system import board
 
-ROOT = Path(__file__).parent.parent
+pytestmark = pytest.mark.integration
+
+ROOT = Path(__file__).parents[4]
 LIMIT = 60.0
 NOISES = np.random.default_rng(0).integers(0, 256, (8, 160, 160, 3), np.uint8)
 NOISE = NOISES[0]

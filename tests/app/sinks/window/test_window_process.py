@@ -23,6 +23,8 @@ from scripts.kiosk.fake_camera import read_code, scene
 from scripts.kiosk.x_server import SIZE, XServer
 from tests.conftest import Crowded
 
+pytestmark = pytest.mark.integration
+
 LIMIT = 60.0
 
 
@@ -78,6 +80,7 @@ def shown(screen: XServer) -> Iterator[Shown]:
     ]
 
 
+@pytest.mark.display
 def test_a_display_that_is_killed_is_waited_for(shown: Shown) -> None:
     for _ in range(2):
         shown.until(shown.seen)
@@ -96,6 +99,7 @@ def test_a_display_that_is_killed_is_waited_for(shown: Shown) -> None:
     shown.until(shown.seen)
 
 
+@pytest.mark.display
 def test_pictures_of_other_sizes_and_what_is_wanted_come_through(shown: Shown) -> None:
     shown.until(shown.seen, (320, 180))
     shown.until(shown.seen, (1280, 720))
@@ -120,6 +124,7 @@ def test_pictures_of_other_sizes_and_what_is_wanted_come_through(shown: Shown) -
     assert shown.told == ["record", "quit"]
 
 
+@pytest.mark.display
 def test_one_that_hangs_is_replaced(shown: Shown, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(window_process, "HUNG", 1.0)
     shown.until(shown.seen)
@@ -130,6 +135,7 @@ def test_one_that_hangs_is_replaced(shown: Shown, monkeypatch: pytest.MonkeyPatc
     assert not before.is_running() or before.status() == psutil.STATUS_ZOMBIE
 
 
+@pytest.mark.display
 def test_one_that_the_system_does_not_start_is_tried_again(shown: Shown, crowded: Crowded) -> None:
     shown.until(shown.seen)
     refused = crowded(1)
@@ -137,6 +143,7 @@ def test_one_that_the_system_does_not_start_is_tried_again(shown: Shown, crowded
     shown.until(lambda: refused and not shown.display.problem and shown.seen())
 
 
+@pytest.mark.display
 def test_a_pause_is_none(shown: Shown) -> None:
     shown.until(shown.seen)
     child = shown.child()
