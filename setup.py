@@ -67,7 +67,7 @@ setup(
     long_description_content_type="text/markdown",
     python_requires=">=3.10,<3.14",
     packages=find_packages(include=["app", "app.*", "engines", "engines.*"]),
-    package_data={"app": ["texts/*"], "engines": ["models/*.onnx", "models/*.md"]},
+    package_data={"app.overlays": ["texts/*"], "engines": ["models/*.onnx", "models/*.md"]},
     install_requires=BASE,
     extras_require=EXTRAS,
     entry_points={"console_scripts": ["livesr=app.entry:enter"]},

@@ -1,4 +1,4 @@
-"""Entry: the program from its first import to its last word, for `python -m app.run` and `livesr` alike."""
+"""The program from its first import to its last word, for `python -m app.run` and `livesr` alike."""
 
 from __future__ import annotations
 

@@ -8,16 +8,18 @@ from functools import partial
 from typing import Any
 
 import engines
-from app.config import Config
-from app.loading import Loading
-from app.sources import Source, comes_and_goes, open_source
-from app.stats import Stats
-from app.steering import Steering
-from engines import catalog
-from engines.connection import Options
-from engines.progress import Progress
-from engines.slots import Slots
-from engines.triton_address import parse
+from app.config.schema import Config
+from app.governor.driver import GovernorDriver
+from app.pipeline.build_preview import BuildPreview
+from app.pipeline.protocols import Source
+from app.pipeline.stats import Stats
+from app.sources import open_source
+from app.uri import comes_and_goes
+from engines.catalog import shipped as catalog
+from engines.slot_engine import SlotEngine
+from engines.support.progress import BuildProgress
+from engines.triton.address import parse
+from engines.triton.client import TritonOptions
 
 log = logging.getLogger(__name__)
 
@@ -27,7 +29,7 @@ def opened_input(config: Config) -> Source:
     asked, kiosk = config.input, config.kiosk
     options = asked.model_dump(include={"camera", "source", "size", "fps"})
     if kiosk.lasting and comes_and_goes(asked.camera, asked.source):
-        from app.sources.ways import open_lasting
+        from app.sources.reconnecting.factory import open_lasting
 
         return open_lasting(**options, **kiosk.model_dump(include={"attract", "attract_after", "frozen_after"}))
     return open_source(**options, loop=asked.loop)
@@ -55,8 +57,8 @@ def model_for(config: Config, source: Source) -> str:
 
 
 def engine_for(
-    config: Config, source: Source, stats: Stats, loading: Loading, steering: Steering
-) -> Callable[[tuple[int, int]], Slots[Any]]:
+    config: Config, source: Source, stats: Stats, loading: BuildPreview, steering: GovernorDriver
+) -> Callable[[tuple[int, int]], SlotEngine[Any]]:
     """A function that makes the engine for an input size; it raises EngineError.
 
     `source` decides the model where nobody has, `stats` tell what there was before, `loading` which engines have failed
@@ -67,13 +69,13 @@ def engine_for(
     patience = asked.patience / 1000
     own = asked.model_dump(include={"depth", "threads", "memory", "dla", "profile"})
 
-    def guarded(size: tuple[int, int]) -> Slots[Any]:
-        from engines import isolated
+    def guarded(size: tuple[int, int]) -> SlotEngine[Any]:
+        from engines.isolation import engine as isolation
 
         names = asked.name, *asked.fallback
-        return isolated.guarded(names, model, size, deadline=patience, scale=asked.scale, **own)
+        return isolation.guarded(names, model, size, deadline=patience, scale=asked.scale, **own)
 
-    def loaded(size: tuple[int, int]) -> Slots[Any]:
+    def loaded(size: tuple[int, int]) -> SlotEngine[Any]:
         return engines.load(
             asked.name,
             model,
@@ -82,14 +84,14 @@ def engine_for(
             scale=asked.scale or (stats.spec.scale if stats.spec else None),
             without=loading.failed,
             progress=loading.progress,
-            options=Options(**dict(config.triton)),
+            options=TritonOptions(**dict(config.triton)),
             fallback=asked.fallback,
             patience=patience,
             # A server that has been there before is waited for.
             strict=asked.start == "strict" and stats.spec is None,
         )
 
-    def governed(size: tuple[int, int]) -> Slots[Any]:
+    def governed(size: tuple[int, int]) -> SlotEngine[Any]:
         """What `plain` makes, where there is one model to choose from."""
         return geared(config, model, size, loading, steering) or plain(size)
 
@@ -100,13 +102,14 @@ def engine_for(
 
 
 def geared(
-    config: Config, model: str, size: tuple[int, int], loading: Loading, steering: Steering
-) -> Slots[Any] | None:
+    config: Config, model: str, size: tuple[int, int], loading: BuildPreview, steering: GovernorDriver
+) -> SlotEngine[Any] | None:
     """An engine that begins with `model` and goes on with others of its kind as `steering` decides; None if there are
     none. Raises EngineError."""
-    from engines import gearbox, isolated
-    from engines.choice import Choice
-    from engines.ladder import BICUBIC, ladder
+    from engines.catalog.ladder import BICUBIC, ladder
+    from engines.failover import model_switcher
+    from engines.failover.candidates import Candidate
+    from engines.isolation import engine as isolation
 
     asked = config.engine
     rungs, at, scale = ladder(model, config.governor.models, asked.scale)
@@ -114,35 +117,35 @@ def geared(
     if len(rungs) < 2 or not names:
         return None
     own = asked.model_dump(include={"depth", "threads", "memory", "dla", "profile"}) | {"scale": scale}
-    made: list[gearbox.Gearbox[Any]] = []  # a load may begin before there is one
-    later = Progress()
+    made: list[model_switcher.ModelSwitcher[Any]] = []  # a load may begin before there is one
+    later = BuildProgress()
 
     def tell(text: str) -> None:
         for one in made:
             one.say(text)
 
-    def choices(rung: str) -> list[Choice]:
+    def choices(rung: str) -> list[Candidate]:
         if rung == BICUBIC:
             return []
         if asked.isolate:
-            return isolated.choices(names, rung, size, deadline=asked.patience / 1000, tell=tell, **own)
+            return isolation.choices(names, rung, size, deadline=asked.patience / 1000, tell=tell, **own)
         progress = loading.progress if rung == rungs[at].model else later
         load = partial(engines.load, model=rung, size=size, progress=progress, **own)
-        return [Choice(name, partial(load, name), engines.LOCAL) for name in dict.fromkeys(names)]
+        return [Candidate(name, partial(load, name), engines.LOCAL) for name in dict.fromkeys(names)]
 
     steering.begin(rungs, at)
-    box: gearbox.Gearbox[Any] = gearbox.Gearbox(
-        [gearbox.Gear(rung.model, choices(rung.model)) for rung in rungs],
+    box: model_switcher.ModelSwitcher[Any] = model_switcher.ModelSwitcher(
+        [model_switcher.SwitchRung(rung.model, choices(rung.model)) for rung in rungs],
         size,
         steering,
         gear=at,
         # In this process the first engine is waited for: what is wrong with it ends the program.
         scale=scale if asked.isolate else None,
         depth=asked.depth,
-        retry=isolated.RETRY,
+        retry=isolation.RETRY,
         cancel=later.cancel,
     )
     made.append(box)
     if asked.isolate:
-        box.farewell = isolated.SHORT
+        box.farewell = isolation.SHORT
     return box

@@ -1,4 +1,4 @@
-"""Report: the same figures for three readers: the overlay, the log, and --stats."""
+"""The same figures for three readers: the overlay, the log, and --stats."""
 
 from __future__ import annotations
 
@@ -13,15 +13,14 @@ from typing import Any, Protocol, runtime_checkable
 
 import psutil
 
-from app.config import ConfigError
-from app.frame import Picture
-from app.sensors import Reading
-from app.sinks import SinkError
-from app.sources import Source
-from app.stats import Stats
-from app.steering import Steering
-from app.telemetry import Telemetry
-from engines import whole
+from app.errors import ConfigError, SinkError
+from app.governor.driver import GovernorDriver
+from app.pipeline.frame import OutputFrame
+from app.pipeline.protocols import Source
+from app.pipeline.stats import Stats
+from app.system.sensors import Reading
+from app.system.telemetry import Telemetry
+from engines.support import atomic_file
 
 log = logging.getLogger(__name__)
 
@@ -52,7 +51,7 @@ class Report:
         source: Source,
         telemetry: Telemetry,
         parts: Sequence[object] = (),
-        steering: Steering | None = None,
+        steering: GovernorDriver | None = None,
     ) -> None:
         """`parts`: whatever has a `problem`, a text that is empty while all is well."""
         self._stats, self._source, self._telemetry, self._steering = stats, source, telemetry, steering
@@ -105,7 +104,7 @@ class Report:
         ]
         return ["   ".join(parts)] if parts else []
 
-    def write(self, picture: Picture) -> None:
+    def write(self, picture: OutputFrame) -> None:
         if time.monotonic() - self._told >= PERIOD:
             self._told = time.monotonic()
             log.info(
@@ -161,7 +160,7 @@ def peak_memory() -> int:
 def check_writable(path: Path) -> None:
     """Raise ConfigError now if `path` cannot be written at the end of a long run."""
     try:
-        whole.check(path)
+        atomic_file.check(path)
     except OSError as error:
         raise ConfigError(
             f"The figures cannot be written to {path}", error.strerror or str(error), "Give another --stats FILE."
@@ -171,7 +170,7 @@ def check_writable(path: Path) -> None:
 def save(path: Path, figures: dict[str, Any]) -> None:
     """Write --stats, whole or not at all. Raises SinkError."""
     try:
-        whole.write(path, (json.dumps(figures, indent=2) + "\n").encode(), parents=True)
+        atomic_file.write_atomic(path, (json.dumps(figures, indent=2) + "\n").encode(), parents=True)
     except OSError as error:
         first = "Have it read" if isinstance(error, TimeoutError) else "Make room on the disk"
         raise SinkError(

@@ -17,21 +17,22 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
-from app import idle, report
-from app.checks import check_model, checked
-from app.config import Config, ConfigError
-from app.control import Control, told
-from app.heap import Heap
-from app.listing import listing
-from app.options import parse
-from app.sources import SourceError
-from app.systemd import Notifier, Progress
-from engines.base import UserError
+from app import report
+from app.config import ineffective
+from app.config.command_line import parse
+from app.config.schema import Config
+from app.errors import ConfigError, SourceError
+from app.inventory import listing
+from app.lifecycle import Lifecycle, user_message
+from app.preflight import check_model, checked
+from app.system.malloc_trim import HeapTrimmer
+from app.system.systemd import Notifier, Watchdog
+from engines.errors import UserError
 
 if TYPE_CHECKING:
-    from app.keeping import Keeping
-    from app.show import Shown
-    from app.stats import Stats
+    from app.pipeline.stats import Stats
+    from app.sinks.storage import StorageSinks
+    from app.sinks.window import WindowSink
 
 
 class Part(Protocol):
@@ -45,26 +46,30 @@ P = TypeVar("P", bound=Part)
 log = logging.getLogger("livesr")
 
 
-def run(config: Config, control: Control, notifier: Notifier, windows: list[Shown]) -> None:
+def run(config: Config, control: Lifecycle, notifier: Notifier, windows: list[WindowSink]) -> None:
     """One run, from the first frame to the last. Everything that was opened is closed, whatever happens.
 
     The window alone outlives it, in `windows`: a new configuration must not take the picture off the screen.
     """
     # Here and not at the top: --help, --list and wrong usage need no OpenCV and no FFmpeg.
+    from app.governor.driver import GovernorDriver
     from app.inputs import engine_for, opened_input, scale_for
-    from app.keeping import Keeping
-    from app.loading import Loading
-    from app.pipeline import Pipeline
-    from app.show import drawings, shown_in
-    from app.stats import Stats
-    from app.steering import Steering
-    from app.telemetry import Telemetry
-    from app.tempo import Tempo
-    from app.view import View
+    from app.overlays.stack import build_overlays
+    from app.overlays.view_state import ViewState
+    from app.pipeline.build_preview import BuildPreview
+    from app.pipeline.pacing import PacingPolicy
+    from app.pipeline.pipeline import Pipeline
+    from app.pipeline.stats import Stats
+    from app.sinks.storage import StorageSinks
+    from app.sinks.window import open_window
+    from app.system.telemetry import Telemetry
 
     output = config.output
     set_level(verbose=config.run.verbose, quiet=config.run.quiet)
-    stats, view = Stats(), View(compare=output.view == "compare", overlay=output.overlay, fullscreen=output.fullscreen)
+    stats, view = (
+        Stats(),
+        ViewState(compare=output.view == "compare", overlay=output.overlay, fullscreen=output.fullscreen),
+    )
     with ExitStack() as stack:
 
         def opened(part: P) -> P:
@@ -73,17 +78,17 @@ def run(config: Config, control: Control, notifier: Notifier, windows: list[Show
 
         source = opened(opened_input(config))
         telemetry = opened(Telemetry(config.telemetry))
-        tempo = Tempo(config, source, stats)
-        steering = Steering(tempo.rate, lambda: telemetry.current, hot=config.telemetry.warn_temperature)
-        keeping = opened(Keeping(config, view, fps=source.fps, lossless=tempo.lossless))
+        tempo = PacingPolicy(config, source, stats)
+        steering = GovernorDriver(tempo.rate, lambda: telemetry.current, hot=config.telemetry.warn_temperature)
+        keeping = opened(StorageSinks(config, view, fps=source.fps, lossless=tempo.lossless))
         actions = {"quit": control.end, **keeping.actions}
-        window = shown_in(windows, output, view, actions, locked=config.kiosk.lock_keys)
+        window = open_window(windows, output, view, actions, locked=config.kiosk.lock_keys)
         figures = report.Report(stats, source, telemetry, [source, steering, *keeping.archives, *window], steering)
         drawn = config.recording.overlay or not output.headless
-        shown = [opened(one) for one in drawings(config.kiosk, view, figures.lines, stats)] if drawn else []
+        shown = [opened(one) for one in build_overlays(config.kiosk, view, figures.lines, stats)] if drawn else []
         # Of what draws, only the figures' panel, where it says how far a build has come.
-        loading = Loading(view, [*shown[-1:], *window], auto=config.engine.name == "auto", scale=scale_for(config))
-        progress = Progress(notifier, control.shown, figures.status, lambda: pipeline.due)
+        loading = BuildPreview(view, [*shown[-1:], *window], auto=config.engine.name == "auto", scale=scale_for(config))
+        progress = Watchdog(notifier, control.shown, figures.status, lambda: pipeline.due)
         pipeline = Pipeline(
             source,
             engine_for(config, source, stats, loading, steering),
@@ -101,7 +106,7 @@ def run(config: Config, control: Control, notifier: Notifier, windows: list[Show
             pipeline.run()
 
 
-def conclude(config: Config, stats: Stats, keeping: Keeping, figures: report.Report) -> None:
+def conclude(config: Config, stats: Stats, keeping: StorageSinks, figures: report.Report) -> None:
     """Finish what was recorded, and tell what the run came to. Raises SinkError."""
     keeping.finish()
     log.info("%d pictures shown in %.1f s, %.1f fps", stats.shown, stats.seconds, stats.fps())
@@ -125,10 +130,10 @@ def concluded(conclusion: Callable[[], None]) -> Iterator[None]:
     conclusion()
 
 
-def runs(control: Control) -> None:
+def runs(control: Lifecycle) -> None:
     """A run, and another after each SIGHUP with a configuration that works."""
     notifier = Notifier()
-    windows: list[Shown] = []
+    windows: list[WindowSink] = []
     try:
         while True:
             try:
@@ -185,10 +190,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         else:
             file: Path | None = asked.config
             checked(config, file)
-            idle.tell(config, asked.given)
-            control = Control(config, lambda: checked(parse(arguments)[0], file), file=file is not None)
+            ineffective.tell(config, asked.given)
+            control = Lifecycle(config, lambda: checked(parse(arguments)[0], file), file=file is not None)
             control.listen()
-            with closing(Heap()):
+            with closing(HeapTrimmer()):
                 runs(control)
     except UserError as error:
         print(f"Error: {error}", file=sys.stderr)
@@ -198,7 +203,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:  # before Control listens, or while a list is made
         return 130
     except Exception as error:
-        print(f"Error: {told(error)}", file=sys.stderr)
+        print(f"Error: {user_message(error)}", file=sys.stderr)
         if log.isEnabledFor(logging.DEBUG):
             traceback.print_exc()
         else:

@@ -12,13 +12,14 @@ from collections.abc import Callable, Collection, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from engines import catalog
-from engines.base import LARGEST, SMALLEST, EngineError, ModelError, fits, one_line
-from engines.progress import Progress
-from engines.slots import Slots
+from engines.base import LARGEST, SMALLEST, fits
+from engines.catalog import shipped as catalog
+from engines.errors import EngineError, ModelError, one_line
+from engines.slot_engine import SlotEngine
+from engines.support.progress import BuildProgress
 
 if TYPE_CHECKING:
-    from engines.connection import Options
+    from engines.triton.client import TritonOptions
 
 log = logging.getLogger(__name__)
 
@@ -37,9 +38,9 @@ def unavailable(name: str) -> str | None:
     """Why engine `name` cannot be used here; None if it can. Imports nothing heavy."""
     match name:
         case "tensorrt":
-            from engines import tensorrt
+            from engines.tensorrt import sdk
 
-            return tensorrt.unavailable()
+            return sdk.unavailable()
         case "triton":
             there = importlib.util.find_spec("tritonclient") and importlib.util.find_spec("grpc")
             return None if there else "tritonclient is not installed (pip install -e '.[triton]')"
@@ -78,21 +79,21 @@ def load(
     profile: bool = False,
     scale: int | None = None,
     without: Collection[str] = (),
-    progress: Progress | None = None,
-    options: Options | None = None,
+    progress: BuildProgress | None = None,
+    options: TritonOptions | None = None,
     fallback: Sequence[str] = (),
     patience: float = 0.25,
     strict: bool = True,
-) -> Slots[Any]:
+) -> SlotEngine[Any]:
     """An engine ready for inputs of `size` (width, height); the caller closes it, best by `with`.
 
     `name` is one of NAMES, triton as triton://HOST:PORT/MODEL, or auto: the first that can be had, leaving out those in
-    `without`. `model` is a name or a path (engines.catalog.find); `depth`: frames in flight; `threads` of the CPU, None
-    for all; `memory`, `dla` and `profile` are for TensorRT (app.config says what they mean); `scale`: how many times
-    larger, None for what the model's name tells, else its smallest; `progress` is told of a load that takes long, and
-    can end it. `options` are for triton://HOST:PORT/MODEL, and so is the rest: with a `fallback` the picture goes on
-    when the server does not answer within `patience` seconds, by the engines named there and bicubic; unless `strict`,
-    also when there is no server at the start. Raises EngineError, ModelError.
+    `without`. `model` is a name or a path (engines.catalog.shipped.find); `depth`: frames in flight; `threads` of the
+    CPU, None for all; `memory`, `dla` and `profile` are for TensorRT (app.config.schema says what they mean); `scale`:
+    how many times larger, None for what the model's name tells, else its smallest; `progress` is told of a load that
+    takes long, and can end it. `options` are for triton://HOST:PORT/MODEL, and so is the rest: with a `fallback` the
+    picture goes on when the server does not answer within `patience` seconds, by the engines named there and bicubic;
+    unless `strict`, also when there is no server at the start. Raises EngineError, ModelError.
     """
     if not fits(size):
         raise ModelError(
@@ -101,17 +102,17 @@ def load(
             "Ask the camera for another size with --size, or scale the file first.",
         )
 
-    def made(kind: str) -> Slots[Any]:
+    def made(kind: str) -> SlotEngine[Any]:
         match kind:
             case "tensorrt":
-                from engines import tensorrt_slots
+                from engines.tensorrt import engine as tensorrt_engine
 
                 own: dict[str, Any] = {"memory": memory, "dla": dla, "profile": profile, "progress": progress}
-                return tensorrt_slots.load(model, size, depth=depth, scale=scale, **own)
+                return tensorrt_engine.load(model, size, depth=depth, scale=scale, **own)
             case "openvino":
-                from engines import openvino
+                from engines.openvino import engine as openvino_engine
 
-                return openvino.load(model, size, depth=depth, threads=threads, scale=scale)
+                return openvino_engine.load(model, size, depth=depth, threads=threads, scale=scale)
             case "bicubic":
                 from engines import bicubic
 
@@ -139,39 +140,40 @@ def served(
     address: str,
     size: tuple[int, int],
     fallback: Sequence[str],
-    local: Callable[..., Slots[Any]],
+    local: Callable[..., SlotEngine[Any]],
     *,
     depth: int,
     scale: int | None,
-    options: Options | None,
+    options: TritonOptions | None,
     patience: float,
     strict: bool,
-) -> Slots[Any]:
+) -> SlotEngine[Any]:
     """The engine behind triton://HOST:PORT/MODEL, and with a `fallback` what goes on without it, each of which `local`
     loads by its name. The rest as for load()."""
-    from engines import standby, triton
-    from engines.choice import Choice
-    from engines.connection import Options
-    from engines.triton_address import parse
+    from engines.failover import engine as failover
+    from engines.failover.candidates import Candidate
+    from engines.triton import engine as triton_engine
+    from engines.triton.address import parse
+    from engines.triton.client import TritonOptions
 
-    parsed, options = parse(address), options or Options()
+    parsed, options = parse(address), options or TritonOptions()
     larger = scale or parsed.scale
     if parsed.scale and larger != parsed.scale:
         raise catalog.wrong_scale(parsed.model, [parsed.scale], scale)
     if not fallback:
-        return triton.load(address, size, depth=depth, options=options, patience=None)
-    server = partial(triton.load, address, size, depth=depth, options=options, patience=patience)
+        return triton_engine.load(address, size, depth=depth, options=options, patience=None)
+    server = partial(triton_engine.load, address, size, depth=depth, options=options, patience=patience)
     # An engine of this machine may be slow, and is not less wanted for it; one that hangs is given up all the same.
     others = [
-        Choice(name, partial(local, name, scale=larger), LOCAL)
+        Candidate(name, partial(local, name, scale=larger), LOCAL)
         for name in fallback
-        if name != "bicubic"  # it is what Standby itself goes on with
+        if name != "bicubic"  # it is what FailoverEngine itself goes on with
     ]
     known = None if strict else larger
-    return standby.Standby([Choice(str(parsed), server, patience), *others], size, scale=known, depth=depth)
+    return failover.FailoverEngine([Candidate(str(parsed), server, patience), *others], size, scale=known, depth=depth)
 
 
-def of_scale(engine: Slots[Any], scale: int | None) -> Slots[Any]:
+def of_scale(engine: SlotEngine[Any], scale: int | None) -> SlotEngine[Any]:
     """`engine`, unless another scale is wanted than it has, as a file's name need not tell: then ModelError."""
     if scale in (None, engine.spec.scale):
         return engine

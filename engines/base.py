@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
@@ -22,52 +22,6 @@ one size may take fewer."""
 def fits(size: tuple[int, int]) -> bool:
     """Whether an engine can be asked for an input of `size` (width, height)."""
     return all(low <= n <= high for n, low, high in zip(size, SMALLEST, LARGEST, strict=True))
-
-
-class UserError(Exception):
-    """Something a user can cause and mend: the problem, the facts, the fix. Shown without a traceback."""
-
-    def __init__(self, problem: str, facts: str = "", fix: str = "") -> None:
-        super().__init__(problem)
-        self.problem, self.facts, self.fix = problem, facts, fix
-
-    @property
-    def parts(self) -> tuple[str, str, str]:
-        return self.problem, self.facts, self.fix
-
-    def __str__(self) -> str:
-        return "\n  ".join(part for part in self.parts if part)
-
-
-def one_line(error: Exception) -> str:
-    """What `error` says, on one line; "" if it says nothing."""
-    parts = error.parts if isinstance(error, UserError) else (str(error),)
-    return "; ".join(" ".join(part.split()).rstrip(".") for part in parts if part)
-
-
-class EngineError(UserError):
-    """An engine cannot be had, refuses a model or a size, or has failed while running."""
-
-
-def loaded(name: str, load: Callable[[], T]) -> T:
-    """What `load` gives. Raises EngineError, whatever has gone wrong: no memory, no process, an answer without sense.
-
-    Who looks for engines in a thread of its own must not end with one of them.
-    """
-    try:
-        return load()
-    except EngineError:
-        raise
-    except Exception as error:
-        raise EngineError(f"{name} cannot be loaded", f"{type(error).__name__}: {one_line(error)[:200]}") from error
-
-
-class Refused(EngineError):
-    """An engine has not taken one frame, as it has too many; nothing of it is under way, and the next may do."""
-
-
-class ModelError(EngineError):
-    """The model or the size asked for is at fault, so that no other engine would do better."""
 
 
 @dataclass(frozen=True)
@@ -127,7 +81,7 @@ def stages(slot: Slot | None) -> Mapping[str, float]:
 class Engine(Protocol[T]):
     """First in, first out; one thread submits, one thread collects; `with` frees it.
 
-    Implemented once, by engines.slots.Slots. An image handed to submit() is copied before submit() returns;
+    Implemented once, by engines.slot_engine.SlotEngine. An image handed to submit() is copied before submit() returns;
     the view that collect() returns belongs to the caller, who may draw into it, until the next collect().
     """
 

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 
 from engines.base import Image, Spec
-from engines.slots import Slots
+from engines.slot_engine import SlotEngine
 
 
 def enlarge(image: Image, output: Image) -> Image:
@@ -27,7 +27,7 @@ class BicubicSlot:
         self.finished = 0.0
 
     def place(self, input: Image, output: Image) -> bool:
-        """Work in these buffers from now on (engines.child)."""
+        """Work in these buffers from now on (engines.worker)."""
         self.input, self._output = input, output
         return True
 
@@ -44,8 +44,8 @@ class BicubicSlot:
         pass
 
 
-def load(size: tuple[int, int], *, scale: int, depth: int) -> Slots[object]:
+def load(size: tuple[int, int], *, scale: int, depth: int) -> SlotEngine[object]:
     """A bicubic engine for inputs of `size` (width, height)."""
     output = (size[0] * scale, size[1] * scale)
     spec = Spec("bicubic", "CPU", "bicubic", "u8", scale, size, output)
-    return Slots(spec, [BicubicSlot(size, scale) for _ in range(depth)])
+    return SlotEngine(spec, [BicubicSlot(size, scale) for _ in range(depth)])

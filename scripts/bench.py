@@ -9,7 +9,7 @@ Everything in one run, on the same input, with the same number of threads; what 
   app      the whole app, headless, a file in, nothing recorded, against the bare engine
   latency  what the app adds to the engine's own time at a camera's 30 fps, or at 70 % of the engine's rate if lower
   memory   what 5,000 frames leave behind
-With --fleet N instead: N cameras through a real Triton Inference Server on this machine (scripts/fleet.py).
+With --fleet N instead: N cameras through a real Triton Inference Server on this machine (scripts/benchmarks/fleet.py).
 """
 
 from __future__ import annotations
@@ -31,12 +31,16 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import engines
-from engines import catalog, isolated
-from engines.base import Spec, UserError, one_line
-from scripts import amounts, results, timing, triton_options
-from scripts.figure import HEAD, Figure
-from scripts.machine import machine
-from scripts.sizes import size
+from engines.base import Spec
+from engines.catalog import shipped as catalog
+from engines.errors import UserError, one_line
+from engines.isolation import engine as isolation
+from scripts.benchmarks import timing
+from scripts.common import amounts, results
+from scripts.common.figure import HEAD, Figure
+from scripts.common.machine import machine
+from scripts.common.sizes import size
+from scripts.serving import client_options
 
 PARTS = ("engine", "eager", "isolate", "app", "latency", "memory")
 SMALL = (160, 90)  # the size for memory: 5,000 frames go through in a minute
@@ -51,7 +55,7 @@ CAMERA = 30.0
 
 
 @dataclass(frozen=True)
-class Settings:
+class BenchSettings:
     """What is measured, and how long."""
 
     size: tuple[int, int] = (640, 360)
@@ -73,7 +77,7 @@ class Settings:
 class Bench:
     """Measures what `settings` ask for. `figures` are for the table, `details` for whoever doubts them."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: BenchSettings) -> None:
         self.settings = settings
         self.figures: list[Figure] = []
         self.details: dict[str, Any] = {}
@@ -158,7 +162,7 @@ class Bench:
 
     def _isolate(self, loop: timing.EngineLoop) -> None:
         one = self.settings
-        with isolated.load(one.engine, one.model, one.size, threads=one.threads) as engine:
+        with isolation.load(one.engine, one.model, one.size, threads=one.threads) as engine:
             apart = timing.EngineLoop(engine, timing.noise(one.size))
             apart.frames(10)  # warm
             share = one.seconds / one.rounds
@@ -256,8 +260,8 @@ def table(result: Bench) -> str:
 
 def fleet(cameras: int, minutes: float | None, config: Path | None, options: dict[str, Any]) -> int:
     """What --fleet does: with --engine triton://... at that server, else at one of its own, beside what it rivals."""
-    from engines import openvino
-    from scripts.fleet import Fleet, compare, drive, survive
+    from engines.openvino import engine as openvino_engine
+    from scripts.benchmarks.fleet import Fleet, compare, drive, survive
 
     size, seconds, engine, file = (options[key] for key in ("size", "seconds", "engine", "json"))
     about = machine()
@@ -272,7 +276,7 @@ def fleet(cameras: int, minutes: float | None, config: Path | None, options: dic
             print(only.table())
             details = {"fleets": {engine: asdict(only)}}
         else:
-            own = catalog.find(options["model"], openvino.precisions()).stem  # as the local engine chooses
+            own = catalog.find(options["model"], openvino_engine.precisions()).stem  # as the local engine chooses
             print(own)
             result = compare(cameras, own, size, seconds)
             for name, one in result.fleets.items():
@@ -306,7 +310,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         "--survive", type=amounts.amount, metavar="MINUTES", help="with --fleet: the server is killed meanwhile"
     )
-    triton_options.add_option(parser)
+    client_options.add_option(parser)
     options = vars(parser.parse_args(arguments))
     cameras, minutes, config = (options.pop(name) for name in ("fleet", "survive", "config"))
     if minutes and not cameras:
@@ -317,7 +321,7 @@ def main(arguments: list[str] | None = None) -> int:
         return fleet(cameras, minutes, config, options)
     file, parts = options.pop("json"), tuple(options.pop("only"))
     with tempfile.TemporaryDirectory() as folder:
-        bench = Bench(Settings(**options, parts=parts, folder=Path(folder)))
+        bench = Bench(BenchSettings(**options, parts=parts, folder=Path(folder)))
         try:
             results.check(file)
             try:

@@ -28,16 +28,18 @@ from types import FrameType
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import engines
-from engines import builder, catalog, libcuda, tensorrt
-from engines.base import EngineError, UserError
-from engines.plans import Key, Plans, digest, stopped
-from engines.progress import Progress
-from scripts.sizes import size
+from engines.catalog import shipped as catalog
+from engines.cuda import driver
+from engines.errors import EngineError, UserError
+from engines.support.progress import BuildProgress
+from engines.tensorrt import builder, sdk
+from engines.tensorrt.plan_cache import PlanCache, PlanKey, digest, stopped
+from scripts.common.sizes import size
 
 SIZES = ("640x360", "1280x720", "1920x1080")
 
 
-def listing(plans: Plans) -> list[str]:
+def listing(plans: PlanCache) -> list[str]:
     """A line for every plan."""
     lines = []
     for entry in plans.entries():
@@ -50,33 +52,33 @@ def listing(plans: Plans) -> list[str]:
     return lines or [f"No plans in {plans.folder}."]
 
 
-def usable() -> Callable[[Key], bool]:
+def usable() -> Callable[[PlanKey], bool]:
     """Whether a plan can be used here: by its model, and by TensorRT and GPU as far as they are here."""
     sums = {model.path.stem: digest(model.path.read_bytes()) for model in catalog.shipped()}
     library = gpu = None
     try:
-        library = tensorrt.sdk_name()
-        if libcuda.missing() is None:
-            device = tensorrt.device()
-            gpu = tensorrt.gpu_name(device.name, device.capability)
+        library = sdk.sdk_name()
+        if driver.missing() is None:
+            device = sdk.device()
+            gpu = sdk.gpu_name(device.name, device.capability)
     except EngineError as error:
         print(f"TensorRT and GPU are not compared: {error.problem}", file=sys.stderr)
 
-    def keep(key: Key) -> bool:
+    def keep(key: PlanKey) -> bool:
         same = sums.get(key.model, key.checksum) == key.checksum  # a model of the user's own is not known here
         return same and library in (None, key.sdk) and gpu in (None, key.gpu)
 
     return keep
 
 
-def build_one(model: str, size: tuple[int, int], dla: int | None, progress: Progress) -> str:
+def build_one(model: str, size: tuple[int, int], dla: int | None, progress: BuildProgress) -> str:
     """Build for the GPU here; returns a line about it. Raises EngineError."""
     # Loaded and run once, so that it is known to work and not only to exist.
     with engines.load("tensorrt", model, size, depth=1, dla=dla, progress=progress) as engine:
         return str(engine.spec)
 
 
-def build_ahead(model: str, size: tuple[int, int], capability: str, plans: Plans, progress: Progress) -> str:
+def build_ahead(model: str, size: tuple[int, int], capability: str, plans: PlanCache, progress: BuildProgress) -> str:
     """Build for a GPU that need not be here; returns a line about it. Raises EngineError."""
     file = catalog.find(model, builder.PRECISIONS)
     path, plan = builder.build_ahead(file, size, capability, plans, progress)
@@ -84,14 +86,14 @@ def build_ahead(model: str, size: tuple[int, int], capability: str, plans: Plans
 
 
 @contextlib.contextmanager
-def ended_by_ctrl_c() -> Iterator[Progress]:
+def ended_by_ctrl_c() -> Iterator[BuildProgress]:
     """A Progress for all builds in the block, which the first Ctrl-C cancels; a second one ends the program at once.
 
     TensorRT asks seldom whether to go on, and Python's own end would wait for it. Nothing is lost: plans are written
     whole. By a handler: a KeyboardInterrupt between two builds, while a thread of the first is cleared away, can get
     lost.
     """
-    progress = Progress()
+    progress = BuildProgress()
 
     def handler(number: int, _frame: FrameType | None) -> None:
         if progress.cancelled:
@@ -105,7 +107,7 @@ def ended_by_ctrl_c() -> Iterator[Progress]:
         signal.signal(signal.SIGINT, before)
 
 
-def built(work: Callable[[Progress], str], progress: Progress) -> str:
+def built(work: Callable[[BuildProgress], str], progress: BuildProgress) -> str:
     """What `work` returns. It runs in a thread of its own, because Ctrl-C does not reach one that is in TensorRT."""
     if progress.cancelled:
         raise stopped()
@@ -130,7 +132,7 @@ def main(arguments: list[str] | None = None) -> int:
     if kept and (options.model or options.size):
         parser.error("--list and --prune are of all models and sizes")
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S", stream=sys.stderr)
-    plans = Plans(options.folder)
+    plans = PlanCache(options.folder)
     try:
         if options.list:
             print(*listing(plans), sep="\n")

@@ -21,19 +21,19 @@ from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-import scripts.extras  # noqa: F401
+import scripts.common.missing_extras  # noqa: F401
 
 # isort: split
 import yaml
 
-from engines import catalog
-from engines.base import ModelError, UserError
-from engines.properties import properties
-from scripts import webcam
-from scripts.evaluate import Pictures, Result, evaluate, sets
-from scripts.goals import TARGETS
-from scripts.published import NETWORKS, SECOND, SETS, place
-from scripts.upscalers import PRECISIONS
+from engines.catalog import shipped as catalog
+from engines.catalog.onnx_metadata import properties
+from engines.errors import ModelError, UserError
+from scripts.evaluate import PictureSet, Result, evaluate, sets
+from scripts.evaluation import webcam_set
+from scripts.evaluation.goals import TARGETS
+from scripts.evaluation.published_figures import NETWORKS, SECOND, SETS, place
+from scripts.evaluation.upscalers import PRECISIONS
 
 USES = {"fast": "the fastest", "balanced": "a board with time to spare", "quality": "the best picture"}
 ORIGIN = "## How it was made"
@@ -91,7 +91,7 @@ class Shipped:
 
     @property
     def webcam(self) -> bool:
-        return webcam.MARK in self.name
+        return webcam_set.MARK in self.name
 
 
 def read_log(run: Path) -> list[dict[str, str]]:
@@ -107,7 +107,7 @@ def read_log(run: Path) -> list[dict[str, str]]:
 
 
 def heading(model: Shipped, results: Sequence[Result]) -> str:
-    """The front matter that engines.catalog reads."""
+    """The front matter that engines.catalog.shipped reads."""
     psnr: dict[str, dict[str, float]] = {p: {} for p in PRECISIONS}
     for result in results:
         if result.precision in psnr:
@@ -132,7 +132,7 @@ def what(model: Shipped) -> Iterator[str]:
         f"Plain 3x3 convolutions and ReLU, all at the input's resolution: `base`, 3 -> {3 * outputs}, carries colour; "
         f"`body`, 3 -> {width} and {depth} times {width} -> {width}, with `head`, {width} -> {outputs}, predicts luma "
         "detail that is added to blue, green and red alike. Trained as collapsible linear blocks (SESR, "
-        "arXiv:2103.09404), which the export multiplies out; see scripts/network.py.\n"
+        "arXiv:2103.09404), which the export multiplies out; see scripts/training/network.py.\n"
     )
     if recipe.get("coring"):
         yield (
@@ -148,7 +148,8 @@ def figures(model: Shipped, results: Sequence[Result]) -> Iterator[str]:
         "PSNR in dB / SSIM of BT.601 luma: 8-bit results, borders of `scale` pixels cut, averaged over the pictures; "
         "by `scripts/evaluate.py`, through OpenVINO. fp32 is computed in f32, bf16 the same file as the processor "
         "computes it unless told not to, fp16 has every value rounded to float16 (on a processor, not on a GPU), "
-        "int8 has all levels of a byte for what a ReLU leaves (engines/levels.py), of which TensorRT has half.\n"
+        "int8 has all levels of a byte for what a ReLU leaves "
+        "(engines/openvino/uint8_activations.py), of which TensorRT has half.\n"
     )
     yield f"| x{model.facts['scale']} | {' | '.join(names)} |"
     yield "|---|" + "---:|" * len(names)
@@ -177,27 +178,30 @@ def goal(name: str, reached: dict[str, float]) -> str:
     return f"{told}: {' and '.join(short.values())} are missing. It was trained for as long as there was time.\n"
 
 
-def to_degrade(folder: Path) -> Pictures:
+def to_degrade(folder: Path) -> PictureSet:
     """What webcam models are also measured on. Raises CardError."""
     for each in (each for each in sets(folder) if each.name == SECOND):
-        pictures = Pictures.read(each, webcam.SCALE)
+        pictures = PictureSet.read(each, webcam_set.SCALE)
         if pictures.pairs:
             return pictures
     raise CardError(
-        f"There is no {SECOND} for x{webcam.SCALE} in {folder}",
+        f"There is no {SECOND} for x{webcam_set.SCALE} in {folder}",
         "a webcam model is also measured on that set made worse",
         "Give a folder of test sets that has it.",
     )
 
 
-def cleaning(model: Shipped, pictures: Pictures) -> Iterator[str]:
+def cleaning(model: Shipped, pictures: PictureSet) -> Iterator[str]:
     """What it does to a degraded set."""
-    clean = model.name.replace(webcam.MARK, "").rsplit("-", 1)[0]
+    clean = model.name.replace(webcam_set.MARK, "").rsplit("-", 1)[0]
     names = [clean, model.name.rsplit("-", 1)[0]]
-    yield f"{pictures.name} made worse by scripts/degrade.py, seeds {webcam.SEED} and on, PSNR in dB / SSIM:\n"
+    yield (
+        f"{pictures.name} made worse by scripts/training/degradation.py, seeds {webcam_set.SEED} and on, "
+        "PSNR in dB / SSIM:\n"
+    )
     yield f"| degraded {pictures.name} | |"
     yield "|---|---:|"
-    for found in webcam.measure(webcam.degraded(pictures), names):
+    for found in webcam_set.measure(webcam_set.degraded(pictures), names):
         label = f"{found.name}, {found.precision}" if found.precision else found.name
         yield f"| {label} | {found.score.psnr:.2f} / {found.score.ssim:.4f} |"
     yield ""
@@ -237,8 +241,8 @@ def origin(model: Shipped, hardware: str, data: Sequence[str]) -> Iterator[str]:
     if recipe.get("degradation"):
         ranges = ", ".join(f"{k} {v}" for k, v in recipe["degradation"].items())
         yield (
-            f"- Of each photograph {recipe['versions']} webcam pictures made by scripts/degrade.py: {ranges}. What "
-            "each means is said there."
+            f"- Of each photograph {recipe['versions']} webcam pictures made by scripts/training/degradation.py: "
+            f"{ranges}. What each means is said there."
         )
     before = ", this last run alone: docs/training-data.md has the minutes of those before it" if base else ""
     yield f"- {amount(round(float(last['seconds']) / 60), 'minute')} on {hardware}{before}."

@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
 """Measure shipped models on test sets, through the engine that people use: python scripts/evaluate.py FOLDER
 
-FOLDER holds one folder a set, laid out as scripts/testsets.py says (Set5, Set14 ...). PSNR is in dB of BT.601 luma,
-rounded to 8 bits, `scale` pixels of border cut, averaged over the pictures; SSIM is of the same luma; bicubic is
-OpenCV's; loss is PSNR less than the same network has in fp32.
-With OpenVINO the precisions are: fp32 computed in f32; bf16 (or f16) the same file as this processor computes it unless
-told not to; fp16 every value rounded to float16 (by ONNX's reference evaluator); int8.
+FOLDER holds one folder a set, laid out as scripts/evaluation/test_sets.py says (Set5, Set14 ...). PSNR is in dB of
+BT.601 luma, rounded to 8 bits, `scale` pixels of border cut, averaged over the pictures; SSIM is of the same luma;
+bicubic is OpenCV's; loss is PSNR less than the same network has in fp32. With OpenVINO the precisions are: fp32
+computed in f32; bf16 (or f16) the same file as this processor computes it unless told not to; fp16 every value rounded
+to float16 (by ONNX's reference evaluator); int8.
 """
 
 from __future__ import annotations
@@ -19,13 +19,15 @@ from pathlib import Path
 from statistics import fmean
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-import scripts.extras  # noqa: F401
+import scripts.common.missing_extras  # noqa: F401
 
 # isort: split
-from engines.base import Image, UserError
-from scripts import results, upscalers
-from scripts.testsets import pairs, psnr, ssim
-from scripts.upscalers import Run, Upscaler
+from engines.base import Image
+from engines.errors import UserError
+from scripts.common import results
+from scripts.evaluation import upscalers
+from scripts.evaluation.test_sets import pairs, psnr, ssim
+from scripts.evaluation.upscalers import MeasuredUpscaler, Run
 
 WORDS, NUMBERS = ("set", "model", "precision"), ("pictures", "PSNR", "SSIM", "bicubic", "gain")
 TITLE = "{:<8} {:<18} {:<9}".format(*WORDS) + " {:>8} {:>7} {:>7} {:>8} {:>6}  loss".format(*NUMBERS)
@@ -76,7 +78,7 @@ class Result:
         return flat | {"bicubic": self.bicubic.psnr, "bicubic_ssim": self.bicubic.ssim}
 
 
-class Pictures:
+class PictureSet:
     """A test set at one scale: pairs of pictures, read once, and what bicubic makes of them."""
 
     def __init__(self, name: str, scale: int, pairs: Sequence[tuple[str, Image, Image]]) -> None:
@@ -85,7 +87,7 @@ class Pictures:
         self._bicubic: Score | None = None
 
     @classmethod
-    def read(cls, folder: Path, scale: int) -> Pictures:
+    def read(cls, folder: Path, scale: int) -> PictureSet:
         """Raises OSError for a picture that is missing."""
         return cls(folder.name, scale, list(pairs(folder, scale)))
 
@@ -137,7 +139,7 @@ def evaluate(folder: Path, engine: str, models: Sequence[str] = ()) -> Iterator[
     Raises EvaluateError, EngineError.
     """
     found, chosen, some = sets(folder), upscalers.files(models), False
-    pictures = lru_cache(None)(Pictures.read)
+    pictures = lru_cache(None)(PictureSet.read)
     exact: dict[tuple[str, str], float] = {}
     for way in (way for file in chosen for way in upscalers.ways(engine, file)):
         for one in (pictures(each, way.scale) for each in found):
@@ -149,7 +151,7 @@ def evaluate(folder: Path, engine: str, models: Sequence[str] = ()) -> Iterator[
         raise EvaluateError(f"No test set in {folder} has pictures for the scale of {names}")
 
 
-def measure(one: Pictures, engine: str, way: Upscaler, exact: dict[tuple[str, str], float]) -> Result:
+def measure(one: PictureSet, engine: str, way: MeasuredUpscaler, exact: dict[tuple[str, str], float]) -> Result:
     """`way` on one test set; `exact` remembers what fp32 reached on which set."""
     score, place = one.score(way.run), (one.name, way.model)
     loss = exact[place] - score.psnr if place in exact else None

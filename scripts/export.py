@@ -5,7 +5,7 @@
   python scripts/export.py --wrap theirs.onnx their-x4.onnx             any ONNX network from picture to picture
 
 What is exported is compared with the PyTorch network before it is written; network_from_onnx() goes the other way.
-What is wrapped is compared with the original (scripts/wrap.py); that needs no PyTorch.
+What is wrapped is compared with the original (scripts/conversion/wrapper.py); that needs no PyTorch.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-import scripts.extras  # noqa: F401
+import scripts.common.missing_extras  # noqa: F401
 
 # isort: split
 import numpy as np
@@ -30,17 +30,17 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 
-from engines import catalog
-from engines.base import UserError
-from scripts.graph import OPSET, Graph
-from scripts.model_file import save
-from scripts.wrap import LARGEST_MULTIPLE, wrap
+from engines.catalog import shipped as catalog
+from engines.errors import UserError
+from scripts.common.onnx_files import save
+from scripts.common.onnx_graph import OPSET, OnnxGraph
+from scripts.conversion.wrapper import LARGEST_MULTIPLE, wrap
 
 with contextlib.suppress(ModuleNotFoundError):  # --wrap needs none of it; main() says who does
     import torch
     from torch import Tensor, nn
 
-    from scripts.network import Contract, Upscaler, smoothing
+    from scripts.training.network import Contract, UpscalingNetwork, smoothing
 
 COLOURS = 3
 SAME, EQUAL = 1, 0.999  # an export may differ by this many grey levels, and in all but this share of values not at all
@@ -50,12 +50,12 @@ class ExportError(UserError):
     """What was given cannot be exported."""
 
 
-def build(network: Upscaler, metadata: dict[str, str]) -> onnx.ModelProto:
+def build(network: UpscalingNetwork, metadata: dict[str, str]) -> onnx.ModelProto:
     """The ONNX model of a collapsed network: frame uint8 [1, H, W, 3] BGR to sr uint8 [1, s*H, s*W, 3] BGR.
 
     Grey levels stay 0..255 throughout: the network's 0..1 is folded into the weights at both ends.
     """
-    graph, scale = Graph(), network.scale
+    graph, scale = OnnxGraph(), network.scale
     convs = [layer for layer in network.body if isinstance(layer, nn.Conv2d)]
     assert isinstance(network.head, nn.Conv2d)
 
@@ -98,7 +98,7 @@ def build(network: Upscaler, metadata: dict[str, str]) -> onnx.ModelProto:
     return model
 
 
-def base_of(network: Upscaler) -> nn.Conv2d:
+def base_of(network: UpscalingNetwork) -> nn.Conv2d:
     """Its `base`; with coring, what that differs by from the smooth enlargement."""
     base = copy.deepcopy(network.base)
     if network.coring:
@@ -106,7 +106,7 @@ def base_of(network: Upscaler) -> nn.Conv2d:
     return base
 
 
-def cored(graph: Graph, sharp: str, padded: str, network: Upscaler) -> str:
+def cored(graph: OnnxGraph, sharp: str, padded: str, network: UpscalingNetwork) -> str:
     """The smooth enlargement, and of what `sharp` adds to it what is not faint."""
     kernel = graph.constant("smooth.weight", smoothing(network.scale).numpy())
     smooth = graph.add("Conv", "smooth", padded, kernel, kernel_shape=[3, 3], pads=[0] * 4)
@@ -120,8 +120,8 @@ def parameters(network: nn.Module) -> int:
     return sum(p.numel() for p in network.parameters())
 
 
-def network_from_onnx(path: Path) -> Upscaler:
-    """The plain PyTorch network of a file that build() made; feed it through scripts.network.Contract.
+def network_from_onnx(path: Path) -> UpscalingNetwork:
+    """The plain PyTorch network of a file that build() made; feed it through scripts.training.network.Contract.
 
     Raises ExportError if the file is not of that form.
     """
@@ -131,7 +131,7 @@ def network_from_onnx(path: Path) -> Upscaler:
         scale = int(next(p.value for p in model.metadata_props if p.key == "scale"))
         last = max(int(found[1]) for name in values if (found := re.fullmatch(r"body_(\d+)\.weight", name)))
         channels = len(values["body_0.bias"])
-        network = Upscaler(scale=scale, channels=channels, depth=last, expand=1).collapsed()
+        network = UpscalingNetwork(scale=scale, channels=channels, depth=last, expand=1).collapsed()
         state = {f"body.{2 * i}.{part}": values[f"body_{i}.{part}"] for i in range(last + 1) for part in PARTS}
         state |= {f"{layer}.{part}": values[f"{layer}.{part}"] for layer in ("base", "head") for part in PARTS}
         state["body.0.weight"] *= 255  # what build() folded in comes out again
@@ -147,7 +147,9 @@ def network_from_onnx(path: Path) -> Upscaler:
         raise ExportError(f"{path} cannot be read", error.strerror or str(error)) from None
     except Exception as error:  # a foreign file can fail in any way, in onnx as in the look-ups above
         raise ExportError(
-            f"{path} holds no network of scripts/network.py", f"{type(error).__name__}: {error}", "Use one of --list."
+            f"{path} holds no network of scripts/training/network.py",
+            f"{type(error).__name__}: {error}",
+            "Use one of --list.",
         ) from None
     return network.eval()
 
@@ -156,13 +158,13 @@ PARTS = ("weight", "bias")
 SIDES = (("least", -1), ("most", 1))
 
 
-def load(path: Path) -> tuple[Upscaler, dict[str, Any]]:
+def load(path: Path) -> tuple[UpscalingNetwork, dict[str, Any]]:
     """The collapsed network of a checkpoint of scripts/train.py, and its recipe. Raises ExportError."""
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
         recipe = dict(state["recipe"], step=state["step"])
         shape = {key: int(recipe[key]) for key in ("scale", "channels", "depth", "expand")}
-        network = Upscaler(**shape)
+        network = UpscalingNetwork(**shape)
         network.load_state_dict(state["average"])
         network.coring = float(recipe.get("coring", 0))
     except (OSError, EOFError, KeyError, TypeError, RuntimeError, pickle.UnpicklingError) as error:

@@ -25,9 +25,10 @@ from numpy.typing import NDArray
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import engines
 from app.sources import open_source
-from engines.base import Image, UserError
-from scripts.testsets import WEIGHTS
-from scripts.upscalers import Run, one
+from engines.base import Image
+from engines.errors import UserError
+from scripts.evaluation.test_sets import WEIGHTS
+from scripts.evaluation.upscalers import Run, one
 
 FRAMES = 30
 LOW_PASS = 3.0
@@ -65,7 +66,7 @@ def static(frames: list[Image]) -> Mask:
 
 
 @dataclass(frozen=True)
-class Window:
+class FlickerWindow:
     """Frames of a clip, and where they are static."""
 
     frames: list[Image]
@@ -80,7 +81,7 @@ class Clip:
         self.name = path.stem
         frames = list(read(path, windows * FRAMES))
         parts = [frames[i : i + FRAMES] for i in range(0, len(frames) - FRAMES + 1, FRAMES)]
-        found = [Window(part, static(part)) for part in parts]
+        found = [FlickerWindow(part, static(part)) for part in parts]
         self.windows = [window for window in found if window.mask.mean() >= LEAST]
         if not self.windows:
             raise FlickerError(

@@ -21,19 +21,19 @@ from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-from app.config import Config
-from app.frame import Picture
+from app.config.schema import Config
+from app.governor.driver import GovernorDriver
 from app.inputs import engine_for, opened_input
-from app.loading import Loading
-from app.pipeline import Pipeline
-from app.stats import Stats
-from app.steering import Steering
-from app.telemetry import Telemetry
-from app.view import View
-from engines.base import UserError
-from scripts import amounts, results
-from scripts.sizes import size
-from scripts.timing import BenchError
+from app.overlays.view_state import ViewState
+from app.pipeline.build_preview import BuildPreview
+from app.pipeline.frame import OutputFrame
+from app.pipeline.pipeline import Pipeline
+from app.pipeline.stats import Stats
+from app.system.telemetry import Telemetry
+from engines.errors import UserError
+from scripts.benchmarks.timing import BenchError
+from scripts.common import amounts, results
+from scripts.common.sizes import size
 
 SPAN = 5.0
 """Seconds over which the worst rate is told."""
@@ -96,7 +96,7 @@ class Counter:
         self.pictures: list[Shown] = []
         self._stats = stats
 
-    def write(self, picture: Picture) -> None:
+    def write(self, picture: OutputFrame) -> None:
         spec = self._stats.spec
         self.pictures.append(Shown(time.monotonic(), picture.frame.index, spec.model if spec else ""))
 
@@ -124,8 +124,8 @@ def run(name: str, config: Config, spans: Sequence[float], processes: int) -> Tr
     stats, trial = Stats(), Trial(name, config.input.fps or 30.0)
     counter, failure = Counter(stats), list[BaseException]()
     with closing(Telemetry(config.telemetry)) as telemetry, closing(opened_input(config)) as source:
-        steering = Steering(lambda: trial.fps, lambda: telemetry.current, hot=config.telemetry.warn_temperature)
-        loading = Loading(View(), [], auto=False)
+        steering = GovernorDriver(lambda: trial.fps, lambda: telemetry.current, hot=config.telemetry.warn_temperature)
+        loading = BuildPreview(ViewState(), [], auto=False)
         pipeline = Pipeline(
             source,
             engine_for(config, source, stats, loading, steering),

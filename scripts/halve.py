@@ -15,15 +15,15 @@ import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-import scripts.extras  # noqa: F401
+import scripts.common.missing_extras  # noqa: F401
 
 # isort: split
 import numpy as np
 import onnx
 from onnx import TensorProto, numpy_helper
 
-from engines.base import UserError
-from scripts import model_file
+from engines.errors import UserError
+from scripts.common import onnx_files
 
 LARGEST = float(np.finfo(np.float16).max)
 
@@ -34,8 +34,8 @@ class HalveError(UserError):
 
 def halved(source: Path, target: Path) -> Path:
     """Write the fp32 model in `source` to `target`, typed float16. Raises HalveError, ModelError."""
-    model = model_file.read(source)
-    model_file.check(target, source)
+    model = onnx_files.read(source)
+    onnx_files.check(target, source)
     for constant in model.graph.initializer:
         if constant.data_type == TensorProto.FLOAT:
             values = numpy_helper.to_array(constant)
@@ -52,7 +52,7 @@ def halved(source: Path, target: Path) -> Path:
         raise HalveError(f"{source} has no cast to float32", "it is typed float16 already, or not of this project")
     try:
         onnx.checker.check_model(model, full_check=True)
-        model_file.save(model, target)
+        onnx_files.save(model, target)
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
         raise HalveError(
             f"{source} cannot be typed float16",

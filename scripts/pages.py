@@ -18,8 +18,8 @@ from pathlib import Path
 from PIL import Image, ImageDraw, ImageFont
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-from engines.base import UserError
-from scripts import amounts
+from engines.errors import UserError
+from scripts.common import amounts
 
 SIZE = 1400, 1000
 FINER = 2

@@ -3,9 +3,10 @@
 
   python scripts/quality.py --sets FOLDER --peers FOLDER --clips FOLDER
 
---sets holds Set5, Set14 ... as for scripts/evaluate.py; --peers FSRCNN_x2.pb, ESPCN_x2.pb ... (scripts/peers.py);
---clips films of a camera that stands still (scripts/flicker.py). Times are taken in turns, in one run, at one size and
-with the same number of threads for all: let nothing else run meanwhile. Needs the extras `quality` and `train`.
+--sets holds Set5, Set14 ... as for scripts/evaluate.py; --peers FSRCNN_x2.pb, ESPCN_x2.pb ...
+(scripts/evaluation/peers.py); --clips films of a camera that stands still (scripts/flicker.py). Times are taken in
+turns, in one run, at one size and with the same number of threads for all: let nothing else run meanwhile. Needs the
+extras `quality` and `train`.
 """
 
 from __future__ import annotations
@@ -20,23 +21,25 @@ from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-import scripts.extras  # noqa: F401
+import scripts.common.missing_extras  # noqa: F401
 
 # isort: split
 import engines
-from engines import catalog
-from engines.base import UserError
-from engines.slots import Slots
-from scripts import amounts, gallery, page, peers, results, scatter, timing, upscalers, webcam
-from scripts.crops import write
-from scripts.evaluate import Pictures, sets
-from scripts.findings import Entry, Findings, Flicker
+from engines.catalog import shipped as catalog
+from engines.errors import UserError
+from engines.slot_engine import SlotEngine
+from scripts.benchmarks import timing
+from scripts.common import amounts, results
+from scripts.common.machine import machine
+from scripts.common.sizes import size
+from scripts.evaluate import PictureSet, sets
+from scripts.evaluation import gallery, peers, plot, report, upscalers, webcam_set
+from scripts.evaluation.crop_sheets import write
+from scripts.evaluation.findings import Finding, Findings, Flicker
+from scripts.evaluation.goals import EAGER
+from scripts.evaluation.published_figures import FIRST, NETWORKS, SECOND, SETS
+from scripts.evaluation.upscalers import MeasuredUpscaler
 from scripts.flicker import FRAMES, Clip
-from scripts.goals import EAGER
-from scripts.machine import machine
-from scripts.published import FIRST, NETWORKS, SECOND, SETS
-from scripts.sizes import size
-from scripts.upscalers import Upscaler
 
 SCALES = (2, 3, 4)
 ORDER = ("fast", "balanced", "quality")
@@ -49,7 +52,7 @@ class QualityError(UserError):
 
 
 @dataclass(frozen=True)
-class Settings:
+class ReportSettings:
     """What is measured with, and how long."""
 
     sets: Path
@@ -73,20 +76,20 @@ Loop = Callable[[float], float]
 class Quality:
     """One run. `found` is what has been measured so far."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: ReportSettings) -> None:
         """Raises UserError if something that is needed is missing, before anything is measured."""
         self.settings = settings
         folders = {folder.name: folder for folder in sets(settings.sets)}
         if not folders.keys() >= set(SETS):
             raise QualityError(f"{' and '.join(SETS)} are needed", f"in {settings.sets} are: {', '.join(folders)}")
-        self.pictures = {(n, s): Pictures.read(folder, s) for n, folder in folders.items() for s in SCALES}
+        self.pictures = {(n, s): PictureSet.read(folder, s) for n, folder in folders.items() for s in SCALES}
         files = [file for file in peers.find(settings.peers) if file.scale in SCALES]
         self.clips = films(settings.clips)
         results.check(settings.page)
         self.found = Findings(settings.size, settings.threads)
         ways = [way for file in upscalers.files([]) for way in upscalers.ways("openvino", file)]
         self._ways = sorted(ways, key=lambda way: (way.scale, rank(way.model.removesuffix(f"-x{way.scale}"))))
-        self._sheets = [scale for scale in page.SHEETS if any(way.scale == scale for way in ways)]
+        self._sheets = [scale for scale in report.SHEETS if any(way.scale == scale for way in ways)]
         for scale in self._sheets:
             if not self.pictures[SECOND, scale].pairs:
                 raise QualityError(f"{SECOND} has no pictures for x{scale}", f"looked in {folders[SECOND]}")
@@ -127,14 +130,14 @@ class Quality:
     def _timed(self, scale: int, stack: ExitStack) -> Iterator[tuple[list[float], Loop]]:
         """Where the times belong and what is timed; what has to be closed is left to `stack`."""
         frame, threads, entries = timing.noise(self.settings.size), self.settings.threads, self.found.entries
-        entries.append(Entry("bicubic", scale, ""))
+        entries.append(Finding("bicubic", scale, ""))
         yield entries[-1].rounds, stack.enter_context(self._loop(None, scale))
         for peer in (peer for (_, s), peer in self._peers.items() if s == scale):
             peer.upscale(frame)
-            entries.append(Entry(peer.file.name, scale, ""))
+            entries.append(Finding(peer.file.name, scale, ""))
             yield entries[-1].rounds, peer.seconds
         for way in (way for way in self._ways if way.scale == scale):
-            entries.append(Entry(way.model, scale, way.precision, parameters=upscalers.parameters(way.file)))
+            entries.append(Finding(way.model, scale, way.precision, parameters=upscalers.parameters(way.file)))
             if way.precision != "fp16":  # which nothing here computes as it is typed, but slowly
                 yield entries[-1].rounds, stack.enter_context(self._loop(way, scale))
             if way.precision == "fp32" and way.model in EAGER:
@@ -142,10 +145,10 @@ class Quality:
                 yield self.found.eager.setdefault(way.model, []), eager.seconds
 
     @contextmanager
-    def _loop(self, way: Upscaler | None, scale: int) -> Iterator[Loop]:
+    def _loop(self, way: MeasuredUpscaler | None, scale: int) -> Iterator[Loop]:
         """An engine that is warm; None: bicubic."""
         size, threads = self.settings.size, self.settings.threads
-        engine: AbstractContextManager[Slots[Any]]
+        engine: AbstractContextManager[SlotEngine[Any]]
         if way is None:
             engine = engines.load("bicubic", "", size, scale=scale)
         elif way.precision == "fp32":
@@ -170,9 +173,9 @@ class Quality:
                     entry.scores[name] = pictures.score(run)
 
     def _webcam(self) -> None:
-        self._degraded = webcam.degraded(self.pictures[SECOND, webcam.SCALE])
+        self._degraded = webcam_set.degraded(self.pictures[SECOND, webcam_set.SCALE])
         self.found.degraded = SECOND
-        self.found.cleaning = list(webcam.measure(self._degraded, webcam.models()))
+        self.found.cleaning = list(webcam_set.measure(self._degraded, webcam_set.models()))
 
     def _flicker(self) -> None:
         for clip in self.clips:
@@ -181,7 +184,7 @@ class Quality:
             )
             plain, _ = clip.flicker_of("", "bicubic")
             self.found.flicker.append(Flicker(clip.name, "bicubic", "", plain))
-            for name in webcam.models() or ["fast"]:
+            for name in webcam_set.models() or ["fast"]:
                 deviation, precision = clip.flicker_of(f"{name}-x2")
                 self.found.flicker.append(Flicker(clip.name, f"{name}-x2", precision, deviation))
 
@@ -189,20 +192,20 @@ class Quality:
         for scale in self._sheets:
             sheet = gallery.against_truth(self.pictures[SECOND, scale], self._columns(scale))
             write(sheet, self.settings.out / f"quality-x{scale}.jpg")
-        chosen = [name for name in webcam.models() if name == ORDER[0] or webcam.MARK in name] or [ORDER[0]]
+        chosen = [name for name in webcam_set.models() if name == ORDER[0] or webcam_set.MARK in name] or [ORDER[0]]
         cleaning = [("bicubic", upscalers.bicubic(2)), *self._models(chosen, 2)]
         write(gallery.against_truth(self._degraded, cleaning), self.settings.out / "quality-degraded.jpg")
         write(gallery.of_clips(self.clips, cleaning), self.settings.out / "quality-webcam.jpg")
-        points, levels = page.points(self.found, NETWORKS)
+        points, levels = report.points(self.found, NETWORKS)
         size = "{}x{} -> {}x{}".format(*self.settings.size, *(2 * n for n in self.settings.size))
         title = f"x2, {size}, {self.settings.threads} threads of {machine()['processor']}"
         for shade in ("light", "dark"):
             path = self.settings.out / f"quality-plot-{shade}.png"
-            scatter.write(points, levels, path, dark=shade == "dark", title=title)
+            plot.write(points, levels, path, dark=shade == "dark", title=title)
 
     def _columns(self, scale: int) -> gallery.Columns:
         peer = [(name, peer.upscale) for (name, s), peer in self._peers.items() if s == scale and name == "FSRCNN"]
-        clean = dict.fromkeys(m.name for m in catalog.shipped() if m.scale == scale and webcam.MARK not in m.name)
+        clean = dict.fromkeys(m.name for m in catalog.shipped() if m.scale == scale and webcam_set.MARK not in m.name)
         return [("bicubic", upscalers.bicubic(scale)), *peer, *self._models(sorted(clean, key=rank), scale)]
 
     def _models(self, names: Sequence[str], scale: int) -> list[tuple[str, upscalers.Run]]:
@@ -211,8 +214,8 @@ class Quality:
 
 def rank(name: str) -> tuple[bool, int, str]:
     """Where a model stands in tables: from small to large, those for webcams last."""
-    size = name.removesuffix(webcam.MARK)
-    return webcam.MARK in name, ORDER.index(size) if size in ORDER else len(ORDER), name
+    size = name.removesuffix(webcam_set.MARK)
+    return webcam_set.MARK in name, ORDER.index(size) if size in ORDER else len(ORDER), name
 
 
 def films(folder: Path) -> list[Clip]:
@@ -239,9 +242,9 @@ def main(arguments: list[str] | None = None) -> int:
     file = options.pop("json")
     try:
         results.check(file)
-        with Quality(Settings(**options)) as quality:
+        with Quality(ReportSettings(**options)) as quality:
             quality.run()
-            text = page.written(quality.found, NETWORKS, machine())
+            text = report.written(quality.found, NETWORKS, machine())
             results.write(quality.settings.page, text)
         if file:
             told = {"machine": machine()} | asdict(quality.found)

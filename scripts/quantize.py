@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-import scripts.extras  # noqa: F401
+import scripts.common.missing_extras  # noqa: F401
 
 # isort: split
 import numpy as np
@@ -25,10 +25,11 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from engines.base import Image, UserError
-from engines.openvino import core
-from scripts import model_file, results
-from scripts.photos import Photos
+from engines.base import Image
+from engines.errors import UserError
+from engines.openvino.engine import core
+from scripts.common import onnx_files, results
+from scripts.training.photos import Photos
 
 LEVELS = 127
 PICTURES = 30
@@ -162,12 +163,12 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     try:
         file = options.out or options.model.with_name(f"{options.model.stem}-int8.onnx")
-        model = model_file.read(options.model)
-        model_file.check(file, options.model)
+        model = onnx_files.read(options.model)
+        onnx_files.check(file, options.model)
         results.check(file)
         photos = Photos(options.data, scale=2, longest=640, smallest=64)
         lows = evenly([low for low, *_ in photos.lows])
-        model_file.save(quantize(model, lows), file)
+        onnx_files.save(quantize(model, lows), file)
     except (UserError, OSError) as error:
         print(error, file=sys.stderr)
         return 2

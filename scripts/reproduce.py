@@ -15,12 +15,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-import scripts.extras  # noqa: F401
+import scripts.common.missing_extras  # noqa: F401
 
 # isort: split
-from engines.base import UserError
-from scripts import export, recipe, train
-from scripts.recipe import Recipe, RecipeError
+from engines.errors import UserError
+from scripts import export, train
+from scripts.training import recipe
+from scripts.training.recipe import Recipe, RecipeError
 
 
 class Step(NamedTuple):

@@ -17,15 +17,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-import scripts.extras  # noqa: F401
+import scripts.common.missing_extras  # noqa: F401
 
 # isort: split
 import onnx
 from onnx import TensorProto
 
-from engines import catalog
-from engines.base import UserError
-from scripts import results
+from engines.catalog import shipped as catalog
+from engines.errors import UserError
+from scripts.common import results
 
 SIZES = {"360p": (640, 360), "720p": (1280, 720), "1080p": (1920, 1080)}
 BEGIN, END = "<!-- scripts/roofline.py begins -->", "<!-- scripts/roofline.py ends -->"

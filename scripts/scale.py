@@ -7,7 +7,7 @@ dynamic batcher, and a device that takes a + b * n milliseconds for a batch of n
   --service A,B                         given
   neither                               timed on this machine's own engine
 --every prints a row for every shipped model and the usual sizes instead, timed on this machine's own engine.
---check N,N,... drives so many simulated cameras against a real server (scripts/fleet.py) and prints both.
+--check N,N,... drives so many simulated cameras against a real server (scripts/benchmarks/fleet.py) and prints both.
 """
 
 from __future__ import annotations
@@ -29,20 +29,23 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import engines
 from app.sources import open_source
-from engines import bicubic, catalog
-from engines.base import Image, UserError
-from scripts import amounts, triton_options
-from scripts.machine import machine
-from scripts.simulation import Model, simulate
-from scripts.sizes import size
-from scripts.timing import noise
+from engines import bicubic
+from engines.base import Image
+from engines.catalog import shipped as catalog
+from engines.errors import UserError
+from scripts.benchmarks.queueing import ServerModel, simulate
+from scripts.benchmarks.timing import noise
+from scripts.common import amounts
+from scripts.common.machine import machine
+from scripts.common.sizes import size
+from scripts.serving import client_options
 
 SIZES = ((640, 360), (1280, 720), (1920, 1080))
 COUNTS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10000)
 BURSTS = (1, 2, 4, 8)
 
 
-def holds(model: Model) -> bool:
+def holds(model: ServerModel) -> bool:
     """Whether less than one frame in a thousand is late or dropped."""
     if model.overloaded:  # by so little, perhaps, that a simulation ends before the first frame is dropped
         return False
@@ -50,7 +53,7 @@ def holds(model: Model) -> bool:
     return outcome.late + outcome.dropped < 0.001
 
 
-def capacity(model: Model) -> int:
+def capacity(model: ServerModel) -> int:
     """The most cameras that `model`'s server holds, up to the last of COUNTS."""
     low, high = 0, 1
     while holds(replace(model, cameras=high)):
@@ -74,12 +77,12 @@ class Service(NamedTuple):
 def service(address: str | None, picture: tuple[int, int], model: str, config: Path | None = None) -> Service:
     """What is at `address`, or `model` on this machine's own engine, by the time that bursts of frames take.
 
-    `config` tells how to talk to that server (scripts/triton_options.py).
+    `config` tells how to talk to that server (scripts/serving/client_options.py).
 
     Raises UserError.
     """
     depth = BURSTS[-1] + 1  # the last view is lent until the next collect()
-    engine = engines.load(address or "auto", model, picture, depth=depth, options=triton_options.read(config))
+    engine = engines.load(address or "auto", model, picture, depth=depth, options=client_options.read(config))
     frame, points = noise(picture), []
     with engine:
         scale = engine.spec.scale
@@ -118,7 +121,7 @@ def wires(picture: tuple[int, int], scale: int, quality: int = 90) -> dict[str, 
     return {"raw": Wire(8.0 * frame.nbytes, 8.0 * large.nbytes), "jpeg": Wire(file(frame), file(large))}
 
 
-def table(model: Model, picture: tuple[int, int], scale: int, link: float) -> str:
+def table(model: ServerModel, picture: tuple[int, int], scale: int, link: float) -> str:
     """Servers and network for 1 to 10,000 cameras; `link` is a server's network in bits a second."""
     most = capacity(model)
     ways = wires(picture, scale)
@@ -145,7 +148,7 @@ def table(model: Model, picture: tuple[int, int], scale: int, link: float) -> st
     return "\n".join(lines)
 
 
-def every(pattern: Model, sizes: Sequence[tuple[int, int]] = SIZES) -> Iterator[str]:
+def every(pattern: ServerModel, sizes: Sequence[tuple[int, int]] = SIZES) -> Iterator[str]:
     """A table in Markdown: what this machine's own engine takes for each shipped model, and the cameras it holds.
 
     `pattern` has the rest: the rate of the cameras and the batcher. Raises UserError.
@@ -165,7 +168,7 @@ def every(pattern: Model, sizes: Sequence[tuple[int, int]] = SIZES) -> Iterator[
 
 def check(counts: list[int], fps: list[float], picture: tuple[int, int], seconds: float) -> Iterator[str]:
     """Simulated and measured, for fleets of so many cameras at these rates against a real server on this machine."""
-    from scripts.fleet import MODEL, Fleet, drive, served
+    from scripts.benchmarks.fleet import MODEL, Fleet, drive, served
 
     with served(picture) as server:
         address = f"triton://{server.address}/{MODEL}"
@@ -175,7 +178,7 @@ def check(counts: list[int], fps: list[float], picture: tuple[int, int], seconds
         yield f"{'':>14} |" + " |".join([f"{'sim':>8}{'real':>8}"] * 3) + f" |{'sim':>9}{'real':>9}"
         for count, rate in itertools.product(counts, fps):
             real = drive(Fleet(count, address, picture, rate, seconds))
-            model = Model(count, rate, fixed, each, batch=1, gather=0.0)
+            model = ServerModel(count, rate, fixed, each, batch=1, gather=0.0)
             guess = simulate(model)
             p50, p99 = (statistics.median(camera[key] for camera in real.cameras) for key in ("p50", "p99"))
             lost = real.total("dropped") / (count * rate * seconds)
@@ -207,7 +210,7 @@ def main(arguments: list[str] | None = None) -> int:
     source.add_argument("--measure", metavar="triton://...", help="a server whose service time is measured")
     source.add_argument("--service", type=times, metavar="A,B", help="milliseconds of a batch and of each frame in it")
     source.add_argument("--every", action="store_true", help="a row for every shipped model and size")
-    triton_options.add_option(parser)
+    client_options.add_option(parser)
     parser.add_argument("--model", default="fast", help="of this machine's own engine [fast]")
     parser.add_argument("--scale", type=amounts.count, help="of the model, beside --service [2]")
     parser.add_argument("--size", type=size, default=(640, 360), metavar="WxH", help="[640x360]")
@@ -229,7 +232,7 @@ def main(arguments: list[str] | None = None) -> int:
             for line in check(options.check, rates, options.size, options.seconds):
                 print(line, flush=True)
             return 0
-        pattern = Model(1, options.fps, batch=options.batch, gather=0.1 / options.fps)
+        pattern = ServerModel(1, options.fps, batch=options.batch, gather=0.1 / options.fps)
         if options.every:
             for line in every(pattern):
                 print(line, flush=True)

@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
 """Run the real kiosk and break something every few seconds: python scripts/soak.py --minutes 60 --seed 1
 
-The program has its window on an Xvfb, a camera on strings (scripts/puppet.py), real MJPEG and RTSP servers, its engine
-in a process of its own, and records onto a small disk. What is on the screen is read from the X server's own memory, so
-that the program is not asked how it is. Writes a report (--report FILE.md) and exits with 0 if every promise was kept.
-Linux; faults of the disk need root, and are left out without.
+The program has its window on an Xvfb, a camera on strings (scripts/kiosk/fake_camera.py), real MJPEG and RTSP servers,
+its engine in a process of its own, and records onto a small disk. What is on the screen is read from the X server's own
+memory, so that the program is not asked how it is. Writes a report (--report FILE.md) and exits with 0 if every promise
+was kept. Linux; faults of the disk need root, and are left out without.
 """
 
 from __future__ import annotations
@@ -21,18 +21,18 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-import scripts.extras  # noqa: F401
+import scripts.common.missing_extras  # noqa: F401
 
 # isort: split
 import cv2
 import psutil
 
-from engines.base import UserError
-from scripts import amounts, results
-from scripts.disk import Disk
-from scripts.injector import KINDS, Injector
-from scripts.rig import Rig
-from scripts.verdict import Fault, Outcome, judge, recorded, report, segments
+from engines.errors import UserError
+from scripts.common import amounts, results
+from scripts.kiosk.faults import KINDS, FaultInjector
+from scripts.kiosk.rig import Rig
+from scripts.kiosk.small_disk import Disk
+from scripts.kiosk.verdict import Fault, SoakOutcome, judge, recorded, report, segments
 
 
 class SoakError(UserError):
@@ -55,7 +55,7 @@ class Soak:
             raise SoakError("Faults of the disk need root", "a small one is mounted for them", "Name others in --only.")
         self.random = random.Random(seed)
         self.rig = Rig(folder, self.disk.path)
-        self.injector = Injector(self.rig, self.disk, self.random)
+        self.injector = FaultInjector(self.rig, self.disk, self.random)
         self.samples: list[tuple[float, float, int, int]] = []
 
     def run(self, minutes: float) -> None:
@@ -89,7 +89,7 @@ class Soak:
             memory = process.memory_full_info().uss / 2**20
             self.samples.append((time.monotonic(), memory, process.num_fds(), process.num_threads()))
 
-    def close(self, minutes: float) -> Outcome:
+    def close(self, minutes: float) -> SoakOutcome:
         """End everything; what has come of the `minutes` that were asked for."""
         hours, status = (time.monotonic() - self.rig.began) / 3600, self.rig.close()
         command = f"python scripts/soak.py --minutes {minutes:g} --seed {self.seed}"
@@ -99,7 +99,7 @@ class Soak:
         count, broken = segments(self.disk.path)
         self.disk.close()
         faults, seen = self.injector.injected, self.rig.screen.seen
-        return Outcome(command, hours, status, faults, self.samples, seen, count, broken, recorded(log))
+        return SoakOutcome(command, hours, status, faults, self.samples, seen, count, broken, recorded(log))
 
 
 @contextlib.contextmanager

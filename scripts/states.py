@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """The kiosk in each of its states, as pictures: python scripts/states.py docs
 
-The shipped configuration on an Xvfb of 1280x720, with a camera on strings (scripts/puppet.py) that sees the demo's
-poster, and its engine in a process of its own, which is killed. Writes kiosk-STATE.jpg into the folder. Linux.
+The shipped configuration on an Xvfb of 1280x720, with a camera on strings (scripts/kiosk/fake_camera.py) that sees the
+demo's poster, and its engine in a process of its own, which is killed. Writes kiosk-STATE.jpg into the folder. Linux.
 """
 
 from __future__ import annotations
@@ -16,19 +16,21 @@ import time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-import scripts.extras  # noqa: F401
+import scripts.common.missing_extras  # noqa: F401
 
 # isort: split
 import cv2
 import psutil
 import yaml
 
-from app.sources.demo import Demo
-from engines.base import Image, UserError
-from scripts import puppet, results
-from scripts.children import engines
-from scripts.puppet import Dev
-from scripts.screen import Screen, screenshot
+from app.sources.demo.camera import DemoCamera
+from engines.base import Image
+from engines.errors import UserError
+from scripts.common import results
+from scripts.kiosk import fake_camera
+from scripts.kiosk.engine_processes import engines
+from scripts.kiosk.fake_camera import FakeDevDir
+from scripts.kiosk.x_server import XServer, screenshot
 
 ROOT = Path(__file__).resolve().parent.parent
 SIZE = (1280, 720)
@@ -62,7 +64,7 @@ def shown(display: str) -> Image:
 
 def photograph(folder: Path, work: Path) -> None:
     """Raises StateError if the program ends or shows nothing, and results.ResultError."""
-    dev, screen = Dev(work / "dev"), Screen(work, SIZE)
+    dev, screen = FakeDevDir(work / "dev"), XServer(work, SIZE)
     dev.plug()
     command = [sys.executable, __file__, "--worker", str(dev.folder), "--config", str(configuration(work))]
     app = subprocess.Popen(command, cwd=ROOT, env=os.environ | {"DISPLAY": screen.display})
@@ -103,9 +105,9 @@ def main(arguments: list[str] | None = None) -> int:
         from app.entry import leave
         from app.run import main as run
 
-        poster = Demo(size=(640, 360))
-        puppet.scene = lambda count, size: poster.picture(count)
-        puppet.install(Path(arguments[1]))
+        poster = DemoCamera(size=(640, 360))
+        fake_camera.scene = lambda count, size: poster.picture(count)
+        fake_camera.install(Path(arguments[1]))
         leave(run(arguments[2:]))
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, help="where the pictures go")

@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Make app/texts/captions.otf: python scripts/subset_font.py NotoSansCJK-Regular.ttc (Debian's fonts-noto-cjk).
+"""Make app/overlays/texts/captions.otf: python scripts/subset_font.py NotoSansCJK-Regular.ttc (Debian's
+fonts-noto-cjk).
 
 Needs fonttools, which nothing else here does: pip install fonttools
 """
@@ -12,7 +13,7 @@ from pathlib import Path
 from fontTools import subset
 from fontTools.ttLib import TTCollection
 
-OUT = Path(__file__).resolve().parent.parent / "app/texts/captions.otf"
+OUT = Path(__file__).resolve().parent.parent / "app/overlays/texts/captions.otf"
 NAME = "livesr Captions"
 
 

@@ -14,7 +14,7 @@ import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-import scripts.extras  # noqa: F401
+import scripts.common.missing_extras  # noqa: F401
 
 # isort: split
 import torch
@@ -23,15 +23,15 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
-from engines import whole
-from engines.base import UserError
-from scripts import amounts
-from scripts.cutter import Cutter
-from scripts.log import INSTEAD, Log, TrainError, store
-from scripts.network import Upscaler
-from scripts.photos import Photos
-from scripts.recipe import PRECISIONS, Recipe
-from scripts.testsets import WEIGHTS, check, pairs, psnr
+from engines.errors import UserError
+from engines.support import atomic_file
+from scripts.common import amounts
+from scripts.evaluation.test_sets import WEIGHTS, check, pairs, psnr
+from scripts.training.gpu_crops import GpuCropper
+from scripts.training.network import UpscalingNetwork
+from scripts.training.photos import Photos
+from scripts.training.recipe import PRECISIONS, Recipe
+from scripts.training.run_log import INSTEAD, RunLog, TrainError, store
 
 LUMA = torch.tensor(WEIGHTS) / 255
 
@@ -56,7 +56,7 @@ def loss_of(recipe: Recipe, step: int, out: Tensor, truth: Tensor) -> Tensor:
     return loss
 
 
-def optimisers(network: Upscaler, kind: str) -> list[torch.optim.Optimizer]:
+def optimisers(network: UpscalingNetwork, kind: str) -> list[torch.optim.Optimizer]:
     """Adam for all weights or, with `muon`, Muon (kellerjordan.github.io/posts/muon) for the matrices of which the
     kernels are made and Adam for biases and the picture's own path. Their "lr" here are shares of the recipe's.
     """
@@ -76,7 +76,7 @@ class Batches(Dataset[tuple[Tensor, ...]]):
     """
 
     def __init__(self, recipe: Recipe, photos: Photos, *, whole: bool) -> None:
-        self.recipe, self.photos, self.whole = recipe, photos, whole
+        self.recipe, self.photos, self.whole = recipe, photos, atomic_file
 
     def __getitem__(self, step: int) -> tuple[Tensor, ...]:
         recipe = self.recipe
@@ -94,7 +94,7 @@ class Training:
         self.recipe, self.device, self.step, self.workers = recipe, device, 0, workers
         self.inputs = {"photographs": photos.digest, **recipe.digests()}
         """Digests of what a recipe cannot hold; a run goes on with the same only."""
-        self.cutter = Cutter(photos, device) if device.startswith("cuda") else None
+        self.cutter = GpuCropper(photos, device) if device.startswith("cuda") else None
         self.data = Batches(recipe, photos, whole=self.cutter is None)
         self.network = recipe.network().to(device)
         self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -180,8 +180,8 @@ class Training:
             ) from None
 
 
-def validate(network: Upscaler, folder: Path) -> float:
-    """Mean luma PSNR in dB over a test set (scripts/testsets.py)."""
+def validate(network: UpscalingNetwork, folder: Path) -> float:
+    """Mean luma PSNR in dB over a test set (scripts/evaluation/test_sets.py)."""
     figures = []
     device = next(network.parameters()).device
     with torch.inference_mode():
@@ -192,7 +192,7 @@ def validate(network: Upscaler, folder: Path) -> float:
     return sum(figures) / len(figures)
 
 
-def train(run: Training, log: Log, out: Path, tests: list[Path], every: int) -> None:
+def train(run: Training, log: RunLog, out: Path, tests: list[Path], every: int) -> None:
     """Run to the last step of the recipe, logging and saving every `every` steps."""
     # Not a list of losses: each would lie on the heap among what its step has freed, and pin it down by the gigabyte.
     lost, since = torch.zeros((), dtype=torch.float32, device=run.device), run.step
@@ -228,10 +228,10 @@ def main(arguments: list[str] | None = None) -> int:
         recipe = Recipe.read(options.recipe)
         usable(options.device)
         check(options.eval, recipe.scale)
-        whole.check(out / "checkpoint.pt")
+        atomic_file.check(out / "checkpoint.pt")
         recipe.network()  # what cannot be begun with is told before the photographs are read, or a folder is made
         out.mkdir(parents=True, exist_ok=True)
-        log = Log(out, options.eval)
+        log = RunLog(out, options.eval)
         photos = recipe.photos(options.data, options.device)
         run = Training(recipe, photos, device=options.device, compiled=options.compile, workers=workers)
         if (out / "checkpoint.pt").exists():

@@ -19,20 +19,21 @@ from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-import scripts.extras  # noqa: F401
+import scripts.common.missing_extras  # noqa: F401
 
 # isort: split
 import onnx
 
-from engines import catalog
-from engines.base import EngineError, UserError
-from scripts import amounts
-from scripts.model_file import enlarges, read
-from scripts.sizes import size
-from scripts.triton_config import FLAVOURS, SMALLEST, Plan, config, ensemble, jpeg_step, shapes
+from engines.catalog import shipped as catalog
+from engines.errors import EngineError, UserError
+from scripts.common import amounts
+from scripts.common.onnx_files import enlarges, read
+from scripts.common.sizes import size
+from scripts.serving.model_config import FLAVOURS, SMALLEST, ServingConfig, config, ensemble, jpeg_step, shapes
 
-SERVED = Path(__file__).resolve().parent / "served"
-BESIDE = [Path(catalog.__file__).with_name(name) for name in ("rows.py", "levels.py")]
+ROOT = Path(__file__).resolve().parent.parent
+SERVED = ROOT / "scripts/serving/served"
+BESIDE = [ROOT / "engines/openvino" / name for name in ("row_shuffle.py", "uint8_activations.py")]
 """What upscale.py imports."""
 
 
@@ -57,7 +58,7 @@ def with_free_batch(model: onnx.ModelProto) -> onnx.ModelProto:
     return result
 
 
-def write_model(folder: Path, model: catalog.Model, plan: Plan) -> None:
+def write_model(folder: Path, model: catalog.ShippedModel, plan: ServingConfig) -> None:
     """FOLDER/NAME with its config.pbtxt and version 1. Raises EngineError, with nothing written, and OSError."""
     name, network = model.path.stem, read(model.path)
     if plan.flavour != "python":  # there, frames go through it one by one, as on the device
@@ -71,11 +72,12 @@ def write_model(folder: Path, model: catalog.Model, plan: Plan) -> None:
     elif plan.flavour == "openvino":
         import openvino as ov
 
-        from engines import levels, openvino, rows
+        from engines.openvino import engine as openvino_engine
+        from engines.openvino import row_shuffle, uint8_activations
 
-        served = openvino.core().read_model(network.SerializeToString())
-        rows.edge(served)
-        levels.apply(served, None)  # on whatever processor the server has
+        served = openvino_engine.core().read_model(network.SerializeToString())
+        row_shuffle.pad_before_convert(served)
+        uint8_activations.apply(served, None)  # on whatever processor the server has
         ov.save_model(served, version / "model.xml", compress_to_fp16=False)
     else:
         if plan.flavour == "onnxruntime":
@@ -95,7 +97,7 @@ def save(folder: Path, made: Any) -> Path:
     return version
 
 
-def write(folder: Path, models: list[catalog.Model], plan: Plan) -> None:
+def write(folder: Path, models: list[catalog.ShippedModel], plan: ServingConfig) -> None:
     """The whole repository. Raises EngineError, OSError."""
     for model in models:
         write_model(folder, model, plan)
@@ -111,23 +113,23 @@ def write(folder: Path, models: list[catalog.Model], plan: Plan) -> None:
         script.chmod(0o755)
 
 
-def chosen(names: list[str]) -> list[catalog.Model]:
+def chosen(names: list[str]) -> list[catalog.ShippedModel]:
     """The models of these names or in these files, all that are shipped without one. Raises EngineError."""
     shipped = {model.path: model for model in catalog.shipped()}
     paths = sorted({catalog.find(name) for name in names}) or list(shipped)
     return [shipped[path] if path in shipped else own(path) for path in paths]
 
 
-def own(path: Path) -> catalog.Model:
+def own(path: Path) -> catalog.ShippedModel:
     """The model in a file of somebody's own. Raises EngineError."""
     if (scale := enlarges(path)) is None:
         fix = "Put it under the contract first: scripts/export.py --wrap."
         raise EngineError(f"{path} does not tell how many times it enlarges", "neither its name nor it itself", fix)
-    return catalog.Model(path.stem, scale, "", path)
+    return catalog.ShippedModel(path.stem, scale, "", path)
 
 
 def main(arguments: list[str] | None = None) -> int:
-    plan = Plan()
+    plan = ServingConfig()
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--flavour", choices=FLAVOURS, default=plan.flavour, help=f"[{plan.flavour}]")
@@ -157,7 +159,7 @@ def main(arguments: list[str] | None = None) -> int:
     if largest[0] < options["size"][0] or largest[1] < options["size"][1]:
         parser.error("argument --largest: it is no smaller than --size")
     try:
-        write(folder, chosen(names), Plan(**options))
+        write(folder, chosen(names), ServingConfig(**options))
     except UserError as error:
         print(f"Error: {error}", file=sys.stderr)
         return 2

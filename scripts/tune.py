@@ -19,25 +19,25 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-import scripts.extras  # noqa: F401
+import scripts.common.missing_extras  # noqa: F401
 
 # isort: split
 import optuna
 import yaml
 
 import engines
-from engines import whole
-from engines.base import UserError
-from scripts import amounts
+from engines.errors import UserError
+from engines.support import atomic_file
+from scripts.benchmarks.timing import EngineLoop, noise
+from scripts.common import amounts
+from scripts.common.onnx_files import save
+from scripts.common.sizes import size
+from scripts.evaluation.test_sets import check
 from scripts.export import build
-from scripts.log import store
-from scripts.model_file import save
-from scripts.photos import Photos
-from scripts.recipe import Recipe
-from scripts.sizes import size
-from scripts.testsets import check
-from scripts.timing import EngineLoop, noise
 from scripts.train import Training, usable, validate
+from scripts.training.photos import Photos
+from scripts.training.recipe import Recipe
+from scripts.training.run_log import store
 
 WIDTHS = (8, 12, 16, 24, 32, 48)
 DEPTHS = (1, 10)
@@ -153,7 +153,7 @@ def main(arguments: list[str] | None = None) -> int:
         recipe = replace(asked, steps=options.steps, warmup=min(asked.warmup, options.steps // 10))
         usable(options.device)
         check(options.eval, recipe.scale)
-        whole.check(found)
+        atomic_file.check(found)
         options.out.mkdir(parents=True, exist_ok=True)
         photos = recipe.photos(options.data, options.device)
         search = Search(recipe, photos, options.eval, options.budget, options.engine, options.size, options.device)

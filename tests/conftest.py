@@ -16,7 +16,7 @@ from filelock import FileLock
 from hypothesis import settings
 
 if TYPE_CHECKING:
-    from scripts.puppet import Dev
+    from scripts.kiosk.fake_camera import FakeDevDir
 
 settings.register_profile("shared", deadline=None)  # how long an example takes tells of the machine
 settings.load_profile("shared")
@@ -51,18 +51,19 @@ def display() -> Iterator[str]:
 
 
 @pytest.fixture
-def dev(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Dev:
+def dev(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeDevDir:
     """Cameras at the vendor's end; none is plugged in yet."""
     import cv2
 
-    from app.sources import devices, presence
-    from scripts.puppet import Dev, Puppet
+    from app.sources import v4l2
+    from app.sources.reconnecting import hotplug
+    from scripts.kiosk.fake_camera import FakeCamera, FakeDevDir
 
-    made = Dev(tmp_path / "dev")
-    monkeypatch.setattr(devices, "DEV", made.folder)
-    monkeypatch.setattr(devices, "NAMES", made.folder / "names")
-    monkeypatch.setattr(cv2, "VideoCapture", Puppet)
-    monkeypatch.setattr(presence, "KNOWN", {})
+    made = FakeDevDir(tmp_path / "dev")
+    monkeypatch.setattr(v4l2, "DEV", made.folder)
+    monkeypatch.setattr(v4l2, "NAMES", made.folder / "names")
+    monkeypatch.setattr(cv2, "VideoCapture", FakeCamera)
+    monkeypatch.setattr(hotplug, "KNOWN", {})
     return made
 
 

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 import pytest
 
-from app.sources import devices
+from app.sources import v4l2
 
 MJPG, YUYV = (int.from_bytes(name, "little") for name in (b"MJPG", b"YUYV"))
 
@@ -72,8 +72,8 @@ def install(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Driver:
     """Make `folder` the /dev of two cameras, which linuxpy will find to be none, and put a Driver behind them."""
     for name in ("video0", "video10", "video2loop"):
         (folder / name).touch()
-    monkeypatch.setattr(devices, "DEV", folder)
-    monkeypatch.setattr(devices, "NAMES", folder / "names")
+    monkeypatch.setattr(v4l2, "DEV", folder)
+    monkeypatch.setattr(v4l2, "NAMES", folder / "names")
     driver = Driver()
     monkeypatch.setattr(cv2, "VideoCapture", driver)
     return driver

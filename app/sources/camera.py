@@ -1,4 +1,4 @@
-"""Camera: a V4L2 device, or a GStreamer pipeline such as a Jetson's CSI camera, through OpenCV."""
+"""A V4L2 device, or a GStreamer pipeline such as a Jetson's CSI camera, through OpenCV."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
-from app.address import shown
-from app.frame import Buffers, Frame
-from app.sources import SourceError
-from app.sources.devices import listing, path_of
-from app.sources.lifetime import Lifetime
+from app.errors import SourceError
+from app.pipeline.frame import Frame, FramePool
+from app.sources.close_guard import CloseGuard
+from app.sources.v4l2 import listing, path_of
+from app.uri import shown
 from engines.base import Image
 
 if TYPE_CHECKING:
@@ -47,8 +47,8 @@ class Camera:
         self.name, self._v4l2 = name, api == cv2.CAP_V4L2
         self._device = Path(source) if self._v4l2 else None
         self._capture = _open(source, api)
-        self._life = Lifetime(self._capture.release)
-        self._buffers = Buffers()
+        self._life = CloseGuard(self._capture.release)
+        self._buffers = FramePool()
         try:
             if not self._capture.isOpened():
                 raise self._refused(source)

@@ -1,4 +1,4 @@
-"""Orientation: how a film's pictures have to be turned to stand upright. Telephones film as they are held."""
+"""How a film's pictures have to be turned to stand upright. Telephones film as they are held."""
 
 from __future__ import annotations
 

@@ -1,0 +1,123 @@
+"""Config file: a configuration from YAML, and what is said when it is wrong."""
+
+from __future__ import annotations
+
+import difflib
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+
+from app.config.fields import flag_of
+from app.config.schema import SECTIONS, Config, known_keys
+from app.errors import ConfigError
+from app.uri import shown
+
+
+def from_mapping(data: Any, origin: str) -> Config:
+    """A validated Config. Raises ConfigError naming the key, its value, and what would be right."""
+    try:
+        return Config.model_validate(data)
+    except ValidationError as error:
+        first = error.errors()[0]
+    # What pydantic adds to a location for the members of a union is no part of the key.
+    key = ".".join(str(part) for part in first["loc"][:2])
+    if first["type"] == "extra_forbidden":
+        raise unknown_key(key, origin)
+    text = first["msg"].removeprefix("Value error, ")
+    section, _, name = key.partition(".")
+    value = first["input"]
+    given = repr(shown(value)) if isinstance(value, str) else shown(repr(value))
+    if not name:
+        keys = f"{section} has the keys {', '.join(SECTIONS[section].model_fields)}." if section in SECTIONS else ""
+        raise (
+            ConfigError(f"{origin}: {section or 'it'} cannot be {given}", text, keys)
+            if first["type"] != "value_error"
+            else ConfigError(f"{origin}: {text}")
+        )
+    field = SECTIONS[section].model_fields[name]
+    raise ConfigError(
+        f"{origin}: {key} cannot be {given}",
+        text[0].lower() + text[1:],
+        f"{key} (--{flag_of(name, field)}): {field.description}.",
+    )
+
+
+def unknown_key(key: str, origin: str) -> ConfigError:
+    keys = known_keys() + list(SECTIONS)
+    section = key.partition(".")[0]
+    # A key put at the top by mistake is most likely the one of that name inside a section.
+    inside = [k for k in known_keys() if k.split(".")[1] == key]
+    near = inside or difflib.get_close_matches(key, keys, 1, 0.5)
+    names = SECTIONS[section].model_fields if "." in key and section in SECTIONS else SECTIONS
+    return ConfigError(
+        f"{origin}: there is no key {key}",
+        f"{section if '.' in key else 'the configuration'} has: {', '.join(names)}",
+        f"Did you mean {near[0]}?" if near else "python -m app.run --print-config shows all keys.",
+    )
+
+
+class _Loader(yaml.SafeLoader):
+    """Refuses what SafeLoader lets pass, while lines and spelling are still known: keys that are no text, and twins.
+
+    As soon as a mapping is read, not when it is made: by then merge keys have put the keys of others into it.
+    """
+
+    def __init__(self, text: str, origin: str) -> None:
+        super().__init__(text)
+        self._text, self._origin = text, origin
+        self._path: list[str] = []
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        """`index`: of what belongs to a key of a mapping, the node of that key."""
+        self._path.append(str(index.value) if isinstance(index, yaml.ScalarNode) else "")
+        node = super().compose_node(parent, index)
+        if isinstance(node, yaml.MappingNode):
+            self._check_keys([key for key, _ in node.value])
+        self._path.pop()
+        return node
+
+    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
+        """What `node` says, where that can be: 2024-02-30 looks like a date and is none."""
+        try:
+            return super().construct_object(node, deep)
+        except (ValueError, OverflowError) as error:
+            where = f"{self._origin}, line {node.start_mark.line + 1}"
+            raise ConfigError(f"{where} cannot be read", str(error), 'Put "quotes" around it if it is text.') from None
+
+    def _check_keys(self, keys: list[yaml.Node]) -> None:
+        lines: dict[str, int] = {}
+        for key in keys:
+            kind, line = key.tag.rpartition(":")[2], key.start_mark.line + 1
+            written = self._text[key.start_mark.index : key.end_mark.index]
+            name = key.value if isinstance(key, yaml.ScalarNode) else " ".join(written.split())
+            where = f"{self._origin}, line {line}: the key {'.'.join([*filter(None, self._path), name or repr(name)])}"
+            if kind in ("merge", "value"):  # <<, which may be there twice, and =, which is text after all
+                continue
+            if kind != "str":
+                boolean = "YAML reads on, off, yes and no without quotes as true and false"
+                reason = boolean if kind == "bool" else f"YAML reads it as {kind}"
+                raise ConfigError(f"{where} is no text", reason, 'Put "quotes" around it or rename it.')
+            if name in lines:
+                raise ConfigError(f"{where} is given twice", f"line {lines[name]} has it too", "Leave one of them out.")
+            lines[name] = line
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """The mapping in a YAML file. Raises ConfigError."""
+    try:
+        data = _Loader(path.read_text(encoding="utf-8"), str(path)).get_single_data()
+    except OSError as error:
+        raise ConfigError(
+            f"The configuration {path} cannot be read", error.strerror or str(error), "Give the path of a YAML file."
+        ) from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} is not YAML", " ".join(str(error).split()), "configs/default.yaml is.") from None
+    except RecursionError:
+        told = "brackets or lists lie too deep in each other"
+        raise ConfigError(f"{path} is no configuration", told, "configs/default.yaml has all keys.") from None
+    if not isinstance(data, dict | None):
+        told = f"it holds {shown(str(data))[:200]!r}"
+        raise ConfigError(f"{path} is no configuration", told, "configs/default.yaml has all keys.")
+    return data or {}

@@ -1,0 +1,62 @@
+"""What --list shows: cameras with their modes, models, engines and why one cannot be used."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import engines
+from app.sources.v4l2 import cameras
+from engines.catalog import shipped as catalog
+
+
+def listing() -> Iterator[str]:
+    """Lines of text."""
+    yield "Cameras"
+    found = cameras()
+    for camera in found:
+        yield f"  {camera}"
+        yield from (f"    {detail}" for detail in ([camera.by_id] if camera.by_id else []) + [*map(str, camera.modes)])
+    if not found:
+        yield "  none; --source demo needs none"
+    yield "Models"
+    yield from map("  {}".format, models())
+    yield "Engines"
+    chosen = engines.candidates("auto")[0]
+    for name in engines.NAMES:
+        why = engines.unavailable(name)
+        state = f"not available: {why}" if why else "available, chosen by auto" if name == chosen else "available"
+        yield f"  {name:<12} {state}"
+
+
+MODELS = ("name", "scale", "parameters", "precisions", "KiB", "Set5", "Set14", "for")
+NUMBERS = ("parameters", "KiB", "Set5", "Set14")
+"""Columns that are aligned at their right."""
+
+
+def models() -> Iterator[str]:
+    """A table of the shipped models, a line for each name and scale; blank where its card tells nothing."""
+    rows: list[tuple[str, ...]] = [MODELS]
+    for files, card in catalog.families():
+        psnr = card.psnr.get("fp32", {})
+        rows.append(
+            (
+                files[0].name,
+                f"x{files[0].scale}",
+                f"{card.parameters:,}" if card.parameters else "",
+                " ".join(sorted(model.precision for model in files)),
+                f"{sum(model.path.stat().st_size for model in files) / 1024:.0f}",
+                *(f"{psnr[name]:.2f}" if name in psnr else "" for name in ("Set5", "Set14")),
+                card.use,
+            )
+        )
+    yield from table(rows)
+    yield "Set5, Set14: PSNR of fp32 in dB; engines/models/*.md has more figures. --model NAME takes the precision that"
+    yield "the engine at hand runs best, --scale N another scale; --model fast-x2-int8 is one file."
+
+
+def table(rows: Sequence[Sequence[str]]) -> Iterator[str]:
+    """`rows` as lines with their columns in line; the first row has the columns' names."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        cells = zip(rows[0], row, widths, strict=True)
+        yield "  ".join(f"{cell:{'>' if name in NUMBERS else '<'}{width}}" for name, cell, width in cells).rstrip()

@@ -1,0 +1,1 @@
+"""The frame's way: ring, threads, pacing and figures."""

@@ -1,0 +1,1 @@
+"""H.264 recordings: one file, on demand, or segments."""

@@ -1,0 +1,74 @@
+"""MP4 or Matroska around a FragmentFile, so that what is written plays at any moment."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import av
+
+from app.errors import SinkError
+from app.ffmpeg import reason
+from app.sinks.recording.fragment_file import BUFFER, FragmentFile
+
+# What has been written plays even if the power fails now: nothing waits in a buffer, and no index waits for the end.
+FORMATS: dict[str, dict[str, str]] = {
+    "mp4": {
+        "movflags": "+frag_keyframe+empty_moov+default_base_moof",
+        "frag_duration": "500000",  # microseconds
+        "flush_packets": "1",
+    },
+    "matroska": {"cluster_time_limit": "500", "flush_packets": "1"},  # milliseconds
+}
+
+KINDS = {".mp4": "mp4", ".mkv": "matroska"}
+"""FFmpeg's names of what can be recorded."""
+
+
+def kind_of(path: Path) -> str:
+    """FFmpeg's name of the kind of file that `path` is to be. Raises SinkError."""
+    kind = KINDS.get(path.suffix.lower())
+    if kind is None:
+        raise SinkError(
+            f"Cannot record to {path}",
+            f"its name ends in {path.suffix or 'nothing'}",
+            "Use a name that ends in .mp4 or .mkv.",
+        )
+    return kind
+
+
+def create(path: Path) -> tuple[Any, FragmentFile]:
+    """An open container for `path` and the file it writes; its folder is made. Raises SinkError."""
+    kind = kind_of(path)
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file = FragmentFile(path)
+        return av.open(file, "w", format=kind, options=FORMATS[kind], buffer_size=BUFFER), file
+
+
+def check_file(path: Path) -> None:
+    """Make the folder of `path`. Raises SinkError if nothing can be recorded there; what is there is let alone."""
+    kind_of(path)
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        new = not path.exists()
+        # No FragmentFile: the run before a reload may be writing it.
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o666))
+        if new:
+            path.resolve().unlink()  # a link to what was not there yet stays
+
+
+@contextlib.contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Errors of the system on the way to `path`, as SinkErrors."""
+    try:
+        yield
+    except BlockingIOError:
+        raise SinkError(f"Cannot record to {path}", "another program is writing it", "Give another name.") from None
+    except OSError as error:  # PyAV's errors of the system are OSErrors too
+        raise SinkError(
+            f"Cannot record to {path}", reason(error), f"Is {path.parent.absolute()} a folder you may write to?"
+        ) from None

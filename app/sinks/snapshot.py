@@ -1,0 +1,135 @@
+"""A PNG of before and after, side by side, at full size."""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+from datetime import datetime
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from app.errors import SinkError
+from app.overlays.text_panel import TextPanel, letter
+from app.overlays.view_state import ViewState
+from app.pipeline.frame import Frame, Origin, OutputFrame
+from app.sinks.filenames import begun, fresh
+from engines.base import Image
+from engines.bicubic import enlarge
+from engines.support import atomic_file
+
+log = logging.getLogger(__name__)
+
+SETTLED = 1.0
+"""Seconds after which a webcam has found its exposure."""
+
+GIVE_UP = 20.0
+"""Seconds that writing a picture may take when the run ends; one of 8K takes about two."""
+
+
+class Snapshot:
+    """Takes the next picture when asked to; with `file`, the first live one, and again one a second later.
+
+    After a reload `file` gets another name, as a recording does.
+
+    Must be the first of the sinks: later ones draw into the picture.
+    """
+
+    stage = "sink"
+
+    def __init__(self, folder: Path, view: ViewState, *, file: Path | None = None) -> None:
+        """Raises SinkError if `file` cannot be written; so does what comes later, once it could not."""
+        self._file = file and fresh(file)
+        self._planned = [0.0, SETTLED] if file else []  # seconds after the first live picture
+        self._first: float | None = None  # its position
+        self._asked: Path | None = None  # by the key
+        self._failure: SinkError | None = None
+        self._folder, self._view = folder, view
+        self._worker: threading.Thread | None = None
+        self._notices: queue.SimpleQueue[str] = queue.SimpleQueue()  # from the worker; the view is the main thread's
+        if file is not None:
+            check_png(file)
+
+    def request(self) -> None:
+        """What the key s does."""
+        self._asked = self._asked or self._folder / f"snapshot-{datetime.now():%Y%m%d-%H%M%S-%f}.png"
+
+    def write(self, picture: OutputFrame) -> None:
+        self.idle()
+        if self._worker is not None and self._worker.is_alive():
+            return  # a later picture will do
+        if (path := self._wanted(picture.frame)) is None:
+            return
+        # Copied before this returns, drawn and compressed elsewhere: a PNG takes longer than a frame lasts.
+        work = (path, picture.frame.image.copy(), picture.image.copy())
+        self._worker = threading.Thread(target=self._save, args=work, name="snapshot", daemon=True)
+        self._worker.start()
+
+    def _wanted(self, frame: Frame) -> Path | None:
+        """Where this picture goes, if anywhere. The key takes what is shown, `file` what the source sees."""
+        if self._planned and frame.origin is Origin.LIVE:
+            self._first = frame.position if self._first is None else self._first
+            if frame.position - self._first >= self._planned[0]:
+                del self._planned[0]
+                return self._file
+        asked, self._asked = self._asked, None
+        return asked
+
+    def idle(self) -> None:
+        """Show what the worker has to say. Raises SinkError if what it could not write was asked for as `file`."""
+        if self._failure is not None:
+            failure, self._failure = self._failure, None
+            raise failure
+        while not self._notices.empty():
+            self._view.say(self._notices.get())
+
+    def close(self) -> None:
+        """Finish the picture that is being written."""
+        if self._worker is not None:
+            self._worker.join(GIVE_UP)
+            if self._worker.is_alive():
+                log.warning("a snapshot has not been written within %g s and is left behind", GIVE_UP)
+        self.idle()
+
+    def _save(self, path: Path, before: Image, after: Image) -> None:
+        try:
+            _, data = cv2.imencode(".png", side_by_side(before, after))
+            atomic_file.write_atomic(path, data.tobytes(), parents=True)  # the folder of a key's may not be there yet
+        except (OSError, cv2.error) as error:
+            log.warning("the snapshot %s cannot be written: %s", path, error)
+            self._notices.put(f"cannot write {path.name}")
+            if path == self._file:
+                fix = "Make room on the disk, or give another --snapshot FILE."
+                self._failure = SinkError(f"The snapshot {path} cannot be written", str(error), fix)
+        else:
+            begun.add(path.absolute())
+            log.info("before and after are in %s", path)
+            self._notices.put(f"saved {path.name}")
+
+
+def side_by_side(before: Image, after: Image) -> Image:
+    """Bicubic of `before` on the left, `after` on the right, of equal size, labelled."""
+    both: Image = np.concatenate([enlarge(before, np.empty_like(after)), after], axis=1)
+    height, width = after.shape[:2]
+    gap = letter(height)
+    for x, text in ((0, "before: bicubic"), (width, "after: upscaled")):
+        panel = TextPanel([text], height=gap, width=width)
+        panel.draw(both, x + gap, height - panel.size[1] - gap)
+    both[:, width - 1 : width + 1] = 255
+    return both
+
+
+def check_png(path: Path) -> None:
+    """Raise SinkError if `path` is no .png or could not be written now."""
+    if path.suffix.lower() != ".png":
+        raise SinkError(f"Cannot write a snapshot to {path}", "it is not a .png", "Give a name that ends in .png.")
+    try:
+        atomic_file.check(path)
+    except OSError as error:
+        raise SinkError(
+            f"Cannot write a snapshot to {path}",
+            error.strerror or str(error),
+            f"Is {path.parent.absolute()} a folder you may write to?",
+        ) from None

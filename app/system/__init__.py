@@ -1,0 +1,1 @@
+"""The machine: sensors, board, service manager."""

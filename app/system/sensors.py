@@ -1,0 +1,234 @@
+"""What a machine tells of itself, by jetson-stats, by the kernel's files, by NVML, by psutil.
+
+Each kind is a function that gives a Reading, with None where it does not tell; combined() asks them in that order.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+log = logging.getLogger(__name__)
+
+SYS = Path("/sys/class")
+PERIOD = 1.0
+"""Seconds between two looks."""
+AGAIN = 60.0
+"""Seconds until a kind that has failed is asked again: a sensor may come back."""
+
+
+@dataclass(frozen=True)
+class Reading:
+    """One look at the machine; None where it does not tell."""
+
+    temperature: float | None = None
+    """Of the hottest sensor of the processor or GPU, degrees Celsius."""
+    power: float | None = None
+    """Of the whole board, or of the GPU where only that tells, watts."""
+    cpu: float | None = None
+    """Load of all cores together, percent of all of them."""
+    gpu: float | None = None
+    """Load, percent."""
+    cpu_mhz: float | None = None
+    """Clock of the fastest core just now."""
+    gpu_mhz: float | None = None
+    throttle: tuple[str, ...] | None = None
+    """Why clocks are held down just now; empty: they are not."""
+
+
+Read = Callable[[], Reading]
+
+# Names of the sensors that stand for the processor: Intel, AMD, Arm boards, Jetson's thermal zones.
+PROCESSORS = ("coretemp", "k10temp", "zenpower", "cpu", "gpu", "soc", "tj", "x86_pkg")
+TOTALS = ("VDD_IN", "VIN", "POM_5V_IN")
+"""Rails of the INA3221 that everything else hangs on (Jetson Linux Developer Guide, power monitors)."""
+GPUS = (".gpu", ".ga10b", ".gv11b", ".gp10b", ".gb10b")
+"""How a Jetson's GPU is called among the devices of variable frequency."""
+
+# nvml.h, nvmlClocksEventReason*; an idle GPU and a user's own limit are no warnings.
+NVML_REASONS = {0x4: "power cap", 0x8: "slowdown", 0x20: "heat", 0x40: "heat (hardware)", 0x80: "power brake"}
+
+
+def combined(stack: ExitStack) -> Read:
+    """Everything that this machine tells; each figure by the first kind that has it. `stack` keeps services open.
+
+    A kind that fails is left out for a while, with one line in the log until it tells something again.
+    """
+    found = [jetson(stack), kernel, nvml(stack), from_psutil]
+    readers: list[Read] = [reader for reader in found if reader is not None]
+    failed: dict[Read, float] = {}  # when they are asked again
+
+    def read() -> Reading:
+        told = []
+        for reader in readers:
+            if time.monotonic() < failed.get(reader, 0.0):
+                continue
+            try:
+                told.append(reader())
+                failed.pop(reader, None)
+            except Exception as error:  # these packages raise many kinds, and none may stop a kiosk
+                if reader not in failed:
+                    name = reader.__name__
+                    log.warning("temperature and power cannot be read (%s: %s); going on without", name, error)
+                failed[reader] = time.monotonic() + AGAIN
+        return first_known(told)
+
+    return read
+
+
+def first_known(readings: Sequence[Reading]) -> Reading:
+    """Each figure from the first reading that has it."""
+    values: dict[str, Any] = {}
+    for field in fields(Reading):
+        known = (getattr(reading, field.name) for reading in readings)
+        values[field.name] = next((value for value in known if value is not None), None)
+    return Reading(**values)
+
+
+def from_psutil() -> Reading:
+    """What psutil knows on any machine."""
+    sensors = psutil.sensors_temperatures() if hasattr(psutil, "sensors_temperatures") else {}
+    heat = [
+        one.current
+        for name, group in sensors.items()
+        if name.lower().startswith(PROCESSORS)
+        for one in group
+        if one.current
+    ]
+    clock = psutil.cpu_freq() if hasattr(psutil, "cpu_freq") else None
+    return Reading(
+        temperature=max(heat, default=None),
+        cpu=psutil.cpu_percent(),
+        cpu_mhz=round(clock.current) if clock and clock.current else None,
+    )
+
+
+def kernel() -> Reading:
+    """The kernel's own files, which a Jetson has even where jetson-stats is not installed."""
+    heat = [
+        float(temp) / 1000
+        for folder in sorted(SYS.glob("thermal/thermal_zone*"))
+        if _text(folder / "type").lower().startswith(PROCESSORS) and (temp := _text(folder / "temp"))
+    ]
+    clocks = [
+        float(freq) / 1000
+        for path in SYS.parent.glob("devices/system/cpu/cpufreq/policy*/scaling_cur_freq")
+        if (freq := _text(path))  # none of cores that a power mode has switched off
+    ]
+    gpus = [
+        float(freq) / 1e6
+        for folder in SYS.glob("devfreq/*")
+        if folder.name.endswith(GPUS) and (freq := _text(folder / "cur_freq"))
+    ]
+    return Reading(
+        temperature=max((t for t in heat if t > 0), default=None),
+        power=_rails(),
+        cpu_mhz=max(clocks, default=None),
+        gpu_mhz=max(gpus, default=None),
+        throttle=_throttles(),
+    )
+
+
+def _rails() -> float | None:
+    """Watts by the board's INA3221: its input rail, else all rails together."""
+    watts: dict[str, float] = {}
+    for chip in SYS.glob("hwmon/hwmon*"):
+        if _text(chip / "name") != "ina3221":
+            continue
+        for label in chip.glob("in*_label"):
+            number, name = label.name[2:-6], _text(label)
+            volts, amperes = _text(chip / f"in{number}_input"), _text(chip / f"curr{number}_input")
+            if volts and amperes and name.upper() not in ("NC", ""):
+                watts[name] = float(volts) * float(amperes) / 1e6  # millivolts, milliamperes
+    whole = [watts[name] for name in TOTALS if name in watts]
+    return round(whole[0] if whole else sum(watts.values()), 3) if watts else None
+
+
+def _throttles() -> tuple[str, ...] | None:
+    """The cooling devices that hold something down now. None: the kernel has none."""
+    devices = [folder for folder in SYS.glob("thermal/cooling_device*") if "fan" not in _text(folder / "type").lower()]
+    if not devices:
+        return None
+    active = [_text(folder / "type") for folder in devices if int(_text(folder / "cur_state") or 0) > 0]
+    return tuple(sorted(set(active)))
+
+
+def _text(path: Path) -> str:
+    """A file's content, or "": a sensor that is switched off answers with an error."""
+    with contextlib.suppress(OSError):
+        return path.read_text(encoding="utf-8", errors="replace").strip("\0\n ")
+    return ""
+
+
+def nvml(stack: ExitStack) -> Read | None:
+    """The first NVIDIA card of a PC; None where there is none, or the package nvidia-ml-py is missing."""
+    try:
+        import pynvml
+
+        pynvml.nvmlInit()
+        stack.callback(pynvml.nvmlShutdown)
+        card = pynvml.nvmlDeviceGetHandleByIndex(0)
+    except Exception as error:  # the package, the driver or the card is not there
+        log.debug("no figures from NVML: %s", error)
+        return None
+
+    def ask(query: Callable[..., Any], *arguments: Any) -> Any:
+        """None where this GPU does not tell: that of an Orin tells nothing, that of a Thor its load."""
+        with contextlib.suppress(pynvml.NVMLError_NotSupported):
+            return query(card, *arguments)
+        return None
+
+    def nvml_reading() -> Reading:
+        mask, watts = ask(pynvml.nvmlDeviceGetCurrentClocksThrottleReasons), ask(pynvml.nvmlDeviceGetPowerUsage)
+        load = ask(pynvml.nvmlDeviceGetUtilizationRates)
+        return Reading(
+            temperature=ask(pynvml.nvmlDeviceGetTemperature, pynvml.NVML_TEMPERATURE_GPU),
+            power=None if watts is None else watts / 1000,  # milliwatts
+            gpu=None if load is None else load.gpu,
+            gpu_mhz=ask(pynvml.nvmlDeviceGetClockInfo, pynvml.NVML_CLOCK_GRAPHICS),
+            throttle=None if mask is None else tuple(name for bit, name in NVML_REASONS.items() if mask & bit),
+        )
+
+    return nvml_reading
+
+
+def jetson(stack: ExitStack) -> Read | None:
+    """A reader of jetson-stats, kept open by `stack`; None where it is not installed or its service is down."""
+    try:
+        from jtop import jtop
+    except ImportError:
+        return None
+    try:
+        board: Any = stack.enter_context(jtop(interval=PERIOD))
+        stack.callback(board.close)  # else its thread and its connection stay, and each reload makes others
+    except Exception as error:  # jetson-stats raises many kinds, and none of them may stop a kiosk
+        log.warning("no figures from jetson-stats (%s); is its service there? sudo pip3 install jetson-stats", error)
+        return None
+
+    def jetson_stats() -> Reading:
+        if not board.ok(spin=True):  # raises what has ended its thread; its figures stay what they were then
+            raise RuntimeError("it has ended")
+        heat = [t["temp"] for t in board.temperature.values() if t.get("online", True) and t["temp"] > 0]
+        return Reading(
+            temperature=max(heat, default=None),
+            power=board.power["tot"]["power"] / 1000,  # jetson-stats tells milliwatts
+            gpu=max((gpu["status"]["load"] for gpu in board.gpu.values()), default=None),
+            gpu_mhz=max(_clocks(board.gpu.values()), default=None),
+        )
+
+    return jetson_stats
+
+
+def _clocks(devices: Any) -> Iterator[float]:
+    """Megahertz; versions of jetson-stats differ in whether they tell."""
+    for device in devices:
+        with contextlib.suppress(KeyError, TypeError):
+            yield device["freq"]["cur"] / 1000  # kilohertz

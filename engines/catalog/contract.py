@@ -1,0 +1,45 @@
+"""The contract of a model: one picture in, one larger picture out, both in the bytes of cameras and windows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from engines.errors import ModelError
+
+LARGEST_SCALE = 8
+
+
+def refused(path: Path, facts: str) -> ModelError:
+    """What is said of a model that breaks the contract; `facts` says how."""
+    return ModelError(
+        f"{path} is not an upscaling model this program can run",
+        facts,
+        "It takes one picture, uint8 [1, H, W, 3] BGR, and gives one, uint8 [1, s*H, s*W, 3].",
+    )
+
+
+def unfit(path: Path, given: Sequence[int | None], size: tuple[int, int]) -> ModelError:
+    """What is said of a model whose input is `given`, None where it is free, before pictures of `size`.
+
+    `given` has four axes; `size` is (width, height).
+    """
+    (batch, height, width, channels), (wanted_width, wanted_height) = given, size
+    if batch in (1, None) and channels == 3:
+        return ModelError(
+            f"{path} takes pictures of {width or 'any width'}x{height or 'any height'} only",
+            f"these are {wanted_width}x{wanted_height}",
+            "Ask the camera for that with --size, or scale the file first; or take a model for pictures of any size.",
+        )
+    shape = ", ".join("?" if n is None else str(n) for n in given)
+    return refused(path, f"its input is [{shape}], which cannot be [1, {wanted_height}, {wanted_width}, 3]")
+
+
+def scale_between(path: Path, size: tuple[int, int], output: tuple[int, int]) -> int:
+    """How many times larger `output` is than `size`, both (width, height). Raises ModelError."""
+    scale = output[1] // size[1]
+    if not 1 <= scale <= LARGEST_SCALE or output != (scale * size[0], scale * size[1]):
+        raise refused(
+            path, f"it makes {output[0]}x{output[1]} of {size[0]}x{size[1]}, which is no whole number of times larger"
+        )
+    return scale

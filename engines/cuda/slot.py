@@ -1,0 +1,192 @@
+"""A slot on a CUDA device: copy in, work, copy out, on a stream of its own."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import time
+from typing import Any, Protocol
+
+import numpy as np
+
+from engines.base import Image
+from engines.cuda import driver as libcuda
+from engines.cuda.device import Buffer, CudaDevice
+from engines.cuda.driver import CudaError, CudaGraph
+from engines.errors import EngineError, one_line
+from engines.support import nvtx
+
+log = logging.getLogger(__name__)
+
+SAMPLE = 32
+"""One frame in so many is launched piece by piece, for the stage times: pycuda's events cannot stand in a graph."""
+PAUSE = 0.0005
+"""Longest sleep between two looks at an event, in seconds."""
+CLOSE = 10.0
+"""Seconds that work still running may take when a slot is closed."""
+
+FILL, LAUNCH, WAIT = nvtx.nvtx_range("fill input"), nvtx.nvtx_range("launch"), nvtx.nvtx_range("wait")
+
+
+class Work(Protocol):
+    """What is done between the copies."""
+
+    def enqueue(self, stream: int) -> None:
+        """Put it into the stream with that handle and return at once. Raises EngineError."""
+
+    def capturable(self, stream: int) -> bool:
+        """Whether it can be recorded into a CUDA graph."""
+
+    def bind(self, source: int, result: int) -> None:
+        """Its input and output lie at these addresses of the device from now on. It is not running."""
+
+    def close(self) -> None:
+        """Free what it owns. It is not running any more."""
+
+
+class CudaSlot:
+    """Owns its buffers, its work, its stream, its events, and its graph. launch() and wait() may differ in thread.
+
+    Frames of different slots overlap because nothing but a slot's own stream orders its operations.
+    """
+
+    def __init__(self, device: CudaDevice, source: Buffer, result: Buffer, work: Work, *, mapped: bool) -> None:
+        """Takes over the buffers, whose shapes are [1, H, W, 3], and the work. The context is current."""
+        driver = device.driver
+        self._device, self._driver, self._mapped = device, driver, mapped
+        self._source, self._result, self._work = source, result, work
+        self._graph: CudaGraph | None = None
+        # Created once: making one costs as much as ten launches.
+        self._stream: Any = driver.Stream(libcuda.NON_BLOCKING)
+        self._events: list[Any] = [driver.Event() for _ in range(4)]
+        self._launches, self._launched, self._sampled = 0, 0.0, False
+        self.input: Image = source.host[0]
+        """What launch() has copied, unchanged until the next launch()."""
+        self.finished = 0.0
+        self.stages: dict[str, float] = {}
+        """Seconds of copy in, inference and copy out of a frame not longer ago than SAMPLE launches.
+
+        That one is launched piece by piece: where the GPU is quicker than the host can ask, its inference has the time
+        of asking in it, and takes longer than that of a graph.
+        """
+
+    def launch(self, image: Image) -> None:
+        with FILL:
+            if image is not self.input:
+                np.copyto(self.input, image)
+        started, *_, done = self._events
+        try:
+            with self._device, LAUNCH:
+                self._launched = time.monotonic()
+                started.record(self._stream)
+                self._sampled = self._graph is None or self._launches % SAMPLE == 0
+                if self._graph is None or self._sampled:
+                    self._enqueue(marks=True)
+                else:
+                    self._graph.launch(self._stream.handle)
+                done.record(self._stream)
+        except (self._driver.Error, CudaError) as error:
+            raise self._device.failure("The GPU has refused a frame", error) from error
+        self._launches += 1
+
+    def wait(self, timeout: float) -> Image:
+        # Not Event.synchronize(): it has no time limit, and a GPU that hangs would hang the program. Sleeping
+        # releases the GIL; a pause is at most a sixteenth of the time waited so far, so a fast engine stays fast.
+        begun = time.monotonic()
+        try:
+            with self._device, WAIT:
+                while not self._events[-1].query():
+                    waited = time.monotonic() - begun
+                    if waited >= timeout:
+                        raise TimeoutError
+                    time.sleep(min(PAUSE, waited / 16))
+                self._measure()
+        except self._driver.Error as error:
+            raise self._device.failure("The GPU has failed on a frame", error) from error
+        image: Image = self._result.host[0]
+        return image
+
+    def record_graph(self) -> bool:
+        """Record what launch() does into a graph; False if it cannot be recorded, which is told.
+
+        To be called after one launch at least, with the context current.
+        """
+        handle = self._stream.handle
+        try:
+            if not self._work.capturable(handle):
+                raise CudaError("TensorRT says so")
+            self._graph = CudaGraph(handle, lambda: self._enqueue(marks=False))
+        except (self._driver.Error, CudaError, EngineError) as error:
+            log.info("no CUDA graph, every frame is launched piece by piece: %s", one_line(error))
+        return self._graph is not None
+
+    def place(self, input: Image, output: Image) -> bool:
+        """Work in these buffers, page-locked, from now on (engines.worker). Nothing is in flight.
+
+        False if the device cannot, which is told: then whoever has the buffers copies.
+        """
+        with self._device:
+            graph, self._graph = self._graph, None
+            if graph is not None:
+                graph.close()
+            placed = False
+            try:
+                self._source.move(input)
+                self._result.move(output)
+                placed = True
+            except (self._driver.Error, CudaError) as error:
+                log.info("frames are copied between the processes once more: %s", one_line(error))
+            self._work.bind(self._source.address, self._result.address)
+            if graph is not None:
+                self.record_graph()
+        self.input = self._source.host[0]
+        return placed
+
+    def close(self) -> None:
+        with self._device:
+            if not self._idle():
+                # Freeing memory that the GPU still writes to is worse than keeping it.
+                log.error("%s has not finished within %g s: its memory is left behind", self._device.name, CLOSE)
+                return
+            if self._graph is not None:
+                self._graph.close()
+            self._work.close()
+            self.input = np.empty((0, 0, 3), np.uint8)
+            self._source.free(self._driver.Error)
+            self._result.free(self._driver.Error)
+            self._graph = self._stream = None
+            self._events.clear()
+
+    def _enqueue(self, *, marks: bool) -> None:
+        """The three stages, with events between them if `marks`."""
+        _, copied, worked, _ = self._events
+        if not self._mapped:
+            self._driver.memcpy_htod_async(self._source.address, self._source.host, self._stream)
+        if marks:
+            copied.record(self._stream)
+        self._work.enqueue(self._stream.handle)
+        if marks:
+            worked.record(self._stream)
+        if not self._mapped:
+            self._driver.memcpy_dtoh_async(self._result.host, self._result.address, self._stream)
+
+    def _measure(self) -> None:
+        """Times of the frame that has just been found done, by the GPU's clock: a late collector is not its fault."""
+        started, copied, worked, done = self._events
+        # The stream was empty at launch, so the GPU started then.
+        self.finished = min(time.monotonic(), self._launched + started.time_till(done) / 1000)
+        if self._sampled:
+            spans = (started, copied), (copied, worked), (worked, done)
+            names = "copy in", "inference", "copy out"
+            times = [earlier.time_till(later) / 1000 for earlier, later in spans]
+            self.stages = dict(zip(names, times, strict=True))
+
+    def _idle(self) -> bool:
+        """Wait until nothing runs on the stream, for a limited time. A lost device runs nothing."""
+        until = time.monotonic() + CLOSE
+        with contextlib.suppress(self._driver.Error):
+            while not self._stream.is_done():
+                if time.monotonic() > until:
+                    return False
+                time.sleep(PAUSE)
+        return True

@@ -1,0 +1,1 @@
+"""Engines that stand in for one another."""

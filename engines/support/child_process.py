@@ -1,0 +1,111 @@
+"""A child of this program that ends with it, however that ends, talked to through a socket and a memory."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import mmap
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+STARTER = ThreadPoolExecutor(1, "child starter")
+"""Its thread lives as long as the program: Linux ends a child with the very thread that has started it."""
+FAREWELL = 1.0
+"""Seconds a child is given to end by itself."""
+ALIVE = 0.5
+"""Seconds between two looks at whether the parent is still there."""
+
+PR_SET_PDEATHSIG = 1
+
+
+class ChildProcess:
+    """The parent's side: python -m MODULE, with `link` to talk to it and `memory` that both can map."""
+
+    def __init__(self, module: str) -> None:
+        """Starts it. close() ends it. Raises OSError if the system has no room for another process."""
+        self.memory = _anonymous()
+        ours, theirs = socket.socketpair()
+        with theirs:
+            try:
+                self._process = STARTER.submit(
+                    subprocess.Popen,
+                    [sys.executable, "-m", module, str(theirs.fileno()), str(self.memory)],
+                    pass_fds=[theirs.fileno(), self.memory],
+                    stdin=subprocess.DEVNULL,
+                    cwd=Path(__file__).resolve().parents[2],
+                    start_new_session=True,  # Ctrl-C is for the program, which ends this process itself
+                ).result()
+            except BaseException:
+                ours.close()
+                os.close(self.memory)
+                raise
+        self.link = Connection(ours.detach())
+        if sys.platform.startswith("linux"):  # as urgent as whoever wants it (engines.support.priority)
+            urgency = os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
+            with contextlib.suppress(OSError):
+                os.setpriority(os.PRIO_PROCESS, self._process.pid, urgency)
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    def mapped(self, size: int) -> mmap.mmap:
+        """The first `size` bytes of the memory, which has so many from now on. Goes with the last view of it."""
+        os.ftruncate(self.memory, size)
+        return mmap.mmap(self.memory, size)
+
+    def end(self) -> str:
+        """How it has ended, in words, if it has."""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(0.05)
+        status = self._process.poll()
+        if status is not None and status < 0:
+            with contextlib.suppress(ValueError):
+                return f"it was ended by {signal.Signals(-status).name}"
+        return "it does not answer" if status is None else f"it ended with status {status}"
+
+    def close(self, patience: float = FAREWELL) -> None:
+        """End it, whatever it is doing, and let go of the memory. Idempotent."""
+        with contextlib.suppress(OSError):
+            self.link.close()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(patience)
+        if self._process.poll() is None:
+            self._process.kill()
+            with contextlib.suppress(subprocess.TimeoutExpired):  # one that hangs in a driver ends when that lets it go
+                self._process.wait(FAREWELL)
+        if self.memory >= 0:
+            os.close(self.memory)
+            self.memory = -1
+
+
+def inherited(arguments: list[str]) -> tuple[Connection, int]:
+    """The child's side: what it talks through, and the memory's descriptor. From now on it ends with its parent."""
+    with contextlib.suppress(OSError, AttributeError):  # even while it is stopped (prctl(2))
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    threading.Thread(target=_watch, args=(os.getppid(),), daemon=True).start()
+    return Connection(int(arguments[0])), int(arguments[1])
+
+
+def _watch(parent: int) -> None:
+    """The same for other systems than Linux."""
+    while os.getppid() == parent:
+        time.sleep(ALIVE)
+    os._exit(0)
+
+
+def _anonymous() -> int:
+    """A file descriptor of memory without a name: nothing is left behind, however the processes end."""
+    if hasattr(os, "memfd_create"):
+        return os.memfd_create("livesr")
+    with tempfile.TemporaryFile() as file:
+        return os.dup(file.fileno())

@@ -1,0 +1,299 @@
+"""Many cameras, one server: what they get, beside a bare engine and a naive program, and through the server's death.
+
+`python scripts/bench.py --fleet N` runs compare(); with `--survive MINUTES` the server is killed and started again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import engines
+from engines.catalog import shipped as catalog
+from engines.errors import UserError
+from engines.triton.client import TritonOptions
+from scripts import triton_repository
+from scripts.benchmarks import timing
+from scripts.common.figure import Figure
+from scripts.serving.model_config import ServingConfig
+from scripts.serving.server import TritonServer, free_ports, known_regions, shared_names
+
+ROOT = Path(__file__).resolve().parents[2]
+MODEL = "fast-x2"
+START = 90.0
+"""Seconds for all cameras to show their first picture."""
+KILLS = 5
+DOWN = 3.0
+"""Seconds that the server stays away each time."""
+
+
+@dataclass(frozen=True)
+class Fleet:
+    """What is driven. `fps` is of each camera."""
+
+    cameras: int
+    engine: str
+    size: tuple[int, int] = (640, 360)
+    fps: float = 30.0
+    seconds: float = 10.0
+    depth: int = 2
+    transport: str = "auto"
+    fallback: str = "none"
+    check: bool = False
+    config: Path | None = None
+    """Of the app: how to talk to the server (scripts/serving/client_options.py)."""
+
+    def command(self, number: int) -> list[str]:
+        size = f"{self.size[0]}x{self.size[1]}"
+        options = {"engine": self.engine, "size": size, "fps": self.fps, "seconds": self.seconds, "depth": self.depth}
+        options |= {"transport": self.transport, "fallback": self.fallback, "number": number}
+        if self.config:
+            options["config"] = self.config
+        told = [part for key, value in options.items() for part in (f"--{key}", str(value))]
+        return [sys.executable, str(ROOT / "scripts" / "camera.py"), *told, *(["--check"] if self.check else [])]
+
+
+class FleetError(UserError):
+    """A camera has failed."""
+
+
+@dataclass
+class FleetResult:
+    """What N cameras saw."""
+
+    cameras: list[dict[str, Any]] = field(default_factory=list)
+
+    def total(self, key: str) -> float:
+        return float(sum(camera[key] for camera in self.cameras))
+
+    @property
+    def fairness(self) -> float:
+        """Jain's index of frames a second: 1 when all cameras get the same, 1/N when one gets everything.
+
+        R. Jain, D. Chiu, W. Hawe: A Quantitative Measure of Fairness, DEC TR-301, 1984.
+        """
+        rates = [camera["fps"] for camera in self.cameras]
+        return sum(rates) ** 2 / (len(rates) * sum(rate**2 for rate in rates)) if any(rates) else 0.0
+
+    def table(self) -> str:
+        rows = [f"{'camera':<8}{'fps':>8}{'p50 ms':>9}{'p99 ms':>9}{'dropped':>9}{'fallback':>10}"]
+        rows += [
+            f"{number:<8}{one['fps']:>8.2f}{one['p50']:>9.1f}{one['p99']:>9.1f}{one['dropped']:>9}{one['fallback']:>10}"
+            for number, one in enumerate(self.cameras)
+        ]
+        p50, p99 = (statistics.median(one[key] for one in self.cameras) for key in ("p50", "p99"))
+        rows.append(
+            f"{'all':<8}{self.total('fps'):>8.2f}{p50:>9.1f}{p99:>9.1f}"
+            f"{self.total('dropped'):>9.0f}{self.total('fallback'):>10.0f}   fairness {self.fairness:.3f}"
+        )
+        return "\n".join(rows)
+
+
+@contextlib.contextmanager
+def started(fleet: Fleet) -> Iterator[list[subprocess.Popen[str]]]:
+    """Processes of all cameras, each having shown its first picture, waiting for the start. All gone afterwards."""
+    processes = [
+        subprocess.Popen(
+            fleet.command(number), cwd=ROOT, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=None
+        )
+        for number in range(fleet.cameras)
+    ]
+
+    def give_up() -> None:
+        for process in processes:
+            process.kill()
+
+    watchdog = threading.Timer(START, give_up)
+    watchdog.start()
+    try:
+        for number, process in enumerate(processes):
+            assert process.stdout is not None
+            if process.stdout.readline().strip() != "ready":
+                command = " ".join(fleet.command(number))
+                raise FleetError(f"Camera {number} has not started", "its own words are above", f"By hand: {command}")
+        watchdog.cancel()
+        yield processes
+    finally:
+        watchdog.cancel()
+        for process in processes:
+            process.kill()
+            process.communicate()
+
+
+def drive(fleet: Fleet) -> FleetResult:
+    """Run all cameras at once. Raises FleetError."""
+    with started(fleet) as processes:
+        for process in processes:
+            assert process.stdin is not None
+            process.stdin.write("go\n")
+            process.stdin.flush()
+        return gather(processes, fleet)
+
+
+def gather(processes: list[subprocess.Popen[str]], fleet: Fleet) -> FleetResult:
+    """What started cameras report at their end."""
+    result = FleetResult()
+    until = time.monotonic() + fleet.seconds + START
+    for number, process in enumerate(processes):
+        try:
+            told, _ = process.communicate(timeout=max(1.0, until - time.monotonic()))
+            result.cameras.append(json.loads(told.splitlines()[-1]))
+        except (subprocess.TimeoutExpired, IndexError, ValueError):
+            raise FleetError(
+                f"Camera {number} has failed", f"its exit status is {process.poll()}", "Its own words are above."
+            ) from None
+    return result
+
+
+def weights_of(model: str) -> str:
+    """The fp32 file of a shipped network, of which `model` is the file in some precision; both without .onnx."""
+    (own,) = triton_repository.chosen([model])
+    return catalog.find(f"{own.name}-x{own.scale}-fp32").stem
+
+
+@contextlib.contextmanager
+def naive(port: int, model: str) -> Iterator[str]:
+    """The naive program with a shipped fp32 model, ready; its address."""
+    command = [sys.executable, str(ROOT / "scripts" / "naive_server.py"), "--port", str(port), "--model", model]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None
+            if process.stdout.readline().strip() != "ready":
+                raise FleetError("The naive program has not started", "its own words are above", "pip install torch")
+            yield f"http://127.0.0.1:{port}/{model}"
+        finally:
+            process.kill()
+
+
+@contextlib.contextmanager
+def served(size: tuple[int, int], model: str = MODEL) -> Iterator[TritonServer]:
+    """A real Triton with a shipped model, as scripts/triton_repository.py writes it."""
+    with tempfile.TemporaryDirectory() as folder:
+        models = Path(folder, "models")
+        triton_repository.write(models, triton_repository.chosen([model]), ServingConfig(size=size))
+        with TritonServer(models) as server:
+            yield server
+
+
+@dataclass
+class Comparison:
+    """Of a fleet through Triton with what it rivals."""
+
+    figures: list[Figure] = field(default_factory=list)
+    fleets: dict[str, FleetResult] = field(default_factory=dict)
+
+
+def engine_against_triton(
+    server: TritonServer, model: str, size: tuple[int, int], rounds: int, seconds: float
+) -> Comparison:
+    """Throughput and latency of one camera's engine: bare, and through Triton by shared memory and raw."""
+    frame, result, address = timing.noise(size), Comparison(), f"triton://{server.address}/{model}"
+    ways = {"shared memory": ("shm", 2), "shared memory, three in flight": ("shm", 3), "raw over loopback": ("raw", 2)}
+    with contextlib.ExitStack() as stack:
+        loaded = [stack.enter_context(engines.load("openvino", str(catalog.FOLDER / f"{model}.onnx"), size))]
+        for transport, depth in ways.values():
+            engine = engines.load(address, "fast", size, depth=depth, options=TritonOptions(transport=transport))
+            loaded.append(stack.enter_context(engine))
+        loops = [timing.EngineLoop(engine, frame) for engine in loaded]
+        bare_alone, *alone = timing.alternate([partial(one.alone, 25) for one in loops], rounds)
+        bare_full, *full = timing.alternate([partial(one.seconds, seconds) for one in loops], rounds)
+    result.figures.append(Figure("bare engine, frames a second", 1000 / statistics.median(bare_full), "fps"))
+    for (way, (transport, depth)), own_alone, own_full in zip(ways.items(), alone, full, strict=True):
+        wanted = transport == "shm"
+        ratio = statistics.median(bare / own for bare, own in zip(bare_full, own_full, strict=True))
+        result.figures.append(Figure(f"Triton, {way}, against the bare engine", ratio, "x", 0.85 if wanted else None))
+        if depth == 2:  # a frame that is alone is as late with any other number
+            added = statistics.median(own - bare for bare, own in zip(bare_alone, own_alone, strict=True))
+            goal = 4.0 if wanted else None
+            result.figures.append(Figure(f"Triton, {way}, latency added", added, "ms", goal, at_least=False))
+    return result
+
+
+def compare(cameras: int, model: str, size: tuple[int, int], seconds: float, rounds: int = 3) -> Comparison:
+    """Everything that --fleet prints, of a shipped model. Raises UserError."""
+    with served(size, model) as server:
+        result = engine_against_triton(server, model, size, 2 * rounds, seconds / 5)
+        one = Fleet(cameras, f"triton://{server.address}/{model}", size, seconds=seconds)
+        ratios, comparable = [], bool(importlib.util.find_spec("torch"))
+        for _ in range(rounds):
+            result.fleets["Triton, shared memory"] = fast = drive(one)
+            if comparable:
+                with naive(free_ports(1)[0], weights_of(model)) as address:
+                    result.fleets["naive PyTorch over HTTP"] = slow = drive(replace(one, engine=address))
+                ratios.append(fast.total("fps") / slow.total("fps"))
+        result.fleets["Triton, raw over loopback"] = drive(replace(one, transport="raw"))
+    total = result.fleets["Triton, shared memory"].total("fps")
+    result.figures += [
+        Figure(f"{cameras} cameras through Triton, in total", total, "fps"),
+        Figure(f"{cameras} cameras, fairness (Jain)", result.fleets["Triton, shared memory"].fairness),
+    ]
+    if ratios:
+        ratio = statistics.median(ratios)
+        result.figures.append(Figure(f"{cameras} cameras, Triton against naive PyTorch", ratio, "x", 6.0))
+    return result
+
+
+def survive(cameras: int, minutes: float, *, size: tuple[int, int] = (320, 180), fps: float = 10.0) -> dict[str, Any]:
+    """The server killed and started again KILLS times while cameras run and check every picture. Raises UserError."""
+    seconds = 60 * minutes
+    with served(size) as server:
+        fleet = Fleet(cameras, f"triton://{server.address}/{MODEL}", size, fps, seconds, fallback="bicubic", check=True)
+        kills: list[tuple[float, float]] = []
+        with started(fleet) as processes:
+            for process in processes:
+                assert process.stdin is not None
+                process.stdin.write("go\n")
+                process.stdin.flush()
+            begun = time.monotonic()
+            for number in range(KILLS):
+                time.sleep(max(0.0, begun + (number + 0.6) * seconds / (KILLS + 1) - time.monotonic()))
+                killed = time.monotonic()
+                server.kill()
+                time.sleep(DOWN)
+                server.start()
+                kills.append((killed, time.monotonic()))
+            result = gather(processes, fleet)
+        left = sorted(shared_names() | known_regions(server))
+    gaps = [gap for camera in result.cameras for moment, gap in camera["gaps"] if near(moment, kills)]
+    return {
+        "cameras": cameras,
+        "seconds": seconds,
+        "kills": len(kills),
+        "shown": int(result.total("shown")),
+        "dropped": int(result.total("dropped")),
+        "fallback": int(result.total("fallback")),
+        "wrong": int(result.total("wrong")),
+        "unordered": int(result.total("unordered")),
+        "recovery_s": [round(max(recovery(camera, ready) for camera in result.cameras), 3) for _, ready in kills],
+        "longest_gap_ms": round(1000 * max(gaps, default=0.0)),
+        "regions_left": left,
+        "fairness": round(result.fairness, 4),
+        "load": os.getloadavg(),
+    }
+
+
+def near(moment: float, kills: list[tuple[float, float]]) -> bool:
+    """Whether a moment lies between a kill and some time after the return."""
+    return any(killed <= moment <= ready + 5 for killed, ready in kills)
+
+
+def recovery(camera: dict[str, Any], ready: float) -> float:
+    """Seconds from the server being ready to the first picture it made for this camera; infinite if it never did."""
+    makers = camera["makers"]
+    for (moment, name), following in zip(makers, [*makers[1:], (float("inf"), "")], strict=True):
+        if name == "triton" and following[0] > ready:
+            return float(max(0.0, moment - ready))
+    return float("inf")

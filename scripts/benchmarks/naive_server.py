@@ -1,0 +1,59 @@
+#!/usr/bin/env python3
+"""What Triton is compared with: the network in eager PyTorch behind HTTP, one process, one request at a time.
+
+POST /WIDTHxHEIGHT with the bytes of a frame (uint8 BGR); the answer is the bytes of the picture.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+import scripts.common.missing_extras  # noqa: F401
+
+# isort: split
+import numpy as np
+import torch
+
+from engines.catalog import shipped as catalog
+from scripts.common.sizes import size
+from scripts.export import network_from_onnx
+from scripts.training.network import Contract
+
+
+class Server(HTTPServer):
+    request_queue_size = 256  # so that no camera is turned away
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--port", type=int, default=8080)
+    parser.add_argument("--model", default="fast")
+    options = parser.parse_args()
+    network = Contract(network_from_onnx(catalog.find(options.model))).eval()
+
+    class NaiveHandler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            width, height = size(self.path.strip("/"))
+            body = bytearray(self.rfile.read(int(self.headers["Content-Length"])))
+            frame = np.frombuffer(body, np.uint8).reshape(1, height, width, 3)
+            with torch.inference_mode():
+                answer = network(torch.from_numpy(frame)).numpy().tobytes()
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(answer)))
+            self.end_headers()
+            self.wfile.write(answer)
+
+        def log_message(self, format: str, *_: object) -> None:
+            pass
+
+    with Server(("127.0.0.1", options.port), NaiveHandler) as server:
+        print("ready", flush=True)
+        server.serve_forever()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,245 @@
+"""A simulated camera in a process of its own: the app's pipeline with frames made beforehand.
+
+scripts/benchmarks/fleet.py starts many. It may check every picture against what it has to be, to the bit.
+"""
+
+from __future__ import annotations
+
+import argparse
+import http.client
+import json
+import random
+import select
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+import engines
+from app.pipeline.frame import Frame, OutputFrame
+from app.pipeline.pipeline import Pipeline
+from app.pipeline.protocols import Tag
+from app.pipeline.stats import Stats
+from engines import bicubic
+from engines.base import Image, Spec
+from engines.catalog import shipped as catalog
+from engines.errors import EngineError, UserError
+from engines.slot_engine import SlotEngine
+from scripts.serving import client_options
+
+DIFFERENT = 3
+"""Different frames of a camera; each is told from the others', and from all frames of other cameras."""
+SPARSE = 7
+"""Every so many rows and columns of a picture are compared."""
+
+
+class Frames:
+    """A live source of `DIFFERENT` frames in turn, at a rate. After the first it waits for a line on stdin."""
+
+    name, live, paced, camera = "simulated camera", True, True, True
+
+    def __init__(self, images: list[Image], fps: float, seconds: float, phase: float) -> None:
+        """`phase`: how much later than others, of a frame's time; real cameras do not click together."""
+        self.fps, self._images, self._seconds, self._phase = fps, images, seconds, phase / fps
+        self._closed = threading.Event()
+        self.begun = 0.0
+
+    def __iter__(self) -> Iterator[Frame]:
+        yield Frame(self._images[0], 0, time.monotonic(), 0.0)  # so that the engine is loaded before it counts
+        while not select.select([sys.stdin], [], [], 0.2)[0]:
+            if self._closed.is_set():
+                return
+        self.begun = time.monotonic() + self._phase
+        for index in range(1, int(self._seconds * self.fps) + 1):
+            due = self.begun + index / self.fps
+            if self._closed.wait(max(0.0, due - time.monotonic())):
+                return
+            yield Frame(self._images[index % DIFFERENT], index, time.monotonic(), index / self.fps)
+
+    def close(self) -> None:
+        self._closed.set()
+
+
+class Watch:
+    """A sink that keeps how old each picture is, who made it, and what is wrong with it."""
+
+    stage = "sink"
+
+    def __init__(self, stats: Stats, wanted: list[Image] | None, images: list[Image]) -> None:
+        self._stats, self._wanted, self._images = stats, wanted, images
+        self.ages: list[float] = []
+        self.gaps: list[tuple[float, float]] = []
+        self.makers: list[tuple[float, str]] = []
+        """Moments of time.monotonic() at which another engine began to make the pictures."""
+        self.wrong = self.unordered = 0
+        self._last = (-1, 0.0)
+
+    def write(self, picture: OutputFrame) -> None:
+        frame, now = picture.frame, time.monotonic()
+        name = self._stats.spec.name if self._stats.spec else ""
+        if not self.makers or self.makers[-1][1] != name:
+            self.makers.append((now, name))
+        self.unordered += frame.index <= self._last[0]
+        if self._wanted is not None:
+            self.wrong += not self._right(picture, name)
+        if frame.index == 0:
+            print("ready", flush=True)
+        else:
+            self.ages.append(now - frame.captured)
+            if self._last[0] > 0:
+                self.gaps.append((now, now - self._last[1]))
+        self._last = frame.index, now
+
+    def _right(self, picture: OutputFrame, name: str) -> bool:
+        index = picture.frame.index % DIFFERENT
+        if name == "bicubic":
+            wanted = bicubic.enlarge(self._images[index], np.empty_like(picture.image))[::SPARSE, ::SPARSE]
+        else:
+            assert self._wanted is not None
+            wanted = self._wanted[index]
+        return bool((picture.image[::SPARSE, ::SPARSE] == wanted).all())
+
+    def idle(self) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+
+class HttpSlot:
+    """A frame at a program that upscales what is posted to it: what Triton is compared with."""
+
+    def __init__(self, server: str, spec: Spec, pool: ThreadPoolExecutor) -> None:
+        self._server, self._shape, self._pool = server, (spec.output[1], spec.output[0], 3), pool
+        self.input: Image = np.empty((spec.input[1], spec.input[0], 3), np.uint8)
+        self._job: Future[Image] | None = None
+        self.finished = 0.0
+
+    def launch(self, image: Image) -> None:
+        np.copyto(self.input, image)
+        self._job = self._pool.submit(self._post)
+
+    def _post(self) -> Image:
+        connection = http.client.HTTPConnection(self._server, timeout=60)
+        try:
+            connection.request("POST", f"/{self.input.shape[1]}x{self.input.shape[0]}", self.input.tobytes())
+            body = bytearray(connection.getresponse().read())
+        except (OSError, http.client.HTTPException) as error:
+            raise EngineError(f"{self._server} has failed", str(error)) from None
+        finally:
+            connection.close()
+        self.finished = time.monotonic()
+        return np.frombuffer(body, np.uint8).reshape(self._shape)
+
+    def wait(self, timeout: float) -> Image:
+        assert self._job is not None
+        done = threading.Event()
+        self._job.add_done_callback(lambda _: done.set())
+        if not done.wait(timeout):
+            raise TimeoutError
+        return self._job.result()
+
+    def close(self) -> None:
+        pass
+
+
+def load(
+    engine: str, size: tuple[int, int], depth: int, transport: str, fallback: str, config: Path | None = None
+) -> SlotEngine[Tag]:
+    """Any engine of the program, or http://HOST:PORT/MODEL. A `transport` counts for more than what `config` says."""
+    if engine.startswith("http://"):
+        server, _, model = engine.removeprefix("http://").partition("/")
+        scale = catalog.scale_in(model) or catalog.SCALE
+        spec = Spec("http", engine, model, "fp32", scale, size, (scale * size[0], scale * size[1]))
+        pool = ThreadPoolExecutor(depth)
+        return SlotEngine(spec, [HttpSlot(server, spec, pool) for _ in range(depth)], close=pool.shutdown)
+    names = [] if fallback == "none" else fallback.split(",")
+    options = client_options.read(config)
+    if transport != "auto":
+        options = replace(options, transport=transport)
+    return engines.load(engine, "fast", size, depth=depth, options=options, fallback=names)
+
+
+def pictures(number: int, size: tuple[int, int]) -> list[Image]:
+    """The frames of camera `number`: noise, of another seed for each."""
+    width, height = size
+    return [
+        np.random.default_rng([number, each]).integers(0, 256, (height, width, 3), np.uint8)
+        for each in range(DIFFERENT)
+    ]
+
+
+def expected(images: list[Image], engine: str) -> list[Image]:
+    """What the model that `engine` names makes of them, on this machine's own engine; every SPARSEth row and column."""
+    size = (images[0].shape[1], images[0].shape[0])
+    results = []
+    file = catalog.FOLDER / f"{engine.rpartition('/')[2]}.onnx"
+    with engines.load("openvino", str(file), size, threads=1) as local:
+        for image in images:
+            local.reserve()
+            local.submit(image, None)
+            done = local.collect(60)
+            assert done is not None
+            results.append(done[0][::SPARSE, ::SPARSE].copy())
+    return results
+
+
+def camera(options: argparse.Namespace) -> dict[str, Any]:
+    """One camera's life, in a process of its own; its figures."""
+    from scripts.common.sizes import size
+
+    frame = size(options.size)
+    images = pictures(options.number, frame)
+    stats = Stats()
+    watch = Watch(stats, expected(images, options.engine) if options.check else None, images)
+    source = Frames(images, options.fps, options.seconds, random.Random(options.number).random())
+    Pipeline(
+        source,
+        lambda size: load(options.engine, size, options.depth, options.transport, options.fallback, options.config),
+        [watch],
+        stats,
+        lossless=False,
+    ).run()
+    p50, p99 = np.percentile(watch.ages, [50, 99]) * 1000 if watch.ages else (0.0, 0.0)
+    return {
+        "shown": len(watch.ages),
+        "dropped": stats.dropped,
+        "fallback": stats.fallback,
+        "fps": len(watch.ages) / options.seconds,
+        "p50": float(p50),
+        "p99": float(p99),
+        "wrong": watch.wrong,
+        "unordered": watch.unordered,
+        "makers": watch.makers,
+        "gaps": sorted(watch.gaps, key=lambda gap: -gap[1])[:20],
+        "begun": source.begun,
+    }
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description="One simulated camera.")
+    parser.add_argument("--engine", required=True)
+    parser.add_argument("--size", default="640x360")
+    for name, kind in {"fps": float, "seconds": float, "depth": int, "number": int}.items():
+        parser.add_argument(f"--{name}", type=kind, required=True)
+    parser.add_argument("--transport", default="auto")
+    parser.add_argument("--fallback", default="none")
+    parser.add_argument("--check", action="store_true")
+    client_options.add_option(parser)
+    try:
+        print(json.dumps(camera(parser.parse_args())), flush=True)
+    except UserError as error:
+        print(f"Error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

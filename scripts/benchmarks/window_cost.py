@@ -1,0 +1,96 @@
+#!/usr/bin/env python3
+"""What a window in a process of its own costs: python scripts/benchmarks/window_cost.py, on the screen of DISPLAY or,
+without, an Xvfb
+
+Both windows show the same pictures in turns; told is the time from handing a picture over until it has been shown, as
+far as OpenCV tells that, and how much longer it takes the window in a process of its own.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from functools import partial
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+import scripts.common.missing_extras  # noqa: F401
+
+# isort: split
+import numpy as np
+
+from app.errors import SinkError
+from app.overlays.view_state import ViewState
+from app.pipeline.frame import Frame, OutputFrame
+from app.sinks.window.opencv_window import OpenCvWindow
+from app.sinks.window.window_process import WindowProcess
+from scripts.benchmarks.timing import alternate
+from scripts.common import amounts
+from scripts.common.sizes import size
+from scripts.kiosk.fake_camera import scene
+from scripts.kiosk.x_server import XServer
+
+PERIOD = 1 / 30
+
+
+def shown(window: OpenCvWindow | WindowProcess, pictures: list[OutputFrame], times: list[float]) -> float:
+    """The median of the seconds that `window` takes for one of them, each of which goes to `times`."""
+    taken = []
+    for picture in pictures:
+        begun = time.monotonic()
+        window.write(picture)
+        taken.append(time.monotonic() - begun)
+        time.sleep(max(0.0, PERIOD - taken[-1]))
+    times += taken
+    return statistics.median(taken)
+
+
+@contextmanager
+def screen() -> Iterator[None]:
+    if os.environ.get("DISPLAY"):
+        yield
+        return
+    with tempfile.TemporaryDirectory() as folder, closing(XServer(Path(folder), (1920, 1080))) as made:
+        os.environ["DISPLAY"] = made.display
+        yield
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--size", type=size, default=(1280, 720), metavar="WxH", help="of the pictures [1280x720]")
+    parser.add_argument("--rounds", type=amounts.count, default=10, help="of a second each [10]")
+    options = parser.parse_args(arguments)
+    shape = "x".join(map(str, options.size))
+    images = [scene(count, options.size) for count in range(round(1 / PERIOD))]
+    pictures = [OutputFrame(image, Frame(image, 0, 0.0, 0.0)) for image in images]
+    actions = {name: (lambda: None) for name in ("quit", "record", "snapshot")}
+    try:
+        with (
+            screen(),
+            closing(OpenCvWindow("in this process", ViewState(), actions)) as here,
+            closing(WindowProcess("in its own", ViewState(), actions)) as apart,
+        ):
+            times: tuple[list[float], list[float]] = ([], [])
+            shown(here, pictures, [])  # opens it
+            shown(apart, pictures, [])
+            loops = partial(shown, here, pictures, times[0]), partial(shown, apart, pictures, times[1])
+            rounds = alternate(loops, options.rounds)
+    except SinkError as error:
+        print(error, file=sys.stderr)
+        return 2
+    for name, kept in zip(("in this process", "in its own"), times, strict=True):
+        p50, p99 = np.percentile(kept, (50, 99)) * 1000
+        print(f"{name:<16} p50 {p50:6.2f} ms, p99 {p99:6.2f} ms, {len(kept)} pictures of {shape}")
+    later = statistics.median(b - a for a, b in zip(*rounds, strict=True)) * 1000
+    print(f"in its own, later by {later:.2f} ms, the median over {options.rounds} rounds, each beside the other")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

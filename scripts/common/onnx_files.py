@@ -1,0 +1,45 @@
+"""Reading .onnx files, and writing them: whole or not at all, and never over the one they are made from."""
+
+from __future__ import annotations
+
+import errno
+from pathlib import Path
+
+import onnx
+
+from engines.catalog import shipped as catalog
+from engines.catalog.onnx_metadata import properties
+from engines.errors import ModelError, one_line
+from engines.support import atomic_file
+
+
+def read(file: Path) -> onnx.ModelProto:
+    """The model in `file`. Raises ModelError."""
+    fix = "Give the .onnx file of a model."
+    try:
+        return onnx.load(file)
+    except OSError as error:
+        raise ModelError(f"{file} cannot be read", error.strerror or str(error), fix) from None
+    except Exception as error:  # protobuf's own
+        raise ModelError(f"{file} is not an ONNX model", one_line(error), fix) from None
+
+
+def check(target: Path, source: Path) -> None:
+    """Raises ModelError if writing to `target` would overwrite `source`, or its name tells another scale."""
+    if target.exists() and source.exists() and target.samefile(source):
+        raise ModelError(f"{target} is the fp32 model itself", "it would be lost", "Give another path to write to.")
+    if (scale := enlarges(source)) is not None:
+        catalog.check_name(target, scale)
+
+
+def enlarges(file: Path) -> int | None:
+    """How many times, by what `file` says of itself or else its name; None if neither tells."""
+    told = properties(file).get("scale", "")
+    return int(told) if told.isdecimal() else catalog.scale_in(file.name)
+
+
+def save(model: onnx.ModelProto, file: Path) -> None:
+    """Write `model` to `file`. Raises OSError, with what was there before left as it was."""
+    if file.is_dir():  # such as ".", which has no name that a file beside it could be given
+        raise IsADirectoryError(errno.EISDIR, "there is a folder of that name")
+    atomic_file.write_atomic(file, model.SerializeToString())

@@ -1,0 +1,163 @@
+"""In what order and range somebody else's network wants its colours: told, or found by trying.
+
+It is let enlarge a picture whose large original is known in every way there is: one that is far better than the others
+is right. The order of colours is not seen that way: two networks enlarged a wrong one within 0.6 dB as well, yet not
+alike (29 to 54 dB apart), so that it must be told wherever it makes a difference.
+"""
+
+from __future__ import annotations
+
+import functools
+import itertools
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from app.sources.demo.poster import draw
+from engines.base import Image
+from scripts.conversion.third_party import Floats, Foreign, Geometry, WrapError
+
+SAME = 50.0
+"""PSNR in dB between two pictures that count as one: 0.8 grey levels on average."""
+FAR = 3.0
+"""By how many dB the right range must beat the other. Four networks at hand did by 5 to 35."""
+SIGNED = 1.0
+"""By how many dB a range of -1..1 must beat 0..1 to be believed. 0..1 was 1.3 to 33 dB ahead where it was right."""
+PLAUSIBLE = 20.0
+"""PSNR in dB that anything which enlarges pictures reaches: the least faithful at hand, trained on cartoons, has 24."""
+NEAR = (96, 128)
+"""Height and width, as nearly as the network allows, of what it is tried on."""
+SOFT = 0.5
+"""Standard deviation of the blur of what it is tried on, in its pixels. Enlarging that is no art, so that what is wrong
+stands out from what is hard: unblurred, a wrong range cost 1.4 dB only."""
+LUMA = np.array([0.114, 0.587, 0.299], np.float32)
+"""Of blue, green and red (ITU-R BT.601-7, 2.5.1)."""
+
+
+@dataclass(frozen=True)
+class Way:
+    """An order of colours and a range of values."""
+
+    order: str
+    """rgb or bgr, or luma for a network that sees nothing else."""
+    white: int
+    black: int = 0
+
+    def planes(self, picture: Image) -> Floats:
+        """uint8 [H, W, 3] BGR as the network takes it, float32 [3 or 1, H, W]."""
+        colours = picture[..., ::-1] if self.order == "rgb" else picture
+        values = (colours @ LUMA)[..., None] if self.order == "luma" else colours
+        scaled = values / 255 * (self.white - self.black) + self.black
+        return np.asarray(scaled.transpose(2, 0, 1), np.float32)
+
+    def picture(self, planes: Floats) -> Floats:
+        """What the network gave, in grey levels [H, W, 3 or 1], BGR, not rounded."""
+        levels: Floats = (planes.transpose(1, 2, 0) - self.black) / (self.white - self.black) * 255
+        return levels[..., ::-1] if self.order == "rgb" else levels
+
+
+def whole(levels: Floats) -> Image:
+    """Grey levels as bytes; what is no number, as a network in a wrong range may give, is black."""
+    return np.clip(np.round(np.nan_to_num(levels)), 0, 255).astype(np.uint8)
+
+
+def psnr(a: Image, b: Image) -> float:
+    """PSNR in dB over all colours; infinite for equal pictures."""
+    error = float(np.mean((a.astype(np.float64) - b) ** 2))
+    return float("inf") if error == 0 else float(10 * np.log10(255**2 / error))
+
+
+@functools.cache
+def poster() -> Image:
+    """The demo's, drawn once. Whoever gets it must not draw into it."""
+    return draw(640, 360)
+
+
+def pair(size: tuple[int, int], scale: int) -> tuple[Image, Image]:
+    """A soft picture of `size` (height, width), and its original, `scale` times larger; uint8 BGR."""
+    height, width = (scale * n for n in size)
+    large = cv2.resize(poster(), (width, height), interpolation=cv2.INTER_AREA)
+    large = cv2.GaussianBlur(large, (0, 0), SOFT * scale)
+    small = cv2.resize(large, (size[1], size[0]), interpolation=cv2.INTER_AREA)
+    return np.asarray(small, np.uint8), np.asarray(large, np.uint8)
+
+
+def find(foreign: Foreign, geometry: Geometry, order: str | None, white: int | None) -> Way:
+    """The way of a network, as far as `order` and `white` leave it open. Raises WrapError naming what must be told."""
+    orders = ["luma"] if foreign.channels == 1 else [order] if order else ["bgr", "rgb"]
+    # The cheapest first: of those that come to the same, it is taken.
+    ways = [Way(o, w) for w, o in itertools.product([white] if white else [255, 1], orders)]
+    if len(ways) == 1:
+        return ways[0]  # all was told, by somebody who knows what is to come out
+    step = geometry.multiple
+    small, large = pair(foreign.size(*(-(-n // step) * step for n in NEAR)), geometry.scale)
+    if foreign.channels == 1:
+        large = whole((large @ LUMA)[..., None])
+    signed = [] if white else [Way(o, 1, -1) for o in orders]
+    made = {way: whole(attempt(foreign, geometry, way, small)) for way in ways + signed}
+    quality = {way: psnr(picture, large) for way, picture in made.items()}
+    look_for_refusal(foreign, {way: quality[way] for way in ways}, {way: quality[way] for way in signed})
+    best = max(ways, key=lambda way: quality[way])
+    rivals = [way for way in ways if quality[way] >= quality[best] - FAR]
+    if any(psnr(made[way], made[best]) < SAME for way in rivals):
+        raise ambiguous(foreign, {way: quality[way] for way in rivals})
+    return rivals[0]
+
+
+def look_for_refusal(foreign: Foreign, ways: dict[Way, float], signed: dict[Way, float]) -> None:
+    """Raise WrapError if none of `ways` is right, but perhaps one of `signed`; both with their PSNR in dB."""
+    best = max(ways.values())
+    if best < PLAUSIBLE and max(signed.values(), default=0) < PLAUSIBLE:
+        seen = ", ".join(f"{words(way)}: {quality:.1f} dB" for way, quality in (ways | signed).items())
+        told = "both --order and --range" if foreign.channels == 3 else "--range"
+        raise WrapError(
+            f"{foreign.path} does not enlarge a picture in any way that was tried",
+            f"PSNR against the original: {seen}",
+            f"If it is to change what it sees, give {told}. If what it gives has another range than what it takes, "
+            "export it with a layer more that mends this.",
+        )
+    if signed and max(signed.values()) > best + SIGNED:
+        raise WrapError(
+            f"{foreign.path} takes values from -1 to 1",
+            f"a picture given so is enlarged at {max(signed.values()):.1f} dB, otherwise at {best:.1f} dB",
+            "Export it with layers before and after that make it 0 to 1: x * 2 - 1 and y / 2 + 0.5.",
+        )
+
+
+def attempt(foreign: Foreign, geometry: Geometry, way: Way, picture: Image) -> Floats:
+    """Grey levels [s*H, s*W, 3] that the network makes of `picture`, uint8 [H, W, 3], BGR, with all else in Python.
+
+    Of a network of luma [s*H, s*W, 1], without the colours.
+    """
+    height, width = picture.shape[:2]
+    b, m, s, o = geometry.border, geometry.multiple, geometry.scale, geometry.offset
+    ends = ((b, -(-(n + 2 * b) // m) * m - n - b) for n in (height, width))
+    padded = np.pad(picture, (*ends, (0, 0)), "edge")
+    return way.picture(foreign.run(way.planes(padded)))[o : o + s * height, o : o + s * width]
+
+
+def coloured(luma: Floats, picture: Image) -> Floats:
+    """`luma` [s*H, s*W, 1] with the colours of `picture` [H, W, 3], for which interpolation is good enough."""
+    chroma = picture - (picture @ LUMA)[..., None]
+    large = cv2.resize(chroma, (luma.shape[1], luma.shape[0]), interpolation=cv2.INTER_CUBIC)
+    return np.asarray(large + luma, np.float32)
+
+
+def words(way: Way) -> str:
+    return f"{way.order}, {way.black}..{way.white}"
+
+
+def ambiguous(foreign: Foreign, rivals: dict[Way, float]) -> WrapError:
+    """The question that only a person can answer."""
+    options = []
+    if len({way.order for way in rivals}) > 1:
+        options.append("--order rgb (most networks) or --order bgr (some that were trained through OpenCV)")
+    if len({way.white for way in rivals}) > 1:
+        options.append("--range 1 or --range 255")
+    seen = ", ".join(f"{words(way)}: {quality:.1f} dB" for way, quality in rivals.items())
+    return WrapError(
+        f"It cannot be seen in which way {foreign.path} wants its colours",
+        f"it enlarges a picture about as well, but not alike, in several: {seen}",
+        f"Give {'; and '.join(options)}.",
+    )

@@ -1,0 +1,202 @@
+"""A network of somebody else's: what it takes and gives, and what it makes of a picture."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import openvino as ov
+from numpy.typing import NDArray
+from onnx import TensorProto, inliner
+
+from engines.catalog.contract import LARGEST_SCALE
+from engines.errors import UserError, one_line
+from engines.openvino.engine import core, first_line
+
+Floats = NDArray[np.float32]
+Size = tuple[int, int]
+"""Height and width."""
+
+KINDS: dict[int, type[np.floating[Any]]] = {TensorProto.FLOAT: np.float32, TensorProto.FLOAT16: np.float16}
+EXACTLY = {"INFERENCE_PRECISION_HINT": "f32", "CACHE_DIR": ""}
+"""OpenVINO's options for float32, whatever the processor likes better."""
+MULTIPLES = (1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 14, 16, 20, 24, 28, 32, 48, 64)
+"""What sizes are tried to be multiples of, smallest first: blocks that are folded into channels, windows."""
+LEAST = 48
+"""Sizes that are tried begin here: above what a network without padding cuts off."""
+
+
+class WrapError(UserError):
+    """A network cannot be put under the contract."""
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """Which sizes a network takes, and how large what it gives is."""
+
+    scale: int
+    multiple: int = 1
+    """Height and width must be multiples of this."""
+    lost: int = 0
+    """Pixels of the enlarged picture that are missing along each axis, half on either side: convolutions unpadded."""
+
+    @property
+    def border(self) -> int:
+        """Pixels to add on every side, so that nothing of the picture is lost."""
+        return -(-self.lost // (2 * self.scale))
+
+    @property
+    def offset(self) -> int:
+        """Where the picture begins in what the network gives of one with that border."""
+        return self.scale * self.border - self.lost // 2
+
+    @property
+    def pads(self) -> bool:
+        return self.multiple > 1 or self.lost > 0
+
+
+class Foreign:
+    """An ONNX model with one float picture in and one out, run by OpenVINO."""
+
+    def __init__(self, path: Path) -> None:
+        """Read `path`. Raises WrapError if it is no such model."""
+        self.path = path
+        self.model = read(path)
+        graph = self.model.graph
+        constants = {constant.name for constant in graph.initializer}
+        inputs = [port for port in graph.input if port.name not in constants]  # old exporters list weights too
+        for kind, ports in (("input", inputs), ("output", list(graph.output))):
+            if len(ports) != 1:
+                names = ", ".join(port.name for port in ports)
+                raise self._refused(f"it has {len(ports)} {kind}s: {names}", "Export it with one.")
+        self.input, self.output = inputs[0].name, graph.output[0].name
+        shape, kind = dimensions(inputs[0]), inputs[0].type.tensor_type.elem_type
+        if kind == TensorProto.UINT8 and graph.output[0].type.tensor_type.elem_type == TensorProto.UINT8:
+            raise WrapError(
+                f"{path} takes and gives bytes, as the contract asks",
+                f"its input {self.input} is uint8 {shape}",
+                f"It needs no wrapping: python -m app.run --model {path}",
+            )
+        if kind not in KINDS:
+            raise self._refused(f"its input is {TensorProto.DataType.Name(kind)}", "Export it in float32 or float16.")
+        self.kind: int = kind
+        if len(shape) != 4 or shape[0] not in (1, None):
+            raise self._refused(f"its input is {told(shape)}", "It must take one picture: [1, 3, H, W].")
+        self.last = shape[1] not in (1, 3) and shape[3] in (1, 3)
+        """Whether channels are the last axis, as TensorFlow has them, not the second."""
+        channels, *size = (shape[3], shape[1], shape[2]) if self.last else shape[1:]
+        if channels not in (1, 3, None):
+            raise self._refused(f"its input is {told(shape)}", "It must take 3 channels, or 1 of luma.")
+        self.channels = channels or 3
+        self.height, self.width = size
+        self._network = self._load()
+
+    def _refused(self, facts: str, fix: str) -> WrapError:
+        return WrapError(f"{self.path} is not a network from one picture to one picture", facts, fix)
+
+    def _load(self) -> ov.Model:
+        try:
+            return core().read_model(self.model.SerializeToString())
+        except Exception as error:  # OpenVINO's readers raise errors of many kinds
+            raise WrapError(
+                f"OpenVINO cannot read {self.path}", first_line(error), "Export it with plain ONNX operators."
+            ) from None
+
+    @property
+    def fixed(self) -> bool:
+        return self.height is not None or self.width is not None
+
+    def size(self, height: int, width: int) -> Size:
+        """The size nearest to what is asked for: its own where it has one."""
+        return self.height or height, self.width or width
+
+    def run(self, planes: Floats) -> Floats:
+        """What it makes of float32 [channels, H, W], in the same layout. Raises WrapError."""
+        picture = planes.transpose(1, 2, 0)[None] if self.last else planes[None]
+        network = self._network.clone()
+        try:
+            network.reshape(list(picture.shape))
+            compiled = core().compile_model(network, "CPU", EXACTLY)
+            made = np.asarray(compiled(np.ascontiguousarray(picture, KINDS[self.kind]))[0], np.float32)
+        except RuntimeError as error:
+            raise WrapError(f"{self.path} does not run at {size_of(planes)}", first_line(error)) from None
+        if made.ndim != 4 or made.shape[0] != 1:
+            raise self._refused(f"its output is {list(made.shape)}", "It must give one picture.")
+        made = made[0].transpose(2, 0, 1) if self.last else made[0]
+        if len(made) != self.channels:
+            raise self._refused(
+                f"it makes {list(made.shape)} of {list(planes.shape)}", f"It must give {self.channels} channels too."
+            )
+        return np.ascontiguousarray(made)
+
+    def survey(self, multiple: int | None) -> Geometry:
+        """Its geometry, found by running it; with `multiple` at sizes of that alone. Raises WrapError."""
+        if self.height is not None and self.width is not None:
+            made = self.run(np.zeros((self.channels, self.height, self.width), np.float32))
+            scale = made.shape[1] // self.height
+            if not self._fits(scale) or made.shape[1:] != (scale * self.height, scale * self.width):
+                raise self._refused(
+                    f"it makes {size_of(made)} of {self.width}x{self.height}",
+                    f"It must give 1 to {LARGEST_SCALE} times the size.",
+                )
+            return Geometry(scale)
+        why = ""
+        for candidate in [multiple] if multiple else MULTIPLES:
+            try:
+                return self._at(candidate)
+            except WrapError as error:
+                why = why or f"with multiples of {candidate}: {one_line(error)}"
+        raise WrapError(
+            f"{self.path} enlarges at none of the sizes that were tried",
+            why,
+            "Give --multiple N if its sizes must be multiples of N; or export it with dynamic height and width.",
+        )
+
+    def _at(self, multiple: int) -> Geometry:
+        """Its geometry if any multiple of `multiple` will do. Raises WrapError."""
+        first = -(-LEAST // multiple)
+        # Neighbours have no divisor in common: a network that needs more than `multiple` fails at one of them.
+        asked = [self.size(multiple * (first + n), multiple * (first + n + 1)) for n in range(2)]
+        made = [self.run(np.zeros((self.channels, *size), np.float32)).shape[1:] for size in asked]
+        axis = 1 if self.width is None else 0  # one that is free
+        grown = made[1][axis] - made[0][axis]
+        scale = grown // (asked[1][axis] - asked[0][axis])
+        lost = {scale * n - m for a, b in zip(asked, made, strict=True) for n, m in zip(a, b, strict=True)}
+        if not self._fits(scale) or len(lost) != 1 or min(lost) < 0 or (self.fixed and lost != {0}):
+            sizes = ", ".join(f"{b[1]}x{b[0]} of {a[1]}x{a[0]}" for a, b in zip(asked, made, strict=True))
+            raise WrapError(f"it makes {sizes}", f"which is not 1 to {LARGEST_SCALE} times the size")
+        return Geometry(scale, multiple, lost.pop())
+
+    @staticmethod
+    def _fits(scale: int) -> bool:
+        return 1 <= scale <= LARGEST_SCALE
+
+
+def read(path: Path) -> onnx.ModelProto:
+    """The model in `path` with its weights, wherever they lie, and without functions of its own. Raises WrapError."""
+    try:
+        model = onnx.load(path)
+        model = inliner.inline_local_functions(model) if model.functions else model
+    except FileNotFoundError as error:  # also a file of weights beside it
+        raise WrapError(f"There is no file {error.filename or path}", fix="Give the .onnx file to wrap.") from None
+    except Exception as error:  # protobuf's own, or of a checker of onnx
+        raise WrapError(f"{path} is not an ONNX model", one_line(error), "Give the .onnx file to wrap.") from None
+    if not model.graph.node:
+        raise WrapError(f"{path} is not an ONNX model", "it has no layers", "Give the .onnx file to wrap.")
+    return model
+
+
+def dimensions(port: onnx.ValueInfoProto) -> list[int | None]:
+    """The shape of an input or output, None where it is free."""
+    return [d.dim_value if d.dim_value > 0 else None for d in port.type.tensor_type.shape.dim]
+
+
+def told(shape: list[int | None]) -> str:
+    return f"[{', '.join('?' if n is None else str(n) for n in shape)}]"
+
+
+def size_of(planes: NDArray[Any]) -> str:
+    return f"{planes.shape[2]}x{planes.shape[1]}"

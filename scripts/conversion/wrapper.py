@@ -1,0 +1,276 @@
+"""Somebody else's network under the contract: bytes in their order, range and sizes become what it takes, in its graph.
+
+scripts/conversion/third_party.py reads and runs it, scripts/conversion/colour_probe.py finds how it wants its colours;
+nothing here needs PyTorch.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import TensorProto, compose, helper, version_converter
+
+from engines.catalog import shipped as catalog
+from engines.errors import one_line
+from engines.openvino import engine as openvino_engine
+from scripts.common.onnx_files import save
+from scripts.common.onnx_graph import OPSET, OnnxGraph
+from scripts.conversion.colour_probe import LUMA, NEAR, SAME, Way, attempt, coloured, find, pair, psnr, whole, words
+from scripts.conversion.third_party import EXACTLY, KINDS, Floats, Foreign, Geometry, WrapError
+
+OPSETS = range(13, 21)
+"""What is left as it is: from where our own nodes are defined, to what TensorRT reads from 10.0 on (onnx-tensorrt,
+docs/operators.md)."""
+ANEW = f"Export it anew, in opset {OPSETS.start} to {OPSETS.stop - 1}."
+LARGEST_MULTIPLE = 256
+"""Of what sizes may be asked to be multiples; padding up to more would be most of a picture."""
+PREFIX = "network/"
+"""Before every name of the network, so that none is one of ours."""
+
+
+def opset_of(model: onnx.ModelProto) -> int:
+    """The version of ONNX's own operators; 0 if it tells none."""
+    return next((o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), 0)
+
+
+def prepared(foreign: Foreign) -> onnx.ModelProto:
+    """Its model with names of its own, in an opset that TensorRT reads and our nodes are defined in."""
+    model = onnx.ModelProto()
+    model.CopyFrom(foreign.model)
+    opset = opset_of(model)
+    if opset not in OPSETS:
+        try:
+            model = version_converter.convert_version(model, OPSET)
+        except Exception as error:  # whatever a converter of onnx meets
+            if opset < OPSETS.start:  # a newer one goes as it is: OpenVINO reads it, a newer TensorRT may
+                raise WrapError(
+                    f"{foreign.path} cannot be brought from opset {opset} to {OPSET}",
+                    one_line(error),
+                    ANEW,
+                ) from None
+    del model.graph.value_info[:]  # of shapes under other names than ours
+    result: onnx.ModelProto = compose.add_prefix(model, PREFIX)
+    return result
+
+
+class Wrapper:
+    """The graph around a network: its way and geometry before and after."""
+
+    def __init__(self, foreign: Foreign, way: Way, geometry: Geometry) -> None:
+        self._foreign, self._way, self._geometry = foreign, way, geometry
+        self._graph = OnnxGraph()
+        self._type = KINDS[foreign.kind]
+
+    def model(self) -> onnx.ModelProto:
+        """The model of the contract. Raises WrapError."""
+        inner = prepared(self._foreign)
+        planes = self._before(PREFIX + self._foreign.input)
+        self._graph.nodes.extend(inner.graph.node)
+        self._graph.constants.extend(inner.graph.initializer)
+        self._after(PREFIX + self._foreign.output, planes)
+        height, width, scale = self._foreign.height or "H", self._foreign.width or "W", self._geometry.scale
+        frame = helper.make_tensor_value_info("frame", TensorProto.UINT8, [1, height, width, 3])
+        large = [n * scale if isinstance(n, int) else f"{scale}*{n}" for n in (height, width)]
+        sr = helper.make_tensor_value_info("sr", TensorProto.UINT8, [1, *large, 3])
+        graph = helper.make_graph(self._graph.nodes, "wrapped", [frame], [sr], self._graph.constants)
+        graph.sparse_initializer.extend(inner.graph.sparse_initializer)
+        model = helper.make_model(
+            graph,
+            opset_imports=inner.opset_import,
+            ir_version=max(8, helper.find_min_ir_version_for(inner.opset_import, ignore_unknown=True)),
+            producer_name="scripts/export.py --wrap",
+        )
+        model.doc_string = f"Enlarges a picture {scale} times. BGR bytes in, BGR bytes out."
+        helper.set_model_props(model, {p.key: p.value for p in inner.metadata_props} | self._told())
+        return model
+
+    def _told(self) -> dict[str, str]:
+        path, way, geometry = self._foreign.path, self._way, self._geometry
+        return {
+            "scale": str(geometry.scale),
+            "wrapped": path.name,
+            "wrapped_sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
+            "order": way.order,
+            "range": str(way.white),
+            "multiple": str(geometry.multiple),
+        }
+
+    def _number(self, name: str, value: float | NDArray[np.float32]) -> str:
+        return self._graph.constant(name, np.asarray(value, self._type))
+
+    def _whole(self, name: str, *values: int) -> str:
+        return self._graph.constant(name, np.array(values, np.int64))
+
+    def _before(self, name: str) -> str:
+        """From `frame` to the input of the network, called `name`; returns the planes of grey levels, BGR."""
+        graph, way = self._graph, self._way
+        # Cast first and last: TensorRT knows uint8 at the borders of a network only.
+        graph.add("Cast", "levels", "frame", to=self._foreign.kind)
+        planes = values = graph.add("Transpose", "planes", "levels", perm=[0, 3, 1, 2])
+        if self._geometry.pads:
+            values = self._padded(values)
+        if way.order == "luma":
+            values = graph.add("Conv", "luma", values, self._number("luma.weight", LUMA[None, :, None, None]))
+        if way.order == "rgb":
+            values = self._swapped("rgb", values)
+        if way.white != 255:
+            values = graph.add("Mul", "values", values, self._number("values.by", way.white / 255))
+        if self._foreign.last:
+            graph.add("Transpose", "picture", values, perm=[0, 2, 3, 1])
+        graph.nodes[-1].output[:] = [name]  # nothing else has read it: planes are read twice before a Conv only
+        return planes
+
+    def _swapped(self, name: str, planes: str) -> str:
+        """`planes` the other way round, by a convolution.
+
+        Engines do that together with what is around it: 640x360 x2 in OpenVINO took 86 ms so and 108 with Gather,
+        beside 87 of a network of BGR (two busy cores of an AMD EPYC).
+        """
+        weight = self._number(f"{name}.weight", np.eye(3, dtype=np.float32)[::-1, :, None, None])
+        return self._graph.add("Conv", name, planes, weight)
+
+    def _padded(self, planes: str) -> str:
+        """`planes` with the border and up to the multiple, by repeating the edges."""
+        graph, b, m = self._graph, self._geometry.border, self._geometry.multiple
+        graph.add("Gather", "size", graph.add("Shape", "shape", planes), self._whole("axes", 2, 3))
+        more = graph.add("Add", "size_more", "size", self._whole("size_more.by", 2 * b + m - 1))
+        steps = graph.add("Div", "size_steps", more, self._whole("step", m))
+        full = graph.add("Mul", "size_full", steps, "step")
+        missing = graph.add("Sub", "size_missing", full, "size")
+        ends = graph.add("Sub", "ends", missing, self._whole("border", b))
+        pads = graph.add("Concat", "pads", self._whole("begins", 0, 0, b, b, 0, 0), ends, axis=0)
+        return graph.add("Pad", "padded", planes, pads, mode="edge")
+
+    def _after(self, name: str, planes: str) -> None:
+        """From the output of the network, called `name`, to `sr`."""
+        graph, way, s, o = self._graph, self._way, self._geometry.scale, self._geometry.offset
+        large = name
+        if self._foreign.last:
+            large = graph.add("Transpose", "large_planes", large, perm=[0, 3, 1, 2])
+        if self._geometry.pads:
+            size = graph.add("Mul", "large_size", "size", self._whole("scale", s))
+            end = graph.add("Add", "large_end", size, self._whole("offset", o))
+            begin = self._whole("large_begin", o, o)
+            large = graph.add("Slice", "cropped", large, begin, end, self._whole("large_axes", 2, 3))
+        if way.white != 255:
+            large = graph.add("Mul", "large_levels", large, self._number("large_levels.by", 255 / way.white))
+        if way.order == "rgb":
+            large = self._swapped("bgr", large)
+        if way.order == "luma":
+            large = graph.add("Add", "coloured", large, self._chroma(planes))
+        limits = [self._number("black", 0), self._number("white", 255)]
+        limited = graph.add("Clip", "limited", graph.add("Round", "rounded", large), *limits)
+        graph.add("Cast", "sr", graph.add("Transpose", "pixels", limited, perm=[0, 2, 3, 1]), to=TensorProto.UINT8)
+
+    def _chroma(self, planes: str) -> str:
+        """What is left of the planes without luma, enlarged by bicubic interpolation as OpenCV does it."""
+        graph, s = self._graph, self._geometry.scale
+        grey = graph.add("Conv", "grey", planes, "luma.weight")
+        chroma = graph.add("Sub", "chroma", planes, grey)
+        scales = graph.constant("scales", np.array([1, 1, s, s], np.float32))
+        return graph.add(
+            "Resize", "large_chroma", chroma, "", scales, mode="cubic", cubic_coeff_a=-0.75,
+            coordinate_transformation_mode="half_pixel",
+        )  # fmt: skip
+
+
+def centred(foreign: Foreign, geometry: Geometry, way: Way) -> None:
+    """Raise WrapError if more is lost on one side of a picture than on the other, as the result would be shifted.
+
+    What is made of the mirrored picture, mirrored back, then lies elsewhere than what is made of the picture.
+    """
+    step = geometry.multiple
+    picture = pair(foreign.size(*(-(-n // step) * step for n in NEAR)), 1)[0]
+    made = foreign.run(way.planes(picture))
+    for axis in (1, 2):
+        again = np.flip(foreign.run(way.planes(np.flip(picture, axis - 1))), axis)
+        reach = min(geometry.lost, made.shape[axis] // 2)
+        errors = {n: apart(made.swapaxes(axis, 2), again.swapaxes(axis, 2), n) for n in range(-reach, reach + 1)}
+        best = min(errors, key=lambda n: (errors[n], abs(n)))
+        # One more on one side is what an odd number comes to; and no network is quite the same for mirrored pictures.
+        if abs(best) > 1 and errors[0] > 2 * errors[best]:
+            raise WrapError(
+                f"{foreign.path} loses more of a picture on one side than on the other",
+                f"it loses {geometry.lost} pixels of the enlarged one, {abs(best)} more on one side",
+                "Export it with convolutions that pad, or with a layer more that cuts as much off the other side.",
+            )
+
+
+def apart(one: Floats, other: Floats, by: int) -> float:
+    """The mean squared difference of two pictures of one size, the first moved `by` pixels to the left."""
+    width = one.shape[-1] - abs(by)
+    left, right = one[..., max(by, 0) :][..., :width], other[..., max(-by, 0) :][..., :width]
+    return float(np.mean((left - right) ** 2))
+
+
+def checked(foreign: Foreign, way: Way, geometry: Geometry, model: onnx.ModelProto) -> float:
+    """The least PSNR in dB of the model against the original in Python, over pictures. Raises WrapError below SAME."""
+    core, step = openvino_engine.core(), geometry.multiple
+    noise = np.random.default_rng(0)
+    worst = float("inf")
+    # A size of its own liking, and one that needs all the padding there can be; the same if it has but one.
+    sizes = [foreign.size(n, n) for n in (-(-64 // step) * step, -(-32 // step) * step + 1)]
+    for size in dict.fromkeys(sizes):
+        network = core.read_model(model.SerializeToString())
+        openvino_engine.fit(network, foreign.path, (size[1], size[0]))
+        compiled = core.compile_model(network, "CPU", EXACTLY)
+        for picture in (pair(size, 1)[0], noise.integers(0, 256, (*size, 3), np.uint8)):
+            wanted = attempt(foreign, geometry, way, picture)
+            wanted = coloured(wanted, picture) if way.order == "luma" else wanted
+            worst = min(worst, psnr(np.asarray(compiled(picture[None])[0])[0], whole(wanted)))
+    if worst < SAME:
+        before, after = opset_of(foreign.model), opset_of(model)
+        multiple = "If its sizes must be multiples of a number, give it as --multiple."
+        converted = f"Bringing it from opset {before} to {after} may have changed it. {ANEW}"
+        raise WrapError(
+            f"{foreign.path} cannot be wrapped: the result is not the original",
+            f"they are {worst:.1f} dB apart, where at least {SAME:.0f} are asked for",
+            multiple if before == after else converted,
+        )
+    return worst
+
+
+def wrap(
+    source: Path,
+    target: Path,
+    *,
+    order: str | None = None,
+    white: int | None = None,
+    multiple: int | None = None,
+    scale: int | None = None,
+) -> str:
+    """Write `target`, the network of `source` under the contract; returns a line about it.
+
+    What is None is found. Raises WrapError, ModelError, having written nothing.
+    """
+    foreign = Foreign(source)
+    if target.exists() and target.samefile(source):
+        raise WrapError(f"{target} would be overwritten by itself", fix="Give another name for the result.")
+    geometry = foreign.survey(multiple)
+    if scale not in (None, geometry.scale):
+        raise WrapError(f"{source} enlarges {geometry.scale} times, not {scale}", fix="Leave --scale out.")
+    catalog.check_name(target, geometry.scale)
+    way = find(foreign, geometry, order, white)
+    if geometry.lost:
+        centred(foreign, geometry, way)
+    model = Wrapper(foreign, way, geometry).model()
+    worst = checked(foreign, way, geometry, model)
+    try:
+        onnx.checker.check_model(model)
+        save(model, target)
+    except onnx.checker.ValidationError as error:
+        raise WrapError(f"{source} cannot be wrapped", one_line(error), "Export it anew.") from None
+    except OSError as error:
+        raise WrapError(f"{target} cannot be written", error.strerror or str(error), "Give another path.") from None
+    size = "any size" if not foreign.fixed else f"{foreign.width or 'any'}x{foreign.height or 'any'} only"
+    padded = f" (padded to multiples of {geometry.multiple})" if geometry.multiple > 1 else ""
+    unused = f"\n--order {order} was left aside: it takes luma, no colours" if order and way.order == "luma" else ""
+    alike = "equal to" if worst == float("inf") else f"at least {worst:.1f} dB to"
+    return (
+        f"{target}: x{geometry.scale}, {words(way)}, {size}{padded}, {alike} {source}\n"
+        f"python -m app.run --model {target} runs it{unused}"
+    )

@@ -1,0 +1,90 @@
+"""Sheets of crops: the same part of a picture as several ways of enlarging it show it, side by side and labelled."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image as Pillow
+from PIL import ImageDraw, ImageFont
+
+from app.overlays.font import SHIPPED
+from engines.base import Image
+from engines.errors import UserError
+from scripts.evaluation.test_sets import luma
+
+GAP, STRIP = 4, 22
+"""Pixels between crops, and of the label over each."""
+PAPER, INK = (32, 32, 32), (240, 240, 240)
+
+
+class CropError(UserError):
+    """A sheet cannot be written."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """The upper left corner of a window, and the mean in it of what windows were chosen by."""
+
+    y: int
+    x: int
+    mean: float
+
+    def cut(self, image: Image, side: int) -> Image:
+        return image[self.y : self.y + side, self.x : self.x + side]
+
+
+def places(amount: NDArray[np.float64], side: int, count: int = 1) -> list[Place]:
+    """The `count` windows of `side` pixels with the most of `amount`, float64 [H, W], in them; no two overlap."""
+    # The value at a pixel is the mean over the window that begins there.
+    means: NDArray[np.float64] = np.asarray(cv2.boxFilter(amount, -1, (side, side), anchor=(0, 0)))
+    means = means[: amount.shape[0] - side + 1, : amount.shape[1] - side + 1].copy()
+    found = []
+    for _ in range(count):
+        y, x = (int(n) for n in np.unravel_index(np.argmax(means), means.shape))
+        found.append(Place(y, x, float(means[y, x])))
+        means[max(0, y - side + 1) : y + side, max(0, x - side + 1) : x + side] = -1
+    return found
+
+
+def differing(one: Image, other: Image, side: int, count: int = 1) -> list[Place]:
+    """Where two pictures of the same size differ most: `amount` is the squared difference of luma."""
+    return places((luma(one) - luma(other)) ** 2, side, count)
+
+
+def labelled(crop: Image, text: str, zoom: int) -> Image:
+    """`crop` with its pixels `zoom` times as large, under a strip with `text`."""
+    large = crop.repeat(zoom, 0).repeat(zoom, 1)
+    strip = Pillow.new("RGB", (large.shape[1], STRIP), PAPER)
+    font = ImageFont.truetype(str(SHIPPED), 15)
+    while font.getlength(text) > strip.width - 4:
+        font = ImageFont.truetype(str(SHIPPED), int(font.size) - 1)
+    ImageDraw.Draw(strip).text((3, STRIP // 2), text, fill=INK, font=font, anchor="lm")
+    return np.vstack([np.asarray(strip, np.uint8), large])
+
+
+def sheet(rows: Sequence[Sequence[tuple[str, Image]]], zoom: int) -> Image:
+    """Rows of labelled crops of one size, one below the other."""
+    lines = []
+    for row in rows:
+        cells = [labelled(crop, text, zoom) for text, crop in row]
+        lines.append(np.hstack([cv2.copyMakeBorder(each, 0, GAP, 0, GAP, cv2.BORDER_CONSTANT) for each in cells]))
+    width = max(line.shape[1] for line in lines)
+    whole = [cv2.copyMakeBorder(line, 0, 0, 0, width - line.shape[1], cv2.BORDER_CONSTANT) for line in lines]
+    return np.asarray(np.vstack(whole)[:-GAP, :-GAP], np.uint8)
+
+
+def write(image: Image, path: Path) -> None:
+    """As JPEG of quality 90, colours not halved. Raises CropError."""
+    full = cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444
+    options = [cv2.IMWRITE_JPEG_QUALITY, 90, cv2.IMWRITE_JPEG_SAMPLING_FACTOR, full]
+    done, data = cv2.imencode(".jpg", image, options)
+    try:
+        path.write_bytes(data.tobytes())
+    except OSError as error:
+        raise CropError(f"{path} cannot be written", error.strerror or str(error), "Give another --out.") from None
+    assert done

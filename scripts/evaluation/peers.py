@@ -1,0 +1,142 @@
+"""The networks that people load into OpenCV's dnn_superres, measured beside ours.
+
+That module is in opencv-contrib-python below 5 alone: OpenCV 5 itself refuses ESPCN's file, and both packages in one
+environment overwrite each other. So it gets an environment of its own, .venv-peers, and each network a process.
+"""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+
+from engines.base import Image
+from engines.errors import UserError
+
+ROOT = Path(__file__).resolve().parents[2]
+ENVIRONMENT = ROOT / ".venv-peers"
+PACKAGES = ("opencv-contrib-python-headless>=4.8,<5",)
+PATIENCE = 60.0
+"""Seconds that a process may take for one answer, or to start."""
+
+
+class PeerError(UserError):
+    """A peer is missing or does not run."""
+
+
+@dataclass(frozen=True)
+class PeerFile:
+    """NAME_x<scale>.pb, a TensorFlow graph."""
+
+    name: str
+    scale: int
+    path: Path
+
+
+def find(folder: Path) -> list[PeerFile]:
+    """The peers in `folder`, sorted by name and scale. Raises PeerError if there is none."""
+    found = [
+        PeerFile(match[1], int(match[2]), path)
+        for path in sorted(folder.glob("*.pb"))
+        if (match := re.fullmatch(r"(ESPCN|FSRCNN|LapSRN|EDSR)_x(\d)", path.stem))
+    ]
+    if not found:
+        raise PeerError(
+            f"There are no peers in {folder}",
+            "wanted are files such as FSRCNN_x2.pb and ESPCN_x2.pb",
+            "They are at github.com/Saafke/FSRCNN_Tensorflow (models) and github.com/fannymonori/TF-ESPCN (export).",
+        )
+    return found
+
+
+def environment() -> Path:
+    """The Python of .venv-peers, which is made on first use and after a change of PACKAGES. Raises PeerError."""
+    python, mark = ENVIRONMENT / "bin/python", ENVIRONMENT / "installed"
+    wanted = f"{sys.version} {PACKAGES}"
+    if python.exists() and mark.exists() and mark.read_text() == wanted:
+        return python
+    print(f"Installing {', '.join(PACKAGES)} into {ENVIRONMENT.name}; this takes a minute the first time.", flush=True)
+    pip = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *PACKAGES]
+    for command in ([sys.executable, "-m", "venv", "--clear", str(ENVIRONMENT)], pip):
+        try:
+            subprocess.run(command, check=True, capture_output=True, text=True, timeout=600)
+        except subprocess.SubprocessError as error:
+            told = (getattr(error, "stderr", None) or str(error)).strip().splitlines()[-1]
+            raise PeerError(f"{ENVIRONMENT.name} cannot be made", told, "Is the machine online?") from None
+    mark.write_text(wanted)
+    return python
+
+
+class Peer:
+    """One network in a process of its own; `with` ends it. For one thread."""
+
+    def __init__(self, file: PeerFile, threads: int) -> None:
+        """Raises PeerError if it does not start: then it is known by the first answer."""
+        self.file = file
+        self._errors = tempfile.TemporaryFile()  # noqa: SIM115 # closed with the process
+        script = [str(Path(__file__).with_name("dnn_superres.py")), str(file.path), file.name.lower(), str(file.scale)]
+        self._process = subprocess.Popen(
+            [str(environment()), "-I", *script, str(threads)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._errors,
+        )
+
+    def __enter__(self) -> Peer:
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        self._process.kill()
+        self._process.communicate()
+        self._errors.close()
+
+    def upscale(self, image: Image) -> Image:
+        """uint8 [H, W, 3] BGR to uint8 [sH, sW, 3]. Raises PeerError."""
+        height, width = image.shape[:2]
+        with self._asking(f"upscale {height} {width}", image.tobytes()) as answer:
+            height, width = (int(number) for number in answer.readline().split())
+            return np.frombuffer(answer.read(height * width * 3), np.uint8).reshape(height, width, 3)
+
+    def frames(self, count: int) -> float:
+        """The picture given last, `count` times over; returns milliseconds a frame, timed in the process."""
+        with self._asking(f"time {count}") as answer:
+            return float(answer.readline())
+
+    def seconds(self, seconds: float) -> float:
+        """As many frames as take about `seconds`, as timing.EngineLoop counts them; returns milliseconds a frame."""
+        return self.frames(max(3, round(seconds * 1000 / self.frames(1))))
+
+    @contextmanager
+    def _asking(self, command: str, more: bytes = b"") -> Iterator[IO[bytes]]:
+        """Where the answer to `command` can be read."""
+        assert self._process.stdin and self._process.stdout
+        watch = threading.Timer(PATIENCE, self._process.kill)  # a read from a pipe has no time limit of its own
+        watch.start()
+        try:
+            self._process.stdin.write(f"{command}\n".encode() + more)
+            self._process.stdin.flush()
+            yield self._process.stdout
+        except (OSError, ValueError):  # a pipe that is closed, half an answer
+            raise self._failed() from None
+        finally:
+            watch.cancel()
+
+    def _failed(self) -> PeerError:
+        self._process.kill()
+        self._process.wait()
+        self._errors.seek(0)
+        told = self._errors.read().decode(errors="replace").strip().splitlines()
+        return PeerError(
+            f"{self.file.path} does not run in OpenCV's dnn_superres",
+            told[-1] if told else f"no answer within {PATIENCE:g} s",
+            f"If {ENVIRONMENT.name} is damaged, remove it: it is made anew.",
+        )

@@ -1,0 +1,244 @@
+"""docs/quality.md: the findings of scripts/quality.py as Markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from scripts.evaluation import plot
+from scripts.evaluation.findings import Finding, Findings
+from scripts.evaluation.goals import goals, losses
+from scripts.evaluation.plot import Point
+from scripts.evaluation.published_figures import FIRST, SECOND, SETS, Published, place
+from scripts.evaluation.webcam_set import MARK, SEED
+from scripts.flicker import FRAMES, LOW_PASS, MARGIN, RANGE
+
+SHEETS = (2, 4)
+"""Scales that crops are shown of."""
+CREDITS = """- Set5 and Set14 as laid out by github.com/jbhuang0604/SelfExSR: small excerpts, for comparing methods in
+  research.
+- Films: Intel's sample videos (github.com/intel-iot-devkit/sample-videos), licensed under CC BY 4.0
+  (creativecommons.org/licenses/by/4.0); frames of them were enlarged, cropped and labelled.
+- Peers: FSRCNN by github.com/Saafke/FSRCNN_Tensorflow (Apache-2.0), ESPCN by github.com/fannymonori/TF-ESPCN (MIT)."""
+
+
+def table(titles: Sequence[str], rows: Sequence[Sequence[str]], left: int = 1) -> str:
+    """A Markdown table whose first `left` columns are words and whose others are figures."""
+    lines = [titles, ["---" if i < left else "---:" for i in range(len(titles))], *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def score(entry: Finding, name: str) -> list[str]:
+    """PSNR and SSIM on a set."""
+    found = entry.scores.get(name)
+    return [f"{found.psnr:.2f}", f"{found.ssim:.4f}"] if found else ["", ""]
+
+
+def measured(found: Findings, scale: int, names: Sequence[str]) -> str:
+    """The table of one scale; what was not timed is in the table of precisions alone."""
+    rows = []
+    for entry in (e for e in found.entries if e.scale == scale and e.ms is not None):
+        ms, count = entry.ms or 0.0, entry.parameters
+        name = f"**{entry.name}**" if entry.ours else entry.name
+        cells = [cell for each in names for cell in score(entry, each)]
+        how = entry.precision or ("OpenCV" if entry.name == "bicubic" else "OpenCV dnn_superres")
+        rows.append([name, how, f"{count / 1000:.1f} K" if count else "", *cells, f"{ms:.1f}", f"{1000 / ms:.0f}"])
+    titles = [title for each in names for title in (f"{each} PSNR", "SSIM")]
+    return table(["", "computed in / by", "parameters", *titles, "ms a frame", "fps"], rows, 2)
+
+
+def published(found: Findings, papers: Sequence[Published]) -> str:
+    rows = []
+    for one in papers:
+        for scale, figures in one.psnr.items():
+            rival = found.find(f"{one.rival}-x{scale}", "fp32")
+            ours = [rival.scores[name].psnr for name in SETS if name in rival.scores] if rival else []
+            cells = [f"{a:.2f} ({a - b:+.2f})" for a, b in zip(ours, figures, strict=False)] or ["", ""]
+            paper = [
+                f"*{one.name}{one.parameters and ', ' + one.parameters}*",
+                f"*{one.paper}*",
+                f"x{scale}",
+                f"*{figures[0]:.2f}*",
+                f"*{figures[1]:.2f}*",
+            ]
+            rows.append([*paper, f"{one.rival}-x{scale}" if rival else "not shipped", *cells])
+    titles = ["network", "paper", "scale", *(f"*{name}, published*" for name in SETS), "ours, fp32"]
+    return table([*titles, *(f"{name}, measured" for name in SETS)], rows, 3)
+
+
+def eager(found: Findings) -> str:
+    return "; ".join(
+        f"{name}: {sorted(rounds)[len(rounds) // 2]:.1f} ms a frame" for name, rounds in found.eager.items()
+    )
+
+
+def precisions(found: Findings) -> str:
+    kinds = list(dict.fromkeys(entry.precision for entry, _ in losses(found)))
+    rows: dict[str, dict[str, float]] = {}
+    for entry, loss in losses(found):
+        rows.setdefault(entry.name, {})[entry.precision] = loss
+    lines = [[n, *(f"{each[kind]:.3f}" if kind in each else "" for kind in kinds)] for n, each in rows.items()]
+    return table([f"dB lost on {FIRST}", *kinds], lines)
+
+
+def cleaning(found: Findings) -> str:
+    """The degraded set."""
+    plain = found.cleaning[0].score
+    clean = {(each.name, each.precision): each.score for each in found.cleaning}
+    rows = []
+    for each in found.cleaning:
+        twin = clean.get((each.name.replace(MARK, ""), each.precision)) if MARK in each.name else None
+        over = f"{each.score.psnr - twin.psnr:+.2f}" if twin else ""
+        figures = [f"{each.score.psnr:.2f}", f"{each.score.ssim:.4f}", f"{each.score.psnr - plain.psnr:+.2f}", over]
+        rows.append([f"**{each.name}**" if MARK in each.name else each.name, each.precision, *figures])
+    titles = ["", "computed in", "PSNR", "SSIM", "over bicubic, dB", "over the clean-trained model, dB"]
+    return table(titles, rows, 2)
+
+
+def flicker(found: Findings) -> str:
+    """One row a clip."""
+    by_clip: dict[str, dict[str, float]] = {clip: {} for clip in found.clips}
+    for each in found.flicker:
+        by_clip[each.clip][f"{each.name} {each.precision}".strip()] = each.deviation
+    names = list(dict.fromkeys(f"{each.name} {each.precision}".strip() for each in found.flicker))
+    rows = []
+    for clip, figures in by_clip.items():
+        plain = figures["bicubic"]
+        cells = [f"{figures[n]:.3f}" + (f" ({figures[n] / plain:.2f}x)" if n != "bicubic" else "") for n in names]
+        rows.append([clip, found.clips[clip], *cells])
+    return table(["clip", "looked at", *names], rows, 2)
+
+
+def points(found: Findings, papers: Sequence[Published]) -> tuple[list[Point], dict[str, float]]:
+    """What is plotted: all that was timed at x2, and the published PSNR of what was not."""
+    kinds = {"int8": plot.INT8, "fp32": plot.F32}
+    dots = []
+    for e in (
+        e for e in found.entries if e.scale == 2 and e.ms is not None and FIRST in e.scores and MARK not in e.name
+    ):
+        other = plot.PLAIN if e.name == "bicubic" else plot.PEER
+        kind = kinds.get(e.precision, plot.BF16) if e.ours else other
+        dots.append(Point(e.name.removesuffix("-x2"), e.ms or 0.0, e.scores[FIRST].psnr, kind))
+    levels = {}
+    for one in (one for one in papers if 2 in one.psnr):
+        peer = found.find(one.peer) if one.peer else None
+        if peer and peer.ms is not None:
+            dots.append(Point(f"{one.name}, published", peer.ms, one.psnr[2][0], plot.PAPER))
+        else:
+            levels[one.name] = one.psnr[2][0]
+    return dots, levels
+
+
+def written(found: Findings, papers: Sequence[Published], about: Mapping[str, Any]) -> str:
+    """The page."""
+    names = sorted({name for entry in found.entries for name in entry.scores}, key=place)
+    size = "{}x{}".format(*found.size)
+    versions = ", ".join(f"{name} {version}" for name, version in about["versions"].items())
+    lines = [[what, wanted, got, "yes" if met else "**no**"] for what, wanted, got, met in goals(found)]
+    scales = sorted({entry.scale for entry in found.entries if entry.ours})
+    return TEXT.format(
+        machine=f"{about['processor']}, {about['cores']} cores; Python {about['python']}, {versions}",
+        size=size,
+        threads=found.threads,
+        goals=table(["", "goal", "measured", "met"], lines, 2),
+        eager=eager(found) or "not measured",
+        tables="\n\n".join(f"### x{scale}\n\n{measured(found, scale, names)}" for scale in scales),
+        published=published(found, papers),
+        precisions=precisions(found),
+        sheets=sheets(found),
+        degraded=found.degraded,
+        seed=SEED,
+        cleaning=cleaning(found),
+        frames=FRAMES,
+        low_pass=f"{LOW_PASS:g}",
+        range=f"{RANGE:g}",
+        margin=MARGIN,
+        flicker=flicker(found),
+        credits=CREDITS,
+    )
+
+
+def sheets(found: Findings) -> str:
+    scales = [scale for scale in SHEETS if any(entry.scale == scale and entry.ours for entry in found.entries)]
+    return "\n\n".join(f"![x{scale}, three pictures of {SECOND}](quality-x{scale}.jpg)" for scale in scales)
+
+
+TEXT = """# Quality: what was measured, beside whom
+
+Written by `python scripts/quality.py`; everything that is not in *italics* was measured by it, in one run. What others
+have published is in *italics* and was not measured here.
+
+- {machine}.
+- Times: {size} in, {threads} threads for each; all take turns, and the median of the rounds is given. Ours in OpenVINO
+  with two frames in flight, as the app runs them, bytes in and bytes out. How many times faster something is is the
+  median of the rounds' own ratios, not the quotient of two medians. The peers are the files that people load into
+  OpenCV's dnn_superres (opencv-contrib-python-headless), each in a process of its own, one frame after the other.
+- PSNR in dB and SSIM of BT.601 luma (16..235), 8-bit results, as many pixels of border cut as the scale, averaged over
+  the pictures. SSIM: 11x11 Gaussian window, sigma 1.5 (scikit-image).
+- Computed in: `fp32` is OpenVINO told to compute in f32; `bf16` the same file as this processor computes it by itself;
+  `int8` the quantised file, which the app takes where the processor is quick at it; `fp16` every value rounded to
+  float16 (ONNX's reference evaluator), as TensorRT computes that file: it has no time here.
+
+<picture>
+  <source media="(prefers-color-scheme: dark)" srcset="quality-plot-dark.png">
+  <img alt="PSNR on Set5 over milliseconds a frame" src="quality-plot-light.png">
+</picture>
+
+## Goals
+
+{goals}
+
+The same networks in eager PyTorch, fp32, in the faster memory layout and with memory that the process
+keeps (glibc gives it back by itself, at times, and then PyTorch takes up to three times as long): {eager}.
+
+## All models
+
+{tables}
+
+The peers' files were not trained by the papers' authors, and reach less here than the papers say.
+
+## Beside what was published
+
+{published}
+
+In brackets: ours less theirs.
+
+## What precision costs
+
+{precisions}
+
+## Side by side, clean pictures
+
+The input is shown with its pixels enlarged; each window is the one in which bicubic is furthest from the truth. PSNR is
+that of the whole picture. Ours as the app runs them here.
+
+{sheets}
+
+## Webcams
+
+{degraded}, made small and worse by the pipeline that the webcam models are trained on
+(scripts/training/degradation.py: blur, sensor noise at several gains, resize kernels, sharpening, MJPEG or H.264),
+the same pictures for all: seeds {seed} and up.
+
+{cleaning}
+
+![{degraded}, degraded](quality-degraded.jpg)
+
+Frames of real films, as they come out of the camera's encoder; of each film the window in
+which what moves has most detail, and that in which first and last column differ most:
+
+![Frames of films](quality-webcam.jpg)
+
+### Flicker
+
+How much moves where nothing moves: the standard deviation of luma over {frames} frames at pixels that stand still, in
+grey levels, averaged over them. Whether a pixel stands still is judged from the film alone: its luma, low-passed by a
+Gaussian of {low_pass} pixels, keeps within {range} grey levels over those frames, and so do all pixels up to {margin}
+beside it (scripts/flicker.py). In brackets: against bicubic; a webcam model may have 1.00x at most.
+
+{flicker}
+
+## Sources and terms
+
+{credits}
+"""

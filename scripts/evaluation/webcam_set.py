@@ -1,0 +1,57 @@
+"""How well the webcam models clean: a test set made worse as a webcam would, always in the same way."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+
+from engines.base import Image
+from engines.catalog import shipped as catalog
+from scripts.evaluate import PictureSet
+from scripts.evaluation import upscalers
+from scripts.evaluation.findings import Cleaning
+from scripts.training.degradation import Degradation
+
+SEED = 2026
+"""Of the first picture; each further one has the next."""
+SCALE = 2
+MARK = "-webcam"
+"""How the name of a model for webcams ends; before it stands that of the clean-trained model of the same size."""
+
+Degrade = Callable[[Image, int, int], Image]
+"""Of the truth, a seed and the scale: the low resolution."""
+
+
+def degraded(pictures: PictureSet, low: Degrade | None = None) -> PictureSet:
+    """The same truth, cut to multiples of the scale, with low resolutions made by `low`; by default the webcam's, which
+    here spares no picture."""
+    scale, pairs, low = pictures.scale, [], low or replace(Degradation.webcam(), mild=0).low
+    for index, (name, _, high) in enumerate(pictures.pairs):
+        height, width = (n - n % scale for n in high.shape[:2])
+        truth = high[:height, :width].copy()
+        pairs.append((name, low(truth, SEED + index, scale), truth))
+    return PictureSet(pictures.name, scale, pairs)
+
+
+def models() -> list[str]:
+    """The x2 models for webcams that are shipped, each behind the clean-trained one of its size, small ones first;
+    without a scale."""
+    there = sorted((m for m in catalog.shipped() if m.scale == SCALE), key=lambda m: m.path.stat().st_size)
+    names = dict.fromkeys(model.name for model in there)
+    chosen: dict[str, None] = {}
+    for name in names:
+        if name.endswith(MARK):
+            clean = name.removesuffix(MARK)
+            chosen |= {clean: None} if clean in names else {}
+            chosen[name] = None
+    return list(chosen)
+
+
+def measure(pictures: PictureSet, names: list[str]) -> Iterator[Cleaning]:
+    """Bicubic, then the models in `names` in fp32 and int8, on a degraded set. Raises EngineError."""
+    yield Cleaning("bicubic", "", pictures.bicubic)
+    for name in names:
+        for file in upscalers.files([f"{name}-x{SCALE}"]):
+            for way in upscalers.ways("openvino", file):
+                if way.precision in ("fp32", "int8"):
+                    yield Cleaning(way.model, way.precision, pictures.score(way.run))

@@ -1,0 +1,22 @@
+"""The processes in which a program's engines compute."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+
+import psutil
+
+SETTLED = 3.0
+"""Seconds after which one that works has been loaded."""
+
+
+def engines(program: psutil.Process) -> dict[psutil.Process, float]:
+    """Those of `program` and the seconds that each has computed; the ones of the last SETTLED seconds are left out."""
+    found: dict[psutil.Process, float] = {}
+    with contextlib.suppress(psutil.NoSuchProcess):
+        for child in program.children():
+            with contextlib.suppress(psutil.Error):
+                if "engines.worker" in " ".join(child.cmdline()) and time.time() - child.create_time() > SETTLED:
+                    found[child] = sum(child.cpu_times()[:2])
+    return found

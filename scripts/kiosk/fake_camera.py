@@ -1,0 +1,231 @@
+"""A camera on strings: stands in for cv2.VideoCapture and for the files in /dev, to take it away and bring it back.
+
+How it behaves is written in its device file, which any process may change at any time:
+  ok            moving pictures, 640x360 at 30 fps
+  stuck         no picture comes, as when a driver hangs: grab() fails after 3 s, OpenCV's own limit here
+  same          the same bytes again and again
+  garbled       pictures that cannot be decoded
+  yuyv          refuses MJPG
+  refuse        does not open
+  slow          takes 1.5 s to open
+A second word is its size, such as "ok 320x240". To unplug it, the file is removed. The file clock beside it says by how
+many seconds the program's wall clock is off.
+
+    python scripts/kiosk/fake_camera.py FOLDER [arguments of app.run]      runs the program with FOLDER as its /dev
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import sys
+import time
+from datetime import datetime, timedelta, tzinfo
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+from app.sinks import snapshot
+from app.sinks.recording import on_demand, segmented
+from app.sources import v4l2
+from engines.base import Image
+
+MJPG, YUYV = (float(int.from_bytes(name, "little")) for name in (b"MJPG", b"YUYV"))
+SELECT = 3.0
+"""Seconds until OpenCV gives a silent device up (app/__init__.py sets it)."""
+POLL = 0.02
+
+
+class FakeCamera:
+    """Opened on a device file, as OpenCV opens it."""
+
+    def __init__(self, path: str, *_: Any) -> None:
+        self._path = Path(path)
+        self._file = self._path.resolve()
+        word, self._size = self._state()
+        if word == "slow":
+            time.sleep(1.5)
+        self._open = word not in ("", "refuse")
+        self._identity = self._inode()
+        self._props: dict[int, float] = {cv2.CAP_PROP_FPS: 30.0, cv2.CAP_PROP_FOURCC: YUYV}
+        self._count, self._due = 0, time.monotonic()
+        self._still: Image | None = None
+
+    def isOpened(self) -> bool:
+        return self._open
+
+    def set(self, prop: int, value: float) -> bool:
+        if prop == cv2.CAP_PROP_FOURCC and self._state()[0] == "yuyv":
+            return False
+        self._props[prop] = value
+        return True
+
+    def get(self, prop: int) -> float:
+        return time.monotonic() * 1000 if prop == cv2.CAP_PROP_POS_MSEC else self._props.get(prop, 0.0)
+
+    def grab(self) -> bool:
+        self._due = max(self._due + 1 / (self._props[cv2.CAP_PROP_FPS] or 30), time.monotonic())
+        time.sleep(max(0.0, self._due - time.monotonic()))
+        until = time.monotonic() + SELECT
+        while self._open and self._inode() == self._identity:
+            if self._state()[0] != "stuck":
+                self._count += 1
+                return True
+            if time.monotonic() > until:
+                break
+            time.sleep(POLL)
+        return False
+
+    def retrieve(self, image: Image | None = None) -> tuple[bool, Image | None]:
+        word, size = self._state()
+        if word in ("garbled", ""):
+            return False, None
+        if word == "same" and self._still is not None:
+            return True, self._still.copy()
+        self._still = scene(self._count, size)
+        return True, self._still.copy()
+
+    def release(self) -> None:
+        self._open = False
+
+    def _inode(self) -> int:
+        """Another number after each replugging; 0 while it is away."""
+        with contextlib.suppress(OSError):
+            return self._file.stat().st_ino
+        return 0
+
+    def _state(self) -> tuple[str, tuple[int, int]]:
+        text = ""
+        with contextlib.suppress(OSError):
+            text = self._file.read_text()
+        word, _, size = text.strip().partition(" ")
+        width, _, height = (size or "640x360").partition("x")
+        return word, (int(width), int(height))
+
+
+def scene(count: int, size: tuple[int, int]) -> Image:
+    """A scene that moves with `count`: stripes and a bar, with a sensor's noise."""
+    width, height = size
+    x, y = np.arange(width)[None, :, None], np.arange(height)[:, None, None]
+    image = ((x + 3 * count) % 97 + (y * 2) % 61 + np.array([20, 50, 80])).astype(np.uint8)
+    at = 9 * count % width
+    image[height // 4 : 3 * height // 4, at : at + 12] = 250
+    draw_code(image, count)
+    noise = np.random.default_rng(count).integers(0, 6, (height, 1, 3), np.uint8)
+    return np.ascontiguousarray(image + noise)
+
+
+SIGNATURE = (1, 0, 1, 1, 0, 0, 1, 0)
+TOP, LEFT, BLOCK = 0.66, 0.10, 0.05
+"""Where the code lies: shares of the height and width. Clear of captions and the lens."""
+
+
+def blocks(size: tuple[int, int]) -> list[tuple[slice, slice]]:
+    """The 16 places of the code on a picture of `size` (width, height), of any scale."""
+    width, height = size
+    rows = slice(round(TOP * height), round((TOP + 0.08) * height))
+    edges = [round((LEFT + BLOCK * number) * width) for number in range(17)]
+    return [(rows, slice(a, b)) for a, b in itertools.pairwise(edges)]
+
+
+def draw_code(image: Image, count: int) -> None:
+    """The number of the picture, readable on the screen: a signature, then eight bits."""
+    bits = [*SIGNATURE, *((count >> bit) & 1 for bit in range(8))]
+    for place, bit in zip(blocks((image.shape[1], image.shape[0])), bits, strict=True):
+        image[place] = 235 if bit else 15
+
+
+def read_code(image: Image) -> tuple[int, bool] | None:
+    """The number on a picture or a screen, and whether it is dimmed; None: it is none of ours."""
+    levels = []
+    for rows, columns in blocks((image.shape[1], image.shape[0])):
+        high, wide = rows.stop - rows.start, columns.stop - columns.start
+        inner = image[
+            rows.start + high // 4 : rows.stop - high // 4, columns.start + wide // 4 : columns.stop - wide // 4
+        ]
+        levels.append(float(np.median(inner[..., 1])))
+    ones = [level for level, bit in zip(levels, SIGNATURE, strict=False) if bit]
+    zeros = [level for level, bit in zip(levels, SIGNATURE, strict=False) if not bit]
+    if min(ones) - max(zeros) < 30:
+        return None
+    middle = (min(ones) + max(zeros)) / 2
+    number = sum(1 << bit for bit, level in enumerate(levels[8:]) if level > middle)
+    return number, max(ones) < 140
+
+
+class FakeDevDir:
+    """A folder as /dev, for whoever holds the strings."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        (folder / "v4l/by-id").mkdir(parents=True, exist_ok=True)
+        (folder / "names").mkdir(exist_ok=True)
+
+    def plug(self, number: int = 0, state: str = "ok", *, name: str = "Puppet", by_id: bool = True) -> Path:
+        """A camera appears as /dev/video<number>."""
+        names = self.folder / "names" / f"video{number}"
+        names.mkdir(exist_ok=True)
+        (names / "name").write_text(name)
+        (names / "index").write_text("0")
+        path = self.set(number, state)
+        if by_id:
+            link = self.folder / "v4l/by-id" / f"usb-{name}-index0"
+            link.unlink(missing_ok=True)
+            link.symlink_to(path)
+        return path
+
+    def set(self, number: int, state: str) -> Path:
+        """It behaves otherwise from now on. In place: a device file stays the same file."""
+        path = self.folder / f"video{number}"
+        with path.open("r+" if path.exists() else "w") as file:
+            file.write(state.ljust(40))
+            file.truncate()
+        return path
+
+    def set_clock(self, seconds: int) -> None:
+        """The wall clock is off by so much from now on."""
+        (self.folder / "clock").write_text(str(seconds))
+
+    def unplug(self, number: int = 0) -> None:
+        (self.folder / f"video{number}").unlink(missing_ok=True)
+        for link in (self.folder / "v4l/by-id").glob("*"):
+            if not link.exists():
+                link.unlink()
+
+
+class FakeClock(datetime):
+    """The wall clock of whoever asks for the date."""
+
+    folder = Path()
+
+    @classmethod
+    def off(cls) -> float:
+        """By so many seconds."""
+        with contextlib.suppress(OSError, ValueError):
+            return float((cls.folder / "clock").read_text())
+        return 0.0
+
+    @classmethod
+    def now(cls, tz: tzinfo | None = None) -> FakeClock:
+        return super().now(tz) + timedelta(seconds=cls.off())
+
+
+def install(folder: Path) -> None:
+    """Make `folder` this process's /dev, with puppets in it, and its clock."""
+    FakeClock.folder, real = folder, time.time
+    time.time = lambda: real() + FakeClock.off()
+    for module in (segmented, on_demand, snapshot):  # the type itself cannot be changed
+        module.datetime = FakeClock  # type: ignore[attr-defined]
+    v4l2.DEV, v4l2.NAMES = folder, folder / "names"
+    cv2.VideoCapture = FakeCamera  # type: ignore[misc,assignment] # the vendor's boundary
+
+
+if __name__ == "__main__":
+    from app.entry import leave
+    from app.run import main
+
+    install(Path(sys.argv[1]))
+    leave(main(sys.argv[2:]))

@@ -1,0 +1,53 @@
+"""A network camera: python scripts/kiosk/mjpeg_server.py PORT WxH serves the puppet's scene; prints its port."""
+
+from __future__ import annotations
+
+import argparse
+import http.server
+import itertools
+import sys
+import time
+from pathlib import Path
+
+import cv2
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+from scripts.common.sizes import size
+from scripts.kiosk.fake_camera import scene
+
+
+class MjpegHandler(http.server.BaseHTTPRequestHandler):
+    """Every GET is a stream without an end."""
+
+    size = (320, 180)
+
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.send_header("Content-Type", "multipart/x-mixed-replace; boundary=frame")
+        self.end_headers()
+        try:
+            for count in itertools.count():
+                data = cv2.imencode(".jpg", scene(count, self.size))[1].tobytes()
+                head = f"--frame\r\nContent-Type: image/jpeg\r\nContent-Length: {len(data)}\r\n\r\n"
+                self.wfile.write(head.encode() + data + b"\r\n")
+                time.sleep(1 / 30)
+        except OSError:
+            return  # the client has gone
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+def main(port: int, size: tuple[int, int]) -> None:
+    MjpegHandler.size = size
+    http.server.ThreadingHTTPServer.daemon_threads = True
+    with http.server.ThreadingHTTPServer(("127.0.0.1", port), MjpegHandler) as server:
+        print(server.server_port, flush=True)
+        server.serve_forever()
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("port", type=int, help="0 for any that is free")
+    parser.add_argument("size", type=size, metavar="WxH")
+    main(**vars(parser.parse_args()))

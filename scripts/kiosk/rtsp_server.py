@@ -1,0 +1,109 @@
+"""A network camera that speaks RTSP: python scripts/kiosk/rtsp_server.py PORT WxH serves the puppet's scene; prints its
+port.
+
+As much of RFC 2326 as a client needs that wants one stream of H.264 interleaved with the answers; FFmpeg's own muxer
+makes the RTP packets.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import itertools
+import re
+import socketserver
+import sys
+import time
+from fractions import Fraction
+from pathlib import Path
+
+import av
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+from scripts.common.sizes import size
+from scripts.kiosk.fake_camera import scene
+
+RATE = 30
+PACKET = 1400
+"""Bytes of an RTP packet at most, as if there were an Ethernet in between."""
+RTCP = range(200, 205)
+"""Types of packet that are no RTP (RFC 5761, 4)."""
+DESCRIPTION = """v=0
+o=- 0 0 IN IP4 127.0.0.1
+s=puppet
+t=0 0
+m=video 0 RTP/AVP 96
+a=rtpmap:96 H264/90000
+a=fmtp:96 packetization-mode=1
+a=control:track
+""".replace("\n", "\r\n")
+
+
+class RtspHandler(socketserver.StreamRequestHandler):
+    """One client, from its first question until it goes."""
+
+    size = (320, 180)
+
+    def handle(self) -> None:
+        with contextlib.suppress(OSError):  # the client has gone
+            while head := self._head():
+                method, address, _ = head.split(maxsplit=2)
+                self._answer(method, address, re.findall(r"^CSeq: *(\d+)", head, re.MULTILINE | re.IGNORECASE)[0])
+                if method == "PLAY":
+                    self._play()
+
+    def _head(self) -> str:
+        """The next request, up to its empty line; "" at the end."""
+        head = ""
+        while line := self.rfile.readline().decode():
+            if line.isspace():
+                break
+            head += line
+        return head
+
+    def _answer(self, method: str, address: str, number: str) -> None:
+        more, body = "", ""
+        match method:
+            case "OPTIONS":
+                more = "Public: OPTIONS, DESCRIBE, SETUP, PLAY, TEARDOWN\r\n"
+            case "DESCRIBE":
+                body = DESCRIPTION
+                more = f"Content-Type: application/sdp\r\nContent-Base: {address}/\r\nContent-Length: {len(body)}\r\n"
+            case "SETUP":
+                more = "Transport: RTP/AVP/TCP;unicast;interleaved=0-1\r\n"
+        self.wfile.write(f"RTSP/1.0 200 OK\r\nCSeq: {number}\r\nSession: 1\r\n{more}\r\n{body}".encode())
+
+    def _play(self) -> None:
+        with av.open(self, "w", format="rtp", options={"packetsize": str(PACKET)}) as container:
+            stream = container.add_stream(
+                "libx264", rate=RATE, options={"preset": "ultrafast", "tune": "zerolatency", "g": str(RATE)}
+            )
+            stream.width, stream.height, stream.pix_fmt = *self.size, "yuv420p"
+            begun = time.monotonic()
+            for count in itertools.count():
+                picture = av.VideoFrame.from_ndarray(scene(count, self.size), format="bgr24")
+                picture.pts, picture.time_base = count, Fraction(1, RATE)
+                container.mux(stream.encode(picture))
+                time.sleep(max(0.0, begun + count / RATE - time.monotonic()))
+
+    def write(self, packet: bytes) -> int:
+        """One packet of the muxer's, to the client (RFC 2326, 10.12)."""
+        channel = 1 if packet[1] in RTCP else 0
+        self.wfile.write(b"$" + bytes([channel]) + len(packet).to_bytes(2, "big") + packet)
+        return len(packet)
+
+
+def main(port: int, size: tuple[int, int]) -> None:
+    RtspHandler.size = size
+    socketserver.ThreadingTCPServer.daemon_threads = True
+    socketserver.ThreadingTCPServer.allow_reuse_address = True
+    with socketserver.ThreadingTCPServer(("127.0.0.1", port), RtspHandler) as server:
+        print(server.server_address[1], flush=True)
+        server.serve_forever()
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("port", type=int, help="0 for any that is free")
+    parser.add_argument("size", type=size, metavar="WxH")
+    main(**vars(parser.parse_args()))

@@ -1,0 +1,57 @@
+"""A small one, which can be filled and made read-only."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import subprocess
+import time
+from pathlib import Path
+
+LIMIT = 20.0
+"""Seconds for which it may be too busy to be made read-only."""
+
+
+class Disk:
+    """12 MB at `path`, if root makes it; an ordinary folder, to which nothing can be done, without."""
+
+    def __init__(self, path: Path) -> None:
+        """Raises OSError if there is something at `path`."""
+        self.path, self._ballast = path, path / "ballast"
+        path.mkdir()
+        self.mounted = (
+            os.geteuid() == 0
+            and not subprocess.run(
+                ["mount", "-t", "tmpfs", "-o", "size=12m", "tmpfs", path], capture_output=True
+            ).returncode
+        )
+
+    def fill(self) -> None:
+        """To the last byte, until empty()."""
+        with contextlib.suppress(OSError), self._ballast.open("wb") as file:
+            while True:
+                file.write(bytes(1 << 16))
+
+    def empty(self) -> None:
+        self._ballast.unlink()
+
+    def protect(self) -> None:
+        """Nothing can be written until unprotect(). Raises RuntimeError if that cannot be had within LIMIT."""
+        end = time.monotonic() + LIMIT
+        while True:
+            subprocess.run(["mount", "-o", "bind", self.path, self.path], check=True)
+            done = subprocess.run(["mount", "-o", "remount,bind,ro", self.path], capture_output=True, text=True)
+            if not done.returncode:
+                return
+            self.unprotect()  # busy: a file was begun on it in between
+            if time.monotonic() > end:
+                raise RuntimeError(f"{self.path} cannot be made read-only: {done.stderr}")
+            time.sleep(0.2)
+
+    def unprotect(self) -> None:
+        subprocess.run(["umount", "-l", self.path], check=True)
+
+    def close(self) -> None:
+        """What was on it is gone; without root it stays."""
+        if self.mounted:
+            subprocess.run(["umount", "-l", self.path], capture_output=True)

@@ -1,0 +1,174 @@
+"""What a soak has seen, against what was promised, as Markdown."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import av
+import numpy as np
+
+from app.sinks.recording.retention import SEGMENT
+from scripts.kiosk.x_server import Seen
+
+ENOUGH = 0.5
+"""Hours from which a slope counts: over minutes it is that of the start."""
+KEPT = {True: "yes", False: "NO", None: "too short to tell"}
+
+# The program's own words, in its log (app/sinks).
+RECORDED = re.compile(r"(?:recorded )?(\d+) frames, ([\d.]+) s, (?:to /|were recorded)")
+STOPPED, AGAIN = "recording has stopped", "recording again"
+CLOCK = re.compile(r"(\d\d):(\d\d):(\d\d) ")
+
+
+@dataclass
+class Fault:
+    """One that was injected."""
+
+    kind: str
+    at: float
+    recovered: float | None = None
+    """Seconds from its repair (from itself, where it needs none) to a live picture; None: never."""
+    gap: float = 0.0
+    """The longest time without a new picture around it, seconds."""
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """What went to the disk, by the program's log."""
+
+    frames: int
+    seconds: float
+    stops: int
+    stopped: float
+    """Seconds without a recording after its disk had failed, to the next whole one each."""
+
+
+@dataclass(frozen=True)
+class SoakOutcome:
+    """Of a soak."""
+
+    command: str
+    hours: float
+    status: int
+    """The program's, at its end."""
+    faults: Sequence[Fault]
+    samples: Sequence[tuple[float, float, int, int]]
+    """Moments (monotonic), megabytes of the program's own memory, open files, threads."""
+    seen: Seen
+    segments: int
+    broken: Sequence[str]
+    """Names of those that do not play."""
+    recorded: Recorded
+
+
+@dataclass(frozen=True)
+class Promise:
+    """One line of the verdict; `kept` None: the run was too short to tell."""
+
+    text: str
+    kept: bool | None
+    measured: str
+
+
+def recorded(log: str) -> Recorded:
+    """What a program's log says of its recordings. A clock that jumps while one is stopped counts as nothing."""
+    found = [(int(frames), float(seconds)) for frames, seconds in RECORDED.findall(log)]
+    stops, spans, since = 0, 0.0, None
+    for line in log.splitlines():
+        if not (stamp := CLOCK.match(line)):
+            continue
+        hours, minutes, seconds = map(int, stamp.groups())
+        now = 3600 * hours + 60 * minutes + seconds
+        if STOPPED in line:
+            stops, since = stops + 1, now
+        elif AGAIN in line and since is not None:
+            spans += now - since if 0 <= now - since < 60 else 0
+            since = None
+    return Recorded(sum(frames for frames, _ in found), sum(seconds for _, seconds in found), stops, spans)
+
+
+def segments(folder: Path) -> tuple[int, list[str]]:
+    """How many segments there are, and those that do not play."""
+    found = [path for path in folder.iterdir() if SEGMENT.fullmatch(path.name)]
+    return len(found), [path.name for path in found if not plays(path)]
+
+
+def plays(path: Path) -> bool:
+    """Whether every picture of a recording can be decoded, and there is one."""
+    try:
+        with av.open(str(path)) as container:
+            return sum(1 for _ in container.decode(video=0)) > 0
+    except av.FFmpegError:
+        return False
+
+
+def slope(samples: Sequence[tuple[float, float, int, int]]) -> float:
+    """Megabytes an hour: the median of the slopes between any two samples (Theil 1950, Sen 1968).
+
+    What is in use for a moment does not bend it. Without the first quarter, in which all is in use for the first time.
+    """
+    kept = samples[len(samples) // 4 :]
+    if len(kept) < 3:
+        return 0.0
+    hours, memory = np.array([at for at, *_ in kept]) / 3600, np.array([memory for _, memory, *_ in kept])
+    first, second = np.triu_indices(len(kept), 1)
+    return float(np.median((memory[second] - memory[first]) / (hours[second] - hours[first])))
+
+
+def judge(run: SoakOutcome) -> list[Promise]:
+    """What was promised, and what came of it."""
+    faults, samples = run.faults, run.samples
+    engine = sorted(fault.gap for fault in faults if fault.kind in ("engine killed", "engine hangs"))
+    camera = [fault.recovered for fault in faults if fault.kind.startswith(("camera", "stream server"))]
+    back = [value for value in camera if value is not None]
+    lost = [fault for fault in faults if fault.recovered is None]
+    grown = slope(samples)
+    late = samples[len(samples) // 2 :] or [(0, 0, 0, 0)]
+    early = samples[: max(1, len(samples) // 2)] or [(0, 0, 0, 0)]
+    files, threads = (max(s[i] for s in late) - max(s[i] for s in early) for i in (2, 3))
+    p99 = float(np.percentile(engine, 99)) if engine else 0.0
+    return [
+        Promise("no exit until asked, then status 0", run.status == 0, f"status {run.status}"),
+        Promise("every fault recovered", not lost, f"{len(faults) - len(lost)} of {len(faults)}"),
+        Promise("engine faults hidden within 0.3 s (p99)", p99 <= 0.3, f"{p99:.3f} s over {len(engine)}"),
+        Promise("live again within 2 s", max(back, default=0) <= 2, f"{max(back, default=0):.2f} s at most"),
+        Promise(
+            "no segment unplayable",
+            not run.broken,
+            f"{len(run.broken)} of the {run.segments} that are kept {' '.join(run.broken)}".strip(),
+        ),
+        Promise(
+            "memory grows less than 1 MB an hour",
+            None if run.hours < ENOUGH else grown < 1,
+            f"{grown:.2f} MB/h over {run.hours:.2f} h",
+        ),
+        Promise("no more files and threads", files <= 8 and threads <= 4, f"{files:+d} files, {threads:+d} threads"),
+    ]
+
+
+def report(run: SoakOutcome, promises: Sequence[Promise]) -> str:
+    """The whole of it as Markdown."""
+    disk = run.recorded
+    lines = [
+        f"`{run.command}`: {len(run.faults)} faults, {run.seen.pictures} new pictures seen on the screen,"
+        f" the longest time in which nothing moved on it {run.seen.longest:.2f} s."
+        f" Recorded: {disk.frames} frames, {disk.seconds:.0f} s; lost while there was no disk: {disk.stopped:.0f} s,"
+        f" {disk.stops} times.",
+        "",
+        "| promise | kept | measured |",
+        "|---|---|---|",
+        *(f"| {p.text} | {KEPT[p.kept]} | {p.measured} |" for p in promises),
+        "",
+        "| fault | injected | recovered | s to live, median | s to live, most | s without a new picture, most |",
+        "|---|---|---|---|---|---|",
+    ]
+    for kind in sorted({fault.kind for fault in run.faults}):
+        some = [fault for fault in run.faults if fault.kind == kind]
+        back = [fault.recovered for fault in some if fault.recovered is not None]
+        gaps = max(fault.gap for fault in some)
+        middle, most = (f"{value:.2f}" for value in ((np.median(back), max(back)) if back else (np.nan, np.nan)))
+        lines.append(f"| {kind} | {len(some)} | {len(back)} | {middle} | {most} | {gaps:.2f} |")
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,23 @@
+"""How the measuring scripts talk to a Triton server: as the app does, by a configuration file of it."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from app.config.command_line import parse
+from engines.triton.client import TritonOptions
+
+
+def read(file: Path | None) -> TritonOptions:
+    """The section `triton` of `file`: certificates, a token, the transport. Raises ConfigError."""
+    return TritonOptions(**dict(parse(["--config", str(file)])[0].triton)) if file else TritonOptions()
+
+
+def add_option(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--config",
+        type=Path,
+        metavar="FILE",
+        help="the app's own, for its section triton: how that server wants to be talked to",
+    )

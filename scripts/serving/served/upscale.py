@@ -1,0 +1,146 @@
+"""Runs inside Triton's Python backend: an .onnx file of the contract through OpenVINO, for servers without a GPU.
+
+scripts/triton_repository.py copies it into a model repository as VERSION/model.py, beside model.onnx, row_shuffle.py
+and uint8_activations.py. Parameters of the model (config.pbtxt): `threads` of the processor for one instance, 0 for
+all.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import sys
+from collections import OrderedDict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type] # engines/__init__.py says why
+import numpy as np  # noqa: E402 (what is above must come first)
+import openvino as ov  # noqa: E402
+import row_shuffle  # type: ignore[import-not-found]  # noqa: E402
+import triton_python_backend_utils as pb_utils  # noqa: E402
+import uint8_activations  # type: ignore[import-not-found]  # noqa: E402
+
+SIZES = 8
+"""Input sizes kept compiled; one more costs the compilation of the size unused for longest, about half a second."""
+
+
+class Turn:
+    """Tells an instance whether it computes alone, by a lock that all instances of a model share."""
+
+    def __init__(self, path: Path) -> None:
+        self._file = path.open("rb")  # opened anew, it is a holder of its own; who dies holds nothing
+
+    def _lock(self, how: int) -> bool:
+        try:
+            fcntl.flock(self._file, how)
+            return True
+        except OSError:  # another's, or a file system that has no locks
+            return False
+
+    @contextmanager
+    def taken(self) -> Iterator[bool]:
+        alone = self._lock(fcntl.LOCK_EX | fcntl.LOCK_NB)
+        self._lock(fcntl.LOCK_SH)  # in place of that one, so that others do not wait
+        try:
+            yield alone
+        finally:
+            self._lock(fcntl.LOCK_UN)
+
+
+class CompiledNetwork:
+    """The network compiled for one input size: for all threads, and for this instance's share of them.
+
+    Alone, a frame is done soonest by all threads. Where others compute as well, each does best by itself: threads that
+    wait for one another at every layer, on cores that others use, made 92 frames a second in total where these make 107
+    (fast-x2-int8, eight cameras, two cores of an AMD EPYC).
+    """
+
+    def __init__(self, core: ov.Core, path: Path, height: int, width: int, threads: int, instances: int) -> None:
+        model = core.read_model(path)
+        model.reshape([1, height, width, 3])
+        row_shuffle.apply(model)
+        uint8_activations.apply(model, core)
+        # The same as engines/openvino/engine.py asks for, so that frames are the same to the bit.
+        options: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY"}
+        if threads:
+            options["INFERENCE_NUM_THREADS"] = threads
+        whole = core.compile_model(model, "CPU", options)
+        share = max(1, whole.get_property("INFERENCE_NUM_THREADS") // instances)
+        # Pinned, all instances would compute on the same cores.
+        options |= {"INFERENCE_NUM_THREADS": share, "ENABLE_CPU_PINNING": False}
+        shared = core.compile_model(model, "CPU", options) if instances > 1 else whole
+        # Of two requests one computes while the other is written out.
+        self._requests = {
+            alone: [compiled.create_infer_request() for _ in range(2)]
+            for alone, compiled in ((True, whole), (False, shared))
+        }
+        _, self._height, self._width, _ = whole.output().shape
+        self._outputs: list[np.ndarray[Any, Any]] = []
+
+    def outputs(self, index: int, count: int) -> np.ndarray[Any, Any]:
+        """Room for the answer to the `index`-th request of a batch, with `count` frames.
+
+        The same each time: the backend has copied an answer before it asks for the next batch, and fresh memory of
+        this size would cost a page fault for each 4 KB.
+        """
+        while len(self._outputs) <= index:
+            self._outputs.append(np.empty((1, self._height, self._width, 3), np.uint8))
+        if self._outputs[index].shape[0] < count:
+            self._outputs[index] = np.empty((count, self._height, self._width, 3), np.uint8)
+        return self._outputs[index][:count]
+
+    def run(self, frames: np.ndarray[Any, Any], outputs: np.ndarray[Any, Any], alone: bool) -> None:
+        """`frames` [N, H, W, 3] into `outputs` [N, s*H, s*W, 3], in place, without a copy."""
+        requests = self._requests[alone]
+        for index, (frame, output) in enumerate(zip(frames, outputs, strict=True)):
+            request = requests[index % 2]
+            request.wait()
+            request.set_input_tensor(ov.Tensor(frame[None], shared_memory=True))
+            request.set_output_tensor(ov.Tensor(output[None], shared_memory=True))
+            request.start_async()
+        for request in requests:
+            request.wait()
+
+
+class TritonPythonModel:
+    """Triton's name for it, and its three calls."""
+
+    def initialize(self, args: dict[str, str]) -> None:
+        config = json.loads(args["model_config"])
+        self._threads = int(config["parameters"]["threads"]["string_value"])
+        self._instances = sum(group["count"] for group in config["instance_group"])
+        self._path = Path(args["model_repository"], args["model_version"], "model.onnx")
+        self._turn = Turn(self._path)
+        self._core = ov.Core()
+        self._workers: OrderedDict[tuple[int, int], CompiledNetwork] = OrderedDict()
+
+    def _worker(self, height: int, width: int) -> CompiledNetwork:
+        if (height, width) not in self._workers:
+            self._workers[height, width] = CompiledNetwork(
+                self._core, self._path, height, width, self._threads, self._instances
+            )
+            if len(self._workers) > SIZES:
+                self._workers.popitem(last=False)
+        self._workers.move_to_end((height, width))
+        return self._workers[height, width]
+
+    def execute(self, requests: list[Any]) -> list[Any]:
+        """What the dynamic batcher has put together; each request may itself hold several frames."""
+        responses = []
+        for index, request in enumerate(requests):
+            frames = pb_utils.get_input_tensor_by_name(request, "frame").as_numpy()
+            count, height, width, _ = frames.shape
+            try:
+                worker = self._worker(height, width)
+            except RuntimeError as error:
+                told = pb_utils.TritonError(f"{width}x{height} cannot be upscaled: {error}")
+                responses.append(pb_utils.InferenceResponse(error=told))
+                continue
+            outputs = worker.outputs(index, count)
+            with self._turn.taken() as alone:
+                worker.run(frames, outputs, alone)
+            responses.append(pb_utils.InferenceResponse([pb_utils.Tensor("sr", outputs)]))
+        return responses

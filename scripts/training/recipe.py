@@ -1,0 +1,189 @@
+"""A recipe: everything that decides the outcome of a training run, in one YAML file."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import torch
+import yaml
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, field_validator, model_validator
+from pydantic.dataclasses import dataclass
+
+from engines.catalog.contract import LARGEST_SCALE
+from engines.errors import UserError
+from scripts.export import ExportError, network_from_onnx
+from scripts.training.degradation import Degradation
+from scripts.training.network import UpscalingNetwork
+from scripts.training.photos import Photos
+from scripts.training.teacher import Teacher
+
+ROOT = Path(__file__).resolve().parents[2]
+FOLDER = ROOT / "configs/train"
+PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+Count = Annotated[int, Field(ge=1)]
+Whole = Annotated[int, Field(ge=0)]
+Positive = Annotated[float, Field(gt=0)]
+Weight = Annotated[float, Field(ge=0)]
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+class RecipeError(UserError):
+    """A recipe says something that cannot be, or names a file that is not there."""
+
+
+@dataclass(frozen=True, config=ConfigDict(extra="forbid", allow_inf_nan=False))
+class Recipe:
+    """See configs/train/fast-x3.yaml for the meaning of each. Raises pydantic's ValidationError."""
+
+    seed: Whole
+    scale: Annotated[int, Field(ge=1, le=LARGEST_SCALE)]
+    channels: Count
+    depth: Whole
+    expand: Count
+    longest: Count
+    batch: Count
+    crop: Count
+    steps: Count
+    learning_rate: Positive
+    warmup: Whole
+    average: Share
+    colour: Weight
+    finish: Share
+    fourier: Weight = 0.0
+    teacher: str | None = None
+    distil: Weight = 0.0
+    untaught: str = ""
+    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
+    optimiser: Literal["muon", "adam"] = "adam"
+    start: str | None = None
+    sizes: Annotated[tuple[Positive, ...], Field(min_length=1)] = (1.0,)
+    versions: Count = 1
+    candidates: Count = 1
+    coring: Weight = 0.0
+    degradation: dict[str, Any] | None = None
+
+    @field_validator("degradation")
+    @classmethod
+    def _ranges(cls, values: dict[str, Any] | None) -> dict[str, Any] | None:
+        """Looked at, and kept as written: a card tells them."""
+        if values is not None:
+            TypeAdapter(Degradation).validate_python(values)
+            try:
+                made = asdict(Degradation.of(values))
+            except TypeError as error:  # an unknown key
+                raise ValueError(str(error)) from None
+            for name, value in made.items():
+                if isinstance(value, tuple) and not 0 <= value[0] <= value[1]:
+                    raise ValueError(f"{name} goes from {value[0]} to {value[1]}: 0 or more, and upwards")
+        return values
+
+    @model_validator(mode="after")
+    def _teaching(self) -> Recipe:
+        if self.teacher and self.degradation:
+            raise ValueError("a teacher knows clean pictures alone: leave it or the degradation out")
+        if bool(self.teacher) != bool(self.distil):
+            raise ValueError("teacher and distil, the weight of what it teaches, go together: one of them is missing")
+        if self.untaught and not self.teacher:
+            raise ValueError("untaught names what a teacher does not know, and there is none: leave it out")
+        return self
+
+    @classmethod
+    def read(cls, path: Path) -> Recipe:
+        """Raises RecipeError."""
+        try:
+            values = yaml.safe_load(path.read_text(encoding="utf-8"))
+            if not isinstance(values, dict):
+                raise TypeError("it is no list of names and values")
+            return cls(**values)
+        except OSError as error:
+            facts = error.strerror or str(error)
+        except ValidationError as error:
+            facts = findings(error)
+        except (TypeError, UnicodeDecodeError, yaml.YAMLError) as error:
+            facts = " ".join(str(error).split())
+        raise RecipeError(f"{path} is not a recipe", facts, "Start from configs/train/fast-x3.yaml.")
+
+    def webcam(self) -> Degradation | None:
+        """What is done to pictures before the network sees them, beside making them small."""
+        return None if self.degradation is None else Degradation.of(self.degradation)
+
+    def photos(self, folders: Sequence[Path], device: str = "cpu") -> Photos:
+        """What there is to learn from in `folders`; the teacher works on `device`. Raises PhotosError, and what
+        master() raises."""
+        return Photos(
+            folders,
+            scale=self.scale,
+            longest=self.longest,
+            smallest=self.scale * self.crop,
+            sizes=self.sizes,
+            degradation=self.webcam(),
+            versions=self.versions,
+            seed=self.seed,
+            teacher=self.master(device),
+            untaught=self.untaught,
+        )
+
+    def network(self) -> UpscalingNetwork:
+        """The network to begin with. Raises RecipeError if the file to start from is missing, ExportError if it is none
+        of ours, NetworkError if what it holds is too large."""
+        torch.manual_seed(self.seed)
+        network = UpscalingNetwork(scale=self.scale, channels=self.channels, depth=self.depth, expand=self.expand)
+        if self.start:
+            network.start_from(network_from_onnx(found("start", self.start)))
+        return network
+
+    def master(self, device: str = "cpu") -> Teacher | None:
+        """The finished network to learn from beside the photographs. Raises RecipeError and ExportError as network()
+        does."""
+        if not self.teacher:
+            return None
+        taught = network_from_onnx(found("teacher", self.teacher))
+        if taught.scale != self.scale:
+            raise ExportError(
+                f"{self.teacher} cannot teach this network", f"it enlarges {taught.scale} times, not {self.scale}"
+            )
+        return Teacher(taught, device)
+
+    def digests(self) -> dict[str, str]:
+        """SHA-256 of the files that the recipe names. Raises RecipeError if one is missing."""
+        files = [(key, found(key, name)) for key, name in (("start", self.start), ("teacher", self.teacher)) if name]
+        return {f"content of {key}": hashlib.sha256(file.read_bytes()).hexdigest() for key, file in files}
+
+    def rate(self, step: int) -> float:
+        """Learning rate: linear warm-up, then a cosine down to nothing (SGDR, arXiv:1608.03983, one cycle)."""
+        if step < self.warmup:
+            return self.learning_rate * (step + 1) / self.warmup
+        done = (step - self.warmup) / max(1, self.steps - self.warmup)
+        return self.learning_rate * 0.5 * (1 + math.cos(math.pi * done))
+
+    def values(self) -> dict[str, Any]:
+        return asdict(self) | {"sizes": list(self.sizes)}
+
+
+def findings(error: ValidationError) -> str:
+    """What pydantic has to say, on one line."""
+    told = []
+    for one in error.errors():
+        key = ".".join(map(str, one["loc"]))
+        value = f", not {one['input']!r}" if isinstance(one["input"], str | int | float) else ""
+        told.append(f"{key}: {one['msg']}{value}".removeprefix(": ").replace("Value error, ", ""))
+    return "; ".join(told)
+
+
+def found(key: str, name: str) -> Path:
+    """The file that a recipe names as its `key`. Raises RecipeError if there is none."""
+    file, maker = ROOT / name, FOLDER / f"{Path(name).stem}.yaml"
+    if not file.is_file():
+        make = f"Make it first: scripts/reproduce.py {maker.stem} with the same --data."
+        raise RecipeError(
+            f"There is no {file}",
+            f"the recipe names it as its {key}",
+            make if maker.exists() else f"Give {key} the .onnx file of a finished network.",
+        )
+    return file

@@ -1,0 +1,92 @@
+"""The wipe: a fair comparison of the same frame."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from app.overlays.split_view import SplitView
+from app.overlays.text_panel import TextPanel
+from app.overlays.view_state import ViewState
+from app.pipeline.frame import Frame, OutputFrame
+from engines.base import Image
+from engines.bicubic import enlarge
+
+
+def shown(width: int, height: int, scale: int, divider: float, *, compare: bool = True) -> tuple[Image, Image, int]:
+    """What the wipe makes of a black picture, the whole of the bicubic one, and where the cut is."""
+    source = np.random.default_rng(width * height).integers(40, 256, (height, width, 3), np.uint8)
+    image = np.zeros((height * scale, width * scale, 3), np.uint8)
+    SplitView(ViewState(compare=compare, divider=divider)).write(OutputFrame(image, Frame(source, 0, 0, 0)))
+    return image, enlarge(source, np.empty_like(image)), round(divider * width * scale)
+
+
+@settings(max_examples=60)
+@given(st.integers(16, 90), st.integers(60, 110), st.integers(1, 4), st.floats(0, 1))
+def test_left_of_the_divider_is_exactly_bicubic(width: int, height: int, scale: int, divider: float) -> None:
+    image, bicubic, cut = shown(width, height, scale, divider)
+    clear = slice(0, height * scale // 3)  # above the labels
+    assert np.array_equal(image[clear, : max(0, cut - 1)], bicubic[clear, : max(0, cut - 1)])
+    assert not image[clear, cut + 2 :].any()
+
+
+def test_bicubic_is_no_weaker_a_kind_of_interpolation() -> None:
+    edge = np.full((16, 16, 3), 50, np.uint8)
+    edge[:, 8:] = 200
+    image = enlarge(edge, np.empty((32, 32, 3), np.uint8))
+    assert image.min() < 45 and image.max() > 205, "cubic interpolation sharpens an edge, and goes beyond both sides"
+
+
+def test_the_divider_and_both_labels_are_there() -> None:
+    image, _, cut = shown(640, 360, 2, 0.5)
+    assert (image[:, cut] == 255).all()
+    assert image[680:, 1100:].max() > 200  # the right label, on black
+    assert not image[:600, 700:].any()
+
+
+def test_a_side_that_is_gone_takes_its_label_with_it() -> None:
+    image, _, _ = shown(640, 360, 2, 0.0)
+    assert not image[:, 4:1000].any()
+
+
+def test_off_it_changes_nothing() -> None:
+    image, _, _ = shown(64, 48, 2, 0.5, compare=False)
+    assert not image.any()
+
+
+@pytest.mark.parametrize("divider", [-3.0, 0.2, 7.0])
+def test_the_divider_stays_inside(divider: float) -> None:
+    view = ViewState()
+    view.move(divider)
+    assert 0 <= view.divider <= 1
+
+
+def test_each_side_has_its_own_name() -> None:
+    places = {}
+
+    class Placed(TextPanel):
+        def __init__(self, lines: Sequence[str], *, height: int, width: int) -> None:
+            super().__init__(lines, height=height, width=width)
+            self.lines = lines
+
+        def draw(self, image: Image, x: int, y: int) -> None:
+            places[self.lines[0]] = x
+            super().draw(image, x, y)
+
+    image = np.zeros((720, 1280, 3), np.uint8)
+    wipe = SplitView(ViewState(compare=True), before=["then"], after=["now"], panel=Placed)
+    wipe.write(OutputFrame(image, Frame(np.zeros((360, 640, 3), np.uint8), 0, 0, 0)))
+    assert places["then"] < 640 < places["now"]
+
+
+def test_a_picture_of_another_size_is_no_problem() -> None:
+    wipe = SplitView(ViewState(compare=True))
+    for height in (90, 120, 60):
+        source = np.random.default_rng(height).integers(40, 256, (height, 64, 3), np.uint8)
+        image = np.zeros((2 * height, 128, 3), np.uint8)
+        wipe.write(OutputFrame(image, Frame(source, 0, 0, 0)))
+        assert np.array_equal(image[: height // 2, :60], enlarge(source, np.empty_like(image))[: height // 2, :60])

@@ -1,0 +1,628 @@
+"""Recording for days: real files on real small disks, real encoders, real kills."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+import psutil
+import pytest
+
+from app.config.schema import RecordingConfig
+from app.errors import SinkError
+from app.pipeline.frame import Frame, Origin, OutputFrame
+from app.sinks.filenames import move
+from app.sinks.recording import gst_encoder, next_segment, retention, segmented
+from app.sinks.recording.recorder import Recorder
+from app.sinks.recording.retention import SEGMENT, RetentionPolicy, clean
+from app.sinks.recording.segmented import SegmentedRecorder
+from app.system import board
+
+ROOT = Path(__file__).parents[4]
+LIMIT = 20.0
+NOISES = np.random.default_rng(0).integers(0, 256, (8, 160, 160, 3), np.uint8)
+NOISE = NOISES[0]
+
+
+def settings(folder: Path, **options: Any) -> RecordingConfig:
+    return RecordingConfig(folder=folder, reserve_mb=0, **({"segment": 600} | options))
+
+
+def segments(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.iterdir() if SEGMENT.fullmatch(path.name))
+
+
+def frames(path: Path) -> list[float]:
+    with av.open(str(path)) as container:
+        return [float(frame.time) for frame in container.decode(video=0) if frame.time is not None]
+
+
+class Camera:
+    """Gives an archive a picture every 20 ms, as a pipeline does, and remembers the longest a picture took."""
+
+    def __init__(self, sink: SegmentedRecorder) -> None:
+        self.sink, self.longest, self.count = sink, 0.0, 0
+        self.origin = Origin.LIVE
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._work)
+        self._thread.start()
+
+    def _work(self) -> None:
+        began = time.monotonic()
+        while not self._over.wait(0.02):
+            now = time.monotonic()
+            image = NOISES[self.count % len(NOISES)]
+            frame = Frame(image, self.count, now, now - began, origin=self.origin)
+            self.sink.write(OutputFrame(image, frame))
+            self.longest = max(self.longest, time.monotonic() - now)
+            self.count += 1
+
+    def __enter__(self) -> Camera:
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        self._over.set()
+        self._thread.join()
+        self.sink.close()
+
+    def until(self, true: Callable[[], object]) -> None:
+        end = time.monotonic() + LIMIT
+        while not true():
+            assert time.monotonic() < end, f"not within {LIMIT} s; {self.sink.problem}"
+            time.sleep(0.02)
+
+
+def started(folder: Path, **options: Any) -> Camera:
+    return Camera(SegmentedRecorder(settings(folder, **options), fps=50, lossless=False))
+
+
+HOLDER = """
+import sys
+from pathlib import Path
+from app.sinks.recording.fragment_file import FragmentFile
+with FragmentFile(Path(sys.argv[1])) as file:
+    file.write(bytes(int(sys.argv[2])) + b"moof")
+    print("open", flush=True)
+    sys.stdin.read()
+"""
+
+
+@contextlib.contextmanager
+def open_elsewhere(path: Path, size: int = 0) -> Iterator[None]:
+    """Another program records to `path`, and has written `size` bytes."""
+    command = [sys.executable, "-c", HOLDER, str(path), str(size)]
+    with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None and process.stdout.readline() == "open\n"
+            yield
+        finally:
+            process.kill()
+
+
+@contextlib.contextmanager
+def disk(path: Path, size: str) -> Iterator[None]:
+    """A small disk of its own at `path`; needs root."""
+    path.mkdir(exist_ok=True)
+    done = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", path], capture_output=True, text=True)
+    if done.returncode:
+        pytest.skip(f"a disk cannot be mounted here: {done.stderr.strip()}; the same is tested without root below")
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", "-l", path], check=True)
+
+
+def test_segments_follow_one_another_without_a_gap(tmp_path: Path) -> None:
+    with started(tmp_path, segment=1) as camera:
+        camera.until(lambda: len(segments(tmp_path)) >= 3)
+        for path in segments(tmp_path):
+            assert frames(path), "plays while it is being written"
+        files = [file for file in psutil.Process().open_files() if str(tmp_path) in file.path]
+        assert len(files) <= 3, "this one, the next one, one being closed"
+    facts = camera.sink.facts()
+    total = sum(len(frames(path)) for path in segments(tmp_path))
+    assert total == facts["frames"] == camera.count - facts["dropped"] - facts["missed"]
+    assert facts["segments"] == len(segments(tmp_path)) >= 3
+    assert not list(tmp_path.glob(".*")), "nothing hidden is left behind"
+    assert facts["missed"] <= 100  # before the first file was open; none between two
+
+
+@pytest.mark.parametrize("slow", [0.0, 0.02])
+def test_a_film_is_cut_by_its_own_time_and_loses_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, slow: float
+) -> None:
+    """However fast it is played, and the encoder is."""
+    encode = Recorder._encode
+
+    def slower(self: Recorder, image: Any, position: float) -> None:
+        time.sleep(slow)  # a weaker processor
+        encode(self, image, position)
+
+    monkeypatch.setattr(Recorder, "_encode", slower)
+    sink = SegmentedRecorder(settings(tmp_path, segment=2), fps=25, lossless=True)
+    for index in range(150):
+        sink.write(OutputFrame(NOISE, Frame(NOISE, index, 0, index / 25)))
+    sink.close()
+    facts = sink.facts()
+    assert (facts["frames"], facts["dropped"], facts["missed"], facts["segments"]) == (150, 0, 0, 3)
+    assert [len(frames(path)) for path in segments(tmp_path)] == [50, 50, 50]
+    written = sorted(segments(tmp_path), key=lambda path: path.stat().st_mtime)
+    assert written == sorted(written, key=lambda path: (path.stem[:15], len(path.stem))), "named in their order"
+
+
+def test_a_film_waits_for_a_disk_that_hangs_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(next_segment, "PATIENCE", 0.3)
+    asleep = threading.Event()
+    monkeypatch.setattr(next_segment, "clean", lambda _: asleep.wait(60))
+    sink = SegmentedRecorder(settings(tmp_path), fps=25, lossless=True)
+    begun = time.monotonic()
+    for index in range(20):
+        sink.write(OutputFrame(NOISE, Frame(NOISE, index, 0, index / 25)))
+    assert 0.3 <= time.monotonic() - begun < 0.3 * 5
+    asleep.set()
+    sink.close()
+    assert sink.facts()["missed"] == 20
+
+
+def test_a_segment_of_a_few_pictures_is_told_by_its_name(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level("INFO"), started(tmp_path) as camera:
+        camera.until(lambda: camera.sink.facts()["frames"])
+    (path,) = segments(tmp_path)
+    assert frames(path)
+    assert [line.rpartition(", to ")[2] for line in caplog.messages if ", to " in line] == [str(path)]
+
+
+def test_what_is_recorded_reaches_the_disk_meanwhile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sync, synced = os.fdatasync, list[str]()
+
+    def watched(file: int) -> None:
+        synced.append(str(Path(f"/proc/self/fd/{file}").readlink()))
+        sync(file)
+
+    monkeypatch.setattr(os, "fdatasync", watched)
+    with started(tmp_path) as camera:
+        camera.until(lambda: segments(tmp_path))
+        begun = time.monotonic()
+        camera.until(lambda: synced.count(str(segments(tmp_path)[0])) >= 3)
+        assert time.monotonic() - begun < 10
+
+
+def test_what_another_program_is_about_to_record_is_let_alone(tmp_path: Path) -> None:
+    """It tells by its lock: in another container, or on another machine, its number is nobody's here, or ours."""
+    names = [".livesr-1-4.part.mp4", f".livesr-{os.getpid()}-1.part.mp4", "holiday.mp4"]
+    for name in names:
+        (tmp_path / name).write_bytes(b"begun")
+    alien = tmp_path / ".livesr-4194305-1.part.mp4"  # above Linux's highest id
+    with open_elsewhere(alien):
+        clean(tmp_path)
+        assert {path.name for path in tmp_path.iterdir()} == {alien.name, "holiday.mp4"}
+    clean(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["holiday.mp4"]
+
+
+def test_a_segment_ends_by_size(tmp_path: Path) -> None:
+    with started(tmp_path, segment=None, segment_mb=0.3) as camera:
+        camera.until(lambda: len(segments(tmp_path)) >= 3)
+    assert all(path.stat().st_size < 3e6 for path in segments(tmp_path))
+
+
+@pytest.mark.parametrize("written", [0, 2**31 - 1])
+def test_the_quota_deletes_the_oldest(tmp_path: Path, written: int) -> None:
+    """Also if the clock was wrong when it was recorded, and has jumped back since."""
+    (tmp_path / "holiday.mp4").write_bytes(b"mine" * 1000)
+    old = tmp_path / "20200101-000000.mp4"
+    old.write_bytes(bytes(400_000))
+    os.utime(old, (written, written))
+    with started(tmp_path, segment=None, segment_mb=0.3, quota_gb=0.0015) as camera:
+        camera.until(lambda: camera.sink.segments >= 6)
+        camera.until(lambda: sum(path.stat().st_size for path in segments(tmp_path)) <= 2.5e6)
+    assert not old.exists()
+    assert (tmp_path / "holiday.mp4").exists()
+    assert all(frames(path) for path in segments(tmp_path))
+
+
+@pytest.mark.parametrize("kind", ["link", "broken link", "folder"])
+def test_what_only_looks_like_a_segment_hinders_neither_quota_nor_segments(tmp_path: Path, kind: str) -> None:
+    odd, old = tmp_path / "20200101-000000.mp4", tmp_path / "20200101-000001.mp4"
+    if kind == "folder":
+        odd.mkdir()
+    else:
+        odd.symlink_to(__file__ if kind == "link" else "/nowhere")
+    old.write_bytes(bytes(400_000))
+    with started(tmp_path, segment=1, quota_gb=0.0001) as camera:
+        camera.until(lambda: camera.sink.segments >= 3)
+        camera.until(lambda: not old.exists())
+        assert not camera.sink.problem
+    assert odd.is_symlink() or odd.is_dir()
+
+
+def test_a_segment_that_cannot_be_deleted_is_told_once_and_the_next_one_goes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    names = [f"20200101-00000{number}.mp4" for number in range(3)]
+    for name in names:
+        (tmp_path / name).write_bytes(bytes(1000))
+    unlink, lstat = Path.unlink, Path.lstat
+
+    def refused(self: Path, *args: Any, **kwargs: Any) -> None:
+        if self.name == names[0]:
+            raise PermissionError(errno.EPERM, "Operation not permitted")
+        unlink(self, *args, **kwargs)
+
+    def strange(self: Path) -> os.stat_result:
+        if self.name == names[1]:
+            raise OSError(errno.EIO, "Input/output error")
+        return lstat(self)
+
+    monkeypatch.setattr(Path, "unlink", refused)
+    monkeypatch.setattr(Path, "lstat", strange)
+    kept = RetentionPolicy(tmp_path, 0.5e-6)
+    for _ in range(3):
+        kept.keep(None)
+    assert {path.name for path in tmp_path.iterdir()} == set(names[:2])
+    assert [names[0] in line or names[1] in line for line in caplog.messages] == [True, True], caplog.messages
+
+
+@pytest.mark.parametrize(("share", "left"), [(1e9, 2), (1e-9, 3)])
+def test_a_folder_that_takes_long_to_look_through_is_looked_through_less_often(
+    tmp_path: Path, share: float, left: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(retention, "SHARE", share)
+    monkeypatch.setattr(retention, "QUIET", -1.0)
+    for second in range(2):
+        (tmp_path / f"20200101-00000{second}.mp4").write_bytes(bytes(1000))
+    kept = RetentionPolicy(tmp_path, 2e-6)
+    kept.keep(None)
+    (tmp_path / "20200101-000002.mp4").write_bytes(bytes(1000))
+    kept.keep(None)
+    assert len(list(tmp_path.iterdir())) == left
+
+
+def test_the_quota_lets_alone_what_another_program_is_recording(tmp_path: Path) -> None:
+    theirs = tmp_path / "20200101-000000.mp4"
+    with open_elsewhere(theirs, 2_000_000):
+        with started(tmp_path, segment=1, quota_gb=0.001) as camera:
+            camera.until(lambda: camera.sink.segments >= 3)
+        assert theirs.stat().st_size > 2_000_000
+    RetentionPolicy(tmp_path, 0.001).keep(None)
+    assert not theirs.exists(), "now it is nobody's"
+
+
+def test_where_files_have_no_locks_what_was_written_just_now_is_let_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(retention, "lock", lambda *_, **__: False)
+    old, new = tmp_path / "20200101-000000.mp4", tmp_path / "20200101-000001.mp4"
+    for path in (old, new):
+        path.write_bytes(bytes(1000))
+    os.utime(old, (1e9, 1e9))
+    RetentionPolicy(tmp_path, 1e-9).keep(None)
+    assert not old.exists() and new.exists()
+
+
+def test_two_programs_that_want_one_name_take_it_from_neither(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    theirs, hidden = tmp_path / "20200101-000000.mp4", tmp_path / ".livesr-1-1.part.mp4"
+    theirs.write_text("theirs")
+    hidden.write_text("ours")
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "exists", lambda _: False)  # it was not there yet a moment ago
+        ours = move(hidden, theirs)
+    assert (theirs.read_text(), ours.read_text(), ours.name) == ("theirs", "ours", "20200101-000000-2.mp4")
+
+    def refused(*_: object) -> None:
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", refused)  # a memory card
+    last = move(ours, theirs)
+    assert (theirs.read_text(), last.read_text()) == ("theirs", "ours")
+    assert {path.name for path in tmp_path.iterdir()} == {theirs.name, last.name}
+
+
+@pytest.mark.parametrize("way", ["deleted", "moved"])
+def test_a_segment_that_is_taken_away_is_noticed_and_the_next_one_begins(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, way: str
+) -> None:
+    """By a person, or by whatever else keeps house there; with the file of the next one, if it is the whole folder."""
+    folder, aside = tmp_path / "here", tmp_path / "aside"
+    folder.mkdir()
+    with started(folder) as camera:
+        camera.until(lambda: segments(folder) and camera.sink.facts()["frames"] > 20)
+        (taken,), missed = segments(folder), camera.sink.facts()["missed"]
+        if way == "deleted":
+            taken.unlink()
+        else:
+            folder.rename(aside)
+        camera.until(lambda: camera.sink.facts()["missed"] > missed + 20 and folder.exists() and segments(folder))
+        camera.until(lambda: camera.sink.facts()["frames"] > 5)
+    facts = camera.sink.facts()
+    (kept,) = segments(folder)
+    assert len(frames(kept)) == facts["frames"] == camera.count - facts["missed"] - facts["dropped"]
+    assert facts["segments"] == 1 and facts["missed"] > 20
+    assert sum(f"{taken} was deleted or moved" in line for line in caplog.messages) == 1
+    if way == "moved":
+        assert frames(aside / taken.name), "it plays where it is now"
+
+
+def test_a_full_disk_stops_the_recording_not_the_picture(tmp_path: Path) -> None:
+    folder = tmp_path / "disk"
+    with disk(folder, "4m"):
+        ballast = folder / "ballast"
+        ballast.write_bytes(bytes(2_000_000))
+        with started(folder) as camera:
+            camera.until(lambda: camera.sink.problem)
+            assert "space" in camera.sink.problem
+            count = camera.count
+            camera.until(lambda: camera.count > count + 20)
+            kept = segments(folder)
+            assert kept and all(len(frames(path)) > 5 for path in kept)
+            ballast.unlink()
+            camera.until(lambda: not camera.sink.problem)
+            camera.until(lambda: len(segments(folder)) > len(kept))
+            assert camera.longest < 0.5
+        assert camera.sink.facts()["missed"] > 0
+        assert all(frames(path) for path in segments(folder))
+
+
+def test_a_card_that_is_read_only_for_a_while(tmp_path: Path) -> None:
+    folder = tmp_path / "disk"
+    with disk(folder, "8m"), started(folder, segment=1) as camera:
+        camera.until(lambda: segments(folder))
+        # Open files keep being written, so that the kernel refuses at first; -o bind remounts read-only at once.
+        subprocess.run(["mount", "-o", "bind", folder, folder], check=True)
+        subprocess.run(["mount", "-o", "remount,bind,ro", folder], check=True)
+        try:
+            camera.until(lambda: camera.sink.problem)
+            assert "Read-only" in camera.sink.problem
+        finally:
+            subprocess.run(["umount", folder], check=True)
+        before = len(segments(folder))
+        camera.until(lambda: not camera.sink.problem and len(segments(folder)) > before)
+
+
+def test_a_folder_that_is_taken_away_and_comes_back(tmp_path: Path) -> None:
+    folder = tmp_path / "card"
+    folder.mkdir()
+    with started(folder, segment=1) as camera:
+        camera.until(lambda: segments(folder))
+        shutil.rmtree(folder)
+        folder.write_text("in the way")
+        camera.until(lambda: camera.sink.problem)
+        folder.unlink()
+        camera.until(lambda: not camera.sink.problem and segments(folder))
+
+
+def test_a_failure_that_nobody_has_foreseen_is_told_and_tried_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_: Any, **__: Any) -> Recorder:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(next_segment, "RETRY", 0.1)
+    with monkeypatch.context() as context:
+        context.setattr(next_segment, "Recorder", fails)
+        with started(tmp_path) as camera:
+            camera.until(lambda: "can't start new thread" in camera.sink.problem)
+            context.undo()
+            camera.until(lambda: segments(tmp_path))
+
+
+def test_too_little_room_is_told(tmp_path: Path) -> None:
+    sink = SegmentedRecorder(settings(tmp_path).model_copy(update={"reserve_mb": 1e12}), fps=50, lossless=False)
+    with Camera(sink) as camera:
+        camera.until(lambda: "free" in sink.problem)
+    assert not segments(tmp_path) and sink.facts()["frames"] == 0
+
+
+def test_what_stands_in_for_the_camera_is_not_recorded(tmp_path: Path) -> None:
+    with started(tmp_path) as camera:
+        camera.until(lambda: camera.sink.facts()["frames"] > 5)
+        camera.origin = Origin.HELD
+        time.sleep(0.2)
+        frozen = camera.count
+        camera.until(lambda: camera.count > frozen + 10)
+    facts = camera.sink.facts()
+    assert facts["frames"] + facts["missed"] + facts["dropped"] < frozen
+
+
+KILLED = """
+import sys, time
+import numpy as np
+from pathlib import Path
+from app.config.schema import Recording as Settings
+from app.pipeline.frame import Frame, Picture
+from app.sinks.recording.segmented import Archive
+from app.sinks.filenames import move
+sink = SegmentedRecorder(Settings(folder=Path(sys.argv[1]), segment=1, reserve_mb=0), fps=50, lossless=False)
+image = np.random.default_rng(0).integers(0, 256, (96, 96, 3), np.uint8)
+began = time.monotonic()
+while True:
+    now = time.monotonic()
+    sink.write(Picture(image, Frame(image, 0, now, now - began)))
+    print(time.time(), flush=True)
+    time.sleep(0.02)
+"""
+
+
+def test_kills_leave_nothing_unplayable_and_cost_a_second(tmp_path: Path) -> None:
+    """In turns in one folder, as a kiosk that is switched off at the wall every evening."""
+    rng = np.random.default_rng(5)
+    for _ in range(4):
+        with subprocess.Popen(
+            [sys.executable, "-c", KILLED, tmp_path], cwd=ROOT, stdout=subprocess.PIPE, text=True
+        ) as p:
+            assert p.stdout is not None
+            first = float(p.stdout.readline())
+            last = first
+            until = first + float(rng.uniform(0.3, 2.2))
+            while last < until:
+                last = float(p.stdout.readline())
+            before = {path: len(frames(path)) for path in segments(tmp_path)}
+            os.kill(p.pid, signal.SIGKILL)
+        for path in segments(tmp_path):
+            assert len(frames(path)) >= max(1, before.get(path, 1))
+    newest = max(segments(tmp_path), key=lambda path: path.stat().st_mtime)
+    assert last - newest.stat().st_mtime < 1.0
+    SegmentedRecorder(settings(tmp_path), fps=50, lossless=False).close()
+    assert not list(tmp_path.glob(".*")), "what had no picture yet is cleared away"
+
+
+def test_an_encoder_that_falls_behind_drops_evenly(tmp_path: Path) -> None:
+    """About every second picture is too much: never two long gaps, and what is missing is counted."""
+    recorder = Recorder(tmp_path / "a.mp4", encoder="libx264", lossless=False, depth=2)
+    work = recorder._encode
+
+    def slow(image: Any, position: float) -> None:
+        time.sleep(0.035)  # a weaker processor
+        work(image, position)
+
+    recorder._encode = slow  # type: ignore[method-assign] # no preset is slow on every machine
+    for index in range(80):
+        recorder.write(OutputFrame(NOISE, Frame(NOISE, index, 0, index * 0.02)))
+        time.sleep(0.02)
+    recorder.close()
+    gaps = np.diff(frames(tmp_path / "a.mp4")[3:])
+    assert recorder.dropped > 15 and recorder.frames + recorder.dropped == 80
+    assert np.percentile(gaps, 90) < 4 * np.median(gaps)
+
+
+@pytest.mark.parametrize(
+    ("model", "tools", "encoder"),
+    [
+        ("NVIDIA Jetson Orin Nano Developer Kit Super", True, "libx264"),
+        ("NVIDIA Jetson Orin NX Engineering Reference Developer Kit", True, "nvv4l2h264enc"),
+        ("NVIDIA Jetson AGX Orin Developer Kit", True, "nvv4l2h264enc"),
+        ("NVIDIA Jetson AGX Orin Developer Kit", False, "libx264"),
+        ("Raspberry Pi 4 Model B Rev 1.4", True, "libx264"),
+        ("", True, "libx264"),
+    ],
+)
+def test_the_board_decides(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, model: str, tools: bool, encoder: str
+) -> None:
+    (tmp_path / "model").write_text(model + "\0")
+    monkeypatch.setattr(board, "MODEL", tmp_path / "model")
+    monkeypatch.setattr(shutil, "which", lambda name: f"/usr/bin/{name}" if tools else None)
+    assert gst_encoder.choose("auto") == encoder
+    assert gst_encoder.choose("libx264") == "libx264"
+    monkeypatch.setattr(board, "MODEL", tmp_path / "none")  # as in a container
+    assert gst_encoder.choose("auto") == "libx264"
+    monkeypatch.setenv("LIVESR_BOARD", model)
+    assert gst_encoder.choose("auto") == encoder
+
+
+# gst-launch-1.0 at the vendor's end: takes I420 pictures from one pipe, gives H.264 into another.
+LAUNCHER = """#!{python}
+import re, sys, os, time
+import av, numpy as np
+from fractions import Fraction
+text = " ".join(sys.argv)
+width, height = (int(re.search(name + "=([0-9]+)", text)[1]) for name in ("width", "height"))
+assert "nvv4l2h264enc" in text and "colorimetry=bt709" in text
+codec = av.CodecContext.create("libx264", "w")
+codec.width, codec.height, codec.pix_fmt, codec.time_base = width, height, "yuv420p", Fraction(1, 30)
+codec.options = {{"tune": "zerolatency", "g": "15"}}
+size, count, fault = width * height * 3 // 2, 0, os.environ.get("FAULT", "")
+while data := sys.stdin.buffer.read(size):
+    if fault and count == 10:
+        if fault == "hang":
+            time.sleep(60)
+        sys.exit(3)
+    frame = av.VideoFrame.from_ndarray(np.frombuffer(data, np.uint8).reshape(height * 3 // 2, width), "yuv420p")
+    frame.pts, count = count, count + 1
+    for packet in codec.encode(frame):
+        sys.stdout.buffer.write(bytes(packet))
+        sys.stdout.buffer.flush()
+for packet in codec.encode(None):
+    sys.stdout.buffer.write(bytes(packet))
+"""
+
+
+@pytest.fixture
+def launcher(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    programs = {"gst-launch-1.0": LAUNCHER.format(python=sys.executable), "gst-inspect-1.0": "#!/bin/sh\nexit 0\n"}
+    for name, text in programs.items():
+        path = tmp_path / "bin" / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text)
+        path.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{os.environ['PATH']}")
+
+
+def test_the_boards_encoder_keeps_the_times(tmp_path: Path, launcher: None) -> None:
+    recorder = Recorder(tmp_path / "a.mp4", encoder="nvv4l2h264enc", lossless=True)
+    positions = [index / 30 + (0.4 if index > 12 else 0) for index in range(30)]
+    for index, position in enumerate(positions):
+        image = np.full((91, 160, 3), 8 * index, np.uint8)
+        recorder.write(OutputFrame(image, Frame(image, index, 0, position)))
+    recorder.close()
+    with av.open(str(tmp_path / "a.mp4")) as container:
+        assert container.streams.video[0].codec_context.extradata, "an MP4 player wants the parameter sets up front"
+        made = list(container.decode(video=0))
+    assert [frame.time for frame in made] == pytest.approx(positions, abs=0.001)
+    assert (made[0].width, made[0].height) == (160, 90)
+    assert float(made[29].to_ndarray(format="bgr24").mean()) == pytest.approx(232, abs=4)
+
+
+@pytest.mark.parametrize("fault", ["exit", "hang"])
+def test_a_board_encoder_that_breaks_fails_the_recording_alone(
+    tmp_path: Path, launcher: None, monkeypatch: pytest.MonkeyPatch, fault: str
+) -> None:
+    monkeypatch.setenv("FAULT", fault)
+    monkeypatch.setattr(gst_encoder, "WAIT", 1.0)
+    recorder = Recorder(tmp_path / "a.mp4", encoder="nvv4l2h264enc", lossless=True)
+    image = np.zeros((480, 640, 3), np.uint8)
+    with pytest.raises(SinkError, match="has failed"):
+        for index in range(400):
+            recorder.write(OutputFrame(image, Frame(image, index, 0, index / 30)))
+    with contextlib.suppress(SinkError):
+        recorder.close()
+
+
+def test_a_board_without_gstreamer_says_so(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("PATH", "")
+    gst_encoder.check.cache_clear()
+    with pytest.raises(SinkError, match="GStreamer's tools are not installed"):
+        Recorder(tmp_path / "a.mp4", encoder="nvv4l2h264enc", lossless=True)
+
+
+def test_a_recorder_that_hangs_is_left_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(segmented, "STALLED", 0.5)
+    monkeypatch.setattr("app.sinks.recording.recorder.GIVE_UP", 0.5)
+    asleep = threading.Event()
+    monkeypatch.setattr(Recorder, "_encode", lambda *_: asleep.wait(60))  # a card that swallows writes
+    with started(tmp_path) as camera:
+        camera.until(lambda: "no picture has been written" in camera.sink.problem)
+        asleep.set()
+
+
+def test_a_recorder_that_goes_on_after_it_hung_is_closed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(segmented, "STALLED", 0.5)
+    asleep, encode, hung = threading.Event(), Recorder._encode, list[Recorder]()
+
+    def stuck(recorder: Recorder, image: Any, position: float) -> None:
+        if recorder.frames == 20 and not hung:
+            hung.append(recorder)
+            asleep.wait(60)
+        encode(recorder, image, position)
+
+    monkeypatch.setattr(Recorder, "_encode", stuck)
+    with started(tmp_path) as camera:
+        camera.until(lambda: "no picture has been written" in camera.sink.problem)
+        asleep.set()
+        camera.until(lambda: not hung[0]._thread.is_alive())
+        camera.until(lambda: not camera.sink.problem)
+    facts = camera.sink.facts()
+    assert facts["frames"] == sum(len(frames(path)) for path in segments(tmp_path)) > 20
+    assert facts["segments"] == len(segments(tmp_path)) == 2

@@ -1,0 +1,97 @@
+"""Drives the TensorRT engine over a lazy CUDA: one thread, in an order that somebody chooses."""
+
+from __future__ import annotations
+
+import functools
+import mmap
+import random
+from typing import Any
+
+import numpy as np
+
+from engines.base import Image
+from engines.catalog import shipped as catalog
+from engines.cuda import slot as cuda_slot
+from engines.errors import EngineError
+from engines.tensorrt import engine as tensorrt_engine
+from engines.worker import sizes, views
+from tests.fakes.cuda import Choose, Machine, install
+from tests.fakes.tensorrt import compiled
+
+MODEL, SIZE = "fast-x2-fp32", (16, 16)
+FRAMES = 7
+
+
+def chosen(content: bytes) -> Choose:
+    """Choices by the bytes of `content`; when they are used up, by a generator that they seed."""
+    left, after = list(content), random.Random(content)
+    return lambda count: left.pop(0) % count if left else after.randrange(count)
+
+
+@functools.cache
+def pictures() -> list[tuple[Image, Image]]:
+    """Frames, and what the network makes of each."""
+    run, _ = compiled(str(catalog.find(MODEL)), SIZE)
+    frames = [np.random.default_rng(i).integers(0, 256, (SIZE[1], SIZE[0], 3), np.uint8) for i in range(FRAMES)]
+    return [(frame, run(frame.tobytes()).reshape(2 * SIZE[1], 2 * SIZE[0], 3)) for frame in frames]
+
+
+def drive(patch: Any, choose: Choose) -> Machine:
+    """A whole life of an engine, with one way of doing things chosen after the other. Raises AssertionError."""
+    machine = Machine(choose, integrated=bool(choose(2)), capturable=choose(4) > 0)
+    install(patch, machine)
+    patch.setattr(cuda_slot, "SAMPLE", (1, 2, 32)[choose(3)])
+    depth, leave_after = 1 + choose(3), (FRAMES, FRAMES, 3, 0)[choose(4)]
+    with tensorrt_engine.load(MODEL, SIZE, depth=depth, profile=choose(8) == 0) as engine:
+        if choose(2):
+            place(engine, depth, machine)
+        if choose(3) == 0:
+            machine.refuse = machine.inferences + 1 + choose(2)
+        try:
+            collected = frames_through(engine, depth, leave_after, choose)
+        except EngineError as error:
+            assert machine.refuse and "has refused a frame" in error.problem, error
+            collected = 0
+        if machine.capturable and cuda_slot.SAMPLE == 32 and collected == FRAMES:
+            assert machine.graph_launches == FRAMES, "graphs were not used"
+    check_clean(machine)
+    return machine
+
+
+def place(engine: Any, depth: int, machine: Machine) -> None:
+    """Let it work in memory that it shares with another process, as engines.worker does; or find that it cannot."""
+    machine.registers = machine.choose(4) > 0
+    shared = views(mmap.mmap(-1, depth * sum(sizes(engine.spec))), engine.spec, depth)
+    for slot, (image, output) in zip(engine.slots, shared, strict=True):
+        assert slot.place(image, output) == machine.registers
+        assert np.shares_memory(slot.input, image) == machine.registers
+
+
+def frames_through(engine: Any, depth: int, leave_after: int, choose: Choose) -> int:
+    submitted = collected = lent = 0
+    while collected < leave_after:
+        flying = submitted - collected
+        if submitted < FRAMES and flying + lent < depth and (flying == 0 or choose(3) > 0):
+            engine.reserve()
+            engine.submit(pictures()[submitted][0], submitted)
+            submitted += 1
+            continue
+        lent = 0
+        try:
+            done = engine.collect(5 if flying else 0)
+        except TimeoutError:
+            assert not flying, "a frame never comes"
+            continue
+        lent = 1
+        assert done is not None and done[1] == collected
+        assert (done[0] == pictures()[collected][1]).all(), f"frame {collected} is wrong"
+        done[0][:] = 77  # a sink may draw into it
+        collected += 1
+    return collected
+
+
+def check_clean(machine: Machine) -> None:
+    """Nothing went wrong unseen, and everything was given back."""
+    assert not machine.faults, machine.faults
+    assert not machine.memories, "memory was left behind"
+    assert not machine.graphs and not machine.engines and not machine.stack

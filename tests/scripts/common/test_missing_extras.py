@@ -1,0 +1,57 @@
+"""Scripts that need more than the base install say what is missing, and how to get it."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from scripts.common.missing_extras import EXTRAS
+
+ROOT = Path(__file__).parents[3]
+
+
+def python(folder: Path, *arguments: str, missing: str = "") -> subprocess.CompletedProcess[str]:
+    """Python in the project's folder, where the package `missing` cannot be imported."""
+    if missing:
+        (folder / f"{missing}.py").write_text(f'raise ModuleNotFoundError("No module", name="{missing}")\n')
+    paths = os.pathsep.join(map(str, (folder, ROOT)))
+    environment = os.environ | {"PYTHONPATH": paths}
+    command = [sys.executable, *arguments]
+    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60)
+
+
+@pytest.mark.parametrize(
+    ("script", "missing"),
+    [
+        ("export", "onnx"),
+        ("quantize", "tqdm"),
+        ("train", "torch"),
+        ("tune", "optuna"),
+        ("naive_server", "torch"),
+        ("states", "mss"),
+        ("triton_repository", "onnx"),
+    ],
+)
+def test_what_is_missing_is_one_line(tmp_path: Path, script: str, missing: str) -> None:
+    done = python(tmp_path, f"scripts/{script}.py", "--help", missing=missing)
+    wanted = f"scripts/{script}.py needs {missing}: .venv/bin/pip install -e '.[{EXTRAS[missing]}]'\n"
+    assert (done.returncode, done.stdout, done.stderr) == (1, "", wanted)
+
+
+@pytest.mark.parametrize(("code", "kind"), [("import torhc", "ModuleNotFoundError"), ("1 / 0", "ZeroDivisionError")])
+def test_every_other_end_is_shown_as_ever(tmp_path: Path, code: str, kind: str) -> None:
+    done = python(tmp_path, "-c", f"import scripts.common.missing_extras; {code}")
+    assert done.returncode == 1 and done.stderr.startswith("Traceback") and kind in done.stderr
+
+
+def test_the_extras_are_those_of_the_installation() -> None:
+    setup = (ROOT / "setup.py").read_text()
+    wheels = {"skimage": "scikit-image"}
+    for package, extra in EXTRAS.items():
+        found = re.search(rf'    "{extra}": \[(.*?)\],\n', setup, re.DOTALL)
+        assert found and f'"{wheels.get(package, package)}' in found[1], package

@@ -1,0 +1,113 @@
+"""Of films whose flicker is known, and what stands still in them."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from pathlib import Path
+from typing import cast
+
+import av
+import numpy as np
+import pytest
+from av.video.stream import VideoStream
+
+from engines.base import Image
+from scripts.flicker import FRAMES, MARGIN, Clip, FlickerError, deviation, luma, main, static
+
+SIZE = (96, 64)
+
+
+def grey(level: float | np.ndarray[tuple[int, ...], np.dtype[np.float64]]) -> Image:
+    width, height = SIZE
+    plane = np.broadcast_to(np.asarray(np.round(level), np.uint8), (height, width))
+    return np.repeat(plane[..., None], 3, 2)
+
+
+def noisy(count: int, sigma: float = 3.0) -> list[Image]:
+    """Grey with noise of its own in each frame."""
+    random = np.random.default_rng(0)
+    return [grey(128 + random.normal(0, sigma, SIZE[::-1])) for _ in range(count)]
+
+
+def film(path: Path, frames: list[Image]) -> Path:
+    """Lossless, in RGB: what is read is what was written."""
+    with av.open(str(path), "w") as container:
+        stream = cast("VideoStream", container.add_stream("libx264rgb", rate=30, options={"qp": "0"}))
+        stream.width, stream.height, stream.pix_fmt = *SIZE, "rgb24"
+        for number, image in enumerate(frames):
+            frame = av.VideoFrame.from_ndarray(image, "bgr24")
+            frame.pts, frame.time_base = number, Fraction(1, 30)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    return path
+
+
+def test_luma_is_that_of_the_test_sets() -> None:
+    from scripts.evaluation import test_sets
+
+    image = np.random.default_rng(1).integers(0, 256, (5, 7, 3), np.uint8)
+    assert luma(image) == pytest.approx(test_sets.luma(image), abs=1e-3)
+
+
+def test_deviation_of_a_known_change() -> None:
+    mask = np.ones(SIZE[::-1], bool)
+    frames = [grey(100 + 6 * (i % 2)) for i in range(10)]
+    # Half the frames 6 levels of grey above the others: 3 from their mean, and luma has 219 levels for 255.
+    assert deviation(iter(frames), mask) == pytest.approx(3 * 219 / 255, abs=1e-3)
+    assert deviation(iter(frames[:1] * 5), mask) == 0
+    half = mask.copy()
+    half[:, SIZE[0] // 2 :] = False
+    for frame in frames:
+        frame[:, : SIZE[0] // 2] = 100  # where the mask is, nothing changes any more
+    assert deviation(iter(frames), half) == 0
+    # The same of pictures twice as large.
+    assert deviation((f.repeat(2, 0).repeat(2, 1) for f in frames), half) == 0
+    assert deviation((f.repeat(2, 0).repeat(2, 1) for f in frames), ~half) == pytest.approx(3 * 219 / 255, abs=1e-3)
+
+
+def test_deviation_of_noise() -> None:
+    assert deviation(iter(noisy(60)), np.ones(SIZE[::-1], bool)) == pytest.approx(3 * 219 / 255, rel=0.05)
+
+
+def test_noise_stands_still_and_what_moves_does_not() -> None:
+    frames = noisy(FRAMES)
+    left = 60
+    for number, frame in enumerate(frames):  # a bar that goes to the right
+        frame[:, left + number : left + 4 + number] = 250
+    mask = static(frames)
+    assert mask[MARGIN + 4 : -MARGIN - 4, MARGIN + 4 : left - MARGIN - 14].all(), "noise alone counts as movement"
+    assert not mask[:, left - MARGIN :].any(), "what moves, or is near to it, counts as static"
+    assert not mask[:MARGIN].any(), "nobody knows what lies beyond the edge"
+
+
+def test_a_slow_drift_is_no_flicker() -> None:
+    assert not static([grey(100 + number) for number in range(FRAMES)]).any()
+
+
+def test_a_film_and_what_is_made_of_it(tmp_path: Path) -> None:
+    clip = Clip(film(tmp_path / "noise.mkv", noisy(2 * FRAMES + 5)))
+    assert clip.size == SIZE and len(clip.windows) == 2 and clip.share > 0.3
+    as_it_is = clip.flicker(lambda image: image)
+    assert as_it_is == pytest.approx(3 * 219 / 255, rel=0.08)
+    assert clip.flicker(lambda image: image // 2) == pytest.approx(as_it_is / 2, rel=0.1)
+    assert clip.flicker(lambda image: grey(7)) == 0
+
+
+def test_from_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = film(tmp_path / "noise.mkv", noisy(FRAMES, 1.0))
+    assert main([str(path), "--model", "fast-x2"]) == 0
+    head, bicubic, fast = capsys.readouterr().out.splitlines()
+    assert head.startswith(f"noise: 1 x {FRAMES} frames")
+    plain, ours = float(bicubic.split()[1]), float(fast.split()[2])
+    assert 0 < plain < 1 and ours > plain, "a sharpener of clean pictures makes noise stronger than bicubic does"
+
+
+def test_what_cannot_be_measured(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    short = film(tmp_path / "short.mkv", noisy(FRAMES - 1))
+    with pytest.raises(FlickerError) as told:
+        Clip(short)
+    assert f"{FRAMES - 1} frames were read" in told.value.facts
+    assert main([str(film(tmp_path / "wild.mkv", [grey(9 * (i % 20)) for i in range(FRAMES)]))]) == 2
+    assert "Nothing stands still" in capsys.readouterr().err
+    assert main([str(tmp_path / "missing.mkv")]) == 2
+    assert "missing.mkv" in capsys.readouterr().err
