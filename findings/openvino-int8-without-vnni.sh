@@ -66,7 +66,9 @@ as_described=yes
 for isa in AVX512_CORE_AMX AVX512_CORE AVX2; do
     results=$(ONEDNN_MAX_CPU_ISA=$isa "$folder/venv/bin/python" "$folder/int8.py")
     echo "ONEDNN_MAX_CPU_ISA=$isa"
-    echo "$results" | sed 's/\(.*\) \(.*\) \(.*\)/  weight \1: \2, exact \3/'
+    while read -r weight sum exact; do
+        echo "  weight $weight: $sum, exact $exact"
+    done <<<"$results"
     case $isa in
     AVX512_CORE_AMX) expected=$'64 1170432 1170432\n65 1188720 1188720\n127 2322576 2322576' ;;
     *) expected=$'64 1170432 1170432\n65 1161144 1188720\n127 18360 2322576' ;;

@@ -60,7 +60,9 @@ for version in 17.1.0 18.1.0; do
         { echo "Could not install av $version." >&2; exit 2; }
     results=$("$folder/venv/bin/python" "$folder/exif.py")
     echo "PyAV $version"
-    echo "$results" | sed 's/^/  /'
+    while IFS= read -r line; do
+        echo "  $line"
+    done <<<"$results"
     [ "$results" = "$expected" ] || as_described=
 done
 if [ "$as_described" ]; then
