@@ -225,8 +225,8 @@ def test_deployments_serve_that_repository() -> None:
     assert (ROOT / "configs" / "triton" / service["build"]["context"] / "Dockerfile").is_file()
     assert service["ipc"] == "host" and "8001:8001" in "".join(service["ports"])
     told = re.findall(r"# - (--grpc-\S+=\S+)", text)
-    readme = (ROOT / "README.md").read_text()
-    assert len(told) == 6 and all(re.sub(r"\$\{TOKEN.*", "TOKEN", option) in readme for option in told)
+    page = (ROOT / "docs" / "triton.md").read_text()
+    assert len(told) == 6 and all(re.sub(r"\$\{TOKEN.*", "TOKEN", option) in page for option in told)
     manifests = list(yaml.safe_load_all((ROOT / "configs" / "triton" / "kubernetes.yaml").read_text()))
     for manifest in manifests:
         kubernetes_validate.validate(manifest, "1.33", strict=True)
