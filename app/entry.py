@@ -22,7 +22,16 @@ def enter() -> NoReturn:
         os._exit(INTERRUPTED)  # no KeyboardInterrupt: some modules, half imported, would swallow it
 
     before = signal.signal(signal.SIGINT, interrupted)
-    from app.run import main  # takes a while
+    try:
+        from app.run import main  # takes a while
+    except ModuleNotFoundError as error:
+        package = str(error.name).partition(".")[0]
+        if package in ("app", "engines"):
+            raise
+        # As a UserError reads, which cannot be imported without NumPy.
+        facts, fix = f"{sys.executable} has no package {package}", "./scripts/run sets it up"
+        print(f"Error: The environment of this program is not set up\n  {facts}\n  {fix}", file=sys.stderr)
+        sys.exit(2)
 
     signal.signal(signal.SIGINT, before)
     leave(main())

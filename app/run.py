@@ -108,10 +108,14 @@ def run(config: Config, control: Lifecycle, notifier: Notifier, windows: list[Wi
 
 def conclude(config: Config, stats: Stats, keeping: StorageSinks, figures: report.Report) -> None:
     """Finish what was recorded, and tell what the run came to. Raises SinkError."""
-    keeping.finish()
-    log.info("%d pictures shown in %.1f s, %.1f fps", stats.shown, stats.seconds, stats.fps())
-    if config.run.stats:
-        report.save(config.run.stats, figures.as_dict(*keeping.facts()))
+
+    def tell() -> None:
+        log.info("%d pictures shown in %.1f s, %.1f fps", stats.shown, stats.seconds, stats.fps())
+        if config.run.stats:
+            report.save(config.run.stats, figures.as_dict(*keeping.facts()))
+
+    with concluded(tell):  # a recording that has failed has figures, too
+        keeping.finish()
     if config.output.headless:  # else it was there to be looked at
         keeping.insist()
 
