@@ -187,6 +187,7 @@ def test_files_that_are_not_int8_are_not_checked(cache: Path) -> None:
     assert rewrite.count == 1 and not list(cache.rglob("*.check.json"))
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("model", QUANTISED, ids=[model.path.stem for model in QUANTISED])
 def test_shipped_files_agree_on_this_processor(model: catalog.ShippedModel) -> None:
     plain = openvino.read(model.path)

@@ -52,6 +52,7 @@ def apply(model, core):
 """uint8_activations.py as a processor may compute it."""
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("darker", [False, True])
 def test_a_server_uses_a_rewritten_graph_only_where_it_is_right(tmp_path: Path, darker: bool) -> None:
     assert main([str(tmp_path), "--flavour", "python", "--model", NAME]) == 0
