@@ -68,7 +68,7 @@ def run(config: Config, control: Lifecycle, notifier: Notifier, windows: list[Wi
     set_level(verbose=config.run.verbose, quiet=config.run.quiet)
     stats, view = (
         Stats(),
-        ViewState(compare=output.view == "compare", overlay=output.overlay, fullscreen=output.fullscreen),
+        ViewState(compare=output.view == "split", overlay=output.overlay, fullscreen=output.fullscreen),
     )
     with ExitStack() as stack:
 

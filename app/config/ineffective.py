@@ -40,7 +40,7 @@ def _rules(config: Config) -> Iterator[tuple[list[str], str]]:
         if not kept.segmented:
             yield ["recording.folder"], "there is no window, and without --segment nothing goes there"
         if not (recorded and kept.overlay):
-            shown = [f"kiosk.{name}" for name in ("sweep", "zoom", "languages", "texts", "font")]
+            shown = [f"kiosk.{name}" for name in ("sweep", "magnifier", "languages", "texts", "font")]
             shown += ["output.view", "output.overlay"]
             yield shown, "there is no window, and nothing is recorded with --record-overlay"
     if not kept.segmented:
@@ -48,10 +48,10 @@ def _rules(config: Config) -> Iterator[tuple[list[str], str]]:
     if not kiosk.languages:
         yield ["kiosk.texts", "kiosk.font"], "without --languages there is no caption"
     if not comes:
-        yield ["kiosk.lasting"], "the source is neither a camera nor a stream, which come and go"
-    if not (comes and kiosk.lasting):
+        yield ["kiosk.reconnect"], "the source is neither a camera nor a stream, which come and go"
+    if not (comes and kiosk.reconnect):
         waiting = [f"kiosk.{name}" for name in ("attract", "attract_after", "frozen_after")]
-        yield waiting, "without --lasting, and a camera or a stream, nothing is waited for"
+        yield waiting, "without --reconnect, and a camera or a stream, nothing is waited for"
     if not config.governor.enabled:
         yield ["governor.models", "governor.fps"], "without --governor one model is used throughout"
     if config.run.verbose:
@@ -63,7 +63,7 @@ def _of_the_input(config: Config) -> Iterator[tuple[list[str], str]]:
     source = config.input.source or "demo"  # a camera is asked the same as the demo
     asked = source == "demo" or source.startswith("csi:") or is_device(source)
     # What stands in for one that is away has the size and the rate.
-    waited = config.kiosk.lasting and comes_and_goes(config.input.camera, config.input.source)
+    waited = config.kiosk.reconnect and comes_and_goes(config.input.camera, config.input.source)
     if asked or waited or source.startswith("gst:"):
         yield ["input.loop"], "the source has no end, or is waited for"
     if not asked and not waited:
@@ -88,17 +88,17 @@ def _of_the_engine(config: Config) -> Iterator[tuple[list[str], str]]:
     if not remote:
         yield [*_keys("triton"), "engine.start"], "the engine is no server's"
         if kinds == {"bicubic"}:
-            yield [*steered, "engine.patience"], "bicubic has no process of its own, and no models"
+            yield [*steered, "engine.frame_timeout"], "bicubic has no process of its own, and no models"
         if not (asked.isolate or governed):
             yield ["engine.fallback"], "without --isolate nothing takes the place of an engine of this machine"
         if not asked.isolate:
-            yield ["engine.patience"], "without --isolate an engine of this machine is waited for"
+            yield ["engine.frame_timeout"], "without --isolate an engine of this machine is waited for"
         return
     yield steered, "a server is a process of its own already, and has the model that its address names"
     if not asked.reads_model:
         yield ["engine.model"], "a server has the model that its address names"
     if not asked.fallback:
-        yield ["engine.patience", "engine.start"], "with --fallback none there is nothing to go on with"
+        yield ["engine.frame_timeout", "engine.start"], "with --fallback none there is nothing to go on with"
     if triton.transport not in ("auto", "jpeg"):
         yield ["triton.quality"], f"--transport {triton.transport} sends no JPEG files"
     if triton.token_file is None:

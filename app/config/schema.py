@@ -8,8 +8,19 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import BeforeValidator, field_validator, model_validator
 
-from app.config.fields import Section, option
-from app.config.notation import Camera, File, NameOrFile, Names, Size, Text, parse_engine, parse_fallback
+from app.config.fields import (
+    Camera,
+    File,
+    NameOrFile,
+    Names,
+    Section,
+    Size,
+    Text,
+    info_of,
+    option,
+    parse_engine,
+    parse_fallback,
+)
 from engines.catalog import shipped as catalog
 from engines.catalog.contract import LARGEST_SCALE
 
@@ -79,9 +90,10 @@ class EngineConfig(Section):
         "engines of this machine, such as openvino,bicubic; none: a run without its server fails",
         metavar="NAMES",
     )
-    patience: float = option(
+    frame_timeout: float = option(
         250.0,
-        "milliseconds that a server or an isolated engine may take for a frame before the fallback makes it",
+        "milliseconds that a server or an isolated engine may take for a frame before the fallback upscales it",
+        was="patience",
         ge=10,
         le=60000,
         metavar="MS",
@@ -136,24 +148,18 @@ class TritonConfig(Section):
     )
     quality: int = option(90, "of JPEG files sent, 1 to 100", flag="jpeg-quality", ge=1, le=100, metavar="N")
     tls: bool = option(False, "encrypt, and check the server's certificate")
-    tls_ca: File | None = option(
-        None, "who signs the server's certificate, if not the system's", flag="tls-ca", metavar="FILE.pem"
-    )
-    tls_certificate: File | None = option(
-        None, "this camera's own certificate, for mutual TLS", flag="tls-certificate", metavar="FILE.pem"
-    )
-    tls_key: File | None = option(None, "and its key", flag="tls-key", metavar="FILE.pem")
+    tls_ca: File | None = option(None, "who signs the server's certificate, if not the system's", metavar="FILE.pem")
+    tls_certificate: File | None = option(None, "this camera's own certificate, for mutual TLS", metavar="FILE.pem")
+    tls_key: File | None = option(None, "and its key", metavar="FILE.pem")
     token_file: File | None = option(
         None,
         "a file with a token that is sent with every request, in the clear without TLS",
-        flag="token-file",
         metavar="FILE",
     )
     token_header: str = option(
         "authorization",
         "the header it is sent in; authorization, as Bearer TOKEN, is for a proxy before Triton, which itself looks at "
         "triton-grpc-protocol-NAME alone, NAME being that of its --grpc-restricted-protocol",
-        flag="token-header",
         metavar="NAME",
         pattern="^[a-z0-9_.-]+$",
     )
@@ -176,7 +182,11 @@ class OutputConfig(Section):
         "have the window in a process of its own: a display that goes away is waited for instead of ending the program",
         flag="isolate-window",
     )
-    view: Literal["upscaled", "compare"] = option("upscaled", "what the window starts with")
+    view: Literal["upscaled", "split"] = option(
+        "upscaled",
+        "what the window starts with: the upscaled picture, or the same split into before (bicubic) and after",
+        values_were={"compare": "split"},
+    )
     overlay: bool = option(True, "figures on the picture")
     snapshot: File | None = option(None, "write a before/after picture of the beginning", metavar="FILE.png")
 
@@ -190,21 +200,13 @@ class RecordingConfig(Section):
     )
     quality: int = option(20, "constant rate factor: 0 is lossless, 51 the worst", ge=0, le=51, metavar="N")
     overlay: bool = option(False, "record the picture as shown, wipe and figures included", flag="record-overlay")
-    folder: File = option(
-        Path(), "where segments and key r record to and key s puts its pictures", flag="folder", metavar="DIR"
-    )
+    folder: File = option(Path(), "where segments and key r record to and key s puts its pictures", metavar="DIR")
     segment: float | None = option(
         None, "record from the start, into a new file every so many seconds", ge=1, metavar="S"
     )
-    segment_mb: float | None = option(
-        None, "the same, into a new file every so many megabytes", flag="segment-mb", gt=0, metavar="MB"
-    )
-    quota_gb: float | None = option(
-        None, "delete the oldest segments beyond so many gigabytes", flag="quota-gb", gt=0, metavar="GB"
-    )
-    reserve_mb: float = option(
-        200, "segments stop while less than so many megabytes are free", flag="reserve-mb", ge=0, metavar="MB"
-    )
+    segment_mb: float | None = option(None, "the same, into a new file every so many megabytes", gt=0, metavar="MB")
+    quota_gb: float | None = option(None, "delete the oldest segments beyond so many gigabytes", gt=0, metavar="GB")
+    reserve_mb: float = option(200, "segments stop while less than so many megabytes are free", ge=0, metavar="MB")
 
     @property
     def segmented(self) -> bool:
@@ -221,11 +223,13 @@ class RecordingConfig(Section):
 class KioskConfig(Section):
     """An exhibition, where nobody technical is."""
 
-    lasting: bool = option(False, "wait for a camera or stream that goes away instead of ending")
+    reconnect: bool = option(
+        False, "wait for a camera or stream that goes away instead of ending the program", was="lasting"
+    )
     attract: NameOrFile = option("demo", "what is shown while it is away for long: demo or a film", metavar="FILE")
-    attract_after: float = option(20.0, "seconds after which that begins", flag="attract-after", ge=0, metavar="S")
+    attract_after: float = option(20.0, "seconds after which that begins", ge=0, metavar="S")
     frozen_after: float = option(
-        2.0, "seconds without a new picture after which a source counts as away", flag="frozen-after", gt=0, metavar="S"
+        2.0, "seconds without a new picture after which a source counts as away", gt=0, metavar="S"
     )
     sweep: float | None = option(
         None,
@@ -233,22 +237,18 @@ class KioskConfig(Section):
         gt=1,
         metavar="S",
     )
-    zoom: bool = option(False, "magnify the most detailed part of the picture, before beside after")
+    magnifier: bool = option(False, "magnify the most detailed part of the picture, before beside after", was="zoom")
     languages: Names = option((), "caption in these languages, such as ko,en", metavar="NAMES")
     texts: File | None = option(None, "folder of LANGUAGE.yaml files that replace the shipped texts", metavar="DIR")
     font: File | None = option(None, "font of the caption; by default one with Latin and Hangul", metavar="FILE")
-    lock_keys: bool = option(False, "the keyboard does nothing; SIGTERM ends the program", flag="lock-keys")
+    lock_keys: bool = option(False, "the keyboard does nothing; SIGTERM ends the program")
 
 
 class TelemetryConfig(Section):
     """What the machine says of itself, and when that is a warning."""
 
-    warn_temperature: float | None = option(
-        90.0, "warn above so many degrees Celsius; off: never", flag="warn-temperature", metavar="C"
-    )
-    warn_power: float | None = option(
-        None, "warn above so many watts; off: never", flag="warn-power", gt=0, metavar="W"
-    )
+    warn_temperature: float | None = option(90.0, "warn above so many degrees Celsius; off: never", metavar="C")
+    warn_power: float | None = option(None, "warn above so many watts; off: never", gt=0, metavar="W")
 
     @field_validator("*", mode="before")
     @classmethod
@@ -311,3 +311,12 @@ SECTIONS: dict[str, type[Section]] = {
 def known_keys() -> list[str]:
     """All keys as section.name."""
     return [f"{section}.{name}" for section, kind in SECTIONS.items() for name in kind.model_fields]
+
+
+RENAMED = {
+    f"{section}.{was}": f"{section}.{name}"
+    for section, kind in SECTIONS.items()
+    for name, field in kind.model_fields.items()
+    if (was := info_of(field).was)
+}
+"""Former keys and what they are called now."""
