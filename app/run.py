@@ -190,7 +190,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         else:
             file: Path | None = asked.config
             checked(config, file)
-            ineffective.tell(config, asked.given)
+            ineffective.warn(config, asked.given)
             control = Lifecycle(config, lambda: checked(parse(arguments)[0], file), file=file is not None)
             control.listen()
             with closing(HeapTrimmer()):

@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, ValidationInfo, field_validator
 from pydantic.fields import FieldInfo
@@ -25,6 +25,12 @@ class OptionInfo:
     metavar: str | None
     was: str
     """The former name, if any: its flag is accepted for good, its YAML key is refused with a hint at the new one."""
+    needs: str
+    """What the option has no effect without, by the names in app.config.ineffective, separated by blanks."""
+    reads: Literal["", "file", "source", "model"]
+    """What the value names that is read, and that nothing may be written over, if it names such a thing."""
+    writes: bool
+    """Whether its value is a file that is written."""
     values_were: Mapping[str, str]
     """What each former value is called now. Former values are accepted for good."""
 
@@ -40,11 +46,14 @@ def option(
     flag: str = "",
     metavar: str | None = None,
     was: str = "",
+    needs: str = "",
+    reads: Literal["", "file", "source", "model"] = "",
+    writes: bool = False,
     values_were: Mapping[str, str] | None = None,
     **limits: Any,
 ) -> Any:
     """Declare a field: its default, its help text, the members of OptionInfo, and the limits that pydantic checks."""
-    info = OptionInfo(flag, metavar, was, values_were or {})
+    info = OptionInfo(flag, metavar, was, needs, reads, writes, values_were or {})
     return Field(default, description=text, json_schema_extra={"option": info}, **limits)  # type: ignore[dict-item]
 
 
@@ -65,6 +74,8 @@ class Section(BaseModel):
     """A part of the configuration. Frozen; unknown keys and numbers that are not finite are errors."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=False, allow_inf_nan=False)
+    needs: ClassVar[str] = ""
+    """What all options of this section have no effect without."""
 
     @field_validator("*", mode="before")
     @classmethod

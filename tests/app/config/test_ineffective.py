@@ -9,6 +9,7 @@ import pytest
 
 from app.config import ineffective
 from app.config.command_line import parse
+from app.config.schema import Config, known_keys
 
 TRITON = "--engine triton://127.0.0.1/fast-x2"
 TLS = "--tls --tls-ca a.pem --tls-certificate b.pem --tls-key c.pem"
@@ -57,7 +58,13 @@ CASES = {
 def test_what_has_no_effect_is_told(given: str, caplog: pytest.LogCaptureFixture) -> None:
     config, asked = parse(given.split())
     with caplog.at_level(logging.WARNING):
-        ineffective.tell(config, asked.given)
+        ineffective.warn(config, asked.given)
     assert sorted(re.findall(r"^--(\S+) has no effect: ", "\n".join(caplog.messages), re.M)) == sorted(
         CASES[given].split()
     ), caplog.text
+
+
+def test_all_that_options_say_they_need_is_known(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING):
+        ineffective.warn(Config(), known_keys())
+    assert "--reserve-mb has no effect" in caplog.text and "--record " not in caplog.text
