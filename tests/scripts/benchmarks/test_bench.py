@@ -69,7 +69,7 @@ def test_pytorch_is_looped_in_its_better_layout() -> None:
 def test_what_was_freed_is_used_again() -> None:
     told = """
 import resource
-from scripts import timing
+from scripts.benchmarks import timing
 faults = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_minflt
 timing.keep_memory()
 bytes([1]) * (48 << 20)  # more than glibc ever keeps by itself

@@ -26,7 +26,7 @@ def test_cameras_are_driven_and_report() -> None:
 def test_a_camera_that_cannot_start_is_told() -> None:
     with pytest.raises(FleetError, match="Camera 0 has not started") as told:
         drive(Fleet(1, "triton://127.0.0.1:1/fast-x2", (64, 48)))
-    assert "camera.py" in told.value.fix
+    assert "simulated_camera.py" in told.value.fix
 
 
 def test_a_configuration_that_cannot_be_read_is_told(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:

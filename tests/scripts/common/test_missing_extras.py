@@ -32,7 +32,7 @@ def python(folder: Path, *arguments: str, missing: str = "") -> subprocess.Compl
         ("quantize", "tqdm"),
         ("train", "torch"),
         ("tune", "optuna"),
-        ("naive_server", "torch"),
+        ("benchmarks/naive_server", "torch"),
         ("states", "mss"),
         ("triton_repository", "onnx"),
     ],

@@ -383,7 +383,7 @@ def test_a_recording_that_fails_tells_how_much_of_it_plays(tmp_path: Path, monke
         recording.write(OutputFrame(image, Frame(image, index, 0, index / 30)))
 
     def full(file: int, data: bytes) -> int:
-        if sys._getframe(1).f_code.co_filename.endswith("fragments.py"):
+        if sys._getframe(1).f_code.co_filename.endswith("fragment_file.py"):
             raise OSError(errno.ENOSPC, "No space left on device")
         return write(file, data)
 
