@@ -9,6 +9,7 @@ from collections.abc import Collection
 from app.config.fields import flag_of
 from app.config.schema import SECTIONS, Config, needs_of
 from app.uri import are_pictures, comes_and_goes, is_device, local
+from engines.support.event_log import log_event
 
 log = logging.getLogger(__name__)
 
@@ -25,7 +26,9 @@ def warn(config: Config, given: Collection[str]) -> None:
             continue
         unmet = [why for met, why in map(state.__getitem__, needs_of(key)) if not met]
         if unmet:
-            log.warning("--%s has no effect: %s", flag_of(name, SECTIONS[section].model_fields[name]), unmet[0])
+            flag = flag_of(name, SECTIONS[section].model_fields[name])
+            message = "--%(flag)s has no effect: %(reason)s"
+            log_event(log, logging.WARNING, "option_ineffective", message, flag=flag, reason=unmet[0])
 
 
 # Each function below gives some of what fields may need: whether `config` has it, and what to say where it has not.

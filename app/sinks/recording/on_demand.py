@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from app.config.schema import RecordingConfig
-from app.errors import SinkError
+from app.errors import SinkError, extent
 from app.overlays.view_state import ViewState
 from app.pipeline.frame import OutputFrame
 from app.sinks.filenames import begun, fresh, unused
 from app.sinks.recording.recorder import Recorder
+from engines.support.event_log import log_event
 
 log = logging.getLogger(__name__)
 
@@ -90,6 +91,7 @@ class OnDemandRecorder:
         self._recorder = Recorder(
             path, encoder=options.encoder, quality=options.quality, fps=self._fps, lossless=self._lossless
         )
+        log_event(log, logging.INFO, "recording_started", "recording to %(path)s", path=path)
 
     def _failed(self, error: SinkError) -> None:
         """Let go of a recorder that has failed; only the key's may fail quietly."""
@@ -100,5 +102,5 @@ class OnDemandRecorder:
         self._tell(error)
 
     def _tell(self, error: SinkError) -> None:
-        log.warning("%s", error)
+        log_event(log, logging.WARNING, "recording_failed", "%(reason)s", reason=str(error), **extent(error))
         self._view.say(error.problem)
