@@ -68,7 +68,7 @@ def run(config: Config, control: Lifecycle, notifier: Notifier, windows: list[Wi
     set_level(verbose=config.run.verbose, quiet=config.run.quiet)
     stats, view = (
         Stats(),
-        ViewState(compare=output.view == "compare", overlay=output.overlay, fullscreen=output.fullscreen),
+        ViewState(compare=output.view == "split", overlay=output.overlay, fullscreen=output.fullscreen),
     )
     with ExitStack() as stack:
 
@@ -194,7 +194,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         else:
             file: Path | None = asked.config
             checked(config, file)
-            ineffective.tell(config, asked.given)
+            ineffective.warn(config, asked.given)
             control = Lifecycle(config, lambda: checked(parse(arguments)[0], file), file=file is not None)
             control.listen()
             with closing(HeapTrimmer()):

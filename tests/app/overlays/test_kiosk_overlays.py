@@ -116,7 +116,7 @@ def test_the_lens_does_not_wander() -> None:
 def test_small_and_odd_pictures_have_no_lens_or_a_right_one(size: tuple[int, int]) -> None:
     source = np.random.default_rng(2).integers(0, 256, (size[1], size[0], 3), np.uint8)
     sinks = build_overlays(
-        KioskConfig(zoom=True, sweep=5, languages=("ko", "en")), ViewState(compare=True), lambda: ["a"], Stats()
+        KioskConfig(magnifier=True, sweep=5, languages=("ko", "en")), ViewState(compare=True), lambda: ["a"], Stats()
     )
     for origin in Origin:
         shown = picture(source, origin=origin)
