@@ -70,5 +70,5 @@ setup(
     package_data={"app.overlays": ["texts/*"], "engines": ["models/*.onnx", "models/*.md"]},
     install_requires=BASE,
     extras_require=EXTRAS,
-    entry_points={"console_scripts": ["livesr=app.entry:enter"]},
+    entry_points={"console_scripts": ["livesr=app.run:main_entry"]},
 )
