@@ -31,14 +31,12 @@ def main_entry() -> NoReturn:
     try:
         from app.application import main  # takes about a second
     except ModuleNotFoundError as error:
-        if (error.name or "app").partition(".")[0] in ("app", "engines"):
+        package = str(error.name).partition(".")[0]
+        if package in ("app", "engines"):
             raise  # a fault of ours
-        print(
-            f"Error: The Python package {error.name} is not installed\n"
-            f"  {sys.executable} cannot import it\n"
-            "  ./scripts/run sets up an environment that has everything, and starts the program in it.",
-            file=sys.stderr,
-        )
+        # As a UserError reads, which cannot be imported without NumPy.
+        facts, fix = f"{sys.executable} has no package {package}", "./scripts/run sets it up"
+        print(f"Error: The environment of this program is not set up\n  {facts}\n  {fix}", file=sys.stderr)
         sys.exit(NOT_INSTALLED)
     signal.signal(signal.SIGINT, handler)
     exit_process(main())

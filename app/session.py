@@ -85,10 +85,14 @@ def run(config: Config, lifecycle: Lifecycle, notifier: Notifier, window: Persis
 
 def write_results(config: Config, stats: Stats, storage: StorageSinks, figures: report.Report) -> None:
     """Finish the recordings, log what the session came to, and write --stats. Raises SinkError."""
-    storage.finish()
-    log.info("%d pictures shown in %.1f s, %.1f fps", stats.shown, stats.seconds, stats.fps())
-    if config.run.stats:
-        report.save(config.run.stats, figures.as_dict(*storage.facts()))
+
+    def write_figures() -> None:
+        log.info("%d pictures shown in %.1f s, %.1f fps", stats.shown, stats.seconds, stats.fps())
+        if config.run.stats:
+            report.save(config.run.stats, figures.as_dict(*storage.facts()))
+
+    with concluding(write_figures):  # a recording that has failed has figures, too
+        storage.finish()
     if config.output.headless:  # with a window the pictures were there to be looked at
         storage.insist()
 

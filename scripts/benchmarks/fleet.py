@@ -63,7 +63,12 @@ class Fleet:
         if self.config:
             options["config"] = self.config
         told = [part for key, value in options.items() for part in (f"--{key}", str(value))]
-        return [sys.executable, str(ROOT / "scripts" / "camera.py"), *told, *(["--check"] if self.check else [])]
+        return [
+            sys.executable,
+            str(ROOT / "scripts/benchmarks/simulated_camera.py"),
+            *told,
+            *(["--check"] if self.check else []),
+        ]
 
 
 class FleetError(UserError):
@@ -167,7 +172,7 @@ def weights_of(model: str) -> str:
 @contextlib.contextmanager
 def naive(port: int, model: str) -> Iterator[str]:
     """The naive program with a shipped fp32 model, ready; its address."""
-    command = [sys.executable, str(ROOT / "scripts" / "naive_server.py"), "--port", str(port), "--model", model]
+    command = [sys.executable, str(ROOT / "scripts/benchmarks/naive_server.py"), "--port", str(port), "--model", model]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
         try:
             assert process.stdout is not None

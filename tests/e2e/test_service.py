@@ -35,8 +35,10 @@ from app.system.systemd import Notifier, Watchdog
 from engines.errors import EngineError
 from scripts.kiosk.fake_camera import FakeDevDir
 
+pytestmark = pytest.mark.e2e
+
 ROOT = Path(__file__).parents[2]
-LIMIT = 30.0
+LIMIT = 100.0
 
 
 class Manager:
@@ -167,14 +169,14 @@ def test_a_slow_slide_show_is_alive_and_one_whose_disk_hangs_is_restarted(
     first.parent.mkdir()
     for path in (first, second):
         cv2.imwrite(str(path), np.full((48, 64, 3), 90, np.uint8))
-    write(config, input={"source": str(first.parent), "fps": 0.4, "pace": "source", "loop": True}, kiosk={})
-    with managed(tmp_path, dev, config, watchdog=1.5) as manager:
+    write(config, input={"source": str(first.parent), "fps": 0.2, "pace": "source", "loop": True}, kiosk={})
+    with managed(tmp_path, dev, config, watchdog=3) as manager:
         manager.until("READY=1")
         begun, signs = time.monotonic(), [time.monotonic()]
-        while signs[-1] - begun < 3:
+        while signs[-1] - begun < 6:
             manager.until("WATCHDOG=1")
             signs.append(time.monotonic())
-        assert max(after - before for before, after in itertools.pairwise(signs)) < 1.5
+        assert max(after - before for before, after in itertools.pairwise(signs)) < 3
         second.unlink()
         os.mkfifo(second)  # whoever reads it waits for ever
         manager.supervise(lambda: manager.starts == 2)

@@ -245,6 +245,7 @@ def test_the_file_keeps_to_what_tensorrt_reads(tmp_path: Path) -> None:
     assert told(tmp_path / "ours.onnx")["wrapped"] == "theirs.onnx"
 
 
+@pytest.mark.integration
 def test_it_runs_in_the_app_and_in_a_process_of_its_own(tmp_path: Path) -> None:
     theirs, ours = network(tmp_path / "theirs.onnx", multiple=8), tmp_path / "ours-x2.onnx"
     code = "import sys; sys.modules['torch'] = None; from scripts.export import main; sys.exit(main(sys.argv[1:]))"
@@ -477,7 +478,7 @@ def test_what_pytorch_exports_anew(tmp_path: Path) -> None:
     As a file, less what it notes of the source code: that exporter takes 10 seconds to import.
     """
     ours = tmp_path / "ours.onnx"
-    wrap(Path(__file__).with_name("windows-dynamo.onnx"), ours, order="rgb", white=1)
+    wrap(Path(__file__).parents[2] / "data/windows-dynamo.onnx", ours, order="rgb", white=1)
     assert told(ours)["multiple"] == "16" and told(ours)["scale"] == "2"
     picture = np.asarray(cv2.resize(noise(8, 6), (70, 50), interpolation=cv2.INTER_CUBIC), np.uint8)
     plain = cv2.resize(picture, (140, 100), interpolation=cv2.INTER_LINEAR)
