@@ -23,11 +23,12 @@ import cv2
 import numpy as np
 import pytest
 
-import app.run
-import app.sinks.window
+import app.application
+import app.session
 from app.config.schema import Config
 from app.errors import SinkError
 from app.lifecycle import Lifecycle
+from app.sinks.window import PersistentWindow
 from app.system.systemd import Notifier
 from engines.catalog import shipped as catalog
 from engines.catalog.shipped import ModelCard
@@ -385,9 +386,9 @@ PLAIN = ["setpriv", "--bounding-set=-dac_override,-dac_read_search,-fowner", "--
 # Processes that have imported everything already, which takes a second: each is a fork of this one.
 MOTHER = """
 import json, os, sys
-import app.inputs, app.pipeline.pipeline, app.sinks.window
+import app.session
 import app.sinks.recording.segmented, app.sources.video, engines.openvino.engine
-from app.run import main
+from app.application import main
 for line in sys.stdin:
     arguments, out, err = json.loads(line)
     child = os.fork()
@@ -512,11 +513,10 @@ def test_what_a_run_that_cannot_begin_has_opened_is_closed(tmp_path: Path, monke
             "recording": {"file": tmp_path / "film.mp4", "folder": tmp_path, "segment": 60},
         }
     )
-    monkeypatch.setattr(app.sinks.window, "open_window", nowhere)
-    monkeypatch.setattr(app.run, "set_level", lambda **_: None)
+    monkeypatch.setattr(PersistentWindow, "open", nowhere)
     before = set(threading.enumerate())
     with pytest.raises(SinkError, match="no display"):
-        app.run.run(config, Lifecycle(config, lambda: config), Notifier(), [])
+        app.session.run(config, Lifecycle(config, lambda: config), Notifier(), PersistentWindow())
     assert not set(threading.enumerate()) - before
     assert not list(tmp_path.iterdir())
 
@@ -538,7 +538,7 @@ def test_a_disk_that_fills_ends_the_run_and_keeps_what_there_is(tmp_path: Path) 
     code = (
         "import resource, signal, sys; signal.signal(signal.SIGXFSZ, signal.SIG_IGN);"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, 300_000));"
-        "from app.run import main; sys.exit(main(sys.argv[1:]))"
+        "from app.application import main; sys.exit(main(sys.argv[1:]))"
     )
     out = tmp_path / "a.mkv"
     arguments = ["--source", "demo", "--size", "320x180", "--engine", "bicubic", "--headless", "--record", str(out)]
@@ -562,7 +562,7 @@ def test_what_cannot_be_written_at_the_end_hides_no_failure(tmp_path: Path) -> N
     code = (
         "import resource, signal, sys; signal.signal(signal.SIGXFSZ, signal.SIG_IGN);"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000));"
-        "from app.run import main; sys.exit(main(sys.argv[1:]))"
+        "from app.application import main; sys.exit(main(sys.argv[1:]))"
     )
     asked = ["--source", "demo", "--size", "320x180", "--engine", "bicubic", "--headless", "--frames", "60"]
     files = {"--record": tmp_path / "r.mp4", "--snapshot": tmp_path / "s.png", "--stats": tmp_path / "s.json"}
@@ -671,7 +671,7 @@ def test_a_run_that_fails_at_once_costs_no_recording(tmp_path: Path) -> None:
 
 
 BY_MODULE = "import runpy; runpy.run_path('app/run.py', run_name='__main__')"  # as -m app.run does
-BY_SCRIPT = "from app.entry import enter; enter()"  # as setup.py has it
+BY_SCRIPT = "from app.run import main_entry; main_entry()"  # as setup.py has it
 
 
 @pytest.mark.parametrize("entry", [BY_MODULE, BY_SCRIPT], ids=["module", "script"])
@@ -687,7 +687,7 @@ def test_ctrl_c_while_it_is_imported_ends_it_without_a_word(tmp_path: Path, entr
 # A thread that is in a library, whose clean-up at the thread's end aborts the process, as pycuda's does.
 HANGING = """
 import ctypes, logging, sys, threading, time
-import app.run
+import app.application
 
 def main():
     libc, key, begun = ctypes.CDLL(None), ctypes.c_uint(), threading.Event()
@@ -703,7 +703,7 @@ def main():
     print("the last words", file=sys.stderr)
     return 3
 
-app.run.main = main
+app.application.main = main
 """
 
 
@@ -715,7 +715,7 @@ def test_a_thread_that_hangs_in_a_driver_does_not_spoil_the_end(entry: str) -> N
 
 
 def test_the_installed_command_is_that_entry() -> None:
-    assert '"livesr=app.entry:enter"' in (ROOT / "setup.py").read_text()
+    assert '"livesr=app.run:main_entry"' in (ROOT / "setup.py").read_text()
 
 
 @pytest.mark.parametrize("option", ["--print-config", "--list"])

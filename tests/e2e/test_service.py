@@ -25,7 +25,8 @@ import psutil
 import pytest
 import yaml
 
-import app.run
+import app.application
+import app.session
 from app.config.schema import Config
 from app.errors import ConfigError
 from app.lifecycle import Lifecycle
@@ -344,13 +345,13 @@ def test_a_fault_under_a_new_configuration_gives_way_to_the_old(
             control.shown()
             control.reload()
 
-    monkeypatch.setattr(app.run, "run", run)
-    app.run.runs(control)
+    monkeypatch.setattr(app.session, "run", run)
+    app.application.run_sessions(control)
     assert ran == [old, new, old]
     assert "the old one is back\n  this should not have happened: ValueError: a port of minus one" in caplog.text
     control = Lifecycle(new, lambda: new)
     with pytest.raises(ValueError, match="a port"):
-        app.run.runs(control)
+        app.application.run_sessions(control)
 
 
 @pytest.mark.parametrize("verbose", [False, True])
