@@ -41,7 +41,7 @@ from engines.isolation import engine as isolation
 from scripts.benchmarks import against, timing
 from scripts.benchmarks.measured_child import measure_child
 from scripts.common import results
-from scripts.common.arguments import amount, count, size
+from scripts.common.arguments import positive_int, positive_number, size
 from scripts.common.figure import HEAD, Figure
 from scripts.common.machine import machine
 from scripts.serving import client_options
@@ -353,14 +353,16 @@ def parser() -> argparse.ArgumentParser:
     """The command line."""
     made = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     made.add_argument("--size", type=size, default=(640, 360), metavar="WxH", help="input [640x360]")
-    made.add_argument("--threads", type=count, default=machine()["cores"], help="for engine and PyTorch [all cores]")
+    made.add_argument(
+        "--threads", type=positive_int, default=machine()["cores"], help="for engine and PyTorch [all cores]"
+    )
     made.add_argument(
         "--seconds",
-        type=amount,
+        type=positive_number,
         help=f"for each measurement [10; with --against {against.DEFAULT_SECONDS:g}]",
     )
     made.add_argument(
-        "--rounds", type=count, metavar="N", help=f"in turns [5; with --against {against.DEFAULT_ROUNDS}]"
+        "--rounds", type=positive_int, metavar="N", help=f"in turns [5; with --against {against.DEFAULT_ROUNDS}]"
     )
     made.add_argument("--engine", default="openvino", help="[openvino]")
     made.add_argument(
@@ -374,8 +376,12 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument(
         "--against", metavar="REF_OR_FOLDER", help="compare with the build of a git ref, or of a checkout, instead"
     )
-    made.add_argument("--fleet", type=count, metavar="N", help="N simulated cameras through a real Triton instead")
-    made.add_argument("--survive", type=amount, metavar="MINUTES", help="with --fleet: the server is killed meanwhile")
+    made.add_argument(
+        "--fleet", type=positive_int, metavar="N", help="N simulated cameras through a real Triton instead"
+    )
+    made.add_argument(
+        "--survive", type=positive_number, metavar="MINUTES", help="with --fleet: the server is killed meanwhile"
+    )
     client_options.add_option(made)
     return made
 

@@ -30,7 +30,7 @@ from engines.errors import UserError
 from engines.slot_engine import SlotEngine
 from scripts.benchmarks import timing
 from scripts.common import results
-from scripts.common.arguments import amount, count, size
+from scripts.common.arguments import positive_int, positive_number, size
 from scripts.common.machine import machine
 from scripts.evaluation import gallery, peers, plot, report, upscalers, webcam_set
 from scripts.evaluation.crop_sheets import write
@@ -232,9 +232,11 @@ def main(arguments: list[str] | None = None) -> int:
         parser.add_argument(f"--{name}", type=Path, required=True, metavar="FOLDER")
     parser.add_argument("--out", type=Path, default=Path("docs"), metavar="FOLDER", help="for the page [docs]")
     parser.add_argument("--size", type=size, default=(640, 360), metavar="WxH", help="for times [640x360]")
-    parser.add_argument("--threads", type=count, default=machine()["cores"], help="for everything timed [all cores]")
-    parser.add_argument("--seconds", type=amount, default=0.6, help="for one round of one thing [0.6]")
-    parser.add_argument("--rounds", type=count, default=3, help="in which all take turns [3]")
+    parser.add_argument(
+        "--threads", type=positive_int, default=machine()["cores"], help="for everything timed [all cores]"
+    )
+    parser.add_argument("--seconds", type=positive_number, default=0.6, help="for one round of one thing [0.6]")
+    parser.add_argument("--rounds", type=positive_int, default=3, help="in which all take turns [3]")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures too")
     options = vars(parser.parse_args(arguments))
     file = options.pop("json")

@@ -19,7 +19,7 @@ import torch
 
 from engines.errors import UserError
 from engines.support import atomic_file
-from scripts.common.arguments import count, count_or_none
+from scripts.common.arguments import non_negative_int, positive_int
 from scripts.evaluation.test_sets import check
 from scripts.training.recipe import Recipe
 from scripts.training.run_log import RunLog, TrainError
@@ -32,10 +32,10 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--data", type=Path, nargs="+", required=True, help="folders of photographs, searched through")
     parser.add_argument("--eval", type=Path, nargs="*", default=[], help="test sets to measure on the way (Set5 ...)")
     parser.add_argument("--out", type=Path, help="where to keep checkpoint and log [runs/<recipe>]")
-    parser.add_argument("--every", type=count, default=1000, help="steps between checkpoints [1000]")
+    parser.add_argument("--every", type=positive_int, default=1000, help="steps between checkpoints [1000]")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--compile", action="store_true", help="torch.compile; faster after a minute, same result")
-    parser.add_argument("--workers", type=count_or_none, help="processes that make batches [4 for a GPU, else none]")
+    parser.add_argument("--workers", type=non_negative_int, help="processes that make batches [4 for a GPU, else none]")
     options = parser.parse_args(arguments)
     workers = options.workers if options.workers is not None else 4 * options.device.startswith("cuda")
     out = options.out or Path("runs") / options.recipe.stem

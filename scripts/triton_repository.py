@@ -22,7 +22,7 @@ import scripts.common.missing_extras  # noqa: F401
 # isort: split
 
 from engines.errors import UserError
-from scripts.common.arguments import amount, count, count_or_none, size
+from scripts.common.arguments import non_negative_int, positive_int, positive_number, size
 from scripts.serving.model_config import FLAVOURS, SMALLEST, ServingConfig
 from scripts.serving.repository import chosen_models, write_repository
 
@@ -35,16 +35,16 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         "--model", action="append", default=[], metavar="NAME|FILE", help="again for more [all shipped]"
     )
-    parser.add_argument("--fps", type=amount, default=plan.fps, help="of a camera; bounds the queues [30]")
+    parser.add_argument("--fps", type=positive_number, default=plan.fps, help="of a camera; bounds the queues [30]")
     parser.add_argument("--size", type=size, default=plan.size, metavar="WxH", help="the usual input [640x360]")
     parser.add_argument("--largest", type=size, default=plan.largest, metavar="WxH", help="TensorRT only [as --size]")
-    parser.add_argument("--batch", type=count, default=plan.batch, help="largest batch [8]")
-    parser.add_argument("--instances", type=count, default=plan.instances, help="of each model, on each GPU [2]")
+    parser.add_argument("--batch", type=positive_int, default=plan.batch, help="largest batch [8]")
+    parser.add_argument("--instances", type=positive_int, default=plan.instances, help="of each model, on each GPU [2]")
     parser.add_argument(
-        "--threads", type=count_or_none, default=plan.threads, help="of an instance without a GPU; 0: all [0]"
+        "--threads", type=non_negative_int, default=plan.threads, help="of an instance without a GPU; 0: all [0]"
     )
     parser.add_argument("--no-jpeg", dest="jpeg", action="store_false", help="leave the JPEG variants out")
-    parser.add_argument("--quality", type=count, default=plan.quality, help="of the JPEG answers, 1 to 100 [90]")
+    parser.add_argument("--quality", type=positive_int, default=plan.quality, help="of the JPEG answers, 1 to 100 [90]")
     options = vars(parser.parse_args(arguments))
     folder, names, largest = options.pop("folder"), options.pop("model"), options["largest"] or options["size"]
     if options["quality"] > 100:

@@ -8,7 +8,7 @@ import math
 from app.config.fields import parse_size
 
 
-def amount(text: str) -> float:
+def positive_number(text: str) -> float:
     """A number above 0."""
     try:
         value = float(text)
@@ -19,12 +19,12 @@ def amount(text: str) -> float:
     return value
 
 
-def count(text: str) -> int:
+def positive_int(text: str) -> int:
     """1 or more."""
     return _whole(text, 1)
 
 
-def count_or_none(text: str) -> int:
+def non_negative_int(text: str) -> int:
     """0 or more."""
     return _whole(text, 0)
 
