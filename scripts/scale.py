@@ -200,7 +200,7 @@ def times(text: str) -> tuple[float, float]:
 
 def counts(text: str) -> list[int]:
     """[1, 2] of "1,2". Raises argparse's own error."""
-    return [count(part) for part in text.split(",")]
+    return [positive_int(part) for part in text.split(",")]
 
 
 def main(arguments: list[str] | None = None) -> int:
