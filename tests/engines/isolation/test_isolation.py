@@ -175,8 +175,8 @@ def test_it_outlives_the_thread_that_has_loaded_it() -> None:
 
 ORPHAN = """
 import os, sys, time
-from engines import isolated
-engine = isolated.load("bicubic", "fast", (96, 64))
+from engines.isolation import engine as isolation
+engine = isolation.load("bicubic", "fast", (96, 64))
 print(engine.child.pid, flush=True)
 time.sleep(60)
 """
