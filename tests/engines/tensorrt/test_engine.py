@@ -146,6 +146,7 @@ def test_graphs_are_not_needed(monkeypatch: pytest.MonkeyPatch, caplog: pytest.L
     check_clean(machine)
 
 
+@pytest.mark.integration
 def test_a_late_collector_does_not_make_the_engine_look_slow(machine: Machine) -> None:
     with engines.load("tensorrt", MODEL, SIZE, depth=1) as engine:
         engine.reserve()
@@ -324,6 +325,7 @@ def test_a_device_that_fails_between_launch_and_wait(machine: Machine) -> None:
     assert not machine.memories
 
 
+@pytest.mark.integration
 def test_a_device_that_hangs_is_left_alone(
     machine: Machine, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -431,7 +433,7 @@ def signals() -> Iterator[None]:
 
 def app(tmp_path: Path, *arguments: str) -> tuple[int, dict[str, Any]]:
     """The whole program on a film of 16x16, in this process; its exit status and figures."""
-    from app.run import main
+    from app.application import main
 
     clip, stats = encode(tmp_path / "clip.mkv", 20, size=SIZE), tmp_path / "stats.json"
     code = main(["--source", str(clip), "--headless", "--stats", str(stats), *arguments])
@@ -448,8 +450,9 @@ def test_the_program_with_it(machine: Machine, tmp_path: Path, signals: None) ->
     check_clean(machine)
 
 
+@pytest.mark.integration
 def test_a_size_that_changes_loads_another_engine(machine: Machine, tmp_path: Path, signals: None) -> None:
-    from app.run import main
+    from app.application import main
 
     (tmp_path / "pictures").mkdir()
     for index, size in enumerate([SIZE, SIZE, (18, 17), (18, 17), SIZE]):
