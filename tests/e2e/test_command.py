@@ -485,7 +485,7 @@ def test_stages_have_ranges_where_nvtx_is_there(tmp_path: Path, source: list[str
             inside.setdefault(thread, []).append(name)
         else:
             assert inside[thread].pop() == name
-    sinks = ("Snapshot", "Wipe", "Overlay", "Recording", "Report", "Progress")
+    sinks = ("Snapshot", "SplitView", "StatsPanel", "OnDemandRecorder", "Report", "Watchdog")
     once = {"recorder: encode", *(f"MainThread: {name}" for name in sinks)}
     often = {"capture: capture", "MainThread: collect"}
     assert set(entered) == {*once, *often, *read}

@@ -239,7 +239,9 @@ def test_a_reload_opens_closes_and_exchanges_the_window(
         manager.process.send_signal(signal.SIGHUP)
         manager.until("READY=1")
         found = [
-            child for child in psutil.Process(manager.process.pid).children() if "pane" in " ".join(child.cmdline())
+            child
+            for child in psutil.Process(manager.process.pid).children()
+            if "app.sinks.window.worker" in " ".join(child.cmdline())
         ]
         assert len(found) == panes
 
@@ -431,8 +433,8 @@ def test_without_a_file_there_is_nothing_to_reload(tmp_path: Path) -> None:
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_second_signal_ends_a_program_that_does_not_end(number: signal.Signals) -> None:
     code = (
-        "import os, sys, time; from app.config.schema import Config; from app.lifecycle import Control\n"
-        "control = Control(Config(), Config); control.listen()\n"
+        "import os, sys, time; from app.config.schema import Config; from app.lifecycle import Lifecycle\n"
+        "control = Lifecycle(Config(), Config); control.listen()\n"
         "for _ in range(2):\n"
         "    os.kill(os.getpid(), int(sys.argv[1])); print(control.stopping.wait(20), flush=True)\n"
     )
@@ -443,11 +445,11 @@ def test_a_second_signal_ends_a_program_that_does_not_end(number: signal.Signals
 
 def test_an_end_waits_for_no_reload_that_hangs() -> None:
     code = (
-        "import os, signal, threading; from app.config.schema import Config; from app.lifecycle import Control\n"
+        "import os, signal, threading; from app.config.schema import Config; from app.lifecycle import Lifecycle\n"
         "reads = threading.Event(); never = threading.Event()\n"
         "def reread():\n"
         "    reads.set(); never.wait()\n"
-        "control = Control(Config(), reread, file=True); control.listen()\n"
+        "control = Lifecycle(Config(), reread, file=True); control.listen()\n"
         "waited = []; threading.Thread.join = lambda thread, timeout: waited.append(timeout)\n"
         "signal.raise_signal(signal.SIGHUP); print(reads.wait(20))\n"
         "signal.raise_signal(signal.SIGTERM); print(control.ending, control.again(), waited, flush=True)\n"

@@ -21,7 +21,7 @@ CHILD = """
 import ctypes, time
 from contextlib import closing
 import psutil
-from app.system.malloc_trim import Heap
+from app.system.malloc_trim import HeapTrimmer
 libc = ctypes.CDLL(None)
 libc.malloc.restype, libc.malloc.argtypes, libc.free.argtypes = ctypes.c_void_p, [ctypes.c_size_t], [ctypes.c_void_p]
 own = lambda: psutil.Process().memory_full_info().uss / 2**20
@@ -30,7 +30,7 @@ for index, piece in enumerate(pieces):
     if index % 50:
         libc.free(piece)
 before = own()
-with closing(Heap(period=0.05)):
+with closing(HeapTrimmer(period=0.05)):
     until = time.monotonic() + 40
     while own() > before - 30 and time.monotonic() < until:
         time.sleep(0.05)
