@@ -83,5 +83,5 @@ setup(
     },
     install_requires=BASE,
     extras_require=EXTRAS,
-    entry_points={"console_scripts": ["livesr=app.entry:enter"]},
+    entry_points={"console_scripts": ["livesr=app.run:main_entry"]},
 )

@@ -37,7 +37,7 @@ def build_overlays(kiosk: KioskConfig, view: ViewState, lines: Callable[[], list
 
         wipe = SplitView(view, before=[t.before for t in spoken], after=[t.after for t in spoken], panel=label)
     tour: list[Sink] = [SplitSweep(view, kiosk.sweep)] if kiosk.sweep else []
-    lens = Magnifier() if kiosk.zoom else None
+    lens = Magnifier() if kiosk.magnifier else None
     return [
         *([lens.eye] if lens else []),
         *tour,

@@ -23,11 +23,12 @@ import cv2
 import numpy as np
 import pytest
 
-import app.run
-import app.sinks.window
+import app.application
+import app.session
 from app.config.schema import Config
 from app.errors import SinkError
 from app.lifecycle import Lifecycle
+from app.sinks.window import PersistentWindow
 from app.system.systemd import Notifier
 from engines.catalog import shipped as catalog
 from engines.catalog.shipped import ModelCard
@@ -257,7 +258,7 @@ def test_a_size_that_changes_midway(tmp_path: Path) -> None:
 def test_a_window_shows_it_and_q_ends_it(tmp_path: Path, display: str) -> None:
     clip = encode(tmp_path / "clip.mkv", 25)
     stats = tmp_path / "stats.json"
-    arguments = ["--source", clip, "--loop", "--view", "compare", "--stats", stats, "--record", tmp_path / "a.mkv"]
+    arguments = ["--source", clip, "--loop", "--view", "split", "--stats", stats, "--record", tmp_path / "a.mkv"]
     with start(*arguments, DISPLAY=display) as process:
         wait_for(tmp_path / "a.mkv", 3_000)
         environment = os.environ | {"DISPLAY": display}
@@ -325,13 +326,13 @@ MISTAKES: dict[str, tuple[list[str], int, list[str]]] = {
     "tiny": (["--source", "{tmp}/1x1.png"], 1, ["1x1", "16x16 to 4096x2160"]),
     "huge": (["--source", "{tmp}/huge.png"], 1, ["6000x6000", "16x16 to 4096x2160"]),
     "closed folder": (["--source", "{tmp}/closed/film.mp4"], 1, ["film.mp4 cannot be opened", "Permission denied"]),
-    "closed stream": (["--lasting", "--source", "{tmp}/closed/x"], 1, ["Permission denied"]),
+    "closed stream": (["--reconnect", "--source", "{tmp}/closed/x"], 1, ["Permission denied"]),
     "closed pattern": (["--source", "{tmp}/closed/*.png"], 1, ["cannot be opened", "Permission denied"]),
     "closed camera": (["--camera", "{tmp}/closed/video0"], 1, ["video0 cannot be opened", "Permission denied"]),
     "closed model": (["--model", "{tmp}/closed/x.onnx"], 2, ["model file", "Permission denied"]),
     "unreadable model": (["--model", "{tmp}/unreadable.onnx"], 2, ["model file", "Permission denied"]),
     "closed attract loop": (
-        ["--lasting", "--camera", "63", "--attract", "{tmp}/closed/film.mp4"],
+        ["--reconnect", "--camera", "63", "--attract", "{tmp}/closed/film.mp4"],
         2,
         ["film.mp4 cannot be opened", "Permission denied"],
     ),
@@ -385,9 +386,9 @@ PLAIN = ["setpriv", "--bounding-set=-dac_override,-dac_read_search,-fowner", "--
 # Processes that have imported everything already, which takes a second: each is a fork of this one.
 MOTHER = """
 import json, os, sys
-import app.inputs, app.pipeline.pipeline, app.sinks.window
+import app.session
 import app.sinks.recording.segmented, app.sources.video, engines.openvino.engine
-from app.run import main
+from app.application import main
 for line in sys.stdin:
     arguments, out, err = json.loads(line)
     child = os.fork()
@@ -435,10 +436,11 @@ def test_a_mistake_is_answered_in_words(folder: Path, name: str, mother: subproc
 
 def test_options_without_effect_are_told_once_and_those_of_a_file_are_not(folder: Path, tmp_path: Path) -> None:
     (tmp_path / "c.yaml").write_text("kiosk: {languages: [ko], sweep: 5}\noutput: {headless: true, fullscreen: true}\n")
-    given = ["--fullscreen", "--zoom", "--lasting", "--attract", folder / "clip.mkv", "--governor-fps", 5, "--no-tls"]
+    given = ["--fullscreen", "--magnifier", "--reconnect", "--governor-fps", 5, "--no-tls"]
+    given += ["--attract", folder / "clip.mkv"]
     done = run("--config", tmp_path / "c.yaml", "--source", folder / "clip.mkv", "--record-overlay", *given)
     assert done.returncode == 0, done.stderr
-    for flag in ("--fullscreen", "--zoom", "--lasting", "--attract", "--governor-fps", "--record-overlay"):
+    for flag in ("--fullscreen", "--magnifier", "--reconnect", "--attract", "--governor-fps", "--record-overlay"):
         assert done.stderr.count(f"{flag} has no effect") == 1, done.stderr
     assert done.stderr.count("has no effect") == 6
 
@@ -463,7 +465,7 @@ class annotate:
     [
         (["--source", "demo"], 5, []),
         # Until the attract loop is open, ten black pictures come a second.
-        (["--camera", "63", "--lasting", "--attract-after", "0"], 60, ["reader: read"]),
+        (["--camera", "63", "--reconnect", "--attract-after", "0"], 60, ["reader: read"]),
     ],
 )
 def test_stages_have_ranges_where_nvtx_is_there(tmp_path: Path, source: list[str], count: int, read: list[str]) -> None:
@@ -493,7 +495,7 @@ def test_stages_have_ranges_where_nvtx_is_there(tmp_path: Path, source: list[str
 
 def test_what_is_recorded_as_shown_needs_no_window(folder: Path, tmp_path: Path) -> None:
     done = run(
-        *("--source", folder / "clip.mkv", "--headless", "--engine", "bicubic", "--view", "compare", "--no-overlay"),
+        *("--source", folder / "clip.mkv", "--headless", "--engine", "bicubic", "--view", "split", "--no-overlay"),
         *("--record-overlay", "--record", tmp_path / "a.mkv"),
     )
     assert done.returncode == 0 and "no effect" not in done.stderr, done.stderr
@@ -511,11 +513,10 @@ def test_what_a_run_that_cannot_begin_has_opened_is_closed(tmp_path: Path, monke
             "recording": {"file": tmp_path / "film.mp4", "folder": tmp_path, "segment": 60},
         }
     )
-    monkeypatch.setattr(app.sinks.window, "open_window", nowhere)
-    monkeypatch.setattr(app.run, "set_level", lambda **_: None)
+    monkeypatch.setattr(PersistentWindow, "open", nowhere)
     before = set(threading.enumerate())
     with pytest.raises(SinkError, match="no display"):
-        app.run.run(config, Lifecycle(config, lambda: config), Notifier(), [])
+        app.session.run(config, Lifecycle(config, lambda: config), Notifier(), PersistentWindow())
     assert not set(threading.enumerate()) - before
     assert not list(tmp_path.iterdir())
 
@@ -537,7 +538,7 @@ def test_a_disk_that_fills_ends_the_run_and_keeps_what_there_is(tmp_path: Path) 
     code = (
         "import resource, signal, sys; signal.signal(signal.SIGXFSZ, signal.SIG_IGN);"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, 300_000));"
-        "from app.run import main; sys.exit(main(sys.argv[1:]))"
+        "from app.application import main; sys.exit(main(sys.argv[1:]))"
     )
     out = tmp_path / "a.mkv"
     arguments = ["--source", "demo", "--size", "320x180", "--engine", "bicubic", "--headless", "--record", str(out)]
@@ -561,7 +562,7 @@ def test_what_cannot_be_written_at_the_end_hides_no_failure(tmp_path: Path) -> N
     code = (
         "import resource, signal, sys; signal.signal(signal.SIGXFSZ, signal.SIG_IGN);"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000));"
-        "from app.run import main; sys.exit(main(sys.argv[1:]))"
+        "from app.application import main; sys.exit(main(sys.argv[1:]))"
     )
     asked = ["--source", "demo", "--size", "320x180", "--engine", "bicubic", "--headless", "--frames", "60"]
     files = {"--record": tmp_path / "r.mp4", "--snapshot": tmp_path / "s.png", "--stats": tmp_path / "s.json"}
@@ -670,7 +671,7 @@ def test_a_run_that_fails_at_once_costs_no_recording(tmp_path: Path) -> None:
 
 
 BY_MODULE = "import runpy; runpy.run_path('app/run.py', run_name='__main__')"  # as -m app.run does
-BY_SCRIPT = "from app.entry import enter; enter()"  # as setup.py has it
+BY_SCRIPT = "from app.run import main_entry; main_entry()"  # as setup.py has it
 
 
 @pytest.mark.parametrize("entry", [BY_MODULE, BY_SCRIPT], ids=["module", "script"])
@@ -686,7 +687,7 @@ def test_ctrl_c_while_it_is_imported_ends_it_without_a_word(tmp_path: Path, entr
 # A thread that is in a library, whose clean-up at the thread's end aborts the process, as pycuda's does.
 HANGING = """
 import ctypes, logging, sys, threading, time
-import app.run
+import app.application
 
 def main():
     libc, key, begun = ctypes.CDLL(None), ctypes.c_uint(), threading.Event()
@@ -702,7 +703,7 @@ def main():
     print("the last words", file=sys.stderr)
     return 3
 
-app.run.main = main
+app.application.main = main
 """
 
 
@@ -714,7 +715,7 @@ def test_a_thread_that_hangs_in_a_driver_does_not_spoil_the_end(entry: str) -> N
 
 
 def test_the_installed_command_is_that_entry() -> None:
-    assert '"livesr=app.entry:enter"' in (ROOT / "setup.py").read_text()
+    assert '"livesr=app.run:main_entry"' in (ROOT / "setup.py").read_text()
 
 
 @pytest.mark.parametrize("option", ["--print-config", "--list"])

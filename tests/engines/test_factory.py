@@ -132,7 +132,7 @@ def test_the_shipped_configurations_with_a_camera(camera: FakeDevDir, name: str)
 def test_the_model_is_the_cameras_though_it_is_away(camera: FakeDevDir) -> None:
     """The attract loop goes through the engine that is there: another one would take seconds to load."""
     camera.unplug(0)
-    asked = config("--camera", "0", "--lasting", "--attract", "demo", "--attract-after", "0")
+    asked = config("--camera", "0", "--reconnect", "--attract", "demo", "--attract-after", "0")
     with contextlib.closing(opened_input(asked)) as source:
         assert model_for(asked, source) == "fast-webcam"
 

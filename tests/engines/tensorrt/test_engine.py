@@ -433,7 +433,7 @@ def signals() -> Iterator[None]:
 
 def app(tmp_path: Path, *arguments: str) -> tuple[int, dict[str, Any]]:
     """The whole program on a film of 16x16, in this process; its exit status and figures."""
-    from app.run import main
+    from app.application import main
 
     clip, stats = encode(tmp_path / "clip.mkv", 20, size=SIZE), tmp_path / "stats.json"
     code = main(["--source", str(clip), "--headless", "--stats", str(stats), *arguments])
@@ -452,7 +452,7 @@ def test_the_program_with_it(machine: Machine, tmp_path: Path, signals: None) ->
 
 @pytest.mark.integration
 def test_a_size_that_changes_loads_another_engine(machine: Machine, tmp_path: Path, signals: None) -> None:
-    from app.run import main
+    from app.application import main
 
     (tmp_path / "pictures").mkdir()
     for index, size in enumerate([SIZE, SIZE, (18, 17), (18, 17), SIZE]):

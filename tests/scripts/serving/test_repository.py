@@ -63,7 +63,7 @@ def test_configurations_of_all_flavours(tmp_path: Path, flavour: str) -> None:
             assert set(step.output_map) == {port.name for port in inner.output}
         files = {path.name for path in (tmp_path / model.path.stem).rglob("*") if path.is_file()}
         wanted = {
-            "python": {"model.py", "model.onnx", "row_shuffle.py", "uint8_activations.py"},
+            "python": {"model.py", "model.onnx", "row_shuffle.py", "self_check.py", "uint8_activations.py"},
             "openvino": {"model.xml", "model.bin"},
             "onnxruntime": {"model.onnx"},
             "tensorrt_plan": {"model.onnx"},
