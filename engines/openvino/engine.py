@@ -6,7 +6,6 @@ import contextlib
 import functools
 import logging
 import time
-import weakref
 from pathlib import Path
 from typing import Any
 
@@ -43,16 +42,7 @@ class OpenVinoSlot:
         self._request.set_output_tensor(ov.Tensor(outputs, shared_memory=True))
         self.input: Image = inputs[0]
         self._output: Image = outputs[0]
-        self.finished = 0.0
-        # Python's collector cannot look into a request: one that held its slot, which holds it, would stay for ever.
-        this = weakref.ref(self)
-
-        def stamp(_userdata: Any) -> None:
-            if (slot := this()) is not None:
-                slot.finished = time.monotonic()
-
-        # Called by OpenVINO's own thread: a collector that is late must not make the engine look slow.
-        self._request.set_callback(stamp, None)
+        self._launched = self.finished = 0.0
 
     def place(self, input: Image, output: Image) -> bool:
         """Work in these buffers from now on (engines.worker)."""
@@ -64,6 +54,7 @@ class OpenVinoSlot:
     def launch(self, image: Image) -> None:
         if image is not self.input:
             np.copyto(self.input, image)
+        self._launched = time.monotonic()
         self._request.start_async()
 
     def wait(self, timeout: float) -> Image:
@@ -73,6 +64,11 @@ class OpenVinoSlot:
                 raise TimeoutError
         except RuntimeError as error:
             raise EngineError("OpenVINO failed on a frame", first_line(error), "Try --engine bicubic.") from error
+        # Its own clock's: a collector that is late must not make the engine look slow. No callback tells it, for after
+        # one of Python's, and after wait_for(), OpenVINO's thread takes the GIL again to let go of it. If the process
+        # is at its end by then, Python ends the thread there, and C++ aborts: "terminate called without an active
+        # exception".
+        self.finished = self._launched + self._request.latency / 1000
         return self._output
 
     def close(self) -> None:

@@ -82,6 +82,7 @@ def chosen(*arguments: str) -> str:
         return made.spec.model.removesuffix("-int8")
 
 
+@pytest.mark.integration
 def test_files_and_the_demo_get_the_faithful_one(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     film = encode(tmp_path / "film.mkv", 3)
     cv2.imwrite(str(tmp_path / "still.png"), np.full((24, 32, 3), 90, np.uint8))
@@ -102,6 +103,7 @@ def test_cameras_get_the_one_that_cleans(camera: FakeDevDir, caplog: pytest.LogC
     assert chosen("--camera", "0", "--scale", "3") == "fast-x3"  # there is no webcam variant of that scale
 
 
+@pytest.mark.integration
 def test_streams_are_cameras_and_films_over_http_are_films(tmp_path: Path) -> None:
     with serve(lambda handler: multipart(handler, (jpeg(i) for i in range(200)))) as address:
         assert chosen("--source", address) == "fast-webcam-x2"
@@ -194,6 +196,7 @@ class Obedient(GovernorDriver):
         self.wish = 0
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("options", [(), ("--isolate",)])
 def test_a_governor_goes_from_model_to_model(tmp_path: Path, options: tuple[str, ...]) -> None:
     larger = tmp_path / "larger-x2.onnx"

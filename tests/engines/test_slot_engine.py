@@ -231,10 +231,10 @@ def test_a_frame_behind_another_has_the_deadline_to_itself() -> None:
     def work(level: int) -> None:
         if level == 1:
             first_done.wait(10)
-        time.sleep(0.8)
+        time.sleep(2)
         first_done.set()
 
-    with engine(2, work, deadline=1.4) as slots:
+    with engine(2, work, deadline=3.8) as slots:
         for level in (0, 1):
             slots.reserve()
             slots.submit(grey(level), level)
@@ -283,11 +283,11 @@ def test_leaving_waits_for_a_device_that_stands_still_no_longer_than_it_is_told_
             slots = [Cancelled(pool, lambda _level: gate.wait(60)) for _ in range(2)]
             begun = time.monotonic()
             spec = Spec("pool", "threads", "none", "u8", 1, SIZE, SIZE)
-            with SlotEngine[int](spec, slots, deadline=5.0, parting=0.2) as both:
+            with SlotEngine[int](spec, slots, deadline=60.0, parting=0.2) as both:
                 for level in (0, 1):
                     both.reserve()
                     both.submit(grey(level), level)
-            assert time.monotonic() - begun < 2 and [slot.closed for slot in slots] == [1, 1]
+            assert time.monotonic() - begun < 20 and [slot.closed for slot in slots] == [1, 1]
         finally:
             gate.set()
 

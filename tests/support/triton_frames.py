@@ -51,7 +51,7 @@ def through(engine: SlotEngine[int], pictures: list[Image]) -> list[Image]:
 
 
 def collect(engine: SlotEngine[int]) -> tuple[Image, int]:
-    end = time.monotonic() + 20
+    end = time.monotonic() + 60
     while time.monotonic() < end:
         try:
             done = engine.collect(0.02)

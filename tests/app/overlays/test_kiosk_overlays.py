@@ -194,7 +194,8 @@ def test_a_text_written_as_a_block_is_one_line(tmp_path: Path) -> None:
     Caption([spoken], CaptionFont()).write(picture(flat()))
 
 
+@pytest.mark.integration
 def test_without_a_caption_no_pillow_is_needed() -> None:
-    code = "import app.overlays.stack, app.run, sys; print('PIL' in sys.modules)"
+    code = "import app.overlays.stack, app.session, sys; print('PIL' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60)
     assert done.stdout == "False\n", done.stderr

@@ -14,6 +14,8 @@ from app.overlays.view_state import ViewState
 from app.pipeline.frame import Frame, OutputFrame
 from engines.base import Image
 
+pytestmark = pytest.mark.media
+
 LINES = ["29.9 fps on screen", "engine 12.0 ms   age 40 ms, p99 55 ms"]
 
 

@@ -144,7 +144,7 @@ class Run:
         submitter.join(10)
 
     def _next(self) -> tuple[Image, int]:
-        until = time.monotonic() + 20
+        until = time.monotonic() + 60
         while time.monotonic() < until:
             try:
                 done = self._engine.collect(0.005)
@@ -156,7 +156,7 @@ class Run:
 
     def until(self, name: str) -> None:
         """Frames until `name` makes them."""
-        until = time.monotonic() + 20
+        until = time.monotonic() + 60
         while not self.made or self.made[-1] != name:
             assert time.monotonic() < until, f"{name} never made a picture"
             self.frames(1, period=0.002)
@@ -219,12 +219,18 @@ def test_each_frame_comes_out_once_in_order_as_itself(
 
 
 def test_a_late_answer_is_not_waited_for_nor_shown_later() -> None:
-    with standby(Device(lambda n: time.sleep(1 if n == 3 else 0)), patience=0.1) as (_, run):
-        run.frames(30, period=0.005)
-        assert run.made[:3] == ["remote"] * 3 and run.made[3] == "bicubic"
-        assert "no answer within 100 ms; trying again" in run.states[3]
-        assert max(run.ages) < 0.8
-        run.until("remote")
+    gate = threading.Event()
+    try:
+        with standby(Device(lambda n: gate.wait(40) and None if n == 3 else None), patience=1.0) as (_, run):
+            run.frames(30, period=0.005)
+            assert run.made[:3] == ["remote"] * 3 and run.made[3] == "bicubic"
+            assert "no answer within 1000 ms; trying again" in run.states[3]
+            assert max(run.ages) < 20
+            gate.set()
+            run.until("remote")
+            run.frames(30, period=0.005)
+    finally:
+        gate.set()
 
 
 def test_a_frame_is_not_late_for_waiting_behind_another() -> None:
@@ -233,10 +239,10 @@ def test_a_frame_is_not_late_for_waiting_behind_another() -> None:
 
     def one_after_another(number: int) -> None:
         done[number].wait(10)
-        time.sleep(0.5)
+        time.sleep(1.5)
         done[number + 1].set()
 
-    with standby(Device(one_after_another), patience=0.85) as (_, run):
+    with standby(Device(one_after_another), patience=2.8) as (_, run):
         run.frames(4)
     assert run.made == ["remote"] * 4
 
@@ -244,11 +250,11 @@ def test_a_frame_is_not_late_for_waiting_behind_another() -> None:
 def test_two_frames_in_a_hung_engine_cost_one_wait() -> None:
     gate = threading.Event()
     try:
-        with standby(Device(lambda n: gate.wait(30)), patience=0.3) as (_, run):
+        with standby(Device(lambda n: gate.wait(30)), patience=3.0) as (_, run):
             begun = time.monotonic()
             run.frames(10)
             assert set(run.made[:2]) == {"bicubic"}
-            assert time.monotonic() - begun < 2
+            assert time.monotonic() - begun < 6
             gate.set()
     finally:
         gate.set()
@@ -357,6 +363,9 @@ def test_an_engine_of_another_scale_is_not_taken() -> None:
 
 def test_pauses_grow_while_an_engine_stays_away() -> None:
     device = Device(on_load=raising(GONE))
+    begun = time.monotonic()
     with standby(device, scale=2, retry=Retry(first=0.02, longest=0.1, within=60)):
-        time.sleep(0.5)
-        assert 2 <= device.loads <= 9  # 20, 40, 80, 100, 100 ... ms
+        while device.loads < 12:
+            assert time.monotonic() < begun + 60
+            time.sleep(0.01)
+        assert device.loads <= 5 + (time.monotonic() - begun) / 0.1  # 20, 40, 80, 100, 100 ... ms

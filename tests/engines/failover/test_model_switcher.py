@@ -77,7 +77,7 @@ def geared(*devices: Device | None, gear: int, depth: int = 2) -> Iterator[tuple
 
 
 def until(true: Callable[[], object]) -> None:
-    end = time.monotonic() + 20
+    end = time.monotonic() + 60
     while not true():
         assert time.monotonic() < end
         time.sleep(0.002)
@@ -87,7 +87,7 @@ def step(box: ModelSwitcher[int], driver: Driver, run: Run, way: int) -> None:
     """Frames until it has stepped that way."""
     count = len(driver.gears)
     driver.wish = way
-    end = time.monotonic() + 20
+    end = time.monotonic() + 60
     while len(driver.gears) == count:
         assert time.monotonic() < end
         run.frames(1, period=0.001)
@@ -210,7 +210,7 @@ def test_what_a_frame_costs_is_told_and_what_has_failed_is_infinite() -> None:
     with geared(small, large, gear=1, depth=1) as (_, driver, run):
         run.frames(20)
         until(lambda: driver.busy[-1] is not None)
-        assert driver.busy[-1] is not None and 0.009 < driver.busy[-1] < 1
+        assert driver.busy[-1] is not None and 0.009 < driver.busy[-1] < 5
         large.on_load = raising(GONE)
         large.on_frame = raising(GONE)
         driver.busy.clear()
@@ -246,7 +246,7 @@ def test_the_end_does_not_wait_for_a_load() -> None:
             Run(box).frames(3)
             until(lambda: small.loads)
             begun = time.monotonic()
-        assert time.monotonic() - begun < 10
+        assert time.monotonic() - begun < 30
         until(lambda: all(slot.closed for slot in small.slots))
     finally:
         gate.set()
@@ -295,6 +295,7 @@ def test_what_is_no_model_has_no_metadata(tmp_path: Path, content: bytes) -> Non
     assert properties(tmp_path / "a.onnx") == {} == properties(tmp_path / "none.onnx")
 
 
+@pytest.mark.integration
 def test_work_in_the_background_is_quiet_until_its_end() -> None:
     def priority(task: int = 0) -> int:
         return os.getpriority(os.PRIO_PROCESS, task)

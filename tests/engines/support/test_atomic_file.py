@@ -69,6 +69,7 @@ def test_a_pipe_that_is_not_read_on_is_waited_for_no_longer_than_its_reader_may_
     assert len(raised) == 1 and isinstance(raised[0], TimeoutError) and "nobody has read" in str(raised[0])
 
 
+@pytest.mark.integration
 def test_a_file_that_is_the_standard_output_is_written_on(tmp_path: Path) -> None:
     (tmp_path / "all.json").write_text("the first\n")
     code = (
@@ -94,6 +95,7 @@ def test_a_device_stays_one(tmp_path: Path) -> None:
         os.close(follower)
 
 
+@pytest.mark.integration
 def test_the_figures_may_go_to_the_standard_output(tmp_path: Path) -> None:
     (tmp_path / "stdout").symlink_to("/proc/self/fd/1")  # as /dev/stdout is; here it may be lost
     code = (

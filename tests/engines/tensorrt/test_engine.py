@@ -96,6 +96,7 @@ if "engines.worker" in sys.orig_argv:
 """
 
 
+@pytest.mark.integration
 def test_its_stages_come_out_of_a_process_of_its_own(
     machine: Machine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -249,6 +250,7 @@ with ended_by_ctrl_c() as progress:
 """
 
 
+@pytest.mark.integration
 def test_a_second_ctrl_c_does_not_wait_for_a_builder_that_does_not_ask() -> None:
     with subprocess.Popen(
         [sys.executable, "-c", DEAF], cwd=Path(__file__).parents[3], stdout=subprocess.PIPE, text=True
@@ -429,13 +431,14 @@ def signals() -> Iterator[None]:
 
 def app(tmp_path: Path, *arguments: str) -> tuple[int, dict[str, Any]]:
     """The whole program on a film of 16x16, in this process; its exit status and figures."""
-    from app.run import main
+    from app.application import main
 
     clip, stats = encode(tmp_path / "clip.mkv", 20, size=SIZE), tmp_path / "stats.json"
     code = main(["--source", str(clip), "--headless", "--stats", str(stats), *arguments])
     return code, json.loads(stats.read_text()) if stats.exists() else {}
 
 
+@pytest.mark.integration
 def test_the_program_with_it(machine: Machine, tmp_path: Path, signals: None) -> None:
     code, figures = app(tmp_path, "--engine", "tensorrt", "--memory", "mapped", "--depth", "3", "--profile")
     assert code == 0
@@ -446,7 +449,7 @@ def test_the_program_with_it(machine: Machine, tmp_path: Path, signals: None) ->
 
 
 def test_a_size_that_changes_loads_another_engine(machine: Machine, tmp_path: Path, signals: None) -> None:
-    from app.run import main
+    from app.application import main
 
     (tmp_path / "pictures").mkdir()
     for index, size in enumerate([SIZE, SIZE, (18, 17), (18, 17), SIZE]):
@@ -489,6 +492,7 @@ def test_what_the_script_would_not_heed_is_an_error(
     assert told in capsys.readouterr().err
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize(("name", "expected"), [("auto", 0), ("tensorrt", 1)])
 def test_the_program_when_the_gpu_is_lost_midway(
     machine: Machine, tmp_path: Path, signals: None, caplog: pytest.LogCaptureFixture, name: str, expected: int

@@ -184,6 +184,7 @@ def test_the_script_builds_lists_and_prunes(tmp_path: Path, capsys: pytest.Captu
     assert "Did you mean fast" in capsys.readouterr().err
 
 
+@pytest.mark.integration
 def test_ctrl_c_ends_a_build(tmp_path: Path) -> None:
     """Enough builds that the signal meets one."""
     sizes = [word for number in range(400) for word in ("--size", f"{640 + 2 * number}x360")]

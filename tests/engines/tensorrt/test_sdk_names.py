@@ -111,6 +111,7 @@ def test_the_names_are_found() -> None:
         assert gone not in text, f"{gone} is gone from TensorRT 10 or 11"
 
 
+@pytest.mark.integration
 @pytest.mark.sdk
 @pytest.mark.parametrize(("folder", "version"), [("trt10", "10.3.0"), ("trt11", "11.4.0.106")])
 def test_tensorrt_has_them(tmp_path: Path, folder: str, version: str) -> None:
@@ -131,12 +132,14 @@ def test_tensorrt_has_them(tmp_path: Path, folder: str, version: str) -> None:
     assert absent == ONLY_RTX
 
 
+@pytest.mark.integration
 @pytest.mark.sdk
 def test_tensorrt_rtx_has_them() -> None:
     _, absent = missing("rtx", "tensorrt_rtx", names_used())
     assert not absent
 
 
+@pytest.mark.integration
 @pytest.mark.sdk
 def test_what_the_mutations_of_versions_are(tmp_path: Path) -> None:
     """A name that is made up is not found: the look-up can fail."""

@@ -356,7 +356,7 @@ class Station:
 @contextmanager
 def shared(*stations: Station) -> Iterator[SlotEngine[int]]:
     members = {f"station {number}": station.load for number, station in enumerate(stations)}
-    with balanced(members, 3, late=0.1) as engine:
+    with balanced(members, 3, late=1.0) as engine:
         yield engine
 
 
@@ -378,7 +378,7 @@ def run(engine: SlotEngine[int], count: int, *, first: int = 0, checked: bool = 
 
 
 def frames_until(engine: SlotEngine[int], true: Callable[[], bool]) -> None:
-    until = time.monotonic() + 20
+    until = time.monotonic() + 60
     while not true():
         assert time.monotonic() < until, engine.spec
         run(engine, 1, first=1, checked=False)
@@ -386,8 +386,8 @@ def frames_until(engine: SlotEngine[int], true: Callable[[], bool]) -> None:
 
 
 def until_asked(engine: SlotEngine[int], station: Station, *, each: int) -> None:
-    """`each` frames and again, until one of them goes to `station`; 10 s at most."""
-    count, until = station.frames, time.monotonic() + 10
+    """`each` frames and again, until one of them goes to `station`; 60 s at most."""
+    count, until = station.frames, time.monotonic() + 60
     while station.frames == count and time.monotonic() < until:
         run(engine, each)
 
@@ -446,10 +446,10 @@ def test_one_that_is_found_again_makes_up_for_nothing(monkeypatch: pytest.Monkey
 def test_a_late_one_passes_its_frame_on() -> None:
     good, slow = Station(), Station()
     with shared(good, slow) as engine:
-        slow.late = 3.0
+        slow.late = 30.0
         begun = time.monotonic()
         run(engine, 30)
-        assert time.monotonic() - begun < 2.5
+        assert time.monotonic() - begun < 20
         assert slow.frames <= 3
 
 
@@ -500,7 +500,7 @@ def test_one_is_not_freed_while_a_frame_is_given_to_it() -> None:
         slow.late = 20.0
         camera = threading.Thread(target=run, args=(engine, 3), daemon=True)
         camera.start()
-        until = time.monotonic() + 10
+        until = time.monotonic() + 60
         while not given.is_set() or good.frames < 2:  # its own, and the late one
             assert time.monotonic() < until
             time.sleep(0.01)
@@ -533,7 +533,7 @@ def test_a_frame_that_one_does_not_take_is_not_counted_as_in_flight() -> None:
 
     choice = Candidate("both", lambda: balanced({"good": good.load, "full": load}, 3, late=1.0), 2.0)
     with FailoverEngine[int]([choice], SIZE, scale=None, depth=3) as engine:
-        until = time.monotonic() + 10
+        until = time.monotonic() + 60
         while left:
             assert time.monotonic() < until, f"it gets no frame any more; {len(left)} refusals are left"
             run(engine, 2, checked=False)

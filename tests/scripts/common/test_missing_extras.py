@@ -12,6 +12,8 @@ import pytest
 
 from scripts.common.missing_extras import EXTRAS
 
+pytestmark = pytest.mark.integration
+
 ROOT = Path(__file__).parents[3]
 
 

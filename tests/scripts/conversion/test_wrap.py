@@ -245,6 +245,7 @@ def test_the_file_keeps_to_what_tensorrt_reads(tmp_path: Path) -> None:
     assert told(tmp_path / "ours.onnx")["wrapped"] == "theirs.onnx"
 
 
+@pytest.mark.integration
 def test_it_runs_in_the_app_and_in_a_process_of_its_own(tmp_path: Path) -> None:
     theirs, ours = network(tmp_path / "theirs.onnx", multiple=8), tmp_path / "ours-x2.onnx"
     code = "import sys; sys.modules['torch'] = None; from scripts.export import main; sys.exit(main(sys.argv[1:]))"

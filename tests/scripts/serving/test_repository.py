@@ -108,6 +108,7 @@ def test_a_model_with_the_batch_built_in_is_refused() -> None:
     assert "Reshape" in told.value.facts
 
 
+@pytest.mark.integration
 def test_plans_are_built_where_they_run(tmp_path: Path) -> None:
     """With a trtexec that writes down how it was called."""
     folder = tmp_path / "models"
@@ -152,6 +153,7 @@ def test_plans_are_built_where_they_run(tmp_path: Path) -> None:
     assert len(build(TRT="101400")) == len(made), "plans of another TensorRT do not run"
 
 
+@pytest.mark.integration
 def test_servers_that_start_together_build_each_plan_once(tmp_path: Path) -> None:
     folder = tmp_path / "models"
     assert main([str(folder), "--flavour", "tensorrt_plan", "--model", "fast-x2", "--model", "fast-x3"]) == 0
@@ -223,8 +225,8 @@ def test_deployments_serve_that_repository() -> None:
     assert (ROOT / "configs" / "triton" / service["build"]["context"] / "Dockerfile").is_file()
     assert service["ipc"] == "host" and "8001:8001" in "".join(service["ports"])
     told = re.findall(r"# - (--grpc-\S+=\S+)", text)
-    readme = (ROOT / "README.md").read_text()
-    assert len(told) == 6 and all(re.sub(r"\$\{TOKEN.*", "TOKEN", option) in readme for option in told)
+    page = (ROOT / "docs" / "triton.md").read_text()
+    assert len(told) == 6 and all(re.sub(r"\$\{TOKEN.*", "TOKEN", option) in page for option in told)
     manifests = list(yaml.safe_load_all((ROOT / "configs" / "triton" / "kubernetes.yaml").read_text()))
     for manifest in manifests:
         kubernetes_validate.validate(manifest, "1.33", strict=True)
