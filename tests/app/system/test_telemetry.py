@@ -263,8 +263,8 @@ def test_thresholds_warn_once_and_end_without_flicker(board: Path, caplog: pytes
         watch._judge(Reading(temperature=temperature, power=5))
         warned.append(bool(watch.warnings))
     assert warned == [False, True, True, True, False]
-    assert caplog.text.count("machine warns: temperature 61 C, above 60 C") == 1
-    assert caplog.text.count("temperature: well again") == 1
+    assert caplog.text.count("temperature 61 C, above 60 C") == 1
+    assert caplog.text.count("temperature back to normal") == 1
     watch._judge(Reading(power=21, throttle=("heat",)))
     assert watch.warnings == ("power 21 W, above 20 W", "held down: heat")
 
