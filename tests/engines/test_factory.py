@@ -93,6 +93,7 @@ def test_files_and_the_demo_get_the_faithful_one(tmp_path: Path, caplog: pytest.
     assert chosen("--source", str(tmp_path / "still.png")) == "fast-x2"
 
 
+@pytest.mark.integration
 def test_cameras_get_the_one_that_cleans(camera: FakeDevDir, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO):
         assert chosen("--camera", "0") == "fast-webcam-x2"
@@ -142,6 +143,7 @@ def test_without_a_webcam_variant_all_get_the_same(camera: FakeDevDir, webcam: P
     assert chosen("--camera", "0") == chosen("--source", "demo") == "fast-x2"
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("engine_name", ["openvino", "bicubic"])
 @pytest.mark.parametrize(("arguments", "scale"), [((), 2), (("--scale", "3"), 3), (("--model", "fast-x4"), 4)])
 def test_a_scale_is_every_engines(arguments: tuple[str, ...], scale: int, engine_name: str) -> None:
@@ -149,6 +151,7 @@ def test_a_scale_is_every_engines(arguments: tuple[str, ...], scale: int, engine
         assert (made.spec.scale, made.spec.output) == (scale, (SIZE[0] * scale, SIZE[1] * scale))
 
 
+@pytest.mark.integration
 def test_a_file_of_another_scale_than_asked_for(tmp_path: Path) -> None:
     own = resizing(tmp_path / "own.onnx", 3)
     asked = ("--source", "demo", "--engine", "openvino", "--model", own, "--scale")
