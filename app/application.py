@@ -17,7 +17,6 @@ from app.errors import ConfigError, SourceError
 from app.inventory import listing
 from app.lifecycle import Lifecycle, user_message
 from app.preflight import check_model, checked
-from app.system.malloc_trim import HeapTrimmer
 from app.system.systemd import Notifier
 from engines.errors import UserError
 from engines.support import event_log
@@ -46,8 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             ineffective.warn(config, options.given)
             lifecycle = Lifecycle(config, lambda: checked(parse(arguments)[0], file), file=file is not None)
             lifecycle.listen()
-            with closing(HeapTrimmer()):
-                run_sessions(lifecycle)
+            run_sessions(lifecycle)
     except UserError as error:
         report_failure(error)
         return 2 if isinstance(error, ConfigError) else 1
