@@ -74,10 +74,10 @@ def run_sessions(lifecycle: Lifecycle) -> None:
                 except Exception as error:  # even a fault of ours: the configuration before this one has worked
                     if lifecycle.ending and isinstance(error, SourceError):
                         break  # ended before the first picture, while a camera or stream was being waited for
-                    if not lifecycle.again(error):
+                    if not lifecycle.next_run(error):
                         raise
                 else:
-                    if not lifecycle.again():
+                    if not lifecycle.next_run():
                         break
                 notifier.reloading()
         finally:

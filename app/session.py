@@ -66,7 +66,7 @@ def run(config: Config, lifecycle: Lifecycle, notifier: Notifier, window: Persis
         preview = BuildPreview(
             view, [*shown[-1:], *windows], auto=config.engine.name == "auto", scale=scale_for(config)
         )
-        watchdog = Watchdog(notifier, lifecycle.shown, figures.status, lambda: pipeline.due)
+        watchdog = Watchdog(notifier, lifecycle.mark_working, figures.status, lambda: pipeline.due)
         pipeline = Pipeline(
             source,
             engine_for(config, source, stats, preview, governor),
