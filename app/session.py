@@ -24,6 +24,7 @@ from app.sinks.window import PersistentWindow
 from app.system.systemd import Notifier, Watchdog
 from app.system.telemetry import Telemetry
 from engines.errors import UserError
+from engines.support.event_log import log_event
 
 log = logging.getLogger("livesr")
 
@@ -65,7 +66,7 @@ def run(config: Config, lifecycle: Lifecycle, notifier: Notifier, window: Persis
         preview = BuildPreview(
             view, [*shown[-1:], *windows], auto=config.engine.name == "auto", scale=scale_for(config)
         )
-        watchdog = Watchdog(notifier, lifecycle.shown, figures.status, lambda: pipeline.due)
+        watchdog = Watchdog(notifier, lifecycle.mark_working, figures.status, lambda: pipeline.due)
         pipeline = Pipeline(
             source,
             engine_for(config, source, stats, preview, governor),
@@ -78,7 +79,7 @@ def run(config: Config, lifecycle: Lifecycle, notifier: Notifier, window: Persis
             stopping=lifecycle.stopping,
             loading=preview,
         )
-        log.info("from %s", source.name)
+        log_event(log, logging.INFO, "session_started", "from %(source)s", source=source.name)
         with concluding(partial(write_results, config, stats, storage, figures)):
             pipeline.run()
 
@@ -87,7 +88,9 @@ def write_results(config: Config, stats: Stats, storage: StorageSinks, figures: 
     """Finish the recordings, log what the session came to, and write --stats. Raises SinkError."""
 
     def write_figures() -> None:
-        log.info("%d pictures shown in %.1f s, %.1f fps", stats.shown, stats.seconds, stats.fps())
+        message = "%(pictures)d pictures shown in %(seconds).1f s, %(fps).1f fps"
+        seconds, fps = round(stats.seconds, 3), round(stats.fps(), 3)
+        log_event(log, logging.INFO, "session_ended", message, pictures=stats.shown, seconds=seconds, fps=fps)
         if config.run.stats:
             report.save(config.run.stats, figures.as_dict(*storage.facts()))
 

@@ -122,7 +122,7 @@ class OnDemandRecorder:
             lossless=self._lossless,
             watched=True,
         )
-        log_event(log, logging.INFO, "recording_started", "recording to %(path)s", path=path)
+        log_event(log, logging.INFO, "recording_started", "recording to %(path)s", path=recorder.path)
         return recorder
 
     def _remember(self, error: TakenError) -> None:
@@ -138,7 +138,8 @@ class OnDemandRecorder:
             self._finish()
         try:
             recorder = self._start(unused(self._path))
-            log.warning("recording goes on in %s", recorder.path)
+            message = "recording goes on in %(path)s"
+            log_event(log, logging.WARNING, "recording_resumed", message, path=recorder.path)
             if picture is not None:
                 recorder.write(picture)
         except SinkError as second:

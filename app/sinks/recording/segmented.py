@@ -215,11 +215,8 @@ class SegmentedRecorder:
             elif self._given_up(recorder):
                 self._old.put(recorder)
         except OSError as error:  # it may be written all the same, and the next one is not put off
-            self._tell(
-                "recording_at_risk",
-                "the recording is at risk",
-                SinkError(f"Cannot record to {recorder.path}", reason(error)),
-            )
+            problem = SinkError(f"Cannot record to {recorder.path}", reason(error))
+            self._tell("recording_at_risk", "the recording is at risk", problem)
 
     def _inspect(self, recorder: Recorder, now: float) -> None:
         """Name the segment once it plays, flush it, see whether it is full or hangs."""
