@@ -42,6 +42,7 @@ from scripts.benchmarks import against, timing
 from scripts.benchmarks.measured_child import measure_child
 from scripts.common import results
 from scripts.common.arguments import positive_int, positive_number, size
+from scripts.common.checkout import ROOT
 from scripts.common.figure import HEAD, Figure
 from scripts.common.machine import machine
 from scripts.serving import client_options
@@ -206,7 +207,7 @@ class Bench:
         size = f"{one.size[0]}x{one.size[1]}"
         demo = ["--source", "demo", "--size", size, "--headless", "--quiet", "--frames", "1"]
         command = [sys.executable, "-m", "app.run", *one.app, *demo]
-        start = partial(measure_child, command, name="The app", cwd=timing.ROOT, limit_s=timing.START_LIMIT)
+        start = partial(measure_child, command, name="The app", cwd=ROOT, limit_s=timing.START_LIMIT)
         start()  # fills the caches
         runs = [start() for _ in range(one.rounds)]
         self.details["start_s"] = {"wall": [run.wall_s for run in runs], "cpu": [run.cpu_s for run in runs]}

@@ -20,6 +20,7 @@ import scripts.common.missing_extras  # noqa: F401
 # isort: split
 from engines.errors import UserError
 from scripts import train
+from scripts.common.checkout import ROOT
 from scripts.conversion.exporter import export
 from scripts.training import recipe
 from scripts.training.recipe import Recipe, RecipeError
@@ -48,11 +49,11 @@ def chain(name: str, there: Callable[[Path], bool] = Path.is_file) -> list[Step]
         path = recipe.FOLDER / f"{name}.yaml"
         one = Recipe.read(path)
         for needed in (one.start, one.teacher):
-            if needed and not there(recipe.ROOT / needed):
-                add(Path(needed).stem, recipe.ROOT / needed, (*before, name))
+            if needed and not there(ROOT / needed):
+                add(Path(needed).stem, ROOT / needed, (*before, name))
         steps.setdefault(name, Step(path, file))
 
-    add(name, recipe.ROOT / "runs" / f"{name}.onnx", ())
+    add(name, ROOT / "runs" / f"{name}.onnx", ())
     return list(steps.values())
 
 
@@ -71,7 +72,7 @@ def main(arguments: list[str] | None = None) -> int:
             print(f"{number} of {len(steps)}: {step.recipe} -> {step.file}", flush=True)
             if options.plan:
                 continue
-            out = recipe.ROOT / "runs" / step.recipe.stem
+            out = ROOT / "runs" / step.recipe.stem
             if status := train.main([str(step.recipe), "--out", str(out), *others]):
                 return status
             step.file.parent.mkdir(parents=True, exist_ok=True)

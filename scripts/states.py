@@ -27,12 +27,12 @@ from app.sources.demo.camera import DemoCamera
 from engines.base import Image
 from engines.errors import UserError
 from scripts.common import results
+from scripts.common.checkout import ROOT
 from scripts.kiosk import fake_camera
 from scripts.kiosk.engine_processes import engines
 from scripts.kiosk.fake_camera import FakeDevDir
 from scripts.kiosk.x_server import XServer, screenshot
 
-ROOT = Path(__file__).resolve().parent.parent
 SIZE = (1280, 720)
 LIMIT = 30.0
 """Seconds until there is a picture, and until the program has ended."""

@@ -13,7 +13,10 @@ from pathlib import Path
 from fontTools import subset
 from fontTools.ttLib import TTCollection
 
-OUT = Path(__file__).resolve().parent.parent / "app/overlays/texts/captions.otf"
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+from scripts.common.checkout import ROOT
+
+OUT = ROOT / "app/overlays/texts/captions.otf"
 NAME = "livesr Captions"
 
 

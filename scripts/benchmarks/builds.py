@@ -15,7 +15,8 @@ from platformdirs import user_cache_path
 
 from engines.errors import UserError
 from scripts.benchmarks.measured_child import ChildError, Usage, measure_child
-from scripts.benchmarks.timing import ROOT, START_LIMIT
+from scripts.benchmarks.timing import START_LIMIT
+from scripts.common.checkout import ROOT
 from scripts.common.machine import PACKAGES
 
 SHARED_ENVIRONMENT = "the environment that runs this script"

@@ -26,12 +26,12 @@ from engines.catalog import shipped as catalog
 from engines.errors import UserError
 from engines.triton.client import TritonOptions
 from scripts.benchmarks import timing
+from scripts.common.checkout import ROOT
 from scripts.common.figure import Figure
 from scripts.serving import repository
 from scripts.serving.model_config import ServingConfig
 from scripts.serving.server import TritonServer, free_ports, known_regions, shared_names
 
-ROOT = Path(__file__).resolve().parents[2]
 MODEL = "fast-x2"
 START = 90.0
 """Seconds for all cameras to show their first picture."""

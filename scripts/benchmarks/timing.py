@@ -25,8 +25,8 @@ from app.system.malloc_trim import find_glibc_function
 from engines.base import Image
 from engines.errors import UserError
 from engines.slot_engine import SlotEngine
+from scripts.common.checkout import ROOT
 
-ROOT = Path(__file__).resolve().parents[2]
 START_LIMIT = 120.0
 """Seconds that the app may take beyond the run itself: imports, compiling the network, closing."""
 

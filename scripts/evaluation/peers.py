@@ -21,8 +21,8 @@ import numpy as np
 
 from engines.base import Image
 from engines.errors import UserError
+from scripts.common.checkout import ROOT
 
-ROOT = Path(__file__).resolve().parents[2]
 ENVIRONMENT = ROOT / ".venv-peers"
 PACKAGES = ("opencv-contrib-python-headless>=4.8,<5",)
 PATIENCE = 60.0

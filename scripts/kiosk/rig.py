@@ -13,11 +13,11 @@ from pathlib import Path
 import psutil
 import yaml
 
+from scripts.common.checkout import ROOT
 from scripts.kiosk.engine_processes import engines
 from scripts.kiosk.fake_camera import FakeDevDir
 from scripts.kiosk.x_server import XServer
 
-ROOT = Path(__file__).resolve().parents[2]
 SIZE = "320x180"
 """What two cores can hold while they are being bothered."""
 CALM = 1.0

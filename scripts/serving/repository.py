@@ -10,11 +10,9 @@ import onnx
 
 from engines.catalog import shipped as catalog
 from engines.errors import EngineError
+from scripts.common.checkout import ROOT
 from scripts.common.onnx_files import enlarges, read
 from scripts.serving.model_config import ServingConfig, config, ensemble, jpeg_step, shapes
-
-ROOT = Path(__file__).resolve().parent.parent
-
 
 SERVED = ROOT / "scripts/serving/served"
 

@@ -14,8 +14,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from engines.errors import UserError
+from scripts.common.checkout import ROOT
 
-ROOT = Path(__file__).parents[2]
 SCRIPT = ROOT / "scripts" / "triton_server.sh"
 ORPHAN = ["setpriv", "--pdeathsig", "TERM"] if shutil.which("setpriv") else []
 """So that the server ends with the program that started it, however that ends."""

@@ -16,13 +16,13 @@ from pydantic.dataclasses import dataclass
 
 from engines.catalog.contract import LARGEST_SCALE
 from engines.errors import UserError
+from scripts.common.checkout import ROOT
 from scripts.conversion.exporter import ExportError, network_from_onnx
 from scripts.training.degradation import Degradation
 from scripts.training.network import UpscalingNetwork
 from scripts.training.photos import Photos
 from scripts.training.teacher import Teacher
 
-ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / "configs/train"
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 

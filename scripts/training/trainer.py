@@ -12,7 +12,6 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
-from engines.support import atomic_file
 from scripts.evaluation.test_sets import WEIGHTS, pairs, psnr
 from scripts.training.gpu_crops import GpuCropper
 from scripts.training.network import UpscalingNetwork
@@ -63,7 +62,7 @@ class Batches(Dataset[tuple[Tensor, ...]]):
     """
 
     def __init__(self, recipe: Recipe, photos: Photos, *, whole: bool) -> None:
-        self.recipe, self.photos, self.whole = recipe, photos, atomic_file
+        self.recipe, self.photos, self.whole = recipe, photos, whole
 
     def __getitem__(self, step: int) -> tuple[Tensor, ...]:
         recipe = self.recipe

@@ -19,6 +19,7 @@ RECIPES = sorted(path.stem for path in (ROOT / "configs/train").glob("*.yaml"))
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """One with recipes of which the last builds on all the others, and photographs."""
+    from scripts import reproduce
     from scripts.training import recipe
 
     folder = tmp_path / "configs/train"
@@ -29,7 +30,8 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     written(folder / "first-x2.yaml", start="runs/base-x2.onnx", **taught)
     written(folder / "last-x2.yaml", start="runs/first-x2.onnx", seed=4, **taught)
     written(folder / "round-x2.yaml", start="runs/round-x2.onnx")
-    monkeypatch.setattr(recipe, "ROOT", tmp_path)
+    for module in (reproduce, recipe):
+        monkeypatch.setattr(module, "ROOT", tmp_path)
     monkeypatch.setattr(recipe, "FOLDER", folder)
     pictures(tmp_path / "photographs")
     return tmp_path
