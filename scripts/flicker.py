@@ -2,10 +2,10 @@
 """How much of a picture that stands still moves: python scripts/flicker.py CLIP --model fast --model fast-webcam
 
 Sensors and codecs change grey levels where nothing changes; a network may amplify that or calm it.
-  window    FRAMES frames one after the other (a second of most cameras), no two windows overlap
+  window    FLICKER_FRAMES frames one after the other (a second of most cameras), no two windows overlap
   static    judged from the clip alone, so the same for all models: pixels of the camera's picture whose luma,
-            low-passed by a Gaussian of sigma LOW_PASS pixels so that noise is averaged away, keeps within RANGE grey
-            levels over the window, and so do all pixels up to MARGIN beside, which a network looks at too
+            low-passed by a Gaussian of sigma LOW_PASS_SIGMA pixels so that noise is averaged away, keeps within STILL_LEVELS grey
+            levels over the window, and so do all pixels up to BORDER_PX beside, which a network looks at too
   flicker   the standard deviation over the window of each output pixel's luma (BT.601, 8-bit results), averaged over
             the pixels that lie in static ones, over all windows; in grey levels
 """

@@ -16,8 +16,8 @@ from fontTools.ttLib import TTCollection
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from scripts.common.checkout import ROOT
 
-OUT = ROOT / "app/overlays/texts/captions.otf"
-NAME = "livesr Captions"
+CAPTION_FONT_FILE = ROOT / "app/overlays/texts/captions.otf"
+CAPTION_FONT_NAME = "livesr Captions"
 
 
 def characters() -> str:
@@ -37,9 +37,9 @@ def main(path: str) -> None:
     one.subset(font)
     for record in font["name"].names:
         if record.nameID in (1, 3, 4, 6):
-            record.string = NAME.replace(" ", "-") if record.nameID == 6 else NAME
-    font.save(OUT)
-    print(OUT, OUT.stat().st_size, "bytes")
+            record.string = CAPTION_FONT_NAME.replace(" ", "-") if record.nameID == 6 else CAPTION_FONT_NAME
+    font.save(CAPTION_FONT_FILE)
+    print(CAPTION_FONT_FILE, CAPTION_FONT_FILE.stat().st_size, "bytes")
 
 
 if __name__ == "__main__":

@@ -34,13 +34,13 @@ from engines.errors import EngineError, UserError
 from engines.slot_engine import SlotEngine
 from scripts.serving import client_options
 
-DIFFERENT = 3
+DISTINCT_FRAMES = 3
 """Different frames of a camera; each is told from the others', and from all frames of other cameras."""
-SPARSE = 7
+COMPARE_STRIDE = 7
 """Every so many rows and columns of a picture are compared."""
 
 
-class Frames:
+class FleetSource:
     """A live source of `DIFFERENT` frames in turn, at a rate. After the first it waits for a line on stdin."""
 
     name, live, paced, camera = "simulated camera", True, True, True
@@ -61,13 +61,13 @@ class Frames:
             due = self.begun + index / self.fps
             if self._closed.wait(max(0.0, due - time.monotonic())):
                 return
-            yield Frame(self._images[index % DIFFERENT], index, time.monotonic(), index / self.fps)
+            yield Frame(self._images[index % DISTINCT_FRAMES], index, time.monotonic(), index / self.fps)
 
     def close(self) -> None:
         self._closed.set()
 
 
-class Watch:
+class FleetSink:
     """A sink that keeps how old each picture is, who made it, and what is wrong with it."""
 
     stage = "sink"
@@ -98,13 +98,15 @@ class Watch:
         self._last = frame.index, now
 
     def _right(self, picture: OutputFrame, name: str) -> bool:
-        index = picture.frame.index % DIFFERENT
+        index = picture.frame.index % DISTINCT_FRAMES
         if name == "bicubic":
-            wanted = bicubic.enlarge(self._images[index], np.empty_like(picture.image))[::SPARSE, ::SPARSE]
+            wanted = bicubic.enlarge(self._images[index], np.empty_like(picture.image))[
+                ::COMPARE_STRIDE, ::COMPARE_STRIDE
+            ]
         else:
             assert self._wanted is not None
             wanted = self._wanted[index]
-        return bool((picture.image[::SPARSE, ::SPARSE] == wanted).all())
+        return bool((picture.image[::COMPARE_STRIDE, ::COMPARE_STRIDE] == wanted).all())
 
     def idle(self) -> None:
         pass
@@ -172,7 +174,7 @@ def pictures(number: int, size: tuple[int, int]) -> list[Image]:
     width, height = size
     return [
         np.random.default_rng([number, each]).integers(0, 256, (height, width, 3), np.uint8)
-        for each in range(DIFFERENT)
+        for each in range(DISTINCT_FRAMES)
     ]
 
 
@@ -187,7 +189,7 @@ def expected(images: list[Image], engine: str) -> list[Image]:
             local.submit(image, None)
             done = local.collect(60)
             assert done is not None
-            results.append(done[0][::SPARSE, ::SPARSE].copy())
+            results.append(done[0][::COMPARE_STRIDE, ::COMPARE_STRIDE].copy())
     return results
 
 
@@ -198,8 +200,8 @@ def camera(options: argparse.Namespace) -> dict[str, Any]:
     frame = size(options.size)
     images = pictures(options.number, frame)
     stats = Stats()
-    watch = Watch(stats, expected(images, options.engine) if options.check else None, images)
-    source = Frames(images, options.fps, options.seconds, random.Random(options.number).random())
+    watch = FleetSink(stats, expected(images, options.engine) if options.check else None, images)
+    source = FleetSource(images, options.fps, options.seconds, random.Random(options.number).random())
     Pipeline(
         source,
         lambda size: load(options.engine, size, options.depth, options.transport, options.fallback, options.config),

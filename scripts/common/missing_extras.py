@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 from types import TracebackType
 
-EXTRAS = {
+EXTRA_OF_PACKAGE = {
     "onnx": "wrap",
     "torch": "train",
     "tqdm": "train",
@@ -23,13 +23,15 @@ EXTRAS = {
 scripts/shell/venv.sh brings it, and on a Jetson, which has its own, pip must not."""
 
 
-def told(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+def print_missing_extra(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
     """What ends the program, as sys.excepthook is given it; behind it Python exits with 1."""
     package = str(error.name).partition(".")[0] if isinstance(error, ModuleNotFoundError) else ""
-    if package in EXTRAS:
-        print(f"{sys.argv[0]} needs {package}: .venv/bin/pip install -e '.[{EXTRAS[package]}]'", file=sys.stderr)
+    if package in EXTRA_OF_PACKAGE:
+        print(
+            f"{sys.argv[0]} needs {package}: .venv/bin/pip install -e '.[{EXTRA_OF_PACKAGE[package]}]'", file=sys.stderr
+        )
     else:
         sys.__excepthook__(kind, error, trace)
 
 
-sys.excepthook = told
+sys.excepthook = print_missing_extra

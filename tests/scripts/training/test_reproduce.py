@@ -32,15 +32,15 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     written(folder / "round-x2.yaml", start="runs/round-x2.onnx")
     for module in (reproduce, recipe):
         monkeypatch.setattr(module, "ROOT", tmp_path)
-    monkeypatch.setattr(recipe, "FOLDER", folder)
+    monkeypatch.setattr(recipe, "RECIPES_FOLDER", folder)
     pictures(tmp_path / "photographs")
     return tmp_path
 
 
 def test_all_that_it_builds_on_comes_first_and_once(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    from scripts.reproduce import chain, main
+    from scripts.reproduce import main, training_chain
 
-    assert [step.recipe.stem for step in chain("last-x2")] == ["base-x2", "large-x2", "first-x2", "last-x2"]
+    assert [step.recipe.stem for step in training_chain("last-x2")] == ["base-x2", "large-x2", "first-x2", "last-x2"]
     arguments = ["last-x2", "--data", str(project / "photographs"), "--device", "cpu"]
     assert main([*arguments, "--plan"]) == 0
     assert not (project / "runs").exists()
@@ -52,7 +52,7 @@ def test_all_that_it_builds_on_comes_first_and_once(project: Path, capsys: pytes
     (project / "runs/first-x2.onnx").unlink()
     shutil.rmtree(project / "runs/first-x2")
     (project / "runs/base-x2.onnx").write_bytes(made["base-x2"])
-    assert [step.recipe.stem for step in chain("last-x2")] == ["first-x2", "last-x2"]
+    assert [step.recipe.stem for step in training_chain("last-x2")] == ["first-x2", "last-x2"]
     assert main(arguments) == 0
     assert (project / "runs/first-x2.onnx").read_bytes() == made["first-x2"]
 
@@ -81,10 +81,10 @@ def test_a_run_that_fails_ends_it(project: Path, capsys: pytest.CaptureFixture[s
 def test_every_shipped_recipe_can_be_followed_from_nothing(name: str) -> None:
     """Each network that it needs has a recipe, is made before it, and fits: smaller than what begins as it, and of the
     scale of what it teaches."""
-    from scripts.reproduce import chain
+    from scripts.reproduce import training_chain
     from scripts.training.recipe import Recipe
 
-    steps = chain(name, there=lambda path: False)
+    steps = training_chain(name, there=lambda path: False)
     assert steps[-1].recipe.stem == name
     made: dict[Path, Recipe] = {}
     for step in steps:
