@@ -21,9 +21,6 @@ from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-import scripts.common.missing_extras  # noqa: F401
-
-# isort: split
 import yaml
 
 from engines.catalog import shipped as catalog

@@ -15,10 +15,6 @@ import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-import scripts.common.missing_extras  # noqa: F401
-
-# isort: split
-
 from engines.errors import UserError
 from scripts.conversion.exporter import export
 from scripts.conversion.wrapper import MAX_MULTIPLE, wrap

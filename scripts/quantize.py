@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-import scripts.common.missing_extras  # noqa: F401
+import scripts  # noqa: F401 # first: says which extra brings what is missing
 
 # isort: split
 import numpy as np

@@ -15,9 +15,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-import scripts.common.missing_extras  # noqa: F401
-
-# isort: split
 from engines.errors import UserError
 from scripts import train
 from scripts.common.checkout import ROOT

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-import scripts.common.missing_extras  # noqa: F401
+import scripts  # noqa: F401 # first: says which extra brings what is missing
 
 # isort: split
 import onnx

@@ -21,9 +21,6 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-import scripts.common.missing_extras  # noqa: F401
-
-# isort: split
 import cv2
 import psutil
 

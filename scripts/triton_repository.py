@@ -17,10 +17,6 @@ import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-import scripts.common.missing_extras  # noqa: F401
-
-# isort: split
-
 from engines.errors import UserError
 from scripts.common.arguments import non_negative_int, positive_int, positive_number, size
 from scripts.serving.model_config import FLAVOURS, MIN_INPUT_PX, ServingConfig

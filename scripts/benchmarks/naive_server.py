@@ -12,7 +12,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
-import scripts.common.missing_extras  # noqa: F401
+import scripts  # noqa: F401 # first: says which extra brings what is missing
 
 # isort: split
 import numpy as np

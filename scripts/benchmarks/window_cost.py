@@ -20,9 +20,6 @@ from functools import partial
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
-import scripts.common.missing_extras  # noqa: F401
-
-# isort: split
 import numpy as np
 
 from app.errors import SinkError

@@ -22,7 +22,8 @@ Floats = NDArray[np.float32]
 Random = np.random.Generator
 
 SHOT_NOISE, READ_NOISE = 0.01, 0.3
-"""Noise of a small sensor at gain 1, in grey levels of 255: variance SHOT_NOISE * level + READ_NOISE**2 (1.6 levels at white)."""
+"""Noise of a small sensor at gain 1, in grey levels of 255: the variance is SHOT_NOISE * level + READ_NOISE**2, which
+is 1.6 levels at white."""
 RESIZE_KERNELS = (cv2.INTER_AREA, cv2.INTER_LINEAR, cv2.INTER_CUBIC, cv2.INTER_LANCZOS4)
 JPEG_SAMPLING = (cv2.IMWRITE_JPEG_SAMPLING_FACTOR_420, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_422)
 FILM_PICTURES = 4
