@@ -41,7 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         else:
             file: Path | None = options.config
             checked(config, file)
-            ineffective.tell(config, options.given)
+            ineffective.warn(config, options.given)
             lifecycle = Lifecycle(config, lambda: checked(parse(arguments)[0], file), file=file is not None)
             lifecycle.listen()
             with closing(HeapTrimmer()):

@@ -28,7 +28,7 @@ def opened_input(config: Config) -> Source:
     """The source. Raises SourceError."""
     asked, kiosk = config.input, config.kiosk
     options = asked.model_dump(include={"camera", "source", "size", "fps"})
-    if kiosk.lasting and comes_and_goes(asked.camera, asked.source):
+    if kiosk.reconnect and comes_and_goes(asked.camera, asked.source):
         from app.sources.reconnecting.factory import open_lasting
 
         return open_lasting(**options, **kiosk.model_dump(include={"attract", "attract_after", "frozen_after"}))
@@ -66,7 +66,7 @@ def engine_for(
     EngineError for a server's bad address.
     """
     asked, model = config.engine, model_for(config, source)
-    patience = asked.patience / 1000
+    patience = asked.frame_timeout / 1000
     own = asked.model_dump(include={"depth", "threads", "memory", "dla", "profile"})
 
     def guarded(size: tuple[int, int]) -> SlotEngine[Any]:
@@ -128,7 +128,7 @@ def geared(
         if rung == BICUBIC:
             return []
         if asked.isolate:
-            return isolation.choices(names, rung, size, deadline=asked.patience / 1000, tell=tell, **own)
+            return isolation.choices(names, rung, size, deadline=asked.frame_timeout / 1000, tell=tell, **own)
         progress = loading.progress if rung == rungs[at].model else later
         load = partial(engines.load, model=rung, size=size, progress=progress, **own)
         return [Candidate(name, partial(load, name), engines.LOCAL) for name in dict.fromkeys(names)]

@@ -8,9 +8,9 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from app import overwrites
 from app.config.schema import Config, KioskConfig
 from app.errors import ConfigError
+from app.overwrites import check_overwrites
 from engines.catalog import shipped as catalog
 from engines.catalog.ladder import BICUBIC
 from engines.errors import UserError
@@ -49,7 +49,7 @@ def check_files(config: Config, file: Path | None = None) -> None:
     from app.sinks import snapshot
     from app.sinks.recording import muxer
 
-    overwrites.check(config, file)
+    check_overwrites(config, file)
     written = {"record": config.recording.file, "snapshot": config.output.snapshot, "stats": config.run.stats}
     if written["record"]:
         muxer.check_file(written["record"])

@@ -21,6 +21,7 @@ from app.pipeline.stats import Stats
 from app.system.sensors import Reading
 from app.system.telemetry import Telemetry
 from engines.support import atomic_file
+from engines.support.event_log import log_event
 
 log = logging.getLogger(__name__)
 
@@ -105,8 +106,19 @@ class Report:
     def write(self, frame: OutputFrame) -> None:
         if time.monotonic() - self._told >= PERIOD:
             self._told = time.monotonic()
-            log.info(
-                "%s", ", ".join([self.lines()[0], *self.lines()[1].split("   "), f"dropped {self._stats.dropped}"])
+            figures = ", ".join([self.lines()[0], *self.lines()[1].split("   "), f"dropped {self._stats.dropped}"])
+            p50, p99 = self._stats.latency.percentiles(50, 99)
+            log_event(
+                log,
+                logging.INFO,
+                "statistics",
+                "%(figures)s",
+                figures=figures,
+                fps=round(self._stats.fps_now(), 2),
+                engine_ms=round(self._stats.engine.percentiles(50)[0], 2),
+                age_p50_ms=round(p50, 1),
+                age_p99_ms=round(p99, 1),
+                dropped=self._stats.dropped,
             )
 
     def as_dict(self, recordings: Sequence[dict[str, Any]], archive: dict[str, Any] | None = None) -> dict[str, Any]:

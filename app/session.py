@@ -58,7 +58,7 @@ def run(config: Config, context: SessionContext) -> None:
     """
     lifecycle, output = context.lifecycle, config.output
     stats, due = Stats(), DueTime()
-    view = ViewState(split=output.view == "compare", overlay=output.overlay, fullscreen=output.fullscreen)
+    view = ViewState(split=output.view == "split", overlay=output.overlay, fullscreen=output.fullscreen)
     with ExitStack() as stack:
 
         def opened(part: P) -> P:

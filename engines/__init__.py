@@ -16,6 +16,7 @@ from engines.base import LARGEST, SMALLEST, fits
 from engines.catalog import shipped as catalog
 from engines.errors import EngineError, ModelError, one_line
 from engines.slot_engine import SlotEngine
+from engines.support.event_log import log_event
 from engines.support.progress import BuildProgress
 
 if TYPE_CHECKING:
@@ -132,7 +133,8 @@ def load(
         except EngineError as error:
             if kind == names[-1] or (progress is not None and progress.cancelled):
                 raise
-            log.warning("the engine %s fails, trying the next: %s", kind, one_line(error))
+            message = "the engine %(engine)s fails, trying the next: %(reason)s"
+            log_event(log, logging.WARNING, "engine_load_failed", message, engine=kind, reason=one_line(error))
     raise EngineError("No engine is left", f"failed or not available: {', '.join(NAMES)}", "--list says why.")
 
 

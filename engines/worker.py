@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import logging
 import mmap
 import os
 import queue
@@ -22,6 +21,7 @@ import numpy as np
 import engines
 from engines.base import Image, Slot, Spec, stages
 from engines.errors import EngineError, one_line
+from engines.support import event_log
 from engines.support.child_process import inherited
 from engines.support.progress import BuildProgress
 
@@ -142,7 +142,7 @@ def main(arguments: list[str]) -> None:
     """The child's life, until its parent's end: SOCKET and MEMORY are descriptors it has inherited."""
     link, memory = inherited(arguments)
     options = json.loads(link.recv_bytes())
-    logging.basicConfig(level=options.pop("level"), format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
+    event_log.configure(**options.pop("log"))
     try:
         with reporting(link) as progress:
             name, model, size = options.pop("name"), options.pop("model"), tuple(options.pop("size"))

@@ -12,6 +12,7 @@ from app.governor.policy import Governor, Observation
 from app.system.sensors import Reading
 from engines.catalog.ladder import Rung
 from engines.errors import EngineError, one_line
+from engines.support.event_log import log_event
 
 log = logging.getLogger(__name__)
 
@@ -59,18 +60,24 @@ class GovernorDriver:
             self._aimless = None
         elif self._aimless is not None and now - self._aimless >= UNKNOWN:
             self._aimless = None
-            log.warning("governor: no rate to keep is known, so that heat alone counts; --governor-fps N gives one")
+            message = "governor: no rate to keep is known, so only the temperature counts; --governor-fps N gives one"
+            log_event(log, logging.WARNING, "governor_without_rate", message)
 
     def accepts(self, gear: int, seconds: float) -> bool:
         assert self._governor is not None  # it has decided
         taken = self._governor.accepts(time.monotonic(), seconds * self._fps())
         if not taken:
-            log.info("governor: %s stays away: %.1f ms a frame in a trial", self._names[gear], seconds * 1000)
+            message = "governor: %(model)s stays unused: %(frame_ms).1f ms a frame in a trial"
+            name, frame_ms = self._names[gear], round(1000 * seconds, 3)
+            log_event(log, logging.INFO, "governor_trial_failed", message, model=name, frame_ms=frame_ms)
         return taken
 
     def failed(self, gear: int, error: EngineError) -> None:
         assert self._governor is not None
-        log.warning("governor: %s cannot be used: %s", self._names[gear], one_line(error))
+        message = "governor: %(model)s cannot be used: %(reason)s"
+        log_event(
+            log, logging.WARNING, "governor_model_failed", message, model=self._names[gear], reason=one_line(error)
+        )
         self._governor.refused(time.monotonic())
 
     def stepped(self, gear: int) -> None:
@@ -81,7 +88,8 @@ class GovernorDriver:
         step = {"seconds": round(now - self._begun, 3), "from": before, "to": after, "why": governor.why}
         self._steps.append(step)
         self._count += 1
-        log.info("governor: %s -> %s%s: %s", before, after, self._aim(", to keep "), governor.why)
+        message = f"governor: %(before)s -> %(after)s{self._aim(', to keep ')}: %(reason)s"
+        log_event(log, logging.INFO, "governor_step", message, before=before, after=after, reason=governor.why)
 
     # What the report asks.
 

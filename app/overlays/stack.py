@@ -22,7 +22,7 @@ def build_overlays(kiosk: KioskConfig, view: ViewState, stats: Stats, panel: Sta
         return stats.spec is not None and stats.spec.name == "bicubic" and bool(stats.spec.state)
 
     overlays: list[Overlay] = []
-    magnifier = Magnifier() if kiosk.zoom else None
+    magnifier = Magnifier() if kiosk.magnifier else None
     if magnifier is not None:
         overlays.append(magnifier.tracker)  # looks at the picture before anything is drawn into it
     sweep = SplitSweep(view, kiosk.sweep) if kiosk.sweep else None

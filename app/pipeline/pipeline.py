@@ -24,6 +24,7 @@ from app.pipeline.stats import Stats
 from engines.base import Engine
 from engines.errors import EngineError, one_line
 from engines.support import nvtx
+from engines.support.event_log import log_event
 
 log = logging.getLogger(__name__)
 
@@ -113,7 +114,9 @@ class Pipeline:
                     self._in_flight.clear()
                     if self._stopping.is_set() or not self._observer.replace(engine.spec.name):
                         raise
-                    log.warning("engine %s has failed, going on with another: %s", engine.spec.name, one_line(error))
+                    message = "the engine %(engine)s has failed, going on with another: %(reason)s"
+                    name, reason = engine.spec.name, one_line(error)
+                    log_event(log, logging.WARNING, "engine_failed", message, engine=name, reason=reason)
                 del engine
                 gc.collect()  # an engine and its slots refer to one another, with all their buffers
             self._hold_last_picture()
@@ -224,7 +227,7 @@ class Pipeline:
     def _run_engine(self, engine: Engine[Tag]) -> None:
         """Run `engine` until the end, a stop, or a frame of another size, which is left in the ring."""
         self.stats.spec = engine.spec
-        log.info("%s", engine.spec)
+        log_event(log, logging.INFO, "engine_in_use", "%(engine)s", engine=engine.spec)
         submit = self._start(lambda: self._submit(engine), "submit")
         try:
             self._collect(engine)
@@ -287,4 +290,5 @@ def join(thread: threading.Thread) -> None:
     """Wait for a thread that has been told to end."""
     thread.join(JOIN_S)
     if thread.is_alive():
-        log.warning("the %s thread has not ended within %g s and is left behind", thread.name, JOIN_S)
+        message = "the %(thread)s thread has not ended within %(timeout_s)g s and is left behind"
+        log_event(log, logging.WARNING, "thread_left_behind", message, thread=thread.name, timeout_s=JOIN_S)

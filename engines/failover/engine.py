@@ -21,6 +21,7 @@ from engines.bicubic import enlarge
 from engines.errors import EngineError, FrameRefusedError, as_engine_error
 from engines.failover.candidates import ActiveEngine, Candidate, CandidateHealth, CandidateList, Retry, with_reason
 from engines.slot_engine import SlotEngine
+from engines.support.event_log import log_event
 
 log = logging.getLogger(__name__)
 
@@ -307,12 +308,13 @@ class FailoverEngine(SlotEngine[T]):
         if primary.record.rank == 0:
             self.state = ""
         if primary.record.told:
-            log.warning("%s: here again", primary.spec)
+            log_event(log, logging.WARNING, "engine_back", "%(engine)s is back", engine=primary.spec)
             primary.record.told = ""
         elif primary.record.rank:
-            log.warning("%s takes over (%s)", primary.spec, self.state)
+            message = "%(engine)s takes over (%(reason)s)"
+            log_event(log, logging.WARNING, "engine_takes_over", message, engine=primary.spec, reason=self.state)
         else:
-            log.info("%s", primary.spec)
+            log_event(log, logging.INFO, "engine_ready", "%(engine)s", engine=primary.spec)
 
     def _dispose(self, primary: ActiveEngine) -> None:
         """Free an engine once no slot holds on to it, in a thread of its own: a hung one must hold up nothing."""

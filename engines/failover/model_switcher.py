@@ -21,6 +21,7 @@ from engines.base import Image, T
 from engines.errors import EngineError
 from engines.failover.candidates import Candidate, CandidateList, Retry
 from engines.failover.engine import FailoverEngine
+from engines.support.event_log import log_event
 from engines.support.priority import low_priority
 
 log = logging.getLogger(__name__)
@@ -218,7 +219,9 @@ class ModelSwitcher(FailoverEngine[T]):
             except EngineError as error:
                 with self._guard:
                     self._errors[gear], self._due[gear] = error, time.monotonic() + AGAIN
-                log.info("%s cannot be had: %s", self._gears[gear].name, error.facts or error.problem)
+                name, reason = self._gears[gear].name, error.facts or error.problem
+                message = "%(model)s cannot be loaded: %(reason)s"
+                log_event(log, logging.INFO, "model_load_failed", message, model=name, reason=reason)
             self._recent.clear()  # loading may have cost the picture something
             with self._guard:
                 if lineup is not None and gear in self._wanted and not self._ending:

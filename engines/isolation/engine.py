@@ -25,6 +25,7 @@ from engines.errors import EngineError
 from engines.failover.candidates import Candidate, Retry
 from engines.failover.engine import FailoverEngine
 from engines.slot_engine import SlotEngine
+from engines.support import event_log
 from engines.support.child_process import FAREWELL, ChildProcess
 from engines.worker import DONE, STAGE, sizes, views
 
@@ -51,7 +52,7 @@ class EngineProcess:
         self._reading, self._sending = threading.Lock(), threading.Lock()
         self._answers: dict[int, bytes] = {}
         try:
-            self.send(json.dumps(options | {"level": log.getEffectiveLevel()}).encode())
+            self.send(json.dumps(options | {"log": event_log.settings()}).encode())
             told = self._loaded(tell)
             if "error" in told:
                 raise EngineError(*told["error"])

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import hashlib
 import logging
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +20,8 @@ from engines.base import Image, Spec
 from engines.catalog import shipped as catalog
 from engines.catalog.contract import refused, scale_between, unfit
 from engines.errors import EngineError, ModelError
-from engines.openvino import row_shuffle, uint8_activations
+from engines.openvino import row_shuffle, self_check, self_check_cache, uint8_activations
+from engines.openvino.self_check_cache import Key, SelfCheckCache
 from engines.slot_engine import SlotEngine
 
 log = logging.getLogger(__name__)
@@ -135,17 +138,24 @@ def fit(model: ov.Model, path: Path, size: tuple[int, int]) -> int:
     return scale_between(path, size, (output[2].get_length(), output[1].get_length()))
 
 
-def compile_model(model: ov.Model, threads: int | None) -> ov.CompiledModel:
-    """Compiled for the shortest time a frame, with the compiled blob cached in the user's cache folder.
-
-    The precision of the arithmetic is OpenVINO's choice: bf16 or f16 where the processor has it.
-    """
+def compile_options(threads: int | None) -> dict[str, Any]:
+    """For the shortest time a frame, without a cache. The precision of the arithmetic is OpenVINO's choice: bf16 or f16
+    where the processor has it."""
     options: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY", "CACHE_DIR": ""}
-    if threads:
-        options["INFERENCE_NUM_THREADS"] = threads
+    return options | ({"INFERENCE_NUM_THREADS": threads} if threads else {})
+
+
+def cache_folder() -> Path:
+    """The folder of compiled models and of the results of self-checks, which need not exist."""
+    return user_cache_path("livesr") / "openvino"
+
+
+def compile_model(model: ov.Model, threads: int | None) -> ov.CompiledModel:
+    """Compiled as compile_options() says, with the compiled blob cached in the user's cache folder."""
+    options = compile_options(threads)
     try:
-        folder = user_cache_path("livesr", ensure_exists=True) / "openvino"
-        folder.mkdir(exist_ok=True)
+        folder = cache_folder()
+        folder.mkdir(parents=True, exist_ok=True)
         return core().compile_model(model, "CPU", options | {"CACHE_DIR": str(folder)})
     except (OSError, RuntimeError) as error:
         log.warning("going on without the cache of compiled models: %s", error)
@@ -169,21 +179,85 @@ def precisions() -> tuple[str, ...]:
 
 def precision_of(model: ov.Model, compiled: ov.CompiledModel) -> str:
     """What the arithmetic is done in, for the overlay: int8 if the file is quantised, else what was compiled."""
-    if any(op.get_type_name() in ("FakeQuantize", "QuantizeLinear") for op in model.get_ops()):
+    if self_check.is_quantised(model):
         return "int8"
     kind: str = compiled.get_property("INFERENCE_PRECISION_HINT").to_string()
     return {"f32": "fp32", "f16": "fp16"}.get(kind, kind)
 
 
+@dataclass(frozen=True)
+class Rewriting:
+    """A change to a graph that makes it faster and must not make its picture another one."""
+
+    apply: self_check.Rewrite
+    version: str
+    """Differs where `apply` may do something else."""
+
+
+@functools.cache
+def default_rewriting() -> Rewriting:
+    """What this engine does to every graph."""
+
+    def apply(network: ov.Model) -> None:
+        row_shuffle.apply(network)
+        uint8_activations.apply(network, core())
+
+    return Rewriting(apply, self_check_cache.source_digest(row_shuffle, uint8_activations, self_check))
+
+
+def check_size(network: ov.Model, size: tuple[int, int]) -> tuple[int, int]:
+    """Width and height of the self-check's frame: `size`, the engine's, if the file takes no other."""
+    width, height = self_check.SIZE
+    free = network.input().partial_shape.compatible(ov.PartialShape([1, height, width, 3]))
+    return self_check.SIZE if free else size
+
+
+def is_right_here(rewriting: Rewriting, path: Path, size: tuple[int, int], threads: int | None) -> bool:
+    """Whether `rewriting` leaves the picture of the int8 file `path` as it is on this processor.
+
+    It is tried once (self_check), on a frame of the engine's `size` (width, height) if the file takes no smaller one,
+    and the result is kept. Where the answer is no, one line in the log says so.
+    """
+    name, checksum = path.stem, hashlib.sha256(path.read_bytes()).hexdigest()
+    processor = self_check_cache.processor_id(core())
+    key = Key(checksum, rewriting.version, ov.get_version(), processor)
+    cache = SelfCheckCache(cache_folder())
+    psnr_db = cache.get(key)
+    if psnr_db is None:
+        begun = time.monotonic()
+        try:
+            plain = read(path)
+            fit(plain, path, check_size(plain, size))
+            psnr_db = self_check.agreement_db(core(), plain, rewriting.apply, compile_options(threads))
+        except (ModelError, RuntimeError) as error:
+            log.warning("%s runs as it is in the file, slower: its self-check failed: %s", name, first_line(error))
+            return False
+        log.debug("%s: self-check %.1f dB in %.0f ms", name, psnr_db, 1000 * (time.monotonic() - begun))
+        cache.put(key, psnr_db)
+    if psnr_db < self_check.LEAST_DB:
+        wanted = f"{psnr_db:.1f} dB beside it on this processor, {self_check.LEAST_DB:g} are needed"
+        log.warning("%s runs as it is in the file, slower: the faster graph reads %s", name, wanted)
+    return psnr_db >= self_check.LEAST_DB
+
+
 def load(
-    model: str, size: tuple[int, int], *, depth: int, threads: int | None, scale: int | None = None
+    model: str,
+    size: tuple[int, int],
+    *,
+    depth: int,
+    threads: int | None,
+    scale: int | None = None,
+    rewriting: Rewriting | None = None,
 ) -> SlotEngine[Any]:
-    """An OpenVINO engine for inputs of `size` (width, height); engines.load() documents the rest."""
-    path = catalog.find(model, precisions(), scale)
+    """An OpenVINO engine for inputs of `size` (width, height); engines.load() documents the rest.
+
+    `rewriting`, None for default_rewriting(), is applied to an int8 file only where it is right (is_right_here()).
+    """
+    path, rewriting = catalog.find(model, precisions(), scale), rewriting or default_rewriting()
     network = read(path)
     scale = fit(network, path, size)
-    row_shuffle.apply(network)
-    uint8_activations.apply(network, core())
+    if not self_check.is_quantised(network) or is_right_here(rewriting, path, size, threads):
+        rewriting.apply(network)
     compiled = compile_model(network, threads)
     used = compiled.get_property("INFERENCE_NUM_THREADS")
     spec = Spec(

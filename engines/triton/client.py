@@ -17,6 +17,11 @@ from engines.triton.address import PORT, Address, is_here
 
 log = logging.getLogger(__name__)
 
+
+class RequestRejectedError(EngineError):
+    """The server has answered, and finds fault with the request itself: with the size of its picture, most likely."""
+
+
 OWN_TIME = 5.0
 """Seconds that questions other than frames may take, all but the first frame of a size."""
 FIRST = 20.0
@@ -177,7 +182,7 @@ class TritonClient:
                     f"it does not speak the inference protocol, version 2: {facts}",
                     f"{RIGHT_PORT}.",
                 )
-        return EngineError(f"The Triton server {self.server} refuses the frame", facts, "Look at its log.")
+        return RequestRejectedError(f"The Triton server {self.server} refuses the frame", facts, "Look at its log.")
 
     def _check_server(self) -> None:
         about = self.ask(self.client.get_server_metadata, timeout=self.options.timeout)
@@ -224,9 +229,7 @@ class TritonClient:
         tensor.set_data_from_numpy(blank)
         try:
             given = self.ask(self.client.infer, self.model, [tensor], model_version=self.version, timeout=FIRST)
-        except EngineError as error:
-            if "refuses the frame" not in error.problem:
-                raise
+        except RequestRejectedError as error:
             raise EngineError(
                 f"The model {self.model} on {self.server} does not take pictures of {width}x{height}",
                 error.facts,

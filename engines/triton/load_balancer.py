@@ -14,6 +14,7 @@ from typing import Any
 from engines.base import Image
 from engines.errors import EngineError, FrameRefusedError, as_engine_error
 from engines.slot_engine import SlotEngine
+from engines.support.event_log import log_event
 
 log = logging.getLogger(__name__)
 
@@ -58,7 +59,7 @@ class BackendPool:
             engine = as_engine_error(member.name, member.load)
         except EngineError as error:
             if member.error is None:
-                log.warning("%s is left out: %s", member.name, error.facts or error.problem)
+                log_lost(member, error)
             member.error = error
             return
         with self._guard:
@@ -67,7 +68,7 @@ class BackendPool:
                 for one in self._members:  # else it would have every frame, until it has had as many as the others
                     one.launched = 0
                 if member.error is not None:
-                    log.warning("%s is here again", member.name)
+                    log_event(log, logging.WARNING, "server_back", "%(server)s is back", server=member.name)
                 member.error = None
                 return
         engine.free()
@@ -113,7 +114,7 @@ class BackendPool:
             if member.engine is not engine:
                 return
             member.engine, member.error = None, error
-        log.warning("%s is left out: %s", member.name, error.facts or error.problem)
+        log_lost(member, error)
         threading.Thread(target=self._dispose, args=(engine,), name="balance disposal", daemon=True).start()
 
     def _dispose(self, engine: SlotEngine[Any]) -> None:
@@ -215,4 +216,12 @@ def balanced(
     spec = replace(team.first.spec, device=", ".join(members))
     return SlotEngine(
         spec, [BalancedSlot(team, index, late) for index in range(depth)], parting=parting, close=team.end
+    )
+
+
+def log_lost(member: Backend, error: EngineError) -> None:
+    """Log that `member` gets no more frames until it is back."""
+    reason = error.facts or error.problem
+    log_event(
+        log, logging.WARNING, "server_lost", "%(server)s gets no frames: %(reason)s", server=member.name, reason=reason
     )

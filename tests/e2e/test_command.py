@@ -258,7 +258,7 @@ def test_a_size_that_changes_midway(tmp_path: Path) -> None:
 def test_a_window_shows_it_and_q_ends_it(tmp_path: Path, display: str) -> None:
     clip = encode(tmp_path / "clip.mkv", 25)
     stats = tmp_path / "stats.json"
-    arguments = ["--source", clip, "--loop", "--view", "compare", "--stats", stats, "--record", tmp_path / "a.mkv"]
+    arguments = ["--source", clip, "--loop", "--view", "split", "--stats", stats, "--record", tmp_path / "a.mkv"]
     with start(*arguments, DISPLAY=display) as process:
         wait_for(tmp_path / "a.mkv", 3_000)
         environment = os.environ | {"DISPLAY": display}
@@ -326,13 +326,13 @@ MISTAKES: dict[str, tuple[list[str], int, list[str]]] = {
     "tiny": (["--source", "{tmp}/1x1.png"], 1, ["1x1", "16x16 to 4096x2160"]),
     "huge": (["--source", "{tmp}/huge.png"], 1, ["6000x6000", "16x16 to 4096x2160"]),
     "closed folder": (["--source", "{tmp}/closed/film.mp4"], 1, ["film.mp4 cannot be opened", "Permission denied"]),
-    "closed stream": (["--lasting", "--source", "{tmp}/closed/x"], 1, ["Permission denied"]),
+    "closed stream": (["--reconnect", "--source", "{tmp}/closed/x"], 1, ["Permission denied"]),
     "closed pattern": (["--source", "{tmp}/closed/*.png"], 1, ["cannot be opened", "Permission denied"]),
     "closed camera": (["--camera", "{tmp}/closed/video0"], 1, ["video0 cannot be opened", "Permission denied"]),
     "closed model": (["--model", "{tmp}/closed/x.onnx"], 2, ["model file", "Permission denied"]),
     "unreadable model": (["--model", "{tmp}/unreadable.onnx"], 2, ["model file", "Permission denied"]),
     "closed attract loop": (
-        ["--lasting", "--camera", "63", "--attract", "{tmp}/closed/film.mp4"],
+        ["--reconnect", "--camera", "63", "--attract", "{tmp}/closed/film.mp4"],
         2,
         ["film.mp4 cannot be opened", "Permission denied"],
     ),
@@ -436,10 +436,11 @@ def test_a_mistake_is_answered_in_words(folder: Path, name: str, mother: subproc
 
 def test_options_without_effect_are_told_once_and_those_of_a_file_are_not(folder: Path, tmp_path: Path) -> None:
     (tmp_path / "c.yaml").write_text("kiosk: {languages: [ko], sweep: 5}\noutput: {headless: true, fullscreen: true}\n")
-    given = ["--fullscreen", "--zoom", "--lasting", "--attract", folder / "clip.mkv", "--governor-fps", 5, "--no-tls"]
+    given = ["--fullscreen", "--magnifier", "--reconnect", "--governor-fps", 5, "--no-tls"]
+    given += ["--attract", folder / "clip.mkv"]
     done = run("--config", tmp_path / "c.yaml", "--source", folder / "clip.mkv", "--record-overlay", *given)
     assert done.returncode == 0, done.stderr
-    for flag in ("--fullscreen", "--zoom", "--lasting", "--attract", "--governor-fps", "--record-overlay"):
+    for flag in ("--fullscreen", "--magnifier", "--reconnect", "--attract", "--governor-fps", "--record-overlay"):
         assert done.stderr.count(f"{flag} has no effect") == 1, done.stderr
     assert done.stderr.count("has no effect") == 6
 
@@ -464,7 +465,7 @@ class annotate:
     [
         (["--source", "demo"], 5, []),
         # Until the attract loop is open, ten black pictures come a second.
-        (["--camera", "63", "--lasting", "--attract-after", "0"], 60, ["reader: read"]),
+        (["--camera", "63", "--reconnect", "--attract-after", "0"], 60, ["reader: read"]),
     ],
 )
 def test_stages_have_ranges_where_nvtx_is_there(tmp_path: Path, source: list[str], count: int, read: list[str]) -> None:
@@ -494,7 +495,7 @@ def test_stages_have_ranges_where_nvtx_is_there(tmp_path: Path, source: list[str
 
 def test_what_is_recorded_as_shown_needs_no_window(folder: Path, tmp_path: Path) -> None:
     done = run(
-        *("--source", folder / "clip.mkv", "--headless", "--engine", "bicubic", "--view", "compare", "--no-overlay"),
+        *("--source", folder / "clip.mkv", "--headless", "--engine", "bicubic", "--view", "split", "--no-overlay"),
         *("--record-overlay", "--record", tmp_path / "a.mkv"),
     )
     assert done.returncode == 0 and "no effect" not in done.stderr, done.stderr

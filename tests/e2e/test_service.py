@@ -127,7 +127,7 @@ def write(path: Path, **changes: object) -> None:
         "input": {"camera": 0},
         "engine": "bicubic",
         "output": {"headless": True},
-        "kiosk": {"lasting": True},
+        "kiosk": {"reconnect": True},
     }
     path.write_text(yaml.safe_dump(data | changes))
 
@@ -186,7 +186,7 @@ def test_a_slow_slide_show_is_alive_and_one_whose_disk_hangs_is_restarted(
 def test_a_new_configuration_takes_the_place_of_the_old(tmp_path: Path, dev: FakeDevDir, config: Path) -> None:
     with managed(tmp_path, dev, config) as manager:
         manager.until("READY=1")
-        write(config, kiosk={"lasting": True}, input={"source": "demo", "size": "80x60"})
+        write(config, kiosk={"reconnect": True}, input={"source": "demo", "size": "80x60"})
         manager.process.send_signal(signal.SIGHUP)
         manager.until("RELOADING=1")
         manager.until("READY=1")

@@ -92,6 +92,7 @@ def test_files_and_the_demo_get_the_faithful_one(tmp_path: Path, caplog: pytest.
     assert chosen("--source", str(tmp_path / "still.png")) == "fast-x2"
 
 
+@pytest.mark.integration
 def test_cameras_get_the_one_that_cleans(camera: FakeDevDir, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO):
         assert chosen("--camera", "0") == "fast-webcam-x2"
@@ -130,7 +131,7 @@ def test_the_shipped_configurations_with_a_camera(camera: FakeDevDir, name: str)
 def test_the_model_is_the_cameras_though_it_is_away(camera: FakeDevDir) -> None:
     """The attract loop goes through the engine that is there: another one would take seconds to load."""
     camera.unplug(0)
-    asked = config("--camera", "0", "--lasting", "--attract", "demo", "--attract-after", "0")
+    asked = config("--camera", "0", "--reconnect", "--attract", "demo", "--attract-after", "0")
     with contextlib.closing(opened_input(asked)) as source:
         assert model_for(asked, source) == "fast-webcam"
 
@@ -141,6 +142,7 @@ def test_without_a_webcam_variant_all_get_the_same(camera: FakeDevDir, webcam: P
     assert chosen("--camera", "0") == chosen("--source", "demo") == "fast-x2"
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("engine_name", ["openvino", "bicubic"])
 @pytest.mark.parametrize(("arguments", "scale"), [((), 2), (("--scale", "3"), 3), (("--model", "fast-x4"), 4)])
 def test_a_scale_is_every_engines(arguments: tuple[str, ...], scale: int, engine_name: str) -> None:
@@ -148,6 +150,7 @@ def test_a_scale_is_every_engines(arguments: tuple[str, ...], scale: int, engine
         assert (made.spec.scale, made.spec.output) == (scale, (SIZE[0] * scale, SIZE[1] * scale))
 
 
+@pytest.mark.integration
 def test_a_file_of_another_scale_than_asked_for(tmp_path: Path) -> None:
     own = resizing(tmp_path / "own.onnx", 3)
     asked = ("--source", "demo", "--engine", "openvino", "--model", own, "--scale")

@@ -79,6 +79,7 @@ def test_imports_run_one_way(name: str) -> None:
         assert not concrete
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("name", [*MODULES, *(f"scripts.{path.stem}" for path in (ROOT / "scripts").glob("*.py"))])
 def test_one_file_imports_tensorrt_and_pycuda(name: str) -> None:
     path = ROOT / Path(*name.split("."))

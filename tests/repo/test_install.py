@@ -167,7 +167,7 @@ def test_the_x_server_is_installed_where_it_may_be(
     executable(path / "apt-get", f'echo "apt-get $*" >>{tmp_path}/calls')
     copy_scripts(tmp_path)
     calls = fake_environment(tmp_path)
-    command = [path / "bash", tmp_path / "scripts/test", *([option] if option else []), "-x"]
+    command = [str(path / "bash"), str(tmp_path / "scripts/test"), *([option] if option else []), "-x"]
     done = subprocess.run(command, env={"PATH": str(path)}, capture_output=True, text=True, timeout=30)
     assert done.returncode == 0, done.stderr
     asked = [line for line in calls.read_text().splitlines() if line.startswith("apt-get install")]

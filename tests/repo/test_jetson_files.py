@@ -118,6 +118,7 @@ def test_the_predictions_in_the_documentation_are_those_of_the_script() -> None:
     assert rows and all(row.endswith("| *predicted* |") for row in rows)
 
 
+@pytest.mark.integration
 def test_the_predictions_go_into_a_page_that_has_a_place_for_them(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

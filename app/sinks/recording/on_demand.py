@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from app.config.schema import RecordingConfig
-from app.errors import SinkError
+from app.errors import SinkError, extent
 from app.overlays.view_state import ViewState
 from app.pipeline.frame import OutputFrame
 from app.sinks.filenames import Filenames, unique_name
 from app.sinks.recording.recorder import Recorder, TakenError
+from engines.support.event_log import log_event
 
 log = logging.getLogger(__name__)
 
@@ -128,6 +129,7 @@ class OnDemandRecorder:
             lossless=self._lossless,
             watched=True,
         )
+        log_event(log, logging.INFO, "recording_started", "recording to %(path)s", path=path)
         return recorder
 
     def _remember(self, error: TakenError) -> None:
@@ -158,5 +160,5 @@ class OnDemandRecorder:
         self._tell(error)
 
     def _tell(self, error: SinkError) -> None:
-        log.warning("%s", error)
+        log_event(log, logging.WARNING, "recording_failed", "%(reason)s", reason=str(error), **extent(error))
         self._view.say(error.problem)

@@ -17,7 +17,7 @@ import cv2
 import numpy as np
 from av.video.reformatter import ColorRange, Colorspace, VideoReformatter
 
-from app.errors import SinkError
+from app.errors import RecordingError, SinkError
 from app.ffmpeg import EXACT, cause, reason
 from app.pipeline.frame import FramePool, OutputFrame
 from app.sinks.filenames import rename_without_replacing
@@ -28,6 +28,7 @@ from app.sinks.recording.gst_encoder import TIME_BASE
 from app.sinks.recording.muxer import create, kind_of, pictures
 from engines.base import Image
 from engines.support import nvtx
+from engines.support.event_log import log_event
 
 log = logging.getLogger(__name__)
 
@@ -166,7 +167,8 @@ class Recorder:
                 self._queue.put(None, timeout=GIVE_UP)
             self._thread.join(max(0.0, until - time.monotonic()))
             if self._thread.is_alive():
-                log.warning("the encoder has not finished %s within %g s; it plays up to there", self.path, GIVE_UP)
+                message = "the encoder has not finished %(path)s within %(timeout_s)g s; it plays up to there"
+                log_event(log, logging.WARNING, "recording_unfinished", message, path=self.path, timeout_s=GIVE_UP)
             else:
                 whole = bool(self.frames)
         if not self._thread.is_alive():
@@ -183,7 +185,15 @@ class Recorder:
                 self.path.unlink()
 
     def tell(self) -> None:
-        log.info("recorded %d frames, %.1f s, to %s", self.frames, self.seconds, self.path)
+        log_event(
+            log,
+            logging.INFO,
+            "recording_finished",
+            "recorded %(frames)d frames, %(seconds).1f s, to %(path)s",
+            frames=self.frames,
+            seconds=self.seconds,
+            path=self.path,
+        )
 
     def _check(self) -> None:
         if self._failure is not None:
@@ -192,14 +202,15 @@ class Recorder:
                 raise failure
             raise self._error(reason(failure), full=isinstance(cause(failure), OSError)) from failure
 
-    def _error(self, why: str, *, full: bool = False) -> SinkError:
-        kept = f"{self.frames} frames, {self.seconds:.1f} s, were recorded and play"
-        return SinkError(
+    def _error(self, why: str, *, full: bool = False) -> RecordingError:
+        return RecordingError(
             f"The recording {self.path} has failed",
-            f"{why}; {kept}" if self.frames else f"{why}; nothing was recorded",
             "Make room on the disk, or record somewhere else."
             if self.frames or full
             else f"Choose another encoder than {self._encoder} with --encoder, or record somewhere else.",
+            reason=why,
+            frames=self.frames,
+            seconds=self.seconds,
         )
 
     def _work(self) -> None:

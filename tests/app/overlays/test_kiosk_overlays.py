@@ -117,7 +117,7 @@ def test_the_magnifier_does_not_wander() -> None:
 @pytest.mark.parametrize("size", [(16, 16), (70, 50), (160, 120), (641, 359)])
 def test_small_and_odd_pictures_have_no_magnifier_or_a_right_one(size: tuple[int, int]) -> None:
     source = np.random.default_rng(2).integers(0, 256, (size[1], size[0], 3), np.uint8)
-    view, kiosk = ViewState(split=True), KioskConfig(zoom=True, sweep=5, languages=("ko", "en"))
+    view, kiosk = ViewState(split=True), KioskConfig(magnifier=True, sweep=5, languages=("ko", "en"))
     overlays = build_overlays(kiosk, view, Stats(), StatsPanel(view, lambda: ["a"]))
     for origin in Origin:
         shown = picture(source, origin=origin)

@@ -114,6 +114,7 @@ def test_a_live_source_drops_the_oldest_and_counts_it() -> None:
     assert stats.dropped + stats.shown == stats.captured == 120
 
 
+@pytest.mark.integration
 def test_another_size_loads_another_engine() -> None:
     source, keep, loaded = Numbered(90, sizes=[(32, 24), (17, 33), (32, 24)]), Keep(), []
 
@@ -127,6 +128,7 @@ def test_another_size_loads_another_engine() -> None:
     assert [size for _, size, _ in keep.seen] == [(64, 48)] * 30 + [(34, 66)] * 30 + [(64, 48)] * 30
 
 
+@pytest.mark.integration
 def test_limits_end_the_run() -> None:
     keep = Keep()
     Pipeline(Numbered(10**6), load, Stats(), after=[keep], lossless=True, limit=17).run()
@@ -147,6 +149,7 @@ def test_the_duration_ends_a_run_whose_source_has_fallen_silent() -> None:
     assert stats.shown and time.monotonic() - begun < 10
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("lossless", [True, False])
 def test_stop_ends_everything(lossless: bool) -> None:
     before = threading.active_count()
@@ -250,6 +253,7 @@ class Spare(EngineLoadObserver):
         return len(self.failed) <= self.count
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("where", ["launch", "wait"])
 def test_a_failed_engine_is_replaced_and_its_frames_are_not_lost(where: str) -> None:
     class Slot(bicubic.BicubicSlot):
@@ -281,6 +285,7 @@ def test_a_failed_engine_is_replaced_and_its_frames_are_not_lost(where: str) -> 
         Pipeline(Numbered(10**6), made, Stats(), after=[keep], lossless=True, observer=Spare(1)).run()
 
 
+@pytest.mark.integration
 def test_frames_keep_their_order_when_one_engine_fails_after_another() -> None:
     full = threading.Event()
 
@@ -335,6 +340,7 @@ def test_while_an_engine_is_built_the_window_lives_and_a_stop_ends_it() -> None:
     assert threading.active_count() == before
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize(("built", "longest", "alive"), [(True, 60, True), (False, 60, False), (True, 0.3, False)])
 def test_a_build_in_the_middle_of_a_run_is_a_sign_of_life_and_a_load_that_hangs_is_none(
     built: bool, longest: float, alive: bool
@@ -431,6 +437,7 @@ def test_idle_sinks_are_visited_while_nothing_comes() -> None:
     assert window.visits >= 5
 
 
+@pytest.mark.integration
 def test_a_paced_file_takes_its_time() -> None:
     stats = Stats()
     Pipeline(Numbered(31), load, stats, after=[Keep()], lossless=True, paced=True).run()
@@ -438,6 +445,7 @@ def test_a_paced_file_takes_its_time() -> None:
     assert stats.seconds > 0.9  # 30 steps of 1/30 s; slower is the machine's fault, faster would be ours
 
 
+@pytest.mark.integration
 def test_the_last_picture_has_its_time_too_unless_the_end_is_asked_for() -> None:
     class Slides(Numbered):
         fps = 4.0

@@ -28,6 +28,8 @@ from app.uri import comes_and_goes
 from scripts.kiosk.fake_camera import FakeCamera, FakeDevDir
 from tests.support.clips import encode, jpeg, multipart, serve
 
+pytestmark = pytest.mark.integration
+
 LIMIT = 60.0
 SOON = 20.0
 """Seconds for what takes a moment, on a machine that is busy too."""
@@ -267,7 +269,6 @@ def test_the_attract_loop_ends_when_the_camera_is_back(dev: FakeDevDir) -> None:
         wait_until(lambda: readers() == 1)  # else it goes on unseen, at the cost of the picture
 
 
-@pytest.mark.integration
 def test_a_film_of_the_owners_is_fitted_in(dev: FakeDevDir, tmp_path: Path) -> None:
     film = encode(tmp_path / "film.mkv", 10, size=(48, 48))
     dev.plug(0, "ok 320x180")
@@ -279,7 +280,6 @@ def test_a_film_of_the_owners_is_fitted_in(dev: FakeDevDir, tmp_path: Path) -> N
         assert seen.image[:, :60].max() == 0 and seen.image[90, 160].min() > 20
 
 
-@pytest.mark.integration
 def test_a_film_that_was_away_is_shown_when_it_is_back(
     dev: FakeDevDir, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -426,7 +426,6 @@ def rtsp_camera(port: int = 0) -> subprocess.Popen[str]:
     return subprocess.Popen(command, cwd=Path(__file__).parents[3], stdout=subprocess.PIPE, text=True)
 
 
-@pytest.mark.integration
 def test_a_camera_that_speaks_rtsp_is_killed_and_comes_back() -> None:
     with rtsp_camera() as first:
         assert first.stdout is not None

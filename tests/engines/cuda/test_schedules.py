@@ -23,6 +23,8 @@ from tests.fakes import cuda_scheduler
 from tests.fakes.cuda import Machine, install
 from tests.fakes.cuda_scheduler import MODEL, SIZE, check_clean, chosen, drive, pictures
 
+pytestmark = pytest.mark.integration
+
 
 @pytest.fixture(autouse=True, scope="module")
 def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:

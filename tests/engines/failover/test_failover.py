@@ -183,6 +183,7 @@ def test_a_healthy_engine_makes_every_picture() -> None:
 trouble = st.lists(st.sampled_from(["fine", "slow", "never", "error", "launch"]), max_size=40)
 
 
+@pytest.mark.integration
 @settings(max_examples=60)
 @given(
     depth=st.integers(1, 3),
@@ -233,6 +234,7 @@ def test_a_late_answer_is_not_waited_for_nor_shown_later() -> None:
         gate.set()
 
 
+@pytest.mark.integration
 def test_a_frame_is_not_late_for_waiting_behind_another() -> None:
     done = [threading.Event() for _ in range(5)]
     done[0].set()
@@ -260,6 +262,7 @@ def test_two_frames_in_a_hung_engine_cost_one_wait() -> None:
         gate.set()
 
 
+@pytest.mark.integration
 def test_the_end_does_not_wait_for_a_hung_engine() -> None:
     gate = threading.Event()
     device = Device(lambda n: gate.wait(60))
@@ -324,6 +327,7 @@ def test_the_next_engine_may_be_broken_too() -> None:
         run.frames(20)
 
 
+@pytest.mark.integration
 def test_loads_that_hang_count_as_failures_in_a_row() -> None:
     def hang(_number: int) -> None:
         time.sleep(QUICK.within)

@@ -118,6 +118,7 @@ def test_down_and_up_again_between_two_frames() -> None:
     assert set(run.states) == {""}
 
 
+@pytest.mark.integration
 @settings(max_examples=25)
 @given(
     ways=st.lists(st.sampled_from([-1, 1]), max_size=8),

@@ -21,7 +21,7 @@ from engines.base import Image
 from engines.catalog import shipped as catalog
 from engines.errors import EngineError
 
-pytestmark = pytest.mark.media
+pytestmark = [pytest.mark.media, pytest.mark.integration]
 
 ROOT = Path(__file__).parents[3]
 SIZE = (32, 24)
@@ -253,7 +253,6 @@ def test_an_engine_that_is_freed_leaves_no_threads_and_files_behind() -> None:
     assert after[0] <= threads and after[1] <= files
 
 
-@pytest.mark.integration
 def test_a_signal_is_survived_whatever_engines_were_freed_before() -> None:
     """OpenVINO gives threads a stack for signals, and may take it away."""
     code = (

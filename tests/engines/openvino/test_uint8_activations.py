@@ -23,6 +23,8 @@ from engines.catalog import shipped as catalog
 from engines.openvino import engine as openvino_engine
 from engines.openvino import row_shuffle, uint8_activations
 
+pytestmark = pytest.mark.integration
+
 SIZE = (45, 31)
 QUANTISED = [model for model in catalog.shipped() if model.precision == "int8"]
 
@@ -124,7 +126,6 @@ def test_a_convolution_with_anything_around_it_is_not_plain(
 X86 = pytest.mark.skipif(platform.machine() != "x86_64", reason="these instructions are x86's")
 
 
-@pytest.mark.integration
 @X86
 @pytest.mark.parametrize("instructions", ["AVX2", "AVX512_CORE"])
 def test_a_processor_that_adds_in_16_bits_is_found_out(instructions: str) -> None:

@@ -146,6 +146,7 @@ def test_graphs_are_not_needed(monkeypatch: pytest.MonkeyPatch, caplog: pytest.L
     check_clean(machine)
 
 
+@pytest.mark.integration
 def test_a_late_collector_does_not_make_the_engine_look_slow(machine: Machine) -> None:
     with engines.load("tensorrt", MODEL, SIZE, depth=1) as engine:
         engine.reserve()
@@ -324,6 +325,7 @@ def test_a_device_that_fails_between_launch_and_wait(machine: Machine) -> None:
     assert not machine.memories
 
 
+@pytest.mark.integration
 def test_a_device_that_hangs_is_left_alone(
     machine: Machine, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -448,6 +450,7 @@ def test_the_program_with_it(machine: Machine, tmp_path: Path, signals: None) ->
     check_clean(machine)
 
 
+@pytest.mark.integration
 def test_a_size_that_changes_loads_another_engine(machine: Machine, tmp_path: Path, signals: None) -> None:
     from app.application import main
 

@@ -211,6 +211,7 @@ SHORT = Other().ModelInfer(None, None)
 SHORT.raw_output_contents[0] = SHORT.raw_output_contents[0][:-7]
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize(
     ("transport", "damaged"),
     [

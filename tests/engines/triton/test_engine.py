@@ -357,7 +357,7 @@ def test_the_documented_command_lines_work_together(guarded: tuple[TritonServer,
     server, options = guarded
     (line,) = re.findall(r"python -m app.run (--camera 0 .*)", documented_block().replace("\\\n", " "))
     command = line.replace("server:8001/fast-webcam-x2-fp16", f"{server.address}/{MODEL}").split()
-    command[:2] = ["--source", "demo", "--size", "64x48", "--headless", "--frames", "5", "--patience", "5000"]
+    command[:2] = ["--source", "demo", "--size", "64x48", "--headless", "--frames", "5", "--frame-timeout", "5000"]
     folder = options["token_file"].parent
     done = subprocess.run(
         [sys.executable, "-m", "app.run", *command],
@@ -384,7 +384,7 @@ def test_models_that_are_not_as_they_should_be(guarded: tuple[TritonServer, dict
 def test_the_app_needs_one_option(server: TritonServer, tmp_path: Path) -> None:
     stats = tmp_path / "stats.json"
     command = [sys.executable, "-m", "app.run", "--source", "demo", "--size", "64x48", "--headless", "--frames", "25"]
-    command += ["--stats", str(stats), "--engine", f"triton://{server.address}/{MODEL}", "--patience", "5000"]
+    command += ["--stats", str(stats), "--engine", f"triton://{server.address}/{MODEL}", "--frame-timeout", "5000"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
     figures = json.loads(stats.read_text())

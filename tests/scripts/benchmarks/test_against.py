@@ -20,6 +20,8 @@ from scripts.benchmarks.builds import OWN_ENVIRONMENT, SHARED_ENVIRONMENT, Build
 from scripts.benchmarks.measured_child import ChildError, measure_child
 from scripts.benchmarks.timing import ROOT
 
+pytestmark = pytest.mark.integration
+
 TINY = ["--size", "32x24", "--threads", "1", "--seconds", "0.1", "--engine", "bicubic"]
 
 

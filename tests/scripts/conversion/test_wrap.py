@@ -32,6 +32,8 @@ from tests.engines.openvino.test_engine import port, upscaled
 if TYPE_CHECKING:
     from torch import nn
 
+pytestmark = pytest.mark.integration
+
 FLOAT, HALF = TensorProto.FLOAT, TensorProto.FLOAT16
 GAINS = (1.0, 0.97, 0.94)
 """What the made networks multiply their first, second and third colour by: swapped colours show."""
@@ -245,7 +247,6 @@ def test_the_file_keeps_to_what_tensorrt_reads(tmp_path: Path) -> None:
     assert told(tmp_path / "ours.onnx")["wrapped"] == "theirs.onnx"
 
 
-@pytest.mark.integration
 def test_it_runs_in_the_app_and_in_a_process_of_its_own(tmp_path: Path) -> None:
     theirs, ours = network(tmp_path / "theirs.onnx", multiple=8), tmp_path / "ours-x2.onnx"
     code = "import sys; sys.modules['torch'] = None; from scripts.export import main; sys.exit(main(sys.argv[1:]))"

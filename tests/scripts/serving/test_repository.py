@@ -33,6 +33,7 @@ def read(folder: Path, name: str) -> Any:
     return text_format.Parse((folder / name / "config.pbtxt").read_text(), pb.ModelConfig())
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("flavour", FLAVOURS)
 def test_configurations_of_all_flavours(tmp_path: Path, flavour: str) -> None:
     assert main([str(tmp_path), "--flavour", flavour, "--fps", "25", "--batch", "4", "--instances", "3"]) == 0
@@ -62,7 +63,7 @@ def test_configurations_of_all_flavours(tmp_path: Path, flavour: str) -> None:
             assert set(step.output_map) == {port.name for port in inner.output}
         files = {path.name for path in (tmp_path / model.path.stem).rglob("*") if path.is_file()}
         wanted = {
-            "python": {"model.py", "model.onnx", "row_shuffle.py", "uint8_activations.py"},
+            "python": {"model.py", "model.onnx", "row_shuffle.py", "self_check.py", "uint8_activations.py"},
             "openvino": {"model.xml", "model.bin"},
             "onnxruntime": {"model.onnx"},
             "tensorrt_plan": {"model.onnx"},
@@ -86,6 +87,7 @@ def test_the_accelerator_of_onnx_runtime(tmp_path: Path) -> None:
         assert accelerator.parameters["precision_mode"] == precision.upper()
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("model", catalog.shipped(), ids=lambda model: str(model.path.stem))
 def test_a_batch_is_its_pictures_to_the_bit(model: catalog.ShippedModel) -> None:
     frames = np.random.default_rng(0).integers(0, 256, (3, 24, 32, 3), np.uint8)
