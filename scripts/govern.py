@@ -24,7 +24,6 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from app.config.schema import Config
 from app.governor.driver import GovernorDriver
 from app.inputs import engine_for, opened_input
-from app.overlays.view_state import ViewState
 from app.pipeline.build_preview import BuildPreview
 from app.pipeline.frame import OutputFrame
 from app.pipeline.pipeline import Pipeline
@@ -90,21 +89,13 @@ class Trial:
 class Counter:
     """The last sink. Notes every picture."""
 
-    stage = "sink"
-
     def __init__(self, stats: Stats) -> None:
         self.pictures: list[Shown] = []
         self._stats = stats
 
-    def write(self, picture: OutputFrame) -> None:
+    def write(self, frame: OutputFrame) -> None:
         spec = self._stats.spec
-        self.pictures.append(Shown(time.monotonic(), picture.frame.index, spec.model if spec else ""))
-
-    def idle(self) -> None:
-        pass
-
-    def close(self) -> None:
-        pass
+        self.pictures.append(Shown(time.monotonic(), frame.input.index, spec.model if spec else ""))
 
 
 @contextmanager
@@ -125,14 +116,14 @@ def run(name: str, config: Config, spans: Sequence[float], processes: int) -> Tr
     counter, failure = Counter(stats), list[BaseException]()
     with closing(Telemetry(config.telemetry)) as telemetry, closing(opened_input(config)) as source:
         steering = GovernorDriver(lambda: trial.fps, lambda: telemetry.current, hot=config.telemetry.warn_temperature)
-        loading = BuildPreview(ViewState(), [], auto=False)
+        loading = BuildPreview(auto=False)
         pipeline = Pipeline(
             source,
             engine_for(config, source, stats, loading, steering),
-            [counter],
             stats,
+            after=[counter],
             lossless=False,
-            loading=loading,
+            observer=loading,
         )
 
         def work() -> None:

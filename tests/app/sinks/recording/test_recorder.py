@@ -23,6 +23,7 @@ from app.config.schema import RecordingConfig
 from app.errors import SinkError
 from app.overlays.view_state import ViewState
 from app.pipeline.frame import Frame, OutputFrame
+from app.sinks.filenames import Filenames
 from app.sinks.recording.encoders import check_encoder
 from app.sinks.recording.fragment_file import FragmentFile
 from app.sinks.recording.muxer import check_file
@@ -226,9 +227,9 @@ def test_a_link_stays_and_what_it_leads_to_is_recorded(tmp_path: Path) -> None:
 
 def test_a_recording_that_was_begun_goes_on_under_another_name(tmp_path: Path) -> None:
     """As it is after a reload."""
-    settings = RecordingConfig(file=tmp_path / "a.mp4")
+    settings, filenames = RecordingConfig(file=tmp_path / "a.mp4"), Filenames()
     for index in range(2):
-        recording = OnDemandRecorder(settings, ViewState(), fps=30, lossless=True)
+        recording = OnDemandRecorder(settings, ViewState(), filenames, fps=30, lossless=True)
         for number in range(3 + index):
             image = scene(number)
             recording.write(OutputFrame(image, Frame(image, number, 0, number / 30)))
@@ -271,6 +272,7 @@ FULL = """
 import resource, signal, sys
 import numpy as np
 from pathlib import Path
+from app.sinks.filenames import Filenames
 from app.pipeline.frame import Frame, OutputFrame
 from app.errors import SinkError
 from app.sinks.recording.recorder import Recorder
@@ -316,6 +318,7 @@ KILLED = """
 import sys, time
 import numpy as np
 from pathlib import Path
+from app.sinks.filenames import Filenames
 from app.pipeline.frame import Frame, OutputFrame
 from app.sinks.recording.recorder import Recorder
 recorder = Recorder(Path(sys.argv[1]), lossless=True)

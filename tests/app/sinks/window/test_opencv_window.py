@@ -48,13 +48,13 @@ before = None
 while not done:
     shown = narrow if view.help else image
     window.write(OutputFrame(shown, Frame(shown, 0, 0, 0)))
-    state = [view.compare, round(view.divider, 2), view.overlay, view.help, view.fullscreen, "".join(told)]
+    state = [view.split, round(view.divider, 2), view.overlay, view.help, view.fullscreen, "".join(told)]
     if state != before:
         before = state
         print(json.dumps(state), flush=True)
     for _ in range(3):
         time.sleep(0.01)
-        window.idle()
+        window.poll()
 window.close()
 print('"closed"', flush=True)
 """
