@@ -106,14 +106,14 @@ def geared(
 ) -> SlotEngine[Any] | None:
     """An engine that begins with `model` and goes on with others of its kind as `steering` decides; None if there are
     none. Raises EngineError."""
-    from engines.catalog.ladder import BICUBIC, ladder
+    from engines.catalog.ladder import BICUBIC_RUNG, ladder
     from engines.failover import model_switcher
     from engines.failover.candidates import Candidate
     from engines.isolation import engine as isolation
 
     asked = config.engine
     rungs, at, scale = ladder(model, config.governor.models, asked.scale)
-    names = [name for one in (asked.name, *asked.fallback) for name in engines.candidates(one) if name != BICUBIC]
+    names = [name for one in (asked.name, *asked.fallback) for name in engines.candidates(one) if name != BICUBIC_RUNG]
     if len(rungs) < 2 or not names:
         return None
     own = asked.model_dump(include={"depth", "threads", "memory", "dla", "profile"}) | {"scale": scale}
@@ -125,7 +125,7 @@ def geared(
             one.say(text)
 
     def choices(rung: str) -> list[Candidate]:
-        if rung == BICUBIC:
+        if rung == BICUBIC_RUNG:
             return []
         if asked.isolate:
             return isolation.choices(names, rung, size, deadline=asked.patience / 1000, tell=tell, **own)

@@ -12,7 +12,7 @@ from app import overwrites
 from app.config.schema import Config, KioskConfig
 from app.errors import ConfigError
 from engines.catalog import shipped as catalog
-from engines.catalog.ladder import BICUBIC
+from engines.catalog.ladder import BICUBIC_RUNG
 from engines.errors import UserError
 from engines.triton import address
 
@@ -87,7 +87,7 @@ def check_model(config: Config) -> None:
         model = catalog.usual(camera=False, scale=asked.scale) if asked.model == "auto" else asked.model
         catalog.find(model, scale=asked.scale)
     for model in config.governor.models:  # whether there is a governor or not
-        if model != BICUBIC:
+        if model != BICUBIC_RUNG:
             catalog.find(model, scale=asked.scale)
 
 

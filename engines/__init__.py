@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from engines.base import LARGEST, SMALLEST, fits
+from engines.base import MAX_INPUT_SIZE, MIN_INPUT_SIZE, fits
 from engines.catalog import shipped as catalog
 from engines.errors import EngineError, ModelError, one_line
 from engines.slot_engine import SlotEngine
@@ -98,7 +98,7 @@ def load(
     if not fits(size):
         raise ModelError(
             f"A picture of {size[0]}x{size[1]} cannot be upscaled",
-            f"sizes from {SMALLEST[0]}x{SMALLEST[1]} to {LARGEST[0]}x{LARGEST[1]} can",
+            f"sizes from {MIN_INPUT_SIZE[0]}x{MIN_INPUT_SIZE[1]} to {MAX_INPUT_SIZE[0]}x{MAX_INPUT_SIZE[1]} can",
             "Ask the camera for another size with --size, or scale the file first.",
         )
 
@@ -116,7 +116,7 @@ def load(
             case "bicubic":
                 from engines import bicubic
 
-                return bicubic.load(size, scale=scale or catalog.scale_in(model) or catalog.SCALE, depth=depth)
+                return bicubic.load(size, scale=scale or catalog.scale_in(model) or catalog.DEFAULT_SCALE, depth=depth)
             case _:
                 here: dict[str, Any] = {"depth": depth, "threads": threads, "memory": memory, "dla": dla}
                 local = partial(load, model=model, size=size, profile=profile, **here)

@@ -14,14 +14,14 @@ Image = NDArray[np.uint8]
 
 T = TypeVar("T")
 
-SMALLEST, LARGEST = (16, 16), (4096, 2160)
+MIN_INPUT_SIZE, MAX_INPUT_SIZE = (16, 16), (4096, 2160)
 """Smallest and largest input (width, height) that an engine is asked for, odd ones included; a model made or served for
 one size may take fewer."""
 
 
 def fits(size: tuple[int, int]) -> bool:
     """Whether an engine can be asked for an input of `size` (width, height)."""
-    return all(low <= n <= high for n, low, high in zip(size, SMALLEST, LARGEST, strict=True))
+    return all(low <= n <= high for n, low, high in zip(size, MIN_INPUT_SIZE, MAX_INPUT_SIZE, strict=True))
 
 
 @dataclass(frozen=True)

@@ -25,15 +25,15 @@ from engines.errors import EngineError, one_line
 from engines.support.child_process import inherited
 from engines.support.progress import BuildProgress
 
-LONGEST = 1800.0
+WORKER_FRAME_TIMEOUT_S = 1800.0
 """Seconds a frame may take here; who waits for it in the program loses patience long before."""
-TELL = 0.5
+PROGRESS_PERIOD_S = 0.5
 """Seconds between two words about a load that takes long."""
 
-DONE = struct.Struct("<id")
+ANSWER = struct.Struct("<id")
 """The child's answer: a slot number; when it was finished (monotonic). Behind it, for each stage that the slot tells
 of, a STAGE; or, with -1 - number, an error's parts as JSON."""
-STAGE = struct.Struct("<24sd")
+STAGE_TIME = struct.Struct("<24sd")
 """A stage's name in UTF-8, filled up with zeros, and the seconds it took. Three of them cost a frame 1 us to write and
 1 us to read; JSON would cost three times that."""
 
@@ -103,20 +103,20 @@ class EngineWorker:
             while (index := self._flying.get()) is not None:
                 slot = self._slots[index]
                 try:
-                    image = slot.wait(LONGEST)
+                    image = slot.wait(WORKER_FRAME_TIMEOUT_S)
                 except (EngineError, TimeoutError) as error:
                     self._fail(index, error)
                     continue
                 if not self._placed[index]:
                     np.copyto(self._shared[index][1], image)
-                told = (STAGE.pack(name.encode(), seconds) for name, seconds in stages(slot).items())
-                self._link.send_bytes(DONE.pack(index, slot.finished) + b"".join(told))
+                told = (STAGE_TIME.pack(name.encode(), seconds) for name, seconds in stages(slot).items())
+                self._link.send_bytes(ANSWER.pack(index, slot.finished) + b"".join(told))
 
     def _fail(self, index: int, error: Exception) -> None:
         if not isinstance(error, EngineError):
             facts = one_line(error) or type(error).__name__
             error = EngineError("The engine failed on a frame", facts, "Try --engine bicubic.")
-        self._link.send_bytes(DONE.pack(-1 - index, time.monotonic()) + json.dumps(error.parts).encode())
+        self._link.send_bytes(ANSWER.pack(-1 - index, time.monotonic()) + json.dumps(error.parts).encode())
 
 
 @contextlib.contextmanager
@@ -125,7 +125,7 @@ def reporting(link: Connection) -> Iterator[BuildProgress]:
     progress, done = BuildProgress(), threading.Event()
 
     def report() -> None:
-        while not done.wait(TELL):
+        while not done.wait(PROGRESS_PERIOD_S):
             if text := str(progress):
                 link.send_bytes(json.dumps({"progress": text}).encode())
 

@@ -80,7 +80,7 @@ def build_one(model: str, size: tuple[int, int], dla: int | None, progress: Buil
 
 def build_ahead(model: str, size: tuple[int, int], capability: str, plans: PlanCache, progress: BuildProgress) -> str:
     """Build for a GPU that need not be here; returns a line about it. Raises EngineError."""
-    file = catalog.find(model, builder.PRECISIONS)
+    file = catalog.find(model, builder.PREFERRED_PRECISIONS)
     path, plan = builder.build_ahead(file, size, capability, plans, progress)
     return f"{file.stem} {plan.precision} at {size[0]}x{size[1]} for compute capability {capability}: {path}"
 

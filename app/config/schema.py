@@ -11,7 +11,7 @@ from pydantic import BeforeValidator, field_validator, model_validator
 from app.config.fields import Section, option
 from app.config.notation import Camera, File, NameOrFile, Names, Size, Text, parse_engine, parse_fallback
 from engines.catalog import shipped as catalog
-from engines.catalog.contract import LARGEST_SCALE
+from engines.catalog.contract import MAX_SCALE
 
 
 class InputConfig(Section):
@@ -56,7 +56,7 @@ class EngineConfig(Section):
         None,
         "how many times larger; by default what the model's name tells, such as fast-x4, else 2",
         ge=1,
-        le=LARGEST_SCALE,
+        le=MAX_SCALE,
         metavar="N",
     )
     depth: int = option(

@@ -11,7 +11,7 @@ from app.overlays.view_state import ViewState
 from app.pipeline.frame import Frame, OutputFrame
 from app.pipeline.protocols import EngineLoadObserver, Sink
 from engines.bicubic import enlarge
-from engines.catalog.shipped import SCALE
+from engines.catalog.shipped import DEFAULT_SCALE
 from engines.support.progress import BuildProgress
 
 PERIOD = 0.1
@@ -29,7 +29,7 @@ class BuildPreview(EngineLoadObserver):
         `scale`: how many times larger the picture will be, if that is known."""
         self.progress = BuildProgress()
         self.failed: set[str] = set()
-        self._view, self._sinks, self._auto, self._scale = view, sinks, auto, scale or SCALE
+        self._view, self._sinks, self._auto, self._scale = view, sinks, auto, scale or DEFAULT_SCALE
         self._due = 0.0
 
     def show(self, frame: Frame | None) -> None:

@@ -24,9 +24,9 @@ from engines.slot_engine import SlotEngine
 
 log = logging.getLogger(__name__)
 
-GRACE = 2.0
+DRAIN_TIMEOUT_S = 2.0
 """Seconds that all unanswered frames of an engine that is given up may take before its buffers are freed."""
-REFUSALS = 5
+MAX_REFUSALS = 5
 """So many frames in a row that an engine does not take, and it is given up; fewer are enlarged here and no more."""
 
 
@@ -84,7 +84,7 @@ class FailoverSlot:
                 primary.unanswered.discard(self._index)
                 primary.refused += 1
                 self._state = f"{primary.record.choice.name}: {error.facts}"
-                if primary.refused >= REFUSALS:
+                if primary.refused >= MAX_REFUSALS:
                     self._state = self._standby.fail(primary, error)
             except EngineError as error:
                 primary.unanswered.discard(self._index)
@@ -114,7 +114,7 @@ class FailoverEngine(SlotEngine[T]):
     of the list.
     """
 
-    farewell = 2 * GRACE
+    farewell = 2 * DRAIN_TIMEOUT_S
     """Seconds to wait at the end for an engine that is being loaded, and for each that is being freed."""
 
     def __init__(
@@ -320,7 +320,7 @@ class FailoverEngine(SlotEngine[T]):
         def dispose() -> None:
             with self._guard:
                 self._guard.wait_for(lambda: not primary.holders)
-            until = time.monotonic() + GRACE
+            until = time.monotonic() + DRAIN_TIMEOUT_S
             for index in list(primary.unanswered):
                 with contextlib.suppress(TimeoutError, EngineError):
                     primary.engine.slots[index].wait(max(0.0, until - time.monotonic()))

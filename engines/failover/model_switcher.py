@@ -25,21 +25,21 @@ from engines.support.priority import low_priority
 
 log = logging.getLogger(__name__)
 
-TICK = 0.1
+DECISION_PERIOD_S = 0.1
 """Seconds between two questions to the driver."""
-WINDOW, ENOUGH = 0.8, 3
+COST_WINDOW_S, MIN_COST_FRAMES = 0.8, 3
 """What a frame costs is the mean over so many seconds, of so many frames at least."""
-STALE = 5.0
+COST_EXPIRY_S = 5.0
 """Seconds after which a frame's cost tells nothing of now."""
-AGAIN = 30.0
+RELOAD_AFTER_S = 30.0
 """Seconds until a model that could not be loaded is tried again."""
-TRIALS, LASTING = 5, 0.4
+TRIAL_FRAMES, MIN_TRIAL_S = 5, 0.4
 """A larger model makes so many pictures that nobody sees, in so many seconds at least, to know what it costs.
 One at once after the other: who pauses in between gets more of a busy processor than is his share, and more than later.
 """
-TRIAL = 2.0
+TRIAL_TIMEOUT_S = 2.0
 """Seconds that one of them may take."""
-RESTING = "no model keeps the rate here"
+NO_MODEL_FITS = "no model keeps the rate here"
 
 
 class SwitchRung(NamedTuple):
@@ -117,7 +117,7 @@ class ModelSwitcher(FailoverEngine[T]):
     # The thread that steers.
 
     def _steer(self) -> None:
-        while not self._over.wait(TICK):
+        while not self._over.wait(DECISION_PERIOD_S):
             way = self._driver.decide(self.gear, self._busy())
             target = self.gear + 1 if way > 0 else self._below() if way < 0 else self.gear
             if target == self.gear or not 0 <= target < len(self._gears):
@@ -134,11 +134,11 @@ class ModelSwitcher(FailoverEngine[T]):
             lineup, now = self._lineup, time.monotonic()
             if lineup.records and lineup.primary is None:
                 failed = [record.failed[-1] for record in lineup.records if record.failed]
-                return float("inf") if failed and now - max(failed) < STALE else None
-        recent = [entry for entry in list(self._recent) if now - entry[0] < STALE]
-        fresh = [entry for entry in recent if now - entry[0] < WINDOW]
-        told = fresh if len(fresh) >= ENOUGH else recent[-ENOUGH:]
-        return sum(busy for _, busy in told) / len(told) if len(told) >= ENOUGH else None
+                return float("inf") if failed and now - max(failed) < COST_EXPIRY_S else None
+        recent = [entry for entry in list(self._recent) if now - entry[0] < COST_EXPIRY_S]
+        fresh = [entry for entry in recent if now - entry[0] < COST_WINDOW_S]
+        told = fresh if len(fresh) >= MIN_COST_FRAMES else recent[-MIN_COST_FRAMES:]
+        return sum(busy for _, busy in told) / len(told) if len(told) >= MIN_COST_FRAMES else None
 
     def _prepared(self, gear: int) -> bool:
         """Whether `gear` is loaded; from now on that is seen to."""
@@ -154,17 +154,17 @@ class ModelSwitcher(FailoverEngine[T]):
             if lineup is None or (primary := lineup.primary) is None or primary.failed:
                 raise EngineError(f"{self._gears[gear].name} is not there any more")
             blank, slot = np.zeros((self.spec.input[1], self.spec.input[0], 3), np.uint8), primary.engine.slots[0]
-            while len(seconds) < TRIALS or sum(seconds) < LASTING:
+            while len(seconds) < TRIAL_FRAMES or sum(seconds) < MIN_TRIAL_S:
                 if self._over.is_set():
                     return False
                 begun = time.monotonic()
                 primary.unanswered.add(0)
                 slot.launch(blank)
-                slot.wait(TRIAL)
+                slot.wait(TRIAL_TIMEOUT_S)
                 primary.unanswered.discard(0)
                 seconds.append(slot.finished - begun)
         except (EngineError, TimeoutError) as error:
-            slow = EngineError(f"{self._gears[gear].name} is too slow", f"no answer within {TRIAL:g} s")
+            slow = EngineError(f"{self._gears[gear].name} is too slow", f"no answer within {TRIAL_TIMEOUT_S:g} s")
             self._want_spare()
             self._driver.failed(gear, slow if isinstance(error, TimeoutError) else error)
             return False
@@ -180,7 +180,7 @@ class ModelSwitcher(FailoverEngine[T]):
                 return
             self._wanted.clear()  # what is taken here is not to be loaded once more
             lineup = self._ready.pop(gear, None) or CandidateList(())
-        before = self.change(lineup, "" if self._gears[gear].choices else RESTING)
+        before = self.change(lineup, "" if self._gears[gear].choices else NO_MODEL_FITS)
         with self._guard:
             if before.primary is not None:
                 self._ready[self.gear] = before
@@ -217,7 +217,7 @@ class ModelSwitcher(FailoverEngine[T]):
                     lineup = self.prepare(self._gears[gear].choices)
             except EngineError as error:
                 with self._guard:
-                    self._errors[gear], self._due[gear] = error, time.monotonic() + AGAIN
+                    self._errors[gear], self._due[gear] = error, time.monotonic() + RELOAD_AFTER_S
                 log.info("%s cannot be had: %s", self._gears[gear].name, error.facts or error.problem)
             self._recent.clear()  # loading may have cost the picture something
             with self._guard:

@@ -25,17 +25,17 @@ from engines.errors import EngineError
 from engines.failover.candidates import Candidate, Retry
 from engines.failover.engine import FailoverEngine
 from engines.slot_engine import SlotEngine
-from engines.support.child_process import FAREWELL, ChildProcess
-from engines.worker import DONE, STAGE, sizes, views
+from engines.support.child_process import EXIT_TIMEOUT_S, ChildProcess
+from engines.worker import ANSWER, STAGE_TIME, sizes, views
 
 log = logging.getLogger(__name__)
 
-BUILD = 1800.0
+LOAD_TIMEOUT_S = 1800.0
 """Seconds the child may take to load: an engine that has to be built takes minutes on a small board."""
-SILENCE = 120.0
+SILENCE_TIMEOUT_S = 120.0
 """Seconds the child may say nothing while it loads: of a build it tells twice a second; a driver may hang."""
 RETRY = Retry(longest=5.0)
-SHORT = FAREWELL / 10
+SHORT = EXIT_TIMEOUT_S / 10
 """A FailoverEngine's farewell: a child that is still loading, or hangs, is ended by its thread or by our end."""
 
 
@@ -98,16 +98,16 @@ class EngineProcess:
         try:
             while index not in self._answers:
                 message = self.receive(max(0.0, until - time.monotonic()))
-                number, _ = DONE.unpack_from(message)
+                number, _ = ANSWER.unpack_from(message)
                 self._answers[number if number >= 0 else -1 - number] = message
             message = self._answers.pop(index)
         finally:
             self._reading.release()
-        number, finished = DONE.unpack_from(message)
-        told = message[DONE.size :]
+        number, finished = ANSWER.unpack_from(message)
+        told = message[ANSWER.size :]
         if number < 0:
             raise EngineError(*json.loads(told))
-        return finished, {name.rstrip(b"\0").decode(): seconds for name, seconds in STAGE.iter_unpack(told)}
+        return finished, {name.rstrip(b"\0").decode(): seconds for name, seconds in STAGE_TIME.iter_unpack(told)}
 
     def close(self) -> None:
         """End the process, whatever it is doing, and let go of the memory. Idempotent."""
@@ -116,13 +116,13 @@ class EngineProcess:
 
     def _loaded(self, tell: Callable[[str], None]) -> dict[str, Any]:
         """What the child says once its engine is loaded, or has failed to."""
-        until = time.monotonic() + BUILD
+        until = time.monotonic() + LOAD_TIMEOUT_S
         while True:
             left = max(0.0, until - time.monotonic())
             try:
-                told: dict[str, Any] = json.loads(self.receive(min(left, SILENCE)))
+                told: dict[str, Any] = json.loads(self.receive(min(left, SILENCE_TIMEOUT_S)))
             except TimeoutError:
-                how = f"said nothing for {SILENCE:.0f} s" if left > SILENCE else f"been loading it for {BUILD:.0f} s"
+                how = f"said nothing for {SILENCE_TIMEOUT_S:.0f} s" if left > SILENCE_TIMEOUT_S else f"been loading it for {LOAD_TIMEOUT_S:.0f} s"
                 facts = f"its process has {how}"
                 raise EngineError("The engine does not load", facts, "Try --engine bicubic.") from None
             if "progress" not in told:
@@ -237,7 +237,7 @@ def guarded(
 
     found = choices(names, model, size, deadline=deadline, tell=tell, depth=depth, scale=scale, **options)
     if not found:
-        return bicubic.load(size, scale=scale or catalog.scale_in(model) or catalog.SCALE, depth=depth)
+        return bicubic.load(size, scale=scale or catalog.scale_in(model) or catalog.DEFAULT_SCALE, depth=depth)
     told = catalog.scale_in(str(catalog.find(model, scale=scale)))
     standby: FailoverEngine[Any] = FailoverEngine(found, size, scale=told, depth=depth, retry=RETRY)
     made.append(standby)

@@ -24,8 +24,8 @@ from engines.slot_engine import SlotEngine
 
 log = logging.getLogger(__name__)
 
-NO_MEMORY = ("MemoryError", "std::bad_alloc")
-WARM_UP = 60.0
+NO_MEMORY_ERRORS = ("MemoryError", "std::bad_alloc")
+WARM_UP_TIMEOUT_S = 60.0
 """Seconds that a slot's first inference may take."""
 
 
@@ -98,7 +98,7 @@ def first_line(error: Exception) -> str:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     told = [line for line in lines if not line.startswith(("Exception from", "Check '"))]
     last = (told or lines or [type(error).__name__])[-1]
-    return "there is not enough memory" if last.startswith(NO_MEMORY) else last
+    return "there is not enough memory" if last.startswith(NO_MEMORY_ERRORS) else last
 
 
 def read(path: Path) -> ov.Model:
@@ -203,5 +203,5 @@ def load(
     blank = np.zeros((size[1], size[0], 3), np.uint8)
     for slot in slots:  # the first inference allocates; no visitor should wait for that
         slot.launch(blank)
-        slot.wait(WARM_UP)
+        slot.wait(WARM_UP_TIMEOUT_S)
     return SlotEngine(spec, slots)

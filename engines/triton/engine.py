@@ -19,7 +19,7 @@ from engines.triton.client import TritonClient, TritonOptions
 from engines.triton.load_balancer import balanced
 from engines.triton.slots import make_slots
 
-PARTING = 0.5
+SERVER_DRAIN_TIMEOUT_S = 0.5
 """Seconds to wait at the end for a frame that is under way. What comes later ends in memory that is still there."""
 
 
@@ -50,7 +50,7 @@ def connect(
         input=size,
         output=connection.output,
     )
-    return SlotEngine(spec, slots, deadline=deadline, parting=PARTING, close=connection.close)
+    return SlotEngine(spec, slots, deadline=deadline, parting=SERVER_DRAIN_TIMEOUT_S, close=connection.close)
 
 
 def load(
@@ -70,4 +70,4 @@ def load(
     if len(address.servers) == 1:
         return one(address.servers[0])
     members = {server: lambda server=server: one(server) for server in address.servers}
-    return balanced(members, depth, late=patience / 2 if patience else deadline / 4, parting=PARTING)
+    return balanced(members, depth, late=patience / 2 if patience else deadline / 4, parting=SERVER_DRAIN_TIMEOUT_S)

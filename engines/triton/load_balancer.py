@@ -17,7 +17,7 @@ from engines.slot_engine import SlotEngine
 
 log = logging.getLogger(__name__)
 
-AGAIN = 1.0
+BACKEND_RETRY_S = 1.0
 """Seconds between two attempts at an engine that is away."""
 
 
@@ -76,7 +76,7 @@ class BackendPool:
         """A thread for each: one that hangs while it is looked for keeps no other away."""
         while True:
             with self._guard:
-                if self._guard.wait_for(lambda: self._ending, AGAIN):
+                if self._guard.wait_for(lambda: self._ending, BACKEND_RETRY_S):
                     return
             if member.engine is None:
                 self._try(member)
@@ -132,7 +132,7 @@ class BackendPool:
                 member.engine = None
         for engine in engines:
             engine.free()
-        until = time.monotonic() + AGAIN
+        until = time.monotonic() + BACKEND_RETRY_S
         for thread in self._threads:
             thread.join(max(0.0, until - time.monotonic()))
 

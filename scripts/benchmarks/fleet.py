@@ -203,7 +203,7 @@ def engine_against_triton(
     frame, result, address = timing.noise(size), Comparison(), f"triton://{server.address}/{model}"
     ways = {"shared memory": ("shm", 2), "shared memory, three in flight": ("shm", 3), "raw over loopback": ("raw", 2)}
     with contextlib.ExitStack() as stack:
-        loaded = [stack.enter_context(engines.load("openvino", str(catalog.FOLDER / f"{model}.onnx"), size))]
+        loaded = [stack.enter_context(engines.load("openvino", str(catalog.MODELS_FOLDER / f"{model}.onnx"), size))]
         for transport, depth in ways.values():
             engine = engines.load(address, "fast", size, depth=depth, options=TritonOptions(transport=transport))
             loaded.append(stack.enter_context(engine))

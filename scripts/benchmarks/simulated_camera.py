@@ -156,7 +156,7 @@ def load(
     """Any engine of the program, or http://HOST:PORT/MODEL. A `transport` counts for more than what `config` says."""
     if engine.startswith("http://"):
         server, _, model = engine.removeprefix("http://").partition("/")
-        scale = catalog.scale_in(model) or catalog.SCALE
+        scale = catalog.scale_in(model) or catalog.DEFAULT_SCALE
         spec = Spec("http", engine, model, "fp32", scale, size, (scale * size[0], scale * size[1]))
         pool = ThreadPoolExecutor(depth)
         return SlotEngine(spec, [HttpSlot(server, spec, pool) for _ in range(depth)], close=pool.shutdown)
@@ -180,7 +180,7 @@ def expected(images: list[Image], engine: str) -> list[Image]:
     """What the model that `engine` names makes of them, on this machine's own engine; every SPARSEth row and column."""
     size = (images[0].shape[1], images[0].shape[0])
     results = []
-    file = catalog.FOLDER / f"{engine.rpartition('/')[2]}.onnx"
+    file = catalog.MODELS_FOLDER / f"{engine.rpartition('/')[2]}.onnx"
     with engines.load("openvino", str(file), size, threads=1) as local:
         for image in images:
             local.reserve()

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 import engines
-from engines.base import SMALLEST, Image, Spec
+from engines.base import MIN_INPUT_SIZE, Image, Spec
 from engines.catalog import shipped as catalog
 from engines.catalog.onnx_metadata import properties
 from engines.slot_engine import SlotEngine
@@ -119,7 +119,7 @@ def float16(model: Path) -> Run:
 
 def about(engine: str, model: str) -> Spec:
     """What an engine says of a model; its precision is that of the arithmetic."""
-    with engines.load(engine, model, SMALLEST, depth=1) as loaded:
+    with engines.load(engine, model, MIN_INPUT_SIZE, depth=1) as loaded:
         return loaded.spec
 
 

@@ -42,10 +42,10 @@ def webcam(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = tmp_path / "models"
     folder.mkdir()
     for name in ("fast-x2", "fast-x2-int8", "fast-webcam-x2", "fast-webcam-x2-int8"):
-        shutil.copy(catalog.FOLDER / f"{name.replace('-webcam', '')}.onnx", folder / f"{name}.onnx")
+        shutil.copy(catalog.MODELS_FOLDER / f"{name.replace('-webcam', '')}.onnx", folder / f"{name}.onnx")
     for scale in (3, 4):
         resizing(folder / f"fast-x{scale}.onnx", scale)
-    monkeypatch.setattr(catalog, "FOLDER", folder)
+    monkeypatch.setattr(catalog, "MODELS_FOLDER", folder)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     return folder
 
@@ -197,7 +197,7 @@ class Obedient(GovernorDriver):
 @pytest.mark.parametrize("options", [(), ("--isolate",)])
 def test_a_governor_goes_from_model_to_model(tmp_path: Path, options: tuple[str, ...]) -> None:
     larger = tmp_path / "larger-x2.onnx"
-    larger.write_bytes((catalog.FOLDER / "fast-x2.onnx").read_bytes())
+    larger.write_bytes((catalog.MODELS_FOLDER / "fast-x2.onnx").read_bytes())
     names = f"fast,bicubic,{larger}"
     asked = config("--source", "demo", "--engine", "openvino", "--governor", "--governor-models", names, *options)
     steering = Obedient(lambda: 30.0, Reading, hot=None)

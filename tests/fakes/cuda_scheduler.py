@@ -40,7 +40,7 @@ def drive(patch: Any, choose: Choose) -> Machine:
     """A whole life of an engine, with one way of doing things chosen after the other. Raises AssertionError."""
     machine = Machine(choose, integrated=bool(choose(2)), capturable=choose(4) > 0)
     install(patch, machine)
-    patch.setattr(cuda_slot, "SAMPLE", (1, 2, 32)[choose(3)])
+    patch.setattr(cuda_slot, "SAMPLE_EVERY", (1, 2, 32)[choose(3)])
     depth, leave_after = 1 + choose(3), (FRAMES, FRAMES, 3, 0)[choose(4)]
     with tensorrt_engine.load(MODEL, SIZE, depth=depth, profile=choose(8) == 0) as engine:
         if choose(2):
@@ -52,7 +52,7 @@ def drive(patch: Any, choose: Choose) -> Machine:
         except EngineError as error:
             assert machine.refuse and "has refused a frame" in error.problem, error
             collected = 0
-        if machine.capturable and cuda_slot.SAMPLE == 32 and collected == FRAMES:
+        if machine.capturable and cuda_slot.SAMPLE_EVERY == 32 and collected == FRAMES:
             assert machine.graph_launches == FRAMES, "graphs were not used"
     check_clean(machine)
     return machine

@@ -97,7 +97,7 @@ def test_a_graph_gives_what_a_stream_gives(gpu: CudaDevice, mapped: bool, monkey
     assert set(one.stages) == {"copy in", "inference", "copy out"} and one.stages["inference"] > 0
     with gpu:
         assert one.record_graph()
-    monkeypatch.setattr(cuda_slot, "SAMPLE", 3)
+    monkeypatch.setattr(cuda_slot, "SAMPLE_EVERY", 3)
     for seed in range(12):
         one.launch(picture(seed))
         assert (one.wait(20) == wanted(picture(seed))).all()
@@ -257,7 +257,7 @@ def test_slots_keep_the_gpu_busy(gpu: CudaDevice, depth: int) -> None:
         with gpu:
             assert one.record_graph()
     taken: list[dict[str, float]] = []
-    for _ in range(5 * cuda_slot.SAMPLE):
+    for _ in range(5 * cuda_slot.SAMPLE_EVERY):
         made[0].launch(frame)
         made[0].wait(20)
         taken.append(dict(made[0].stages))
@@ -333,7 +333,7 @@ def stages(frame: Image) -> dict[str, float]:
     """Median seconds of each stage while no other frame is in flight."""
     taken: list[dict[str, float]] = []
     with loaded(depth=2) as engine:  # the picture of the last collect() is lent until the next
-        for _ in range(20 * cuda_slot.SAMPLE):
+        for _ in range(20 * cuda_slot.SAMPLE_EVERY):
             engine.reserve()
             engine.submit(frame, None)
             engine.collect(60)

@@ -178,7 +178,7 @@ def test_without_a_synchronisation_some_schedule_fails(
     monkeypatch: pytest.MonkeyPatch, piece: Any, number: int
 ) -> None:
     monkeypatch.setattr(tensorrt_engine, piece.__name__, mutated(piece, Without(number)))
-    monkeypatch.setattr(cuda_slot, "CLOSE", 0.2)
+    monkeypatch.setattr(cuda_slot, "CLOSE_TIMEOUT_S", 0.2)
     assert is_caught(drive)
 
 

@@ -21,11 +21,11 @@ from engines.catalog.onnx_metadata import properties
 from engines.errors import EngineError
 from engines.failover import model_switcher
 from engines.failover.candidates import Candidate
-from engines.failover.model_switcher import RESTING, ModelSwitcher, SwitchRung
-from engines.support.priority import NICER, low_priority
+from engines.failover.model_switcher import NO_MODEL_FITS, ModelSwitcher, SwitchRung
+from engines.support.priority import NICE_INCREMENT, low_priority
 from tests.engines.failover.test_failover import GONE, QUICK, SIZE, Device, Run, raising
 
-TRIED = model_switcher.TRIALS
+TRIED = model_switcher.TRIAL_FRAMES
 
 
 @dataclass
@@ -60,8 +60,8 @@ class Driver:
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(model_switcher, "TICK", 0.002)
-    monkeypatch.setattr(model_switcher, "LASTING", 0.0)
+    monkeypatch.setattr(model_switcher, "DECISION_PERIOD_S", 0.002)
+    monkeypatch.setattr(model_switcher, "MIN_TRIAL_S", 0.0)
 
 
 @contextmanager
@@ -146,7 +146,7 @@ def test_bicubic_as_the_last_step_says_so() -> None:
         run.frames(3)
         step(box, driver, run, -1)
         run.frames(5)
-        assert run.made[-1] == "bicubic" and run.states[-1] == RESTING and box.gear == 0
+        assert run.made[-1] == "bicubic" and run.states[-1] == NO_MODEL_FITS and box.gear == 0
         time.sleep(0.05)
         assert small.loads == 1, "nobody has asked for it"
         step(box, driver, run, 1)
@@ -189,7 +189,7 @@ def test_a_larger_model_that_cannot_be_had_is_told() -> None:
 
 def test_a_trial_without_an_answer_is_a_failure(monkeypatch: pytest.MonkeyPatch) -> None:
     gate = threading.Event()
-    monkeypatch.setattr(model_switcher, "TRIAL", 0.05)
+    monkeypatch.setattr(model_switcher, "TRIAL_TIMEOUT_S", 0.05)
     small, large = devices("small", "large")
     large.on_frame = lambda _: gate.wait(20) and None
     try:
@@ -256,11 +256,11 @@ def test_the_end_does_not_wait_for_a_load() -> None:
 
 
 def test_the_ladder_of_what_is_shipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    real = catalog.FOLDER
+    real = catalog.MODELS_FOLDER
     for name in ("fast-x2", "fast-x2-int8", "fast-webcam-x2", "fast-x3", "big-x2", "huge-webcam-x2"):
         (tmp_path / f"{name}.onnx").write_bytes((real / "fast-x2.onnx").read_bytes())
     (tmp_path / "big-x2.onnx").write_bytes(b"no model at all" * 90000)
-    monkeypatch.setattr(catalog, "FOLDER", tmp_path)
+    monkeypatch.setattr(catalog, "MODELS_FOLDER", tmp_path)
 
     def names(model: str, *others: str) -> list[str]:
         rungs, at, told = ladder.ladder(model, others)
@@ -285,7 +285,7 @@ def test_the_ladder_of_what_is_shipped(tmp_path: Path, monkeypatch: pytest.Monke
 
 def test_metadata_are_those_that_onnx_reads() -> None:
     onnx = pytest.importorskip("onnx")
-    for path in catalog.FOLDER.glob("*.onnx"):
+    for path in catalog.MODELS_FOLDER.glob("*.onnx"):
         assert properties(path) == {entry.key: entry.value for entry in onnx.load(path).metadata_props}
 
 
@@ -305,7 +305,7 @@ def test_work_in_the_background_is_quiet_until_its_end() -> None:
         quiet = priority()
         thread.start()
         child = subprocess.Popen(["sleep", "20"])
-        assert quiet in (min(19, usual + NICER), usual), "where it may not be undone, it is not done"
+        assert quiet in (min(19, usual + NICE_INCREMENT), usual), "where it may not be undone, it is not done"
         tasks = [0, child.pid, thread.native_id or 0]
         assert [priority(task) for task in tasks] == [quiet] * 3
     try:

@@ -26,7 +26,7 @@ from engines.isolation import engine as isolation
 from engines.isolation.engine import IsolatedEngine, guarded
 from engines.slot_engine import SlotEngine
 from engines.support.child_process import ChildProcess
-from engines.worker import DONE, EngineWorker
+from engines.worker import ANSWER, EngineWorker
 from tests.conftest import Crowded
 
 ROOT = Path(__file__).parents[3]
@@ -131,7 +131,7 @@ def test_a_slot_that_does_not_answer_is_told_with_what_to_do() -> None:
     worker.start()
     ours.send_bytes((0).to_bytes(4, "little"))
     assert ours.poll(20)
-    told = json.loads(ours.recv_bytes()[DONE.size :])
+    told = json.loads(ours.recv_bytes()[ANSWER.size :])
     ours.close()
     worker.join(20)
     assert told == ["The engine failed on a frame", "TimeoutError", "Try --engine bicubic."]
@@ -219,7 +219,7 @@ def test_a_load_that_takes_long_is_told_of(tmp_path: Path, monkeypatch: pytest.M
 def test_a_load_without_end_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "sitecustomize.py").write_text(SLOW.format(root=str(ROOT)))
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    monkeypatch.setattr(isolation, "BUILD", 1.0)
+    monkeypatch.setattr(isolation, "LOAD_TIMEOUT_S", 1.0)
     with pytest.raises(EngineError, match="has been loading it"):
         isolation.load("bicubic", "fast", SIZE)
 
@@ -234,7 +234,7 @@ if "engines.worker" in sys.orig_argv:
 def test_a_load_that_hangs_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "sitecustomize.py").write_text(STOPPED)
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    monkeypatch.setattr(isolation, "SILENCE", 0.5)
+    monkeypatch.setattr(isolation, "SILENCE_TIMEOUT_S", 0.5)
     with pytest.raises(EngineError, match="said nothing for"):
         isolation.load("bicubic", "fast", SIZE)
     assert not [one for one in psutil.Process().children() if one.status() == psutil.STATUS_STOPPED]

@@ -228,7 +228,7 @@ def test_a_newer_parser_is_told_of_a_dla(machine: Machine) -> None:
 
 
 def test_what_is_measured_on_a_gpu_can_be_measured(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(slot, "SAMPLE", 2)
+    monkeypatch.setattr(slot, "SAMPLE_EVERY", 2)
     monkeypatch.setattr(test_gpu, "loaded", lambda **options: engines.load("tensorrt", MODEL, SIZE, **options))
     assert test_gpu.stages(pictures()[0][0]).keys() == {"copy in", "inference", "copy out"}
 
@@ -325,7 +325,7 @@ def test_a_device_that_fails_between_launch_and_wait(machine: Machine) -> None:
 def test_a_device_that_hangs_is_left_alone(
     machine: Machine, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(slot, "CLOSE", 0.1)
+    monkeypatch.setattr(slot, "CLOSE_TIMEOUT_S", 0.1)
     engine = engines.load("tensorrt", MODEL, SIZE)
     engine._deadline = 0.2
     engine.reserve()
@@ -533,6 +533,6 @@ def test_contexts_belong_to_threads(machine: Machine) -> None:
 def test_the_catalogue_prefers_what_tensor_cores_like(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("fast-x2", "fast-x2-fp16", "fast-x2-int8", "fast-x4"):
         (tmp_path / f"{name}.onnx").write_bytes(b"")
-    monkeypatch.setattr(catalog, "FOLDER", tmp_path)
-    assert catalog.find("fast", builder.PRECISIONS).name == "fast-x2-fp16.onnx"
+    monkeypatch.setattr(catalog, "MODELS_FOLDER", tmp_path)
+    assert catalog.find("fast", builder.PREFERRED_PRECISIONS).name == "fast-x2-fp16.onnx"
     assert catalog.find("fast").name == "fast-x2.onnx"

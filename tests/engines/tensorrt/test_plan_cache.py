@@ -194,7 +194,7 @@ def test_pruning_keeps_what_is_wanted(cache: PlanCache) -> None:
 def test_progress_tells_stage_time_and_the_last_time(
     cache: PlanCache, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("engines.support.progress.PERIOD", 0.05)
+    monkeypatch.setattr("engines.support.progress.BUILD_LOG_PERIOD_S", 0.05)
     progress, told = BuildProgress(), []
 
     def slow() -> Plan:

@@ -25,7 +25,7 @@ from engines.failover.candidates import Candidate
 from engines.failover.engine import FailoverEngine
 from engines.slot_engine import SlotEngine
 from engines.triton.address import is_here, parse
-from engines.triton.client import MUTE, TritonClient, TritonOptions, reason
+from engines.triton.client import NOT_GRPC, TritonClient, TritonOptions, reason
 from engines.triton.load_balancer import BackendPool, balanced
 from engines.triton.slots import make_slots
 
@@ -159,9 +159,9 @@ def test_of_a_refusal_the_reason_is_told_and_not_its_beginning(text: str, told: 
     [
         ("errors resolving a:1: [field:hostname lookup:address lookup failed for a:1: Domain name not found]", NAME),
         ("DNS resolution failed for a:1: C-ares status is not ARES_SUCCESS qtype=A: Domain name not found", NAME),
-        ("failed to connect to all addresses; last error: UNAVAILABLE: ipv4:127.0.0.1:1: Socket closed", MUTE),
-        ("failed to connect to all addresses; last error: UNAVAILABLE: Handshake read failed (Socket closed)", MUTE),
-        ("failed to connect to all addresses; last error: UNAVAILABLE: Failed parsing HTTP/2 (Expected ...)", MUTE),
+        ("failed to connect to all addresses; last error: UNAVAILABLE: ipv4:127.0.0.1:1: Socket closed", NOT_GRPC),
+        ("failed to connect to all addresses; last error: UNAVAILABLE: Handshake read failed (Socket closed)", NOT_GRPC),
+        ("failed to connect to all addresses; last error: UNAVAILABLE: Failed parsing HTTP/2 (Expected ...)", NOT_GRPC),
         ("failed to connect to all addresses; last error: UNKNOWN: Connection refused (111)", "connection refused"),
         ("Socket closed", "Socket closed"),  # in the middle of a frame
     ],
@@ -400,7 +400,7 @@ def test_the_load_is_shared_evenly() -> None:
 
 
 def test_a_dead_one_is_left_out_and_found_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("engines.triton.load_balancer.AGAIN", 0.05)
+    monkeypatch.setattr("engines.triton.load_balancer.BACKEND_RETRY_S", 0.05)
     good, bad = Station(), Station()
     with shared(good, bad) as engine:
         run(engine, 10)
@@ -415,7 +415,7 @@ def test_a_dead_one_is_left_out_and_found_again(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_one_that_is_found_again_does_not_get_everything(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("engines.triton.load_balancer.AGAIN", 0.02)
+    monkeypatch.setattr("engines.triton.load_balancer.BACKEND_RETRY_S", 0.02)
     good, bad = Station(), Station()
     with shared(good, bad) as engine:
         run(engine, 90)
@@ -429,7 +429,7 @@ def test_one_that_is_found_again_does_not_get_everything(monkeypatch: pytest.Mon
 
 
 def test_one_that_is_found_again_makes_up_for_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("engines.triton.load_balancer.AGAIN", 0.02)
+    monkeypatch.setattr("engines.triton.load_balancer.BACKEND_RETRY_S", 0.02)
     good, bad = Station(), Station()
     with shared(good, bad) as engine:
         bad.away = True
@@ -543,7 +543,7 @@ def test_a_frame_that_one_does_not_take_is_not_counted_as_in_flight() -> None:
 
 
 def test_one_that_hangs_keeps_no_other_away(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("engines.triton.load_balancer.AGAIN", 0.05)
+    monkeypatch.setattr("engines.triton.load_balancer.BACKEND_RETRY_S", 0.05)
     first, second, third, asked, go = Station(), Station(), Station(), threading.Event(), threading.Event()
 
     def load() -> SlotEngine[object]:
@@ -565,7 +565,7 @@ def test_one_that_hangs_keeps_no_other_away(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_one_that_fails_as_nobody_has_foreseen_is_found_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("engines.triton.load_balancer.AGAIN", 0.05)
+    monkeypatch.setattr("engines.triton.load_balancer.BACKEND_RETRY_S", 0.05)
     good, bad, failures = Station(), Station(), [MemoryError(), OSError("Too many open files")]
 
     def load() -> SlotEngine[object]:

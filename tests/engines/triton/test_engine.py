@@ -24,7 +24,7 @@ import engines
 from engines.bicubic import enlarge
 from engines.errors import EngineError
 from engines.triton import shared_memory
-from engines.triton.client import MUTE, TritonOptions
+from engines.triton.client import NOT_GRPC, TritonOptions
 from scripts import scale, triton_repository
 from scripts.benchmarks.fleet import Fleet, drive
 from scripts.serving.server import ROOT, TritonServer, known_regions, shared_names, until
@@ -111,7 +111,7 @@ def test_what_cannot_be_is_told(server: TritonServer, tmp_path: Path) -> None:
     assert "There is no Triton server" in away.problem and away.facts == "connection refused"
     for port, tls in ((server.http, False), (server.metrics, False), (server.http, True)):
         wrong_port = refused(f"triton://127.0.0.1:{port}/{MODEL}", timeout=1.0, tls=tls)
-        assert str(port) in wrong_port.problem and wrong_port.facts == MUTE and "8001 by default" in wrong_port.fix
+        assert str(port) in wrong_port.problem and wrong_port.facts == NOT_GRPC and "8001 by default" in wrong_port.fix
     nowhere = refused(f"triton://no-such-host.invalid:8001/{MODEL}")
     assert "There is no Triton server" in nowhere.problem and nowhere.facts == "there is no host of this name"
     token = refused(f"triton://{server.address}/{MODEL}", token_file=tmp_path / "missing")

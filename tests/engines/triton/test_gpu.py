@@ -60,7 +60,7 @@ def known(server: TritonServer) -> set[str]:
 
     with grpc.InferenceServerClient(server.address) as client:
         there = client.get_cuda_shared_memory_status().regions
-    return {name for name in there if name.startswith(shared_memory.PREFIX)}
+    return {name for name in there if name.startswith(shared_memory.REGION_PREFIX)}
 
 
 def plain(server: TritonServer, pictures: list[Image], transport: str) -> list[Image]:
