@@ -146,7 +146,9 @@ class CudaSlot:
         with self._device:
             if not self._idle():
                 # Freeing memory that the GPU still writes to is worse than keeping it.
-                log.error("%s has not finished within %g s: its memory is left behind", self._device.name, CLOSE_TIMEOUT_S)
+                log.error(
+                    "%s has not finished within %g s: its memory is left behind", self._device.name, CLOSE_TIMEOUT_S
+                )
                 return
             if self._graph is not None:
                 self._graph.close()

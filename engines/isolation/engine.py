@@ -122,7 +122,11 @@ class EngineProcess:
             try:
                 told: dict[str, Any] = json.loads(self.receive(min(left, SILENCE_TIMEOUT_S)))
             except TimeoutError:
-                how = f"said nothing for {SILENCE_TIMEOUT_S:.0f} s" if left > SILENCE_TIMEOUT_S else f"been loading it for {LOAD_TIMEOUT_S:.0f} s"
+                how = (
+                    f"said nothing for {SILENCE_TIMEOUT_S:.0f} s"
+                    if left > SILENCE_TIMEOUT_S
+                    else f"been loading it for {LOAD_TIMEOUT_S:.0f} s"
+                )
                 facts = f"its process has {how}"
                 raise EngineError("The engine does not load", facts, "Try --engine bicubic.") from None
             if "progress" not in told:

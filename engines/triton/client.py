@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from engines.catalog.contract import MAX_SCALE
 from engines.errors import EngineError, FrameRefusedError
 from engines.triton.address import GRPC_PORT, Address, is_here
 
@@ -21,7 +22,6 @@ REQUEST_TIMEOUT_S = 5.0
 """Seconds that questions other than frames may take, all but the first frame of a size."""
 FIRST_FRAME_TIMEOUT_S = 20.0
 """Seconds that the first frame of a size may take: the server may compile the network for it."""
-LARGEST_SCALE = 8
 TLS_REFUSED = "TLS was refused: "
 NOT_GRPC = "what listens there does not speak gRPC with this program"
 PORT_HINT = f"The port is that of gRPC, {GRPC_PORT} by default, not of HTTP or metrics"
@@ -102,7 +102,7 @@ class TritonClient:
         one = self.options
         width, height = self.input
         # What an answer of the largest scale needs, and some for the envelope; gRPC's own limit is 4 MB.
-        limit = width * height * 3 * LARGEST_SCALE**2 + 2**20
+        limit = width * height * 3 * MAX_SCALE**2 + 2**20
         arguments: list[tuple[str, int | str]] = [
             ("grpc.max_send_message_length", limit),
             ("grpc.max_receive_message_length", limit),
@@ -121,7 +121,9 @@ class TritonClient:
             try:
                 Path(file).read_bytes()
             except OSError as error:
-                raise EngineError("A certificate or key cannot be read", f"{file}: {error.strerror}", TLS_HINT) from None
+                raise EngineError(
+                    "A certificate or key cannot be read", f"{file}: {error.strerror}", TLS_HINT
+                ) from None
         context, looked_at = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT), f"{one.tls_ca}"
         try:  # which tells what is wrong with them, and gRPC does not
             if one.tls_ca:
@@ -223,7 +225,9 @@ class TritonClient:
         tensor = self.grpc.InferInput("frame", list(blank.shape), "UINT8")
         tensor.set_data_from_numpy(blank)
         try:
-            given = self.ask(self.client.infer, self.model, [tensor], model_version=self.version, timeout=FIRST_FRAME_TIMEOUT_S)
+            given = self.ask(
+                self.client.infer, self.model, [tensor], model_version=self.version, timeout=FIRST_FRAME_TIMEOUT_S
+            )
         except EngineError as error:
             if "refuses the frame" not in error.problem:
                 raise

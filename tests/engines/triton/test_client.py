@@ -160,7 +160,10 @@ def test_of_a_refusal_the_reason_is_told_and_not_its_beginning(text: str, told: 
         ("errors resolving a:1: [field:hostname lookup:address lookup failed for a:1: Domain name not found]", NAME),
         ("DNS resolution failed for a:1: C-ares status is not ARES_SUCCESS qtype=A: Domain name not found", NAME),
         ("failed to connect to all addresses; last error: UNAVAILABLE: ipv4:127.0.0.1:1: Socket closed", NOT_GRPC),
-        ("failed to connect to all addresses; last error: UNAVAILABLE: Handshake read failed (Socket closed)", NOT_GRPC),
+        (
+            "failed to connect to all addresses; last error: UNAVAILABLE: Handshake read failed (Socket closed)",
+            NOT_GRPC,
+        ),
         ("failed to connect to all addresses; last error: UNAVAILABLE: Failed parsing HTTP/2 (Expected ...)", NOT_GRPC),
         ("failed to connect to all addresses; last error: UNKNOWN: Connection refused (111)", "connection refused"),
         ("Socket closed", "Socket closed"),  # in the middle of a frame
