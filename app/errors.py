@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from engines.errors import UserError
 
 
@@ -15,3 +17,18 @@ class SourceError(UserError):
 
 class SinkError(UserError):
     """A window cannot be opened, a recording cannot be written."""
+
+
+class RecordingError(SinkError):
+    """A recording has failed. What was written before plays."""
+
+    def __init__(self, problem: str, fix: str, *, reason: str, frames: int, seconds: float) -> None:
+        """Say in the facts why it failed (`reason`) and how many `frames` and `seconds` of it play."""
+        kept = f"{frames} frames, {seconds:.1f} s, were recorded and play" if frames else "nothing was recorded"
+        super().__init__(problem, f"{reason}; {kept}", fix)
+        self.reason, self.frames, self.seconds = reason, frames, seconds
+
+
+def extent(error: UserError) -> dict[str, Any]:
+    """Return the frames and seconds that a failed recording has kept, as fields of a log event."""
+    return {"frames": error.frames, "seconds": error.seconds} if isinstance(error, RecordingError) else {}

@@ -12,6 +12,7 @@ from types import FrameType
 
 from app.config.schema import Config
 from engines.errors import UserError
+from engines.support.event_log import log_event
 
 log = logging.getLogger("livesr")
 
@@ -80,7 +81,8 @@ class Lifecycle:
             self.reload()
         else:
             self.end()
-            log.info("SIGHUP ends the program: its terminal is closed, or there is no --config to read again")
+            message = "SIGHUP ends the program: its terminal is closed, or there is no --config to read again"
+            log_event(log, logging.INFO, "sighup_exit", message)
 
     def reload(self) -> None:
         """End this run in favour of one with the configuration as it is now; a bad one is told and changes nothing."""
@@ -88,22 +90,29 @@ class Lifecycle:
             try:
                 config = self._reread()
             except Exception as error:  # a fault of this program must not cost the picture either
-                self._complain("the new configuration is refused; the old one stays", error)
+                self._complain("reload_refused", "the new configuration is refused; the old one stays", error)
                 return
             if config == (self._pending or self.config):
-                log.info("the configuration has not changed")
+                log_event(log, logging.INFO, "reload_unchanged", "the configuration has not changed")
                 return
             self._pending = config
             self.stopping.set()
 
-    def _complain(self, what: str, error: Exception) -> None:
+    def _complain(self, event: str, message: str, error: Exception) -> None:
         fault = self.config.run.verbose and not isinstance(error, UserError)
-        log.error("%s\n  %s", what, user_message(error), exc_info=error if fault else None)
+        log_event(
+            log,
+            logging.ERROR,
+            event,
+            f"{message}\n  %(reason)s",
+            exc_info=error if fault else None,
+            reason=user_message(error),
+        )
 
     def shown(self) -> None:
         """The run has shown a picture: its configuration works."""
         if self._before is not None:
-            log.info("the new configuration is in use")
+            log_event(log, logging.INFO, "reload_done", "the new configuration is in use")
         self._before = None
 
     def again(self, error: Exception | None = None) -> bool:
@@ -116,11 +125,12 @@ class Lifecycle:
             return False
         if self._pending is not None:
             if error is not None:
-                self._complain("this run has failed; it goes on with the new configuration", error)
+                message = "this run has failed; the next one has the new configuration"
+                self._complain("run_failed", message, error)
             # Not always this one: it may have been replaced before it had shown a picture.
             self._before, self.config, self._pending = self._before or self.config, self._pending, None
         elif error is not None and self._before is not None:
-            self._complain("the new configuration fails; the old one is back", error)
+            self._complain("reload_rolled_back", "the new configuration fails; the old one is back", error)
             self.config, self._before = self._before, None
         else:
             return False

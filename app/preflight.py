@@ -8,12 +8,13 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from app import overwrites
 from app.config.schema import Config, KioskConfig
 from app.errors import ConfigError
+from app.overwrites import check_overwrites
 from engines.catalog import shipped as catalog
 from engines.catalog.ladder import BICUBIC_RUNG
 from engines.errors import UserError
+from engines.request import EngineKind
 from engines.triton import address
 
 
@@ -49,7 +50,7 @@ def check_files(config: Config, file: Path | None = None) -> None:
     from app.sinks import snapshot
     from app.sinks.recording import muxer
 
-    overwrites.check(config, file)
+    check_overwrites(config, file)
     written = {"record": config.recording.file, "snapshot": config.output.snapshot, "stats": config.run.stats}
     if written["record"]:
         muxer.check_file(written["record"])
@@ -81,7 +82,7 @@ def check_recording(config: Config) -> None:
 def check_model(config: Config) -> None:
     """It is there, in the scale asked for, or the address is one of a server. Raises ConfigError."""
     asked = config.engine
-    if asked.name.startswith("triton"):
+    if EngineKind.of(asked.name).is_remote:
         address.parse(asked.name)
     if asked.reads_model and (asked.model != "auto" or asked.scale):
         model = catalog.usual(camera=False, scale=asked.scale) if asked.model == "auto" else asked.model

@@ -21,6 +21,7 @@ from app.pipeline.stats import Stats
 from app.system.sensors import Reading
 from app.system.telemetry import Telemetry
 from engines.support import atomic_file
+from engines.support.event_log import log_event
 
 log = logging.getLogger(__name__)
 
@@ -74,7 +75,7 @@ class Report:
         if stats.inside:
             inside = (f"{name} {samples.percentiles(50)[0]:.2f} ms" for name, samples in stats.inside.items())
             told.insert(2, "   ".join(inside))
-        if spec.state:
+        if not spec.state.ok:
             told += textwrap.wrap(f"{spec.name} ({spec.state})", WRAP)  # one long line would make all the others small
         if self._steering is not None:
             told += [line for text in self._steering.lines() for line in textwrap.wrap(text, WRAP)]
@@ -88,8 +89,9 @@ class Report:
 
     def status(self) -> str:
         """One line for the service manager."""
-        state = self._stats.spec.state if self._stats.spec else ""
-        return "; ".join([f"{self._stats.fps_now():.1f} fps", *([state] if state else []), *self._wrong()])
+        spec = self._stats.spec
+        replaced = [] if spec is None or spec.state.ok else [str(spec.state)]
+        return "; ".join([f"{self._stats.fps_now():.1f} fps", *replaced, *self._wrong()])
 
     @staticmethod
     def _machine(machine: Reading) -> list[str]:
@@ -107,8 +109,19 @@ class Report:
     def write(self, picture: OutputFrame) -> None:
         if time.monotonic() - self._told >= PERIOD:
             self._told = time.monotonic()
-            log.info(
-                "%s", ", ".join([self.lines()[0], *self.lines()[1].split("   "), f"dropped {self._stats.dropped}"])
+            figures = ", ".join([self.lines()[0], *self.lines()[1].split("   "), f"dropped {self._stats.dropped}"])
+            p50, p99 = self._stats.latency.percentiles(50, 99)
+            log_event(
+                log,
+                logging.INFO,
+                "statistics",
+                "%(figures)s",
+                figures=figures,
+                fps=round(self._stats.fps_now(), 2),
+                engine_ms=round(self._stats.engine.percentiles(50)[0], 2),
+                age_p50_ms=round(p50, 1),
+                age_p99_ms=round(p99, 1),
+                dropped=self._stats.dropped,
             )
 
     def idle(self) -> None:

@@ -77,6 +77,11 @@ class Spec:
     state: EngineState = OK
 
     @property
+    def is_bicubic(self) -> bool:
+        """Whether there is no network: the picture is interpolated."""
+        return self.name == "bicubic"
+
+    @property
     def network(self) -> str:
         """Model and precision, for people: "fast-x2 int8"."""
         return f"{self.model.removesuffix(f'-{self.precision}')} {self.precision}"

@@ -55,9 +55,5 @@ class FrameRefusedError(EngineError):
     """An engine has not taken a frame, as it is overloaded. Nothing of it is in flight, and the next may succeed."""
 
 
-class InvalidFrameError(EngineError):
-    """An engine has refused a frame for what it is, such as its size; it would refuse the next one, too."""
-
-
 class ModelError(EngineError):
     """The model or the size is at fault, so that no other engine would do better."""

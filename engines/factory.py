@@ -18,6 +18,7 @@ from engines.catalog.resolved import ResolvedModel, resolve_bicubic, resolve_fil
 from engines.catalog.shipped import wrong_scale
 from engines.errors import EngineError, ModelError, one_line
 from engines.request import ENGINE_NAMES, EngineKind, EngineRequest
+from engines.support.event_log import log_event
 from engines.support.progress import BuildProgress
 
 if TYPE_CHECKING:
@@ -127,7 +128,8 @@ def _local(request: EngineRequest, kinds: Sequence[str], progress: BuildProgress
         except EngineError as error:
             if kind == kinds[-1] or (progress is not None and progress.cancelled):
                 raise
-            log.warning("the engine %s fails, trying the next: %s", kind, one_line(error))
+            message = "the engine %(engine)s fails, trying the next: %(reason)s"
+            log_event(log, logging.WARNING, "engine_load_failed", message, engine=kind, reason=one_line(error))
     raise EngineError("No engine is left", f"failed or not available: {', '.join(ENGINE_NAMES)}", "--list says why.")
 
 

@@ -8,6 +8,9 @@ from enum import Enum
 from pathlib import Path
 from typing import Any, Literal
 
+Memory = Literal["auto", "copy", "mapped"]
+Transport = Literal["auto", "shm", "cuda", "raw", "jpeg"]
+
 ENGINE_NAMES = ("tensorrt", "openvino", "triton", "bicubic")
 """All engines, in the order in which `auto` tries them; it leaves out triton, which needs an address."""
 
@@ -45,7 +48,7 @@ class EngineKind(str, Enum):
 class TensorRtOptions:
     """What only TensorRT understands."""
 
-    memory: Literal["auto", "copy", "mapped"] = "auto"
+    memory: Memory = "auto"
     """How frames reach the GPU: copied, or read where they are; auto: mapped where GPU and CPU share their memory."""
     dla: int | None = None
     """The number of the DLA core to run on, where the board has one."""
@@ -65,7 +68,7 @@ class OpenVinoOptions:
 class TritonOptions:
     """How to talk to Triton servers."""
 
-    transport: Literal["auto", "shm", "cuda", "raw", "jpeg"] = "auto"
+    transport: Transport = "auto"
     """How pictures travel; auto: shm on the same host, else jpeg where it is served, else raw."""
     quality: int = 90
     """Quality of the JPEG files that are sent, 1 to 100."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import logging
 import mmap
 import os
 import queue
@@ -22,6 +21,7 @@ from engines.base import Image, Slot, stages
 from engines.errors import EngineError, one_line
 from engines.isolation.protocol import ANSWER, STAGE_TIME, frame_views, spec_to_json
 from engines.request import EngineRequest
+from engines.support import event_log
 from engines.support.child_process import inherited
 from engines.support.progress import BuildProgress
 
@@ -115,7 +115,7 @@ def main(arguments: list[str]) -> None:
     """Live until the parent's end. `arguments`: SOCKET and MEMORY, descriptors that are inherited."""
     link, memory = inherited(arguments)
     message = json.loads(link.recv_bytes())
-    logging.basicConfig(level=message["level"], format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
+    event_log.configure(**message["log"])
     request = EngineRequest.from_dict(message["request"])
     try:
         with reporting(link) as progress:

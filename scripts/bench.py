@@ -7,8 +7,11 @@ Everything in one run, on the same input, with the same number of threads; what 
            a GPU, PyTorch is there too, and in fp16 and with torch.compile besides
   isolate  the same engine in a process of its own, against this one's
   app      the whole app, headless, a file in, nothing recorded, against the bare engine
+  start    the app's process from its start to its end after one frame of the demo, with warm caches
   latency  what the app adds to the engine's own time at a camera's 30 fps, or at 70 % of the engine's rate if lower
   memory   what 5,000 frames leave behind
+With --against REF_OR_FOLDER instead: this build and another one in turns, each in its own process; engine, app, start
+and memory, each with its ratio and the spread of that (scripts/benchmarks/against.py).
 With --fleet N instead: N cameras through a real Triton Inference Server on this machine (scripts/benchmarks/fleet.py).
 """
 
@@ -35,14 +38,16 @@ from engines.base import Spec
 from engines.catalog import shipped as catalog
 from engines.errors import UserError, one_line
 from engines.isolation import engine as isolation
-from scripts.benchmarks import timing
+from engines.request import EngineRequest, OpenVinoOptions
+from scripts.benchmarks import against, timing
+from scripts.benchmarks.measured_child import measure_child
 from scripts.common import amounts, results
 from scripts.common.figure import HEAD, Figure
 from scripts.common.machine import machine
 from scripts.common.sizes import size
 from scripts.serving import client_options
 
-PARTS = ("engine", "eager", "isolate", "app", "latency", "memory")
+PARTS = ("engine", "eager", "isolate", "app", "start", "latency", "memory")
 SMALL = (160, 90)  # the size for memory: 5,000 frames go through in a minute
 EARLY, LATE = 500, 5000
 MANY = 400
@@ -93,6 +98,8 @@ class Bench:
                 self._isolate(loop)
             if "app" in one.parts:
                 self._app(loop)
+        if "start" in one.parts:
+            self._start()
         if "latency" in one.parts:
             self._latency()
         if "memory" in one.parts:
@@ -102,7 +109,9 @@ class Bench:
     def _loop(self, model: str) -> Iterator[timing.EngineLoop]:
         """An engine that is warm, looped on the frame."""
         one = self.settings
-        with engines.load(one.engine, model, one.size, threads=one.threads) as engine:
+        with engines.load(
+            EngineRequest(one.engine, model, one.size, openvino=OpenVinoOptions(threads=one.threads))
+        ) as engine:
             loop = timing.EngineLoop(engine, timing.noise(one.size))
             loop.frames(10)
             loop.busy.clear()
@@ -162,7 +171,9 @@ class Bench:
 
     def _isolate(self, loop: timing.EngineLoop) -> None:
         one = self.settings
-        with isolation.load(one.engine, one.model, one.size, threads=one.threads) as engine:
+        with isolation.load(
+            EngineRequest(one.engine, one.model, one.size, openvino=OpenVinoOptions(threads=one.threads))
+        ) as engine:
             apart = timing.EngineLoop(engine, timing.noise(one.size))
             apart.frames(10)  # warm
             share = one.seconds / one.rounds
@@ -193,6 +204,20 @@ class Bench:
         self.figures += [
             Figure("app on a file, frames a second", 1000 / statistics.median(app), "fps"),
             Figure("app against the bare engine", statistics.median(ratios), "x", 0.9),
+        ]
+
+    def _start(self) -> None:
+        one = self.settings
+        size = f"{one.size[0]}x{one.size[1]}"
+        demo = ["--source", "demo", "--size", size, "--headless", "--quiet", "--frames", "1"]
+        command = [sys.executable, "-m", "app.run", *one.app, *demo]
+        start = partial(measure_child, command, name="The app", cwd=timing.ROOT, limit_s=timing.START_LIMIT)
+        start()  # fills the caches
+        runs = [start() for _ in range(one.rounds)]
+        self.details["start_s"] = {"wall": [run.wall_s for run in runs], "cpu": [run.cpu_s for run in runs]}
+        self.figures += [
+            Figure("start and one frame, clock", statistics.median(run.wall_s for run in runs), "s"),
+            Figure("start and one frame, processor", statistics.median(run.cpu_s for run in runs), "s"),
         ]
 
     def _latency(self) -> None:
@@ -292,36 +317,28 @@ def fleet(cameras: int, minutes: float | None, config: Path | None, options: dic
     return 0
 
 
-def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--size", type=size, default=(640, 360), metavar="WxH", help="input [640x360]")
-    parser.add_argument(
-        "--threads", type=amounts.count, default=machine()["cores"], help="for engine and PyTorch [all cores]"
-    )
-    parser.add_argument("--seconds", type=amounts.amount, default=10.0, help="for each measurement [10]")
-    parser.add_argument("--engine", default="openvino", help="[openvino]")
-    parser.add_argument("--model", default="fast", help="a name or an .onnx file [fast]")
-    parser.add_argument("--clip", type=Path, help="a film of that size for the app [made from the demo]")
-    parser.add_argument("--only", nargs="+", choices=PARTS, default=PARTS, help="some parts [all]")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write everything that was measured")
-    parser.add_argument(
-        "--fleet", type=amounts.count, metavar="N", help="N simulated cameras through a real Triton instead"
-    )
-    parser.add_argument(
-        "--survive", type=amounts.amount, metavar="MINUTES", help="with --fleet: the server is killed meanwhile"
-    )
-    client_options.add_option(parser)
-    options = vars(parser.parse_args(arguments))
-    cameras, minutes, config = (options.pop(name) for name in ("fleet", "survive", "config"))
-    if minutes and not cameras:
-        parser.error("--survive is for --fleet N")
-    if config and (minutes or not cameras or not options["engine"].startswith("triton://")):
-        parser.error("--config is for --fleet N --engine triton://...")
-    if cameras:
-        return fleet(cameras, minutes, config, options)
-    file, parts = options.pop("json"), tuple(options.pop("only"))
+def compare(options: dict[str, Any], file: Path | None) -> int:
+    """What --against does: this build and another one, in turns."""
+    try:
+        results.check(file)
+        comparison = against.BuildComparison(against.ComparisonSettings(**options))
+        try:
+            comparison.run()
+        finally:  # a build that fails does not take with it what was measured before
+            if comparison.measured or comparison.notes:
+                print(comparison.table())
+            if file:
+                results.write_json(file, comparison.as_dict())
+    except UserError as error:
+        print(error, file=sys.stderr)
+        return 2
+    return 0
+
+
+def measure_this(options: dict[str, Any], file: Path | None) -> int:
+    """What is done without --against and --fleet: the figures of this build alone."""
     with tempfile.TemporaryDirectory() as folder:
-        bench = Bench(BenchSettings(**options, parts=parts, folder=Path(folder)))
+        bench = Bench(BenchSettings(**options, folder=Path(folder)))
         try:
             results.check(file)
             try:
@@ -335,6 +352,73 @@ def main(arguments: list[str] | None = None) -> int:
             print(error, file=sys.stderr)
             return 2
     return 0
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    made = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    made.add_argument("--size", type=size, default=(640, 360), metavar="WxH", help="input [640x360]")
+    made.add_argument(
+        "--threads", type=amounts.count, default=machine()["cores"], help="for engine and PyTorch [all cores]"
+    )
+    made.add_argument(
+        "--seconds", type=amounts.amount, help=f"for each measurement [10; with --against {against.DEFAULT_SECONDS:g}]"
+    )
+    made.add_argument(
+        "--rounds", type=amounts.count, metavar="N", help=f"in turns [5; with --against {against.DEFAULT_ROUNDS}]"
+    )
+    made.add_argument("--engine", default="openvino", help="[openvino]")
+    made.add_argument(
+        "--model",
+        action="append",
+        help=f"a name or an .onnx file [fast]; with --against also several times [{against.DEFAULT_MODEL}]",
+    )
+    made.add_argument("--clip", type=Path, help="a film of that size for the app [made from the demo]")
+    made.add_argument("--only", nargs="+", action="extend", choices=PARTS, help="some parts, also several times [all]")
+    made.add_argument("--json", type=Path, metavar="FILE", help="write everything that was measured")
+    made.add_argument(
+        "--against", metavar="REF_OR_FOLDER", help="compare with the build of a git ref, or of a checkout, instead"
+    )
+    made.add_argument(
+        "--fleet", type=amounts.count, metavar="N", help="N simulated cameras through a real Triton instead"
+    )
+    made.add_argument(
+        "--survive", type=amounts.amount, metavar="MINUTES", help="with --fleet: the server is killed meanwhile"
+    )
+    client_options.add_option(made)
+    return made
+
+
+def refuse_contradictions(made: argparse.ArgumentParser, options: dict[str, Any]) -> None:
+    """End with argparse's error where options do not go together."""
+    cameras, minutes = options["fleet"], options["survive"]
+    if options["against"] and (cameras or minutes or options["config"]):
+        made.error("--against does not go with --fleet, --survive and --config")
+    if minutes and not cameras:
+        made.error("--survive is for --fleet N")
+    if options["config"] and (minutes or not cameras or not options["engine"].startswith("triton://")):
+        made.error("--config is for --fleet N --engine triton://...")
+    if not options["against"] and len(options["model"] or ()) > 1:
+        made.error("several --model are for --against REF_OR_FOLDER")
+    if options["against"] and not set(options["only"] or ()) <= set(against.COMPARED_PARTS):
+        made.error(f"--against compares {', '.join(against.COMPARED_PARTS)}")
+
+
+def main(arguments: list[str] | None = None) -> int:
+    made = parser()
+    options = vars(made.parse_args(arguments))
+    refuse_contradictions(made, options)
+    cameras, minutes, config, other = (options.pop(name) for name in ("fleet", "survive", "config", "against"))
+    models, parts, file = options.pop("model"), options.pop("only"), options.pop("json")
+    given = {name: value for name, value in options.items() if value is not None}
+    if other:
+        models = tuple(dict.fromkeys(models or [against.DEFAULT_MODEL]))
+        given |= {"other": other, "models": models, "parts": tuple(parts or against.COMPARED_PARTS)}
+        return compare(given, file)
+    given |= {"model": models[0] if models else "fast"}
+    if cameras:
+        return fleet(cameras, minutes, config, {"seconds": 10.0} | given | {"json": file})
+    return measure_this(given | {"parts": tuple(parts or PARTS)}, file)
 
 
 if __name__ == "__main__":

@@ -31,6 +31,7 @@ import engines
 from engines.catalog import shipped as catalog
 from engines.cuda import driver
 from engines.errors import EngineError, UserError
+from engines.request import EngineRequest, TensorRtOptions
 from engines.support.progress import BuildProgress
 from engines.tensorrt import builder, sdk
 from engines.tensorrt.plan_cache import PlanCache, PlanKey, digest, stopped
@@ -74,7 +75,9 @@ def usable() -> Callable[[PlanKey], bool]:
 def build_one(model: str, size: tuple[int, int], dla: int | None, progress: BuildProgress) -> str:
     """Build for the GPU here; returns a line about it. Raises EngineError."""
     # Loaded and run once, so that it is known to work and not only to exist.
-    with engines.load("tensorrt", model, size, depth=1, dla=dla, progress=progress) as engine:
+    with engines.load(
+        EngineRequest("tensorrt", model, size, depth=1, tensorrt=TensorRtOptions(dla=dla)), progress=progress
+    ) as engine:
         return str(engine.spec)
 
 

@@ -102,13 +102,13 @@ def photograph(folder: Path, work: Path) -> None:
 def main(arguments: list[str] | None = None) -> int:
     arguments = sys.argv[1:] if arguments is None else arguments
     if arguments[:1] == ["--worker"]:
-        from app.entry import leave
-        from app.run import main as run
+        from app.application import main as run
+        from app.run import exit_process
 
         poster = DemoCamera(size=(640, 360))
         fake_camera.scene = lambda count, size: poster.picture(count)
         fake_camera.install(Path(arguments[1]))
-        leave(run(arguments[2:]))
+        exit_process(run(arguments[2:]))
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, help="where the pictures go")
     options = parser.parse_args(arguments)

@@ -33,7 +33,7 @@ from scripts.serving.model_config import FLAVOURS, SMALLEST, ServingConfig, conf
 
 ROOT = Path(__file__).resolve().parent.parent
 SERVED = ROOT / "scripts/serving/served"
-BESIDE = [ROOT / "engines/openvino" / name for name in ("row_shuffle.py", "uint8_activations.py")]
+BESIDE = [ROOT / "engines/openvino" / name for name in ("row_shuffle.py", "self_check.py", "uint8_activations.py")]
 """What upscale.py imports."""
 
 

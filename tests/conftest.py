@@ -1,4 +1,4 @@
-"""What tests of several files share: a real X server, the names of shared memory, cameras, a crowded system."""
+"""What tests of several files share: the tiers, an X server, the names of shared memory, cameras, a crowded system."""
 
 from __future__ import annotations
 
@@ -6,11 +6,13 @@ import errno
 import os
 import shutil
 import subprocess
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import av
 import pytest
 from filelock import FileLock
 from hypothesis import settings
@@ -20,6 +22,54 @@ if TYPE_CHECKING:
 
 settings.register_profile("shared", deadline=None)  # how long an example takes tells of the machine
 settings.load_profile("shared")
+
+NOT_UNIT = {"integration", "e2e", "display", "slow", "torch", "sdk", "triton", "gpu"}
+"""The marks of tests that are more than unit tests; `./scripts/test --quick` runs those that have none of them."""
+PROCESS_STARTS = {"subprocess.Popen", "os.fork", "os.forkpty", "os.posix_spawn", "os.system"}
+"""The audit events of the interpreter that tell of another process."""
+
+running_unit_test = False
+
+
+@pytest.hookimpl(tryfirst=True)  # before pytest itself selects by marks
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if "display" in getattr(item, "fixturenames", ()):
+            item.add_marker("display")
+        if not NOT_UNIT & {mark.name for mark in item.iter_markers()}:
+            item.add_marker("unit")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
+    """Forbids a unit test, and the fixtures that are set up for it, to start a process or an encoder."""
+    global running_unit_test
+    running_unit_test = item.get_closest_marker("unit") is not None
+    try:
+        return (yield)
+    finally:
+        running_unit_test = False
+
+
+def refuse(what: str) -> None:
+    if running_unit_test:
+        pytest.fail(f"A unit test {what}: mark it with @pytest.mark.integration, or e2e where it runs the program.")
+
+
+def audit(event: str, _arguments: tuple[object, ...]) -> None:
+    if event in PROCESS_STARTS:
+        refuse("starts a process")
+
+
+def av_open(file: Any, mode: str | None = None, *arguments: Any, **options: Any) -> Any:
+    """`av.open`, but not for a unit test that writes."""
+    if mode and mode != "r":
+        refuse("starts an encoder")
+    return original_av_open(file, mode, *arguments, **options)
+
+
+sys.addaudithook(audit)
+original_av_open, av.open = av.open, av_open
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +81,7 @@ def named_memory() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def display() -> Iterator[str]:
-    """DISPLAY of an Xvfb of 1280x800 without a window manager."""
+    """DISPLAY of an Xvfb of 1280x800 without a window manager. A test that asks for it gets the mark `display`."""
     if not shutil.which("Xvfb"):
         pytest.fail("Xvfb is missing: sudo apt install xvfb xdotool openbox wmctrl")
     read, write = os.pipe()

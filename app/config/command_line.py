@@ -10,7 +10,7 @@ import typing
 from collections.abc import Sequence
 from typing import Any, Literal
 
-from app.config.fields import flag_of
+from app.config.fields import flag_of, info_of
 from app.config.schema import SECTIONS, Config
 from app.config.yaml_file import from_mapping, read_yaml
 from app.errors import ConfigError
@@ -39,14 +39,17 @@ def parser() -> argparse.ArgumentParser:
         group = result.add_argument_group(section, kind.__doc__)
         for name, field in kind.model_fields.items():
             flag, dest = f"--{flag_of(name, field)}", f"{section}.{name}"
-            extra = typing.cast("dict[str, str]", field.json_schema_extra)
-            common: dict[str, Any] = {"dest": dest, "default": argparse.SUPPRESS, "help": field.description}
+            info = info_of(field)
+            common: dict[str, Any] = {"dest": dest, "default": argparse.SUPPRESS}
             if field.annotation is bool:
-                group.add_argument(flag, action=argparse.BooleanOptionalAction, **common)
+                common |= {"action": argparse.BooleanOptionalAction}
             elif typing.get_origin(field.annotation) is Literal:
-                group.add_argument(flag, choices=typing.get_args(field.annotation), **common)
+                common |= {"choices": typing.get_args(field.annotation), "type": info.current_value}
             else:
-                group.add_argument(flag, metavar=extra["metavar"] or None, **common)
+                common |= {"metavar": info.metavar}
+            group.add_argument(flag, help=field.description, **common)
+            if info.was:
+                group.add_argument(f"--{info.was}", help=argparse.SUPPRESS, **common)
     return result
 
 

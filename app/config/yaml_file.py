@@ -10,7 +10,7 @@ import yaml
 from pydantic import ValidationError
 
 from app.config.fields import flag_of
-from app.config.schema import SECTIONS, Config, known_keys
+from app.config.schema import RENAMED, SECTIONS, Config, known_keys
 from app.errors import ConfigError
 from app.uri import shown
 
@@ -45,6 +45,9 @@ def from_mapping(data: Any, origin: str) -> Config:
 
 
 def unknown_key(key: str, origin: str) -> ConfigError:
+    """Say that there is no such key, and which was probably meant."""
+    if key in RENAMED:
+        return ConfigError(f"{origin}: the key {key} is now called {RENAMED[key]}", fix="Rename it.")
     keys = known_keys() + list(SECTIONS)
     section = key.partition(".")[0]
     # A key put at the top by mistake is most likely the one of that name inside a section.

@@ -1,4 +1,4 @@
-"""Drives an engine's gearbox as the governor decides, and tells of every step: log, overlay, --stats."""
+"""Switches an engine's models as the governor decides, and tells of every step: log, overlay, --stats."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from app.governor.policy import Governor, Observation
 from app.system.sensors import Reading
 from engines.catalog.ladder import Rung
 from engines.errors import EngineError, one_line
+from engines.support.event_log import log_event
 
 log = logging.getLogger(__name__)
 
@@ -36,14 +37,14 @@ class GovernorDriver:
         self.problem = ""
         """That even the smallest model is too slow, in words; else empty."""
 
-    def begin(self, rungs: Sequence[Rung], at: int) -> None:
-        """A new engine over these models, which begins with the one numbered `at`."""
+    def begin(self, rungs: Sequence[Rung], index: int) -> None:
+        """A new engine over these models, which begins with the one numbered `index`."""
         self._names, self.problem, self._aimless = [rung.title for rung in rungs], "", time.monotonic()
-        self._governor = Governor([rung.parameters for rung in rungs], at, hot=self._hot)
+        self._governor = Governor([rung.parameters for rung in rungs], index, hot=self._hot)
 
-    # What the gearbox asks, in a thread of its own.
+    # What the model switcher asks, in a thread of its own.
 
-    def decide(self, gear: int, busy: float | None) -> int:
+    def decide(self, index: int, busy: float | None) -> int:
         governor, fps, machine, now = self._governor, self._fps(), self._machine(), time.monotonic()
         if governor is None:
             return 0
@@ -51,7 +52,7 @@ class GovernorDriver:
         load = busy * fps if busy is not None and fps else None
         look = Observation(now, load, machine.temperature, bool(machine.throttle))
         step = governor.decide(look)
-        self.problem = f"{self._names[gear]} is too slow for {fps:.4g} fps" if governor.overloaded(look) else ""
+        self.problem = f"{self._names[index]} is too slow for {fps:.4g} fps" if governor.overloaded(look) else ""
         return step
 
     def _look_for_aim(self, fps: float, now: float) -> None:
@@ -59,29 +60,36 @@ class GovernorDriver:
             self._aimless = None
         elif self._aimless is not None and now - self._aimless >= UNKNOWN:
             self._aimless = None
-            log.warning("governor: no rate to keep is known, so that heat alone counts; --governor-fps N gives one")
+            message = "governor: no rate to keep is known, so only the temperature counts; --governor-fps N gives one"
+            log_event(log, logging.WARNING, "governor_without_rate", message)
 
-    def accepts(self, gear: int, seconds: float) -> bool:
+    def accepts(self, index: int, seconds: float) -> bool:
         assert self._governor is not None  # it has decided
         taken = self._governor.accepts(time.monotonic(), seconds * self._fps())
         if not taken:
-            log.info("governor: %s stays away: %.1f ms a frame in a trial", self._names[gear], seconds * 1000)
+            message = "governor: %(model)s stays unused: %(frame_ms).1f ms a frame in a trial"
+            name, frame_ms = self._names[index], round(1000 * seconds, 3)
+            log_event(log, logging.INFO, "governor_trial_failed", message, model=name, frame_ms=frame_ms)
         return taken
 
-    def failed(self, gear: int, error: EngineError) -> None:
+    def failed(self, index: int, error: EngineError) -> None:
         assert self._governor is not None
-        log.warning("governor: %s cannot be used: %s", self._names[gear], one_line(error))
+        message = "governor: %(model)s cannot be used: %(reason)s"
+        log_event(
+            log, logging.WARNING, "governor_model_failed", message, model=self._names[index], reason=one_line(error)
+        )
         self._governor.refused(time.monotonic())
 
-    def stepped(self, gear: int) -> None:
+    def stepped(self, index: int) -> None:
         assert self._governor is not None
         now, governor = time.monotonic(), self._governor
-        before, after = self._names[governor.at], self._names[gear]
-        governor.stepped(now, gear)
+        before, after = self._names[governor.at], self._names[index]
+        governor.stepped(now, index)
         step = {"seconds": round(now - self._begun, 3), "from": before, "to": after, "why": governor.why}
         self._steps.append(step)
         self._count += 1
-        log.info("governor: %s -> %s%s: %s", before, after, self._aim(", to keep "), governor.why)
+        message = f"governor: %(before)s -> %(after)s{self._aim(', to keep ')}: %(reason)s"
+        log_event(log, logging.INFO, "governor_step", message, before=before, after=after, reason=governor.why)
 
     # What the report asks.
 

@@ -21,7 +21,7 @@ def build_overlays(kiosk: KioskConfig, view: ViewState, lines: Callable[[], list
     caption: list[Sink] = []
 
     def degraded() -> bool:
-        return stats.spec is not None and stats.spec.name == "bicubic" and bool(stats.spec.state)
+        return stats.spec is not None and stats.spec.is_bicubic and not stats.spec.state.ok
 
     if kiosk.languages:
         # Here and not at the top: only this needs Pillow.
@@ -37,7 +37,7 @@ def build_overlays(kiosk: KioskConfig, view: ViewState, lines: Callable[[], list
 
         wipe = SplitView(view, before=[t.before for t in spoken], after=[t.after for t in spoken], panel=label)
     tour: list[Sink] = [SplitSweep(view, kiosk.sweep)] if kiosk.sweep else []
-    lens = Magnifier() if kiosk.zoom else None
+    lens = Magnifier() if kiosk.magnifier else None
     return [
         *([lens.eye] if lens else []),
         *tour,

@@ -21,6 +21,7 @@ from app.pipeline.stats import Stats
 from engines.base import Engine
 from engines.errors import EngineError, one_line
 from engines.support import nvtx
+from engines.support.event_log import log_event
 
 log = logging.getLogger(__name__)
 
@@ -94,7 +95,9 @@ class Pipeline:
                     self._flying.clear()
                     if self._stopping.is_set() or not self._loading.replace(made.spec.name):
                         raise
-                    log.warning("the engine %s has failed, going on with another: %s", made.spec.name, one_line(error))
+                    message = "the engine %(engine)s has failed, going on with another: %(reason)s"
+                    name, why = made.spec.name, one_line(error)
+                    log_event(log, logging.WARNING, "engine_failed", message, engine=name, reason=why)
                 del made
                 gc.collect()  # its slots and it refer to one another, with all the buffers behind them
             self._hold()
@@ -192,7 +195,7 @@ class Pipeline:
     def _session(self, engine: Engine[Tag]) -> None:
         """One engine's life: until the end, a stop, or a frame of another size, which is left in the ring."""
         self.stats.spec = engine.spec
-        log.info("%s", engine.spec)
+        log_event(log, logging.INFO, "engine_in_use", "%(engine)s", engine=engine.spec)
         submit = self._started(lambda: self._submit(engine), "submit")
         try:
             self._collect(engine)
@@ -266,4 +269,5 @@ def join(thread: threading.Thread) -> None:
     """Wait for a thread that has been told to end."""
     thread.join(JOIN)
     if thread.is_alive():
-        log.warning("the %s thread has not ended within %g s and is left behind", thread.name, JOIN)
+        message = "the %(thread)s thread has not ended within %(timeout_s)g s and is left behind"
+        log_event(log, logging.WARNING, "thread_left_behind", message, thread=thread.name, timeout_s=JOIN)

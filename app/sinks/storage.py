@@ -43,9 +43,11 @@ class StorageSinks:
 
     def finish(self) -> None:
         """End what is being recorded; what it came to is known then. Raises SinkError."""
-        self._recording.close()
-        for archive in self.archives:
-            archive.close()
+        try:
+            self._recording.close()
+        finally:
+            for archive in self.archives:
+                archive.close()
 
     def facts(self) -> tuple[list[dict[str, Any]], dict[str, Any] | None]:
         """Of every recording, and of the archive if there is one."""

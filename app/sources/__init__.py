@@ -12,6 +12,7 @@ from pathlib import Path
 from app.errors import SourceError
 from app.pipeline.protocols import Source
 from app.uri import SCHEMES, SOURCE_KINDS, are_pictures, local, shown
+from engines.support.event_log import log_event
 
 log = logging.getLogger(__name__)
 
@@ -36,7 +37,7 @@ def open_source(
 
         found = sorted(cameras(), key=lambda device: bool(device.problem))  # stable: the usable ones come first
         if not found:
-            log.info("No camera was found: this is the demo")
+            log_event(log, logging.INFO, "no_camera", "No camera was found: this is the demo")
             return _open_named("demo", size, fps, loop)
         camera = found[0].path
     from app.sources.camera import Camera

@@ -19,6 +19,7 @@ from app.sources.close_guard import CloseGuard
 from app.sources.v4l2 import listing, path_of
 from app.uri import shown
 from engines.base import Image
+from engines.support.event_log import log_event
 
 if TYPE_CHECKING:
     from cv2.typing import MatLike
@@ -156,9 +157,10 @@ class Camera:
                 for part in (f"{size[0]}x{size[1]}" if size else "", "MJPG", f"at {fps:g} fps" if fps else "")
                 if part
             )
-            log.warning("%s gives %s; it was asked for %s", self.name, given, asked)
+            message = "%(source)s gives %(mode)s; it was asked for %(requested)s"
+            log_event(log, logging.WARNING, "camera_mode", message, source=self.name, mode=given, requested=asked)
         else:
-            log.info("%s gives %s", self.name, given)
+            log_event(log, logging.INFO, "camera_mode", "%(source)s gives %(mode)s", source=self.name, mode=given)
 
     def _retrieve(self) -> Image | None:
         """Decode what was grabbed, into a buffer if its size is the last one's. None: a broken picture."""

@@ -83,7 +83,7 @@ class ImageSequence:
                     began = time.monotonic()
                     image = _read(path)
                     # One that is alone is handed on whatever its size is: the engine says what is wrong with it.
-                    if image is None or (len(self._paths) > 1 and not fits(image.shape[1::-1])):
+                    if image is None or (len(self._paths) > 1 and not fits((image.shape[1], image.shape[0]))):
                         if path not in told:  # in a loop that is no news the next time
                             log.warning("%s %s; skipped", path, _fault(path, image)[0])
                         told.add(path)

@@ -24,6 +24,7 @@ from app.sources.orientation import orientation_of
 from app.sources.timestamps import AHEAD, LONGEST, Timeline
 from app.uri import shown
 from engines.base import Image
+from engines.support.event_log import log_event
 
 if TYPE_CHECKING:
     from av.container import InputContainer
@@ -160,7 +161,15 @@ class VideoSource:
         """Count what cannot be decoded, and say so at most once a second."""
         self._skipped += 1
         if time.monotonic() - self._complained >= 1:
-            log.warning("%s: skipped %d pictures that cannot be decoded (%s)", self.name, self._skipped, error.strerror)
+            log_event(
+                log,
+                logging.WARNING,
+                "pictures_skipped",
+                "%(source)s: skipped %(pictures)d pictures that cannot be decoded (%(reason)s)",
+                source=self.name,
+                pictures=self._skipped,
+                reason=error.strerror,
+            )
             self._skipped, self._complained = 0, time.monotonic()
 
     def _broken_off(self, error: FFmpegError) -> None:

@@ -16,6 +16,8 @@ from typing import Any
 
 import psutil
 
+from engines.support.event_log import log_event
+
 log = logging.getLogger(__name__)
 
 SYS = Path("/sys/class")
@@ -77,7 +79,8 @@ def combined(stack: ExitStack) -> Read:
             except Exception as error:  # these packages raise many kinds, and none may stop a kiosk
                 if reader not in failed:
                     name = reader.__name__
-                    log.warning("temperature and power cannot be read (%s: %s); going on without", name, error)
+                    message = "temperature and power cannot be read (%(reader)s: %(reason)s); going on without"
+                    log_event(log, logging.WARNING, "sensor_failed", message, reader=name, reason=str(error))
                 failed[reader] = time.monotonic() + AGAIN
         return first_known(told)
 
@@ -210,7 +213,8 @@ def jetson(stack: ExitStack) -> Read | None:
         board: Any = stack.enter_context(jtop(interval=PERIOD))
         stack.callback(board.close)  # else its thread and its connection stay, and each reload makes others
     except Exception as error:  # jetson-stats raises many kinds, and none of them may stop a kiosk
-        log.warning("no figures from jetson-stats (%s); is its service there? sudo pip3 install jetson-stats", error)
+        message = "no figures from jetson-stats (%(reason)s); is its service running? sudo pip3 install jetson-stats"
+        log_event(log, logging.WARNING, "sensor_failed", message, reader="jetson-stats", reason=str(error))
         return None
 
     def jetson_stats() -> Reading:

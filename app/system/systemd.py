@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable
 
 from app.pipeline.frame import OutputFrame
+from engines.support.event_log import log_event
 
 log = logging.getLogger(__name__)
 
@@ -29,7 +30,8 @@ class Notifier:
         self.watchdog = int(told) / 1e6 if own and told.isdecimal() else 0.0
         """Seconds within which a sign of life is expected; 0: none is."""
         if told and not told.isdecimal():
-            log.warning("WATCHDOG_USEC is %r, which is no number: no sign of life is given", told)
+            message = "WATCHDOG_USEC is %(value)r, which is no number: no sign of life is given"
+            log_event(log, logging.WARNING, "watchdog_misconfigured", message, value=told)
 
     def tell(self, *lines: str) -> None:
         """For example READY=1, STATUS=text, WATCHDOG=1. Never raises, never waits."""

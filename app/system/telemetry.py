@@ -13,6 +13,7 @@ from contextlib import ExitStack
 from app.config.schema import TelemetryConfig
 from app.system import sensors
 from app.system.sensors import Reading
+from engines.support.event_log import log_event
 
 log = logging.getLogger(__name__)
 
@@ -66,9 +67,9 @@ class Telemetry:
         if reading.throttle:
             told["clocks"] = f"held down: {', '.join(reading.throttle)}"
         for name in told.keys() - self._warned:
-            log.warning("the machine warns: %s", told[name])
+            log_event(log, logging.WARNING, "machine_warning", "%(reason)s", what=name, reason=told[name])
         for name in self._warned - told.keys():
-            log.info("the machine's %s: well again", name)
+            log_event(log, logging.INFO, "machine_normal", "%(what)s back to normal", what=name)
         self._warned, self.warnings = set(told), tuple(told.values())
 
     def close(self) -> None:

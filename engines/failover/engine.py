@@ -29,6 +29,7 @@ from engines.failover.candidates import (
     with_state,
 )
 from engines.slot_engine import SlotEngine
+from engines.support.event_log import log_event
 
 log = logging.getLogger(__name__)
 
@@ -393,12 +394,13 @@ class FailoverEngine(SlotEngine[T]):
         if active.health.rank == 0:
             self._state = OK
         if not active.health.state.ok:
-            log.warning("%s: here again", active.spec)
+            log_event(log, logging.WARNING, "engine_back", "%(engine)s is back", engine=active.spec)
             active.health.state = OK
         elif active.health.rank:
-            log.warning("%s takes over (%s)", active.spec, self._state)
+            message = "%(engine)s takes over (%(reason)s)"
+            log_event(log, logging.WARNING, "engine_takes_over", message, engine=active.spec, reason=self._state)
         else:
-            log.info("%s", active.spec)
+            log_event(log, logging.INFO, "engine_ready", "%(engine)s", engine=active.spec)
 
     def _dispose(self, active: ActiveEngine) -> None:
         """Free an engine once no slot holds on to it, in a thread of its own: a hung one must hold up nothing."""

@@ -22,6 +22,7 @@ from engines.errors import EngineError
 from engines.failover.candidates import Candidate, CandidateList, LoadStatus, Retry
 from engines.failover.engine import SHUTDOWN_TIMEOUT_S, FailoverEngine
 from engines.support.backoff import Backoff
+from engines.support.event_log import log_event
 from engines.support.priority import low_priority
 
 if TYPE_CHECKING:
@@ -340,7 +341,9 @@ class ModelSwitcher(Generic[T]):
                 with self._lock:
                     self._errors[index] = error
                     self._backoffs[index].failed(time.monotonic())
-                log.info("%s cannot be loaded: %s", self._rungs[index].name, error.facts or error.problem)
+                name, reason = self._rungs[index].name, error.facts or error.problem
+                message = "%(model)s cannot be loaded: %(reason)s"
+                log_event(log, logging.INFO, "model_load_failed", message, model=name, reason=reason)
             self._costs.clear()  # loading may have cost the picture something
             with self._lock:
                 if prepared is not None and index in self._wanted and not self._over.is_set():

@@ -8,7 +8,6 @@ the child's own side is engines/worker.py.
 from __future__ import annotations
 
 import json
-import logging
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -24,9 +23,8 @@ from engines.errors import EngineError
 from engines.isolation.protocol import ANSWER, STAGE_TIME, frame_bytes, frame_views, spec_from_json
 from engines.request import EngineRequest
 from engines.slot_engine import SlotEngine
+from engines.support import event_log
 from engines.support.child_process import ChildProcess
-
-log = logging.getLogger(__name__)
 
 LOAD_TIMEOUT_S = 1800.0
 """Seconds the child may take to load: an engine that has to be built takes minutes on a small board."""
@@ -51,7 +49,7 @@ class EngineProcess:
         self._reading, self._sending = threading.Lock(), threading.Lock()
         self._answers: dict[int, bytes] = {}  # guarded by _reading
         try:
-            self.send(json.dumps({"level": log.getEffectiveLevel(), "request": request.as_dict()}).encode())
+            self.send(json.dumps({"log": event_log.settings(), "request": request.as_dict()}).encode())
             answer = self._loaded(report)
             if "error" in answer:
                 raise EngineError(*answer["error"])

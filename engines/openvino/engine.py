@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import hashlib
 import logging
 import time
-import weakref
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +16,13 @@ import openvino as ov
 from openvino.frontend import FrontEndManager
 from platformdirs import user_cache_path
 
-from engines.base import Image, Spec
-from engines.catalog import shipped as catalog
+from engines.base import Engine, Image, Spec
 from engines.catalog.contract import refused, scale_between, unfit
+from engines.catalog.resolved import resolve_file
 from engines.errors import EngineError, ModelError
-from engines.openvino import row_shuffle, uint8_activations
+from engines.openvino import row_shuffle, self_check, self_check_cache, uint8_activations
+from engines.openvino.self_check_cache import Key, SelfCheckCache
+from engines.request import EngineRequest
 from engines.slot_engine import SlotEngine
 
 log = logging.getLogger(__name__)
@@ -29,30 +32,18 @@ WARM_UP_TIMEOUT_S = 60.0
 """Seconds that a slot's first inference may take."""
 
 
-LEFT: list[OpenVinoSlot] = []
-"""Closed while they hung, with the buffers that they may write to one day."""
-
-
 class OpenVinoSlot:
     """One inference request with its own input and output buffer, which OpenVINO reads and writes in place."""
 
     def __init__(self, compiled: ov.CompiledModel) -> None:
+        """Make an inference request and allocate its buffers."""
         inputs, outputs = (np.empty(list(port.shape), np.uint8) for port in (compiled.input(), compiled.output()))
         self._request = compiled.create_infer_request()
         self._request.set_input_tensor(ov.Tensor(inputs, shared_memory=True))
         self._request.set_output_tensor(ov.Tensor(outputs, shared_memory=True))
         self.input: Image = inputs[0]
         self._output: Image = outputs[0]
-        self.finished = 0.0
-        # Python's collector cannot look into a request: one that held its slot, which holds it, would stay for ever.
-        this = weakref.ref(self)
-
-        def stamp(_userdata: Any) -> None:
-            if (slot := this()) is not None:
-                slot.finished = time.monotonic()
-
-        # Called by OpenVINO's own thread: a collector that is late must not make the engine look slow.
-        self._request.set_callback(stamp, None)
+        self._launched = self.finished = 0.0
 
     def place(self, input: Image, output: Image) -> bool:
         """Work in these buffers from now on (engines.worker)."""
@@ -64,6 +55,7 @@ class OpenVinoSlot:
     def launch(self, image: Image) -> None:
         if image is not self.input:
             np.copyto(self.input, image)
+        self._launched = time.monotonic()
         self._request.start_async()
 
     def wait(self, timeout: float) -> Image:
@@ -73,13 +65,18 @@ class OpenVinoSlot:
                 raise TimeoutError
         except RuntimeError as error:
             raise EngineError("OpenVINO failed on a frame", first_line(error), "Try --engine bicubic.") from error
+        # Its own clock's: a collector that is late must not make the engine look slow. No callback tells it, for after
+        # one of Python's, and after wait_for(), OpenVINO's thread takes the GIL again to let go of it. If the process
+        # is at its end by then, Python ends the thread there, and C++ aborts: "terminate called without an active
+        # exception".
+        self.finished = self._launched + self._request.latency / 1000
         return self._output
 
     def close(self) -> None:
         """The request goes with its last reference; one that runs is left behind: its end would be waited for."""
         with contextlib.suppress(RuntimeError):  # what it has failed with has been told
             if not self._request.wait_for(0):
-                LEFT.append(self)
+                abandoned_slots().append(self)
 
 
 @functools.cache
@@ -91,6 +88,12 @@ def core() -> ov.Core:
     next signal, SIGTERM or a child's end, is a segmentation fault (intel_cpu/src/sigstack_manager.cpp in OpenVINO).
     """
     return ov.Core()
+
+
+@functools.cache
+def abandoned_slots() -> list[OpenVinoSlot]:
+    """Return this process's slots that were closed while they hung, with the buffers that they may write to one day."""
+    return []
 
 
 def first_line(error: Exception) -> str:
@@ -139,17 +142,24 @@ def fit(model: ov.Model, path: Path, size: tuple[int, int]) -> int:
     return scale_between(path, size, (output[2].get_length(), output[1].get_length()))
 
 
-def compile_model(model: ov.Model, threads: int | None) -> ov.CompiledModel:
-    """Compiled for the shortest time a frame, with the compiled blob cached in the user's cache folder.
-
-    The precision of the arithmetic is OpenVINO's choice: bf16 or f16 where the processor has it.
-    """
+def compile_options(threads: int | None) -> dict[str, Any]:
+    """For the shortest time a frame, without a cache. The precision of the arithmetic is OpenVINO's choice: bf16 or f16
+    where the processor has it."""
     options: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY", "CACHE_DIR": ""}
-    if threads:
-        options["INFERENCE_NUM_THREADS"] = threads
+    return options | ({"INFERENCE_NUM_THREADS": threads} if threads else {})
+
+
+def cache_folder() -> Path:
+    """The folder of compiled models and of the results of self-checks, which need not exist."""
+    return user_cache_path("livesr") / "openvino"
+
+
+def compile_model(model: ov.Model, threads: int | None) -> ov.CompiledModel:
+    """Compiled as compile_options() says, with the compiled blob cached in the user's cache folder."""
+    options = compile_options(threads)
     try:
-        folder = user_cache_path("livesr", ensure_exists=True) / "openvino"
-        folder.mkdir(exist_ok=True)
+        folder = cache_folder()
+        folder.mkdir(parents=True, exist_ok=True)
         return core().compile_model(model, "CPU", options | {"CACHE_DIR": str(folder)})
     except (OSError, RuntimeError) as error:
         log.warning("going on without the cache of compiled models: %s", error)
@@ -173,21 +183,83 @@ def precisions() -> tuple[str, ...]:
 
 def precision_of(model: ov.Model, compiled: ov.CompiledModel) -> str:
     """What the arithmetic is done in, for the overlay: int8 if the file is quantised, else what was compiled."""
-    if any(op.get_type_name() in ("FakeQuantize", "QuantizeLinear") for op in model.get_ops()):
+    if self_check.is_quantised(model):
         return "int8"
     kind: str = compiled.get_property("INFERENCE_PRECISION_HINT").to_string()
     return {"f32": "fp32", "f16": "fp16"}.get(kind, kind)
 
 
-def load(
-    model: str, size: tuple[int, int], *, depth: int, threads: int | None, scale: int | None = None
-) -> SlotEngine[Any]:
-    """An OpenVINO engine for inputs of `size` (width, height); engines.load() documents the rest."""
-    path = catalog.find(model, precisions(), scale)
+@dataclass(frozen=True)
+class Rewriting:
+    """A change to a graph that makes it faster and must not make its picture another one."""
+
+    apply: self_check.Rewrite
+    version: str
+    """Differs where `apply` may do something else."""
+
+
+@functools.cache
+def default_rewriting() -> Rewriting:
+    """What this engine does to every graph."""
+
+    def apply(network: ov.Model) -> None:
+        row_shuffle.apply(network)
+        uint8_activations.apply(network, core())
+
+    return Rewriting(apply, self_check_cache.source_digest(row_shuffle, uint8_activations, self_check))
+
+
+def check_size(network: ov.Model, size: tuple[int, int]) -> tuple[int, int]:
+    """Width and height of the self-check's frame: `size`, the engine's, if the file takes no other."""
+    width, height = self_check.SIZE
+    free = network.input().partial_shape.compatible(ov.PartialShape([1, height, width, 3]))
+    return self_check.SIZE if free else size
+
+
+def is_right_here(rewriting: Rewriting, path: Path, size: tuple[int, int], threads: int | None) -> bool:
+    """Whether `rewriting` leaves the picture of the int8 file `path` as it is on this processor.
+
+    It is tried once (self_check), on a frame of the engine's `size` (width, height) if the file takes no smaller one,
+    and the result is kept. Where the answer is no, one line in the log says so.
+    """
+    name, checksum = path.stem, hashlib.sha256(path.read_bytes()).hexdigest()
+    processor = self_check_cache.processor_id(core())
+    key = Key(checksum, rewriting.version, ov.get_version(), processor)
+    cache = SelfCheckCache(cache_folder())
+    psnr_db = cache.get(key)
+    if psnr_db is None:
+        begun = time.monotonic()
+        try:
+            plain = read(path)
+            fit(plain, path, check_size(plain, size))
+            psnr_db = self_check.agreement_db(core(), plain, rewriting.apply, compile_options(threads))
+        except (ModelError, RuntimeError) as error:
+            log.warning("%s runs as it is in the file, slower: its self-check failed: %s", name, first_line(error))
+            return False
+        log.debug("%s: self-check %.1f dB in %.0f ms", name, psnr_db, 1000 * (time.monotonic() - begun))
+        cache.put(key, psnr_db)
+    if psnr_db < self_check.LEAST_DB:
+        wanted = f"{psnr_db:.1f} dB beside it on this processor, {self_check.LEAST_DB:g} are needed"
+        log.warning("%s runs as it is in the file, slower: the faster graph reads %s", name, wanted)
+    return psnr_db >= self_check.LEAST_DB
+
+
+def load(request: EngineRequest, *, rewriting: Rewriting | None = None) -> Engine[Any]:
+    """Return an OpenVINO engine for `request`, of which size, model, scale, depth and `openvino` count.
+
+    `rewriting`, None for default_rewriting(), is applied to an int8 file only where it is right (is_right_here()).
+
+    Raises:
+        ModelError: The model is missing, breaks the contract or does not take this size.
+        EngineError: OpenVINO cannot compile it.
+    """
+    size, threads, rewriting = request.size, request.openvino.threads, rewriting or default_rewriting()
+    path = resolve_file(request.model, request.scale, precisions()).path
+    assert path is not None  # resolve_file() always has one
     network = read(path)
     scale = fit(network, path, size)
-    row_shuffle.apply(network)
-    uint8_activations.apply(network, core())
+    if not self_check.is_quantised(network) or is_right_here(rewriting, path, size, threads):
+        rewriting.apply(network)
     compiled = compile_model(network, threads)
     used = compiled.get_property("INFERENCE_NUM_THREADS")
     spec = Spec(
@@ -199,7 +271,7 @@ def load(
         input=size,
         output=(size[0] * scale, size[1] * scale),
     )
-    slots = [OpenVinoSlot(compiled) for _ in range(depth)]
+    slots = [OpenVinoSlot(compiled) for _ in range(request.depth)]
     blank = np.zeros((size[1], size[0], 3), np.uint8)
     for slot in slots:  # the first inference allocates; no visitor should wait for that
         slot.launch(blank)

@@ -124,7 +124,7 @@ def identical_channels(output: ov.Output, axis: int = CHANNELS) -> NDArray[np.in
     kind, inputs = node.get_type_name(), [port.get_source_output() for port in node.inputs()]
     if kind == "Constant":
         rows = np.moveaxis(node.data, axis, 0).reshape(shape[axis], -1)
-        return np.unique(rows, axis=0, return_inverse=True)[1].reshape(-1)
+        return np.asarray(np.unique(rows, axis=0, return_inverse=True)[1].reshape(-1), np.int64)
     if kind == "Reshape" and len(inputs[0].get_shape()) == 1:
         return identical_channels(inputs[0], ONLY)
     if kind == "Convolution" and axis == CHANNELS:

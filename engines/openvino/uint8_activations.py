@@ -236,7 +236,7 @@ def rounded(kernel: Floats) -> tuple[Floats, Floats]:
     return error_aware_rounding(kernel, step), step.astype(np.float32)
 
 
-def error_aware_rounding(kernel: Floats, step: Floats | np.float32) -> Floats:
+def error_aware_rounding(kernel: Floats, step: NDArray[np.floating[Any]] | np.float32) -> Floats:
     """`kernel` [O, I, h, w] in whole numbers of `step`, up to INT8, that do photographs the least harm.
 
     Neighbours are much alike, so that errors of equal sign add up: a flat area would come out lighter or darker. From
@@ -264,5 +264,4 @@ def patch_covariance(colours: int, height: int, width: int) -> NDArray[np.float6
     y, x = np.indices((height, width)).reshape(2, -1)
     near = NEIGHBOURS ** np.hypot(y[:, None] - y, x[:, None] - x)
     same = np.where(np.eye(colours), 1, COLOURS)
-    found: NDArray[np.float64] = np.kron(same, near) * DEVIATION**2 + MEAN**2
-    return found
+    return np.asarray(np.kron(same, near) * DEVIATION**2 + MEAN**2, np.float64)

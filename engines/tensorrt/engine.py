@@ -13,13 +13,14 @@ from typing import Any
 
 import numpy as np
 
-from engines.base import Spec
-from engines.catalog import shipped as catalog
+from engines.base import Engine, Spec
 from engines.catalog.contract import scale_between
+from engines.catalog.resolved import resolve_file
 from engines.cuda import driver
 from engines.cuda.device import Buffer, CudaDevice
 from engines.cuda.slot import CudaSlot
 from engines.errors import EngineError
+from engines.request import EngineRequest
 from engines.slot_engine import SlotEngine
 from engines.support.progress import BuildProgress
 from engines.tensorrt import sdk
@@ -181,26 +182,28 @@ def engine_for(
     return plans.get(key, built, runtime.deserialize_cuda_engine, progress)
 
 
-def load(
-    model: str,
-    size: tuple[int, int],
-    *,
-    depth: int,
-    memory: str = "auto",
-    dla: int | None = None,
-    profile: bool = False,
-    progress: BuildProgress | None = None,
-    scale: int | None = None,
-) -> SlotEngine[Any]:
-    """A TensorRT engine for inputs of `size` (width, height); engines.load() documents the rest. Raises EngineError."""
+def load(request: EngineRequest, *, progress: BuildProgress | None = None) -> Engine[Any]:
+    """Return a TensorRT engine for `request`, of which size, model, scale, depth and `tensorrt` count.
+
+    Args:
+        request: What is wanted.
+        progress: Is told how far a build has come, and can end it.
+
+    Raises:
+        ModelError: The model is missing, breaks the contract or does not take this size.
+        EngineError: TensorRT or the GPU cannot be used, or the build has failed.
+    """
+    size, depth, options = request.size, request.depth, request.tensorrt
+    dla = options.dla
     gpu = device()
-    sdk.module()  # one that does not start is told of before a model that is not there
-    path = catalog.find(model, PREFERRED_PRECISIONS, scale)
-    mapped = gpu.integrated and gpu.maps if memory == "auto" else memory == "mapped"
+    sdk.module()  # one that does not start is reported before a model that is not there
+    path = resolve_file(request.model, request.scale, PREFERRED_PRECISIONS).path
+    assert path is not None  # resolve_file() always has one
+    mapped = gpu.integrated and gpu.maps if options.memory == "auto" else options.memory == "mapped"
     try:
         with gpu:
             engine, plan = engine_for(gpu, path, size, dla, progress or BuildProgress())
-            if profile:
+            if options.profile:
                 log_layers(gpu, engine, mapped=mapped)
             (_, taken), (_, given) = tensors(engine)
             scale = scale_between(path, (taken[2], taken[1]), (given[2], given[1]))

@@ -45,7 +45,7 @@ def imported(name: str) -> Any:
         raise EngineError(
             f"{name} cannot be imported",
             one_line(error) or type(error).__name__,
-            "Install it anew; see the README, On a Jetson.",
+            "Install it again; see docs/jetson.md.",
         ) from error
 
 
@@ -54,7 +54,7 @@ def module() -> Any:
     """TensorRT, under the name it has here. Raises EngineError."""
     name = next((name for name in MODULES if importlib.util.find_spec(name)), None)
     if name is None:
-        raise EngineError("TensorRT is not installed", unavailable() or "", "See the README, On a Jetson.")
+        raise EngineError("TensorRT is not installed", unavailable() or "", "See docs/jetson.md.")
     return imported(name)
 
 

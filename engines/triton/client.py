@@ -6,7 +6,6 @@ import logging
 import re
 import ssl
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ import numpy as np
 
 from engines.catalog.contract import MAX_SCALE
 from engines.errors import EngineError, FrameRefusedError
+from engines.request import TritonOptions
 from engines.triton.address import GRPC_PORT, Address, is_here
 
 log = logging.getLogger(__name__)
@@ -31,21 +31,8 @@ SAFE_SHARED_MEMORY_SINCE = (2, 50)
 ones crash (github.com/triton-inference-server/server, pull request 7567)."""
 
 
-@dataclass(frozen=True)
-class TritonOptions:
-    """How to talk to servers; the configuration's section `triton`."""
-
-    transport: str = "auto"
-    """shm, cuda, raw, jpeg, or auto: shm on the same host, else jpeg where it is served, else raw."""
-    quality: int = 90
-    tls: bool = False
-    tls_ca: Path | None = None
-    tls_certificate: Path | None = None
-    tls_key: Path | None = None
-    token_file: Path | None = None
-    token_header: str = "authorization"
-    timeout: float = 2.0
-    """Seconds to wait for a connection."""
+class RequestRejectedError(EngineError):
+    """The server has answered, and finds fault with the request itself: with the size of its picture, most likely."""
 
 
 def reason(error: Any) -> str:
@@ -179,7 +166,7 @@ class TritonClient:
                     f"it does not speak the inference protocol, version 2: {facts}",
                     f"{PORT_HINT}.",
                 )
-        return EngineError(f"The Triton server {self.server} refuses the frame", facts, "Look at its log.")
+        return RequestRejectedError(f"The Triton server {self.server} refuses the frame", facts, "Look at its log.")
 
     def _check_server(self) -> None:
         about = self.ask(self.client.get_server_metadata, timeout=self.options.timeout)
@@ -228,9 +215,7 @@ class TritonClient:
             given = self.ask(
                 self.client.infer, self.model, [tensor], model_version=self.version, timeout=FIRST_FRAME_TIMEOUT_S
             )
-        except EngineError as error:
-            if "refuses the frame" not in error.problem:
-                raise
+        except RequestRejectedError as error:
             raise EngineError(
                 f"The model {self.model} on {self.server} does not take pictures of {width}x{height}",
                 error.facts,

@@ -19,8 +19,8 @@ EXTRAS = {
     "tritonclient": "triton",
     "mss": "test",
 }
-"""By package the extra that brings it, the smallest where there are several. OpenCV is not among them: scripts/venv.sh
-brings it, and on a Jetson, which has its own, pip must not."""
+"""By package the extra that brings it, the smallest where there are several. OpenCV is not among them:
+scripts/shell/venv.sh brings it, and on a Jetson, which has its own, pip must not."""
 
 
 def told(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from app.config.notation import parse_size
+from app.config.fields import parse_size
 
 
 def size(text: str) -> tuple[int, int]:

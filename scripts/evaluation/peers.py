@@ -12,7 +12,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -27,6 +27,8 @@ ENVIRONMENT = ROOT / ".venv-peers"
 PACKAGES = ("opencv-contrib-python-headless>=4.8,<5",)
 PATIENCE = 60.0
 """Seconds that a process may take for one answer, or to start."""
+EXIT_WAIT_S = 10.0
+"""Seconds that a process which has closed its pipe may take to say why and to end."""
 
 
 class PeerError(UserError):
@@ -131,6 +133,9 @@ class Peer:
             watch.cancel()
 
     def _failed(self) -> PeerError:
+        # Its end of the pipe closes before its last words are written: a kill at once would cut them off.
+        with suppress(subprocess.TimeoutExpired):
+            self._process.wait(EXIT_WAIT_S)
         self._process.kill()
         self._process.wait()
         self._errors.seek(0)

@@ -224,8 +224,8 @@ def install(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    from app.entry import leave
-    from app.run import main
+    from app.application import main
+    from app.run import exit_process
 
     install(Path(sys.argv[1]))
-    leave(main(sys.argv[2:]))
+    exit_process(main(sys.argv[2:]))

@@ -66,7 +66,7 @@ class Rig:
 
     def serve(self, kind: str) -> int:
         """A network camera, mjpeg or rtsp, in a process of its own; its port, which is the same each time."""
-        command = [sys.executable, f"scripts/{kind}_server.py", str(self._port), SIZE]
+        command = [sys.executable, f"scripts/kiosk/{kind}_server.py", str(self._port), SIZE]
         self._server = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE)
         assert self._server.stdout is not None
         self._port = int(self._server.stdout.readline())

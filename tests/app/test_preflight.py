@@ -10,14 +10,14 @@ import pytest
 
 from app.config.yaml_file import from_mapping
 from app.errors import ConfigError
-from app.overwrites import check
+from app.overwrites import check_overwrites
 from tests.support.clips import picture
 
 
 def refused(file: Path | None = None, **sections: dict[str, Any]) -> str:
     """What is said of a configuration; "" if nothing is."""
     try:
-        check(from_mapping(sections, "test"), file)
+        check_overwrites(from_mapping(sections, "test"), file)
     except ConfigError as error:
         return str(error)
     return ""
@@ -48,7 +48,7 @@ def test_nothing_is_written_over_what_the_run_reads(folder: Path) -> None:
     assert "config and stats" in refused(folder / "c.yaml", run={"stats": "c.yaml"})
     assert "attract and record" in refused(kiosk={"attract": "film.mp4"}, recording={"file": "hard.mp4"})
     assert "model and stats" in refused(engine={"model": "my.onnx"}, run={"stats": "my.onnx"})
-    assert "model and stats" in refused(governor={"models": ["fast", "./my.onnx"]}, run={"stats": "my.onnx"})
+    assert "governor-models and stats" in refused(governor={"models": ["fast", "./my.onnx"]}, run={"stats": "my.onnx"})
     assert "font and stats" in refused(kiosk={"font": "font.otf"}, run={"stats": "font.otf"})
     assert "tls-ca and stats" in refused(triton={"tls_ca": "ca.pem"}, run={"stats": "ca.pem"})
     assert "token-file and stats" in refused(triton={"token_file": "token"}, run={"stats": "token"})

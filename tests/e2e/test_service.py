@@ -25,7 +25,8 @@ import psutil
 import pytest
 import yaml
 
-import app.run
+import app.application
+import app.session
 from app.config.schema import Config
 from app.errors import ConfigError
 from app.lifecycle import Lifecycle
@@ -34,8 +35,10 @@ from app.system.systemd import Notifier, Watchdog
 from engines.errors import EngineError
 from scripts.kiosk.fake_camera import FakeDevDir
 
+pytestmark = pytest.mark.e2e
+
 ROOT = Path(__file__).parents[2]
-LIMIT = 30.0
+LIMIT = 100.0
 
 
 class Manager:
@@ -124,7 +127,7 @@ def write(path: Path, **changes: object) -> None:
         "input": {"camera": 0},
         "engine": "bicubic",
         "output": {"headless": True},
-        "kiosk": {"lasting": True},
+        "kiosk": {"reconnect": True},
     }
     path.write_text(yaml.safe_dump(data | changes))
 
@@ -166,14 +169,14 @@ def test_a_slow_slide_show_is_alive_and_one_whose_disk_hangs_is_restarted(
     first.parent.mkdir()
     for path in (first, second):
         cv2.imwrite(str(path), np.full((48, 64, 3), 90, np.uint8))
-    write(config, input={"source": str(first.parent), "fps": 0.4, "pace": "source", "loop": True}, kiosk={})
-    with managed(tmp_path, dev, config, watchdog=1.5) as manager:
+    write(config, input={"source": str(first.parent), "fps": 0.2, "pace": "source", "loop": True}, kiosk={})
+    with managed(tmp_path, dev, config, watchdog=3) as manager:
         manager.until("READY=1")
         begun, signs = time.monotonic(), [time.monotonic()]
-        while signs[-1] - begun < 3:
+        while signs[-1] - begun < 6:
             manager.until("WATCHDOG=1")
             signs.append(time.monotonic())
-        assert max(after - before for before, after in itertools.pairwise(signs)) < 1.5
+        assert max(after - before for before, after in itertools.pairwise(signs)) < 3
         second.unlink()
         os.mkfifo(second)  # whoever reads it waits for ever
         manager.supervise(lambda: manager.starts == 2)
@@ -183,7 +186,7 @@ def test_a_slow_slide_show_is_alive_and_one_whose_disk_hangs_is_restarted(
 def test_a_new_configuration_takes_the_place_of_the_old(tmp_path: Path, dev: FakeDevDir, config: Path) -> None:
     with managed(tmp_path, dev, config) as manager:
         manager.until("READY=1")
-        write(config, kiosk={"lasting": True}, input={"source": "demo", "size": "80x60"})
+        write(config, kiosk={"reconnect": True}, input={"source": "demo", "size": "80x60"})
         manager.process.send_signal(signal.SIGHUP)
         manager.until("RELOADING=1")
         manager.until("READY=1")
@@ -342,13 +345,13 @@ def test_a_fault_under_a_new_configuration_gives_way_to_the_old(
             control.shown()
             control.reload()
 
-    monkeypatch.setattr(app.run, "run", run)
-    app.run.runs(control)
+    monkeypatch.setattr(app.session, "run", run)
+    app.application.run_sessions(control)
     assert ran == [old, new, old]
     assert "the old one is back\n  this should not have happened: ValueError: a port of minus one" in caplog.text
     control = Lifecycle(new, lambda: new)
     with pytest.raises(ValueError, match="a port"):
-        app.run.runs(control)
+        app.application.run_sessions(control)
 
 
 @pytest.mark.parametrize("verbose", [False, True])

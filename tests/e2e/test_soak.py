@@ -85,6 +85,7 @@ def test_a_picture_of_a_state_that_cannot_be_written_is_told_before_anything_sta
     assert "kiosk-building.jpg cannot be written" in capsys.readouterr().err
 
 
+@pytest.mark.display
 @pytest.mark.timeout(400)
 def test_the_kiosk_survives(tmp_path: Path) -> None:
     """Two minutes of everything, while other tests compute on the same cores: only what no load excuses is judged."""

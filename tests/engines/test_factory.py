@@ -18,13 +18,15 @@ import pytest
 from app.config.command_line import parse
 from app.config.schema import Config
 from app.config.yaml_file import from_mapping, read_yaml
+from app.engine_request import engine_loader, engine_request
 from app.governor.driver import GovernorDriver
-from app.inputs import engine_for, model_for, opened_input
 from app.overlays.view_state import ViewState
 from app.pipeline.build_preview import BuildPreview
 from app.pipeline.protocols import Source
 from app.pipeline.stats import Stats
+from app.session import open_input
 from app.system.sensors import Reading
+from engines.base import Engine
 from engines.catalog import shipped as catalog
 from engines.errors import EngineError
 from engines.slot_engine import SlotEngine
@@ -62,10 +64,10 @@ def config(*arguments: str) -> Config:
 
 
 @contextlib.contextmanager
-def engine(config: Config) -> Iterator[tuple[Source, SlotEngine[Any]]]:
+def engine(config: Config) -> Iterator[tuple[Source, Engine[Any]]]:
     """The source that `config` names, and the engine that the app makes for it."""
-    with contextlib.closing(opened_input(config)) as source:
-        make = engine_for(
+    with contextlib.closing(open_input(config)) as source:
+        make = engine_loader(
             config,
             source,
             Stats(),
@@ -76,12 +78,17 @@ def engine(config: Config) -> Iterator[tuple[Source, SlotEngine[Any]]]:
             yield source, made
 
 
+def model_for(config: Config, source: Source) -> str:
+    return engine_request(config, camera=source.camera, size=SIZE).model
+
+
 def chosen(*arguments: str) -> str:
     """The name of the model, without its precision."""
     with engine(config(*arguments, "--engine", "openvino")) as (_, made):
         return made.spec.model.removesuffix("-int8")
 
 
+@pytest.mark.integration
 def test_files_and_the_demo_get_the_faithful_one(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     film = encode(tmp_path / "film.mkv", 3)
     cv2.imwrite(str(tmp_path / "still.png"), np.full((24, 32, 3), 90, np.uint8))
@@ -92,6 +99,7 @@ def test_files_and_the_demo_get_the_faithful_one(tmp_path: Path, caplog: pytest.
     assert chosen("--source", str(tmp_path / "still.png")) == "fast-x2"
 
 
+@pytest.mark.integration
 def test_cameras_get_the_one_that_cleans(camera: FakeDevDir, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO):
         assert chosen("--camera", "0") == "fast-webcam-x2"
@@ -102,6 +110,7 @@ def test_cameras_get_the_one_that_cleans(camera: FakeDevDir, caplog: pytest.LogC
     assert chosen("--camera", "0", "--scale", "3") == "fast-x3"  # there is no webcam variant of that scale
 
 
+@pytest.mark.integration
 def test_streams_are_cameras_and_films_over_http_are_films(tmp_path: Path) -> None:
     with serve(lambda handler: multipart(handler, (jpeg(i) for i in range(200)))) as address:
         assert chosen("--source", address) == "fast-webcam-x2"
@@ -122,15 +131,15 @@ def test_the_shipped_configurations_with_a_camera(camera: FakeDevDir, name: str)
     data = read_yaml(CONFIGS / f"{name}.yaml")
     data.setdefault("input", {})["camera"] = 0
     asked = from_mapping(data, name)
-    with contextlib.closing(opened_input(asked)) as source:
+    with contextlib.closing(open_input(asked)) as source:
         assert source.camera and model_for(asked, source) == "fast-webcam"
 
 
 def test_the_model_is_the_cameras_though_it_is_away(camera: FakeDevDir) -> None:
     """The attract loop goes through the engine that is there: another one would take seconds to load."""
     camera.unplug(0)
-    asked = config("--camera", "0", "--lasting", "--attract", "demo", "--attract-after", "0")
-    with contextlib.closing(opened_input(asked)) as source:
+    asked = config("--camera", "0", "--reconnect", "--attract", "demo", "--attract-after", "0")
+    with contextlib.closing(open_input(asked)) as source:
         assert model_for(asked, source) == "fast-webcam"
 
 
@@ -140,6 +149,7 @@ def test_without_a_webcam_variant_all_get_the_same(camera: FakeDevDir, webcam: P
     assert chosen("--camera", "0") == chosen("--source", "demo") == "fast-x2"
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("engine_name", ["openvino", "bicubic"])
 @pytest.mark.parametrize(("arguments", "scale"), [((), 2), (("--scale", "3"), 3), (("--model", "fast-x4"), 4)])
 def test_a_scale_is_every_engines(arguments: tuple[str, ...], scale: int, engine_name: str) -> None:
@@ -147,6 +157,7 @@ def test_a_scale_is_every_engines(arguments: tuple[str, ...], scale: int, engine
         assert (made.spec.scale, made.spec.output) == (scale, (SIZE[0] * scale, SIZE[1] * scale))
 
 
+@pytest.mark.integration
 def test_a_file_of_another_scale_than_asked_for(tmp_path: Path) -> None:
     own = resizing(tmp_path / "own.onnx", 3)
     asked = ("--source", "demo", "--engine", "openvino", "--model", own, "--scale")
@@ -182,18 +193,19 @@ class Obedient(GovernorDriver):
 
     wish = 0
 
-    def decide(self, gear: int, busy: float | None) -> int:
-        super().decide(gear, busy)
+    def decide(self, index: int, busy: float | None) -> int:
+        super().decide(index, busy)
         return self.wish
 
-    def accepts(self, gear: int, seconds: float) -> bool:
+    def accepts(self, index: int, seconds: float) -> bool:
         return True
 
-    def stepped(self, gear: int) -> None:
-        super().stepped(gear)
+    def stepped(self, index: int) -> None:
+        super().stepped(index)
         self.wish = 0
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("options", [(), ("--isolate",)])
 def test_a_governor_goes_from_model_to_model(tmp_path: Path, options: tuple[str, ...]) -> None:
     larger = tmp_path / "larger-x2.onnx"
@@ -202,9 +214,9 @@ def test_a_governor_goes_from_model_to_model(tmp_path: Path, options: tuple[str,
     asked = config("--source", "demo", "--engine", "openvino", "--governor", "--governor-models", names, *options)
     steering = Obedient(lambda: 30.0, Reading, hot=None)
     image, end = np.zeros((SIZE[1], SIZE[0], 3), np.uint8), time.monotonic() + 60
-    with contextlib.closing(opened_input(asked)) as source:
+    with contextlib.closing(open_input(asked)) as source:
         loading = BuildPreview(ViewState(), [], auto=True)
-        with engine_for(asked, source, Stats(), loading, steering)(SIZE) as made:
+        with engine_loader(asked, source, Stats(), loading, steering)(SIZE) as made:
             for way, model in ((0, "fast-x2-int8"), (1, "larger-x2"), (-1, "fast-x2-int8"), (-1, "bicubic")):
                 steering.wish = way
                 while made.spec.model != model:
@@ -214,7 +226,7 @@ def test_a_governor_goes_from_model_to_model(tmp_path: Path, options: tuple[str,
                         with contextlib.suppress(TimeoutError):
                             assert made.collect(0.05) is not None
                             break
-                assert bool(made.spec.state) == (model == "bicubic")
+                assert made.spec.state.ok != (model == "bicubic")
     steps = steering.as_dict()
     assert steps["models"] == ["bicubic", "fast", "larger-x2"]
     assert [step["to"] for step in steps["last_steps"]] == ["larger-x2", "fast", "bicubic"]

@@ -32,6 +32,7 @@ for name in sys.argv[1:]:
 """
 
 
+@pytest.mark.integration
 def test_everything_imports_without_a_jetson() -> None:
     done = subprocess.run(
         [sys.executable, "-c", WITHOUT, *MODULES], cwd=ROOT, capture_output=True, text=True, timeout=100
@@ -39,12 +40,17 @@ def test_everything_imports_without_a_jetson() -> None:
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.integration
 def test_loading_an_engine_imports_no_other() -> None:
-    code = "import engines, sys; engines.load('bicubic', '', (32, 32)); print('openvino' in sys.modules)"
+    code = (
+        "import engines, sys; engines.load(engines.EngineRequest('bicubic', '', (32, 32)));"
+        "print('openvino' in sys.modules)"
+    )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60)
     assert done.stdout == "False\n", done.stderr
 
 
+@pytest.mark.integration
 def test_openvino_tells_nobody_that_it_is_used() -> None:
     code = (
         "import engines.openvino.engine, multiprocessing, sys;"
@@ -76,6 +82,7 @@ def test_imports_run_one_way(name: str) -> None:
         assert not concrete
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("name", [*MODULES, *(f"scripts.{path.stem}" for path in (ROOT / "scripts").glob("*.py"))])
 def test_one_file_imports_tensorrt_and_pycuda(name: str) -> None:
     path = ROOT / Path(*name.split("."))

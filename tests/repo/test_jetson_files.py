@@ -46,6 +46,7 @@ def power_mode(environment: dict[str, str], *arguments: str) -> subprocess.Compl
     return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=20)
 
 
+@pytest.mark.integration
 def test_a_power_mode_is_chosen_by_its_name(board: dict[str, str]) -> None:
     assert power_mode(board).stdout.split("\n") == ["now: 25W", "15W", "25W", "MAXN_SUPER", ""]
     assert power_mode(board, "MAXN_SUPER").stdout == "-m 2\n"
@@ -56,6 +57,7 @@ def test_a_power_mode_is_chosen_by_its_name(board: dict[str, str]) -> None:
     assert wrong.returncode == 2 and "It has: 15W 25W MAXN_SUPER" in wrong.stderr
 
 
+@pytest.mark.integration
 def test_a_power_mode_that_is_not_named_and_one_that_nothing_can_set(board: dict[str, str], tmp_path: Path) -> None:
     for arguments in (["--id"], ["15W", "25W"]):
         wrong = power_mode(board, *arguments)
@@ -67,6 +69,7 @@ def test_a_power_mode_that_is_not_named_and_one_that_nothing_can_set(board: dict
     assert helped.returncode == 0 and "scripts/power_mode --id NAME" in helped.stdout
 
 
+@pytest.mark.integration
 def test_no_power_modes_elsewhere(tmp_path: Path) -> None:
     done = power_mode({"NVPMODEL_CONF": str(tmp_path / "none"), "PATH": "/usr/bin:/bin"})
     assert done.returncode == 1 and "this is no Jetson" in done.stderr
@@ -115,6 +118,7 @@ def test_the_predictions_in_the_documentation_are_those_of_the_script() -> None:
     assert rows and all(row.endswith("| *predicted* |") for row in rows)
 
 
+@pytest.mark.integration
 def test_the_predictions_go_into_a_page_that_has_a_place_for_them(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

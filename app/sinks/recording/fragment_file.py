@@ -15,6 +15,10 @@ BUFFER = 8 << 20
 """Bytes that a muxer may collect: a fragment reaches the system in one call, which a kill does not cut in two."""
 
 
+class TruncatedError(Exception):
+    """Somebody else has made the file shorter than what was written to it."""
+
+
 class FragmentFile:
     """For av.open(): what the muxer flushes is written whole, or taken back if the disk does not take all of it.
 
@@ -27,6 +31,7 @@ class FragmentFile:
         self._new, self._begun = not path.exists(), False
         self.writes, self.failed = 0, False
         """How many have reached the system; whether one has not, after which a muxer tries no more."""
+        self._end = 0  # bytes that it holds, unless somebody else has cut some off
         self._file = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o666)
         self.name = str(path)
         try:
@@ -36,14 +41,14 @@ class FragmentFile:
             raise
 
     def write(self, data: bytes) -> int:
-        """All of `data`. Raises OSError, with the file as it was before."""
+        """Write all of `data`. Raises OSError and TruncatedError, with the file as it was before."""
         if not self._begun:
             if os.fstat(self._file).st_size:
                 log.warning("%s is there already and is written anew", self.name)
             self._begun = True
             os.ftruncate(self._file, 0)
         before = os.lseek(self._file, 0, os.SEEK_CUR)
-        size = os.fstat(self._file).st_size
+        size = self.check_length()  # a hole where something was cut off would spoil what is left
         left = memoryview(data)
         try:
             while left:
@@ -54,7 +59,28 @@ class FragmentFile:
             os.lseek(self._file, before, os.SEEK_SET)
             raise
         self.writes += 1
+        self._end = max(self._end, before + len(data))
         return len(data)
+
+    def check_length(self) -> int:
+        """Return its length in bytes. Raises TruncatedError if something that was written is not in it any more."""
+        size = os.fstat(self._file).st_size
+        if size < self._end:
+            self.failed = True
+            raise TruncatedError(f"truncated to {size} of {self._end} bytes")
+        return size
+
+    def find(self, path: Path) -> Path | None:
+        """Find where the open file is now: at `path`, or where somebody has moved it.
+
+        None if it was deleted or moved to another file system, or the system does not tell (only Linux does). Raises
+        OSError.
+        """
+        told = os.fstat(self._file)
+        places = [path]
+        with contextlib.suppress(OSError):
+            places.append(Path(f"/proc/self/fd/{self._file}").readlink())
+        return next((place for place in places if identity(place.resolve()) == (told.st_dev, told.st_ino)), None)
 
     def read(self, count: int) -> bytes:
         return os.read(self._file, count)
@@ -75,11 +101,12 @@ class FragmentFile:
         """Idempotent. The container does not do it. A file into which no picture came is gone again.
 
         So is one that held something and was begun anew: that was given up for a first picture which did not fit. What
-        others have put in its place meanwhile stays.
+        others have put in its place meanwhile stays, and so does what they have left of one that was truncated.
         """
         if self._file >= 0:
             with contextlib.suppress(OSError):
-                if (self._new or self._begun) and first(self._file) < 0:
+                whole = os.fstat(self._file).st_size >= self._end
+                if whole and (self._new or self._begun) and first(self._file) < 0:
                     told, place = os.fstat(self._file), Path(self.name).resolve()  # of a link what it leads to
                     if identity(place) == (told.st_dev, told.st_ino):
                         place.unlink()

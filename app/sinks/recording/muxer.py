@@ -49,6 +49,19 @@ def create(path: Path) -> tuple[Any, FragmentFile]:
         return av.open(file, "w", format=kind, options=FORMATS[kind], buffer_size=BUFFER), file
 
 
+def pictures(path: Path) -> tuple[int, float]:
+    """Count the pictures that are whole in the file `path`, and find the time of the last, in seconds.
+
+    Reads all of it. (0, 0) if it does not play.
+    """
+    count, last = 0, 0.0
+    with contextlib.suppress(av.FFmpegError, OSError), av.open(str(path)) as container:  # it may end anywhere
+        for packet in container.demux(video=0):
+            if packet.size and not packet.is_corrupt and packet.pts is not None:
+                count, last = count + 1, max(last, float(packet.pts * packet.time_base))
+    return count, last
+
+
 def check_file(path: Path) -> None:
     """Make the folder of `path`. Raises SinkError if nothing can be recorded there; what is there is let alone."""
     kind_of(path)

@@ -9,17 +9,21 @@ from pathlib import Path
 from typing import Any
 
 from app.config.schema import RecordingConfig
-from app.errors import SinkError
+from app.errors import SinkError, extent
 from app.overlays.view_state import ViewState
 from app.pipeline.frame import OutputFrame
 from app.sinks.filenames import begun, fresh, unused
-from app.sinks.recording.recorder import Recorder
+from app.sinks.recording.recorder import Recorder, TakenError
+from engines.support.event_log import log_event
 
 log = logging.getLogger(__name__)
 
 
 class OnDemandRecorder:
-    """At most one Recorder at a time. One that --record asked for may fail the run; one of the key's may not."""
+    """At most one Recorder at a time. One that --record asked for may fail the run; one of the key's may not.
+
+    If somebody takes the file away, or truncates it, another one is begun; for --record that fails the run at its end.
+    """
 
     stage = "sink"
 
@@ -29,8 +33,10 @@ class OnDemandRecorder:
         self._recorder: Recorder | None = None
         self._ended: list[dict[str, Any]] = []
         self._by_key = False
+        self._taken: tuple[TakenError, int] | None = None  # of --record, the first; how many recordings had ended then
         if settings.file is not None:
-            self._start(fresh(settings.file))
+            self._path = fresh(settings.file)
+            self._start(self._path)
             begun.add(settings.file.absolute())
 
     def toggle(self) -> None:
@@ -41,7 +47,8 @@ class OnDemandRecorder:
                 self._view.say("recorded {seconds:.0f} s to {path}".format(**self._ended[-1]))
             else:
                 self._by_key = True
-                self._start(unused(self._settings.folder / f"recording-{datetime.now():%Y%m%d-%H%M%S}.mp4"))
+                self._path = unused(self._settings.folder / f"recording-{datetime.now():%Y%m%d-%H%M%S}.mp4")
+                self._start(self._path)
                 self._view.say("recording")
         except SinkError as error:
             self._tell(error)
@@ -58,6 +65,8 @@ class OnDemandRecorder:
         if self._recorder is not None:
             try:
                 self._recorder.write(picture)
+            except TakenError as error:
+                self._begin_another(error, picture)
             except SinkError as error:
                 self._failed(error)
 
@@ -65,16 +74,31 @@ class OnDemandRecorder:
         if self._recorder is not None:
             try:
                 self._recorder.idle()
+            except TakenError as error:
+                self._begin_another(error)
             except SinkError as error:
                 self._failed(error)
 
     def close(self) -> None:
+        """Finish what is being recorded. Raises SinkError, once, if --record's is not whole."""
         try:
             self._finish()
+        except TakenError as error:
+            if self._taken is None or self._taken[0] is not error:
+                self._tell(error)
         except SinkError as error:
             if not self._by_key:
+                self._taken = None  # told when it was noticed
                 raise
             self._tell(error)
+        if self._taken is not None:
+            (first, ended), self._taken = self._taken, None
+            later = [
+                "{frames} frames, {seconds:.1f} s, were recorded to {path} after that".format(**facts)
+                for facts in self._ended[ended:]
+                if facts["frames"]
+            ]
+            raise SinkError(first.problem, "; ".join([first.facts, *later]), first.fix)
 
     def _finish(self) -> None:
         """Close the recorder, if one runs, and keep its figures. Raises SinkError."""
@@ -82,14 +106,43 @@ class OnDemandRecorder:
             recorder, self._recorder = self._recorder, None
             try:
                 recorder.close()
+            except TakenError as error:
+                self._remember(error)
+                raise
             finally:
                 self._ended.append(recorder.facts())
 
-    def _start(self, path: Path) -> None:
+    def _start(self, path: Path) -> Recorder:
         options = self._settings
-        self._recorder = Recorder(
-            path, encoder=options.encoder, quality=options.quality, fps=self._fps, lossless=self._lossless
+        self._recorder = recorder = Recorder(
+            path,
+            encoder=options.encoder,
+            quality=options.quality,
+            fps=self._fps,
+            lossless=self._lossless,
+            watched=True,
         )
+        log_event(log, logging.INFO, "recording_started", "recording to %(path)s", path=path)
+        return recorder
+
+    def _remember(self, error: TakenError) -> None:
+        """Keep what --record's end has to tell."""
+        if not self._by_key and self._taken is None:
+            self._taken = error, len(self._ended) + 1
+
+    def _begin_another(self, error: TakenError, picture: OutputFrame | None = None) -> None:
+        """Go on in another file after this failure, beginning with `picture`. Raises SinkError."""
+        self._remember(error)
+        self._tell(error)
+        with contextlib.suppress(SinkError):
+            self._finish()
+        try:
+            recorder = self._start(unused(self._path))
+            log.warning("recording goes on in %s", recorder.path)
+            if picture is not None:
+                recorder.write(picture)
+        except SinkError as second:
+            self._failed(second)
 
     def _failed(self, error: SinkError) -> None:
         """Let go of a recorder that has failed; only the key's may fail quietly."""
@@ -100,5 +153,5 @@ class OnDemandRecorder:
         self._tell(error)
 
     def _tell(self, error: SinkError) -> None:
-        log.warning("%s", error)
+        log_event(log, logging.WARNING, "recording_failed", "%(reason)s", reason=str(error), **extent(error))
         self._view.say(error.problem)

@@ -17,17 +17,18 @@ import cv2
 import numpy as np
 from av.video.reformatter import ColorRange, Colorspace, VideoReformatter
 
-from app.errors import SinkError
+from app.errors import RecordingError, SinkError
 from app.ffmpeg import EXACT, cause, reason
 from app.pipeline.frame import FramePool, OutputFrame
 from app.sinks.filenames import move
 from app.sinks.recording import gst_encoder
 from app.sinks.recording.encoders import check_encoder
-from app.sinks.recording.fragment_file import identity
+from app.sinks.recording.fragment_file import TruncatedError, identity
 from app.sinks.recording.gst_encoder import TIME_BASE
-from app.sinks.recording.muxer import create, kind_of
+from app.sinks.recording.muxer import create, kind_of, pictures
 from engines.base import Image
 from engines.support import nvtx
+from engines.support.event_log import log_event
 
 log = logging.getLogger(__name__)
 
@@ -37,6 +38,17 @@ GIVE_UP = 20.0
 """Seconds the encoder may take for one picture, and for what is queued when the recording ends."""
 
 ENCODE = nvtx.nvtx_range("encode")
+
+
+class TakenError(SinkError):
+    """Somebody else has deleted, moved or truncated a recording while it was being written."""
+
+    def __init__(self, path: Path, what: str, left: str) -> None:
+        super().__init__(
+            f"The recording {path} has been taken away or cut short",
+            f"it was {what} while it was being written; {left}",
+            "Leave a recording alone until it has ended, or record into a folder that nothing tidies up.",
+        )
 
 
 class Recorder:
@@ -57,13 +69,20 @@ class Recorder:
         fps: float = 30,
         lossless: bool,
         depth: int = 8,
+        watched: bool = False,
     ) -> None:
-        """`lossless`: with `depth` pictures queued write() waits, instead of dropping this one. Raises SinkError."""
+        """Begin it, without a picture yet. Raises SinkError.
+
+        `lossless`: with `depth` pictures queued write() waits, instead of dropping this one. `watched`: the recording
+        fails with TakenError once its file is not at `path` any more; else whoever has it asks for `gone`. One that is
+        truncated fails so in any case.
+        """
         self.path, self.frames, self.dropped = path, 0, 0
         self._packets: list[int] = []  # the times of those that the muxer holds back
         self._kept = (0, 0)  # pictures in the file, and the time of the last of them
         encoder = gst_encoder.choose(encoder)
         self._encoder, self._quality, self._fps, self._lossless = encoder, quality, fps or 30.0, lossless
+        self._watched = watched
         self._queue: queue.Queue[tuple[Image, float] | None] = queue.Queue(depth)
         self._buffers, self._reformatter = FramePool(), VideoReformatter()
         self._failure: BaseException | None = None
@@ -98,7 +117,10 @@ class Recorder:
         self._identity = identity(self.path)
 
     def facts(self) -> dict[str, Any]:
-        """For --stats. After a failure: what is in the file, without what was on its way to it."""
+        """For --stats. After a failure: what is in the file, without what was on its way to it.
+
+        `path` is where a file is that somebody has moved, if that can be told.
+        """
         return {
             "path": str(self.path),
             "frames": self.frames,
@@ -147,9 +169,12 @@ class Recorder:
                 self._queue.put(None, timeout=GIVE_UP)
             self._thread.join(max(0.0, until - time.monotonic()))
             if self._thread.is_alive():
-                log.warning("the encoder has not finished %s within %g s; it plays up to there", self.path, GIVE_UP)
+                message = "the encoder has not finished %(path)s within %(timeout_s)g s; it plays up to there"
+                log_event(log, logging.WARNING, "recording_unfinished", message, path=self.path, timeout_s=GIVE_UP)
             else:
                 whole = bool(self.frames)
+        if not self._thread.is_alive():
+            self._drop_queued()  # what came while it was failing
         self._check()
         return whole
 
@@ -162,44 +187,103 @@ class Recorder:
                 self.path.unlink()
 
     def tell(self) -> None:
-        log.info("recorded %d frames, %.1f s, to %s", self.frames, self.seconds, self.path)
+        log_event(
+            log,
+            logging.INFO,
+            "recording_finished",
+            "recorded %(frames)d frames, %(seconds).1f s, to %(path)s",
+            frames=self.frames,
+            seconds=self.seconds,
+            path=self.path,
+        )
 
     def _check(self) -> None:
         if self._failure is not None:
             failure, self._failure = self._failure, None
+            if isinstance(failure, TakenError):
+                raise failure
             raise self._error(reason(failure), full=isinstance(cause(failure), OSError)) from failure
 
-    def _error(self, why: str, *, full: bool = False) -> SinkError:
-        kept = f"{self.frames} frames, {self.seconds:.1f} s, were recorded and play"
-        return SinkError(
+    def _error(self, why: str, *, full: bool = False) -> RecordingError:
+        return RecordingError(
             f"The recording {self.path} has failed",
-            f"{why}; {kept}" if self.frames else f"{why}; nothing was recorded",
             "Make room on the disk, or record somewhere else."
             if self.frames or full
             else f"Choose another encoder than {self._encoder} with --encoder, or record somewhere else.",
+            reason=why,
+            frames=self.frames,
+            seconds=self.seconds,
         )
 
     def _work(self) -> None:
         try:
-            with self._file, self._container:
-                while (item := self._queue.get()) is not None:
-                    image, position = item
-                    with ENCODE:
-                        self._encode(image, position)
-                    self._buffers.give(image)
-                if self._stream is not None:
-                    self._mux(None)
+            with self._file:
+                with self._container:
+                    self._encode_all()
+                if self.frames:
+                    self._file.check_length()
+                    self._look_for_it()
         except BaseException as error:
-            if self._file.failed:  # the muxer loses what it was about to write: half a second, by FORMATS
-                encoded, (self.frames, last) = self.frames, self._kept
-                self.dropped += encoded - self.frames
-                self._last = last + (self._first or 0)
-            self._failure = error
+            why = cause(error)
+            if isinstance(why, TruncatedError):
+                frames, (left, seconds) = self.frames, pictures(self.path)
+                self._keep(left, round(seconds / TIME_BASE))
+                told = f"{left} of its {frames} frames, {seconds:.1f} s, are left"
+                self._failure = TakenError(self.path, str(why), told)
+            else:
+                if self._file.failed:  # the muxer loses what it was about to write: half a second, by FORMATS
+                    self._keep(*self._kept)
+                self._failure = error
             if isinstance(self._stream, gst_encoder.GstStream):
                 self._stream.close()
-            with contextlib.suppress(queue.Empty):
-                while True:
-                    self._queue.get_nowait()
+        if self._failure is not None:
+            self._drop_queued()  # whoever waits for room finds it, and then the failure
+
+    def _drop_queued(self) -> None:
+        with contextlib.suppress(queue.Empty):
+            while True:
+                self.dropped += self._queue.get_nowait() is not None
+
+    def _encode_all(self) -> None:
+        """Encode what comes, until the end or until the file is gone."""
+        while (item := self._queue.get()) is not None:
+            image, position = item
+            before = self._file.writes
+            try:
+                with ENCODE:
+                    self._encode(image, position)
+            except BaseException:
+                self.dropped += 1
+                raise
+            self._buffers.give(image)
+            if self._watched and self._file.writes != before and self._place() != self.path:
+                break
+        if self._stream is not None:
+            self._mux(None)
+
+    def _place(self) -> Path | None:
+        """Where the file is now; None if it is gone. One that cannot be looked at counts as there."""
+        try:
+            return self._file.find(self.path)
+        except OSError:
+            return self.path
+
+    def _look_for_it(self) -> None:
+        """Fail if a file that is watched, and has all its pictures, is not where it should be."""
+        if not self._watched or (place := self._place()) == self.path:
+            return
+        asked, length = self.path, f"{self.frames} frames, {self.seconds:.1f} s,"
+        if place is None:
+            self._keep(0, 0)
+            self._failure = TakenError(asked, "deleted or moved away", f"its {length} are lost")
+        else:
+            self.path = place
+            self._failure = TakenError(asked, f"moved to {place}", f"its {length} are there")
+
+    def _keep(self, frames: int, last: int) -> None:
+        """Count only the first `frames`, the last of which is at `last` ticks of the recording; the rest is lost."""
+        self.dropped += self.frames - frames
+        self.frames, self._last = frames, last + (self._first or 0)
 
     def _encode(self, image: Image, position: float) -> None:
         if self._stream is None:

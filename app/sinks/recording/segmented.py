@@ -17,13 +17,14 @@ from pathlib import Path
 from typing import Any
 
 from app.config.schema import RecordingConfig
-from app.errors import SinkError
+from app.errors import RecordingError, SinkError, extent
 from app.ffmpeg import reason
 from app.pipeline.frame import Origin, OutputFrame
 from app.sinks.recording.fragment_file import flush, playable
 from app.sinks.recording.next_segment import SUFFIX, NextSegment
 from app.sinks.recording.recorder import Recorder
 from app.sinks.recording.retention import RetentionPolicy
+from engines.support.event_log import log_event
 
 log = logging.getLogger(__name__)
 
@@ -122,12 +123,12 @@ class SegmentedRecorder:
         self._wake.set()
         self._thread.join(25.0)
         if self._thread.is_alive():
-            log.warning(
-                "the recording in %s could not be finished in time; it plays up to there", self._settings.folder
-            )
+            message = "the recording in %(path)s could not be finished in time; it plays up to there"
+            log_event(log, logging.WARNING, "recording_unfinished", message, path=self._settings.folder)
         elif self.segments:
             told = self.facts() | {"files": "1 file" if self.segments == 1 else f"{self.segments} files"}
-            log.info("recorded %(frames)d frames, %(seconds).1f s, in %(files)s in %(path)s", told)
+            message = "recorded %(frames)d frames, %(seconds).1f s, in %(files)s in %(path)s"
+            log_event(log, logging.INFO, "segments_finished", message, **told)
 
     # Main thread.
 
@@ -194,13 +195,14 @@ class SegmentedRecorder:
     def _stop(self, error: SinkError) -> None:
         self._last = error
         self._spare.put_off()
-        self._tell("recording has stopped", error)
+        self._tell("recording_failed", "recording has stopped", error)
 
-    def _tell(self, what: str, error: SinkError) -> None:
+    def _tell(self, event: str, what: str, error: SinkError) -> None:
         # The same failure again is no news; the file's name in it changes each time.
         if not self.problem:
-            log.warning("%s; the picture goes on\n  %s", what, error)
-        self.problem = error.facts.partition(";")[0] or error.problem
+            message = f"{what}; the picture goes on\n  %(reason)s"
+            log_event(log, logging.WARNING, event, message, reason=str(error), **extent(error))
+        self.problem = error.reason if isinstance(error, RecordingError) else error.facts or error.problem
 
     def _watch(self) -> None:
         """Look after the segment that is being written. If it is gone, the next picture goes into the next one."""
@@ -213,7 +215,11 @@ class SegmentedRecorder:
             elif self._given_up(recorder):
                 self._old.put(recorder)
         except OSError as error:  # it may be written all the same, and the next one is not put off
-            self._tell("the recording is at risk", SinkError(f"Cannot record to {recorder.path}", reason(error)))
+            self._tell(
+                "recording_at_risk",
+                "the recording is at risk",
+                SinkError(f"Cannot record to {recorder.path}", reason(error)),
+            )
 
     def _inspect(self, recorder: Recorder, now: float) -> None:
         """Name the segment once it plays, flush it, see whether it is full or hangs."""
@@ -238,9 +244,10 @@ class SegmentedRecorder:
             recorder.rename(wanted)
             del self._named[hidden]
             self.segments += 1
+            log_event(log, logging.DEBUG, "segment_started", "recording to %(path)s", path=recorder.path)
             self._quota.add(recorder.path)
             if self.problem:
-                log.warning("recording again, to %s", recorder.path)
+                log_event(log, logging.WARNING, "recording_resumed", "recording again, to %(path)s", path=recorder.path)
                 self.problem = ""
         return recorder.path
 
@@ -284,7 +291,8 @@ class SegmentedRecorder:
             recorder.discard()
         elif recorder.frames:  # else it has failed before the first, and has told so
             told = f"{recorder.path} was deleted or moved while it was being written"
-            log.warning("%s; its %d frames do not count", told, recorder.frames)
+            message = "%(path)s was deleted or moved while it was being written; its %(frames)d frames do not count"
+            log_event(log, logging.WARNING, "recording_lost", message, path=recorder.path, frames=recorder.frames)
             self._last = SinkError("", told, "Leave alone the newest file, or take its folder away after the end.")
 
     def _with(self, recorder: Recorder) -> dict[str, float]:

@@ -21,7 +21,9 @@ from app.errors import SinkError
 from app.overlays.view_state import ViewState
 from app.pipeline.frame import OutputFrame
 from engines.base import Image
+from engines.support import event_log
 from engines.support.child_process import ChildProcess
+from engines.support.event_log import log_event
 
 log = logging.getLogger(__name__)
 
@@ -116,7 +118,7 @@ class WindowProcess:
         """One with a display. Raises SinkError."""
         process = ChildProcess("app.sinks.window.worker")
         try:
-            process.link.send_bytes(json.dumps({"title": self._title, "level": log.getEffectiveLevel()}).encode())
+            process.link.send_bytes(json.dumps({"title": self._title, "log": event_log.settings()}).encode())
             if not process.link.poll(OPENING):
                 raise EOFError
             told = json.loads(process.link.recv_bytes())
@@ -134,7 +136,8 @@ class WindowProcess:
         self._process, self._waiting = None, None
         self._memory = np.empty(0, np.uint8)
         self.problem = f"the window is away: {process.end()}"
-        log.warning("%s; looking for a display", self.problem)
+        message = "%(reason)s; looking for a display"
+        log_event(log, logging.WARNING, "window_lost", message, reason=self.problem)
         threading.Thread(target=self._return, args=(process,), name="display", daemon=True).start()
 
     def _return(self, process: ChildProcess) -> None:
@@ -146,7 +149,7 @@ class WindowProcess:
                 with self._guard:
                     if not self._closed.is_set():
                         self._process, self.problem = fresh, ""
-                        log.info("the window is there again")
+                        log_event(log, logging.INFO, "window_back", "the window is back")
                         return
                 fresh.close()
             self._closed.wait(pause)

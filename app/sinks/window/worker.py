@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import logging
 import mmap
 import os
 import sys
@@ -21,6 +20,7 @@ from app.overlays.view_state import ViewState
 from app.pipeline.frame import Frame, OutputFrame
 from app.sinks.window.opencv_window import OpenCvWindow
 from engines.base import Image
+from engines.support import event_log
 from engines.support.child_process import inherited
 
 ACTIONS = "quit", "record", "snapshot"
@@ -36,7 +36,7 @@ def main(arguments: list[str]) -> None:
     """Shows what it is told to, and answers with what the user wants, until its parent's end."""
     link, descriptor = inherited(arguments)
     asked = json.loads(link.recv_bytes())
-    logging.basicConfig(level=asked["level"], format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
+    event_log.configure(**asked["log"])
     view, wanted = ViewState(), list[str]()
     actions = {name: partial(wanted.append, name) for name in ACTIONS}
     try:

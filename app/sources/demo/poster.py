@@ -45,7 +45,7 @@ class Canvas:
         self.image: Image = np.full((round(HEIGHT * scale), round(WIDTH * scale), 3), PAPER, np.uint8)
 
     def points(self, points: NDArray[np.float64]) -> NDArray[np.int32]:
-        return np.rint((points * self.scale) * 16).astype(np.int32)
+        return np.asarray(np.rint((points * self.scale) * 16), np.float64).astype(np.int32)
 
     def polygon(self, points: NDArray[np.float64] | list[tuple[float, float]], colour: Colour) -> None:
         cv2.fillPoly(self.image, [self.points(np.asarray(points, np.float64))], colour, cv2.LINE_AA, 4)
@@ -161,11 +161,11 @@ def _bridge(part: Canvas, width: float, deck: float) -> None:
         part.line(np.stack([along, sag], 1), (40, 28, 30), 3)
         for px, py in zip(along, sag, strict=True):
             part.line([(px, py), (px, deck)], (52, 40, 44), 1)
-    for px in towers:
-        part.box(px - 7, top - 10, 5, deck - top + 46, (40, 28, 30))
-        part.box(px + 2, top - 10, 5, deck - top + 46, (40, 28, 30))
+    for tower in towers:
+        part.box(tower - 7, top - 10, 5, deck - top + 46, (40, 28, 30))
+        part.box(tower + 2, top - 10, 5, deck - top + 46, (40, 28, 30))
         for k in range(6):
-            part.line([(px - 5, top + 28 * k), (px + 5, top + 28 * k + 22)], (40, 28, 30), 2)
+            part.line([(tower - 5, top + 28 * k), (tower + 5, top + 28 * k + 22)], (40, 28, 30), 2)
     part.box(-5, deck, width + 10, 6, (40, 28, 30))
 
 

@@ -67,13 +67,13 @@ def halftone(width: int, height: int, scale: float) -> Field:
     x, y = _grid(width, height, scale)
     u, v = (x + y) / 1.414, (y - x) / 1.414
     dots = np.cos(2 * np.pi * u / 6.5) + np.cos(2 * np.pi * v / 6.5)
-    return _dyed(dots < 1.6 - 3.0 * x / x.max(), (80, 62, 200), (240, 244, 248))
+    return _dyed(dots < 1.6 - 3.0 * x / np.max(x), (80, 62, 200), (240, 244, 248))
 
 
 def hatching(width: int, height: int, scale: float) -> Field:
     """An engraver's crossed lines, closer and thicker towards the shade of a ball."""
     x, y = _grid(width, height, scale)
-    u, v = x / x.max() * 2 - 1, (y / y.max() * 2 - 1) * height / width
+    u, v = x / np.max(x) * 2 - 1, (y / np.max(y) * 2 - 1) * height / width
     shade = np.clip(0.15 + 0.75 * np.hypot(u + 0.25, v + 0.25), 0, 0.92)
     lines = np.minimum(np.abs((x + y) % 5 / 2.5 - 1), np.abs((x - y) % 5 / 2.5 - 1) + 1 - shade)
     return _dyed(lines > shade * 0.75, (58, 40, 28), (226, 238, 244))

@@ -20,6 +20,7 @@ from app.sources.close_guard import CloseGuard
 from app.sources.reconnecting.hotplug import Look, nothing
 from app.sources.reconnecting.reader_thread import ReaderThread, fingerprint
 from engines.base import Image
+from engines.support.event_log import log_event
 
 log = logging.getLogger(__name__)
 
@@ -229,7 +230,8 @@ class ReconnectingSource:
             self._attract = ReaderThread(lambda: self._ways.attract((width, height)), self._changed)
         elif self._attract is not None and self._attract.over:
             why = f"the attract loop has failed: {self._attract.why or 'it has ended'}"
-            (log.debug if why == self._attract_told else log.warning)("%s", why)
+            level = logging.DEBUG if why == self._attract_told else logging.WARNING
+            log_event(log, level, "attract_loop_failed", "%(reason)s", reason=why)
             self._attract_told = why
             attract = self._ways.attract
             height, width = self._last.image.shape[:2]
@@ -257,7 +259,8 @@ class ReconnectingSource:
         return opened
 
     def _lost(self, why: str, now: float) -> None:
-        (log.debug if why == self._told else log.warning)("%s; looking for it", why)
+        level = logging.DEBUG if why == self._told else logging.WARNING
+        log_event(log, level, "source_lost", "%(reason)s; looking for it", source=self.name, reason=why)
         self._told = why
         if self._away_since is None:
             self._away_since = now
@@ -267,7 +270,11 @@ class ReconnectingSource:
         if self._away_since is not None:
             away = now - self._away_since
             self.name = self._reader.name or self.name
-            log.info("%s is there again after %.1f s" if self._seen else "%s is there after %.1f s", self.name, away)
+            state = "back" if self._seen else "there"
+            message = f"%(source)s is {state} after %(away_s).1f s"
+            log_event(
+                log, logging.INFO, f"source_{'back' if self._seen else 'found'}", message, source=self.name, away_s=away
+            )
             self._away += away if self._seen else 0.0
             self._away_since = None
         self._told = ""

@@ -1,8 +1,8 @@
 """Runs inside Triton's Python backend: an .onnx file of the contract through OpenVINO, for servers without a GPU.
 
-scripts/triton_repository.py copies it into a model repository as VERSION/model.py, beside model.onnx, row_shuffle.py
-and uint8_activations.py. Parameters of the model (config.pbtxt): `threads` of the processor for one instance, 0 for
-all.
+scripts/triton_repository.py copies it into a model repository as VERSION/model.py, beside model.onnx, row_shuffle.py,
+self_check.py and uint8_activations.py. Parameters of the model (config.pbtxt): `threads` of the processor for one
+instance, 0 for all.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type] # e
 import numpy as np  # noqa: E402 (what is above must come first)
 import openvino as ov  # noqa: E402
 import row_shuffle  # type: ignore[import-not-found]  # noqa: E402
+import self_check  # type: ignore[import-not-found]  # noqa: E402
 import triton_python_backend_utils as pb_utils  # noqa: E402
 import uint8_activations  # type: ignore[import-not-found]  # noqa: E402
 
@@ -50,6 +51,31 @@ class Turn:
             self._lock(fcntl.LOCK_UN)
 
 
+def rewrite(model: ov.Model, core: ov.Core) -> None:
+    """As engines/openvino/engine.py does."""
+    row_shuffle.apply(model)
+    uint8_activations.apply(model, core)
+
+
+def is_right_here(core: ov.Core, path: Path) -> bool:
+    """Whether rewrite() leaves the picture of the file `path` as it is on this processor; if not, the log says so."""
+    plain = core.read_model(path)
+    if not self_check.is_quantised(plain):
+        return True
+    width, height = self_check.SIZE
+    try:
+        plain.reshape([1, height, width, 3])
+        options = {"PERFORMANCE_HINT": "LATENCY"}
+        psnr_db = self_check.agreement_db(core, plain, lambda model: rewrite(model, core), options)
+    except RuntimeError as error:
+        pb_utils.Logger.log_warn(f"{path} runs as it is in the file, slower: its self-check failed: {error}")
+        return False
+    if psnr_db < self_check.LEAST_DB:
+        wanted = f"{psnr_db:.1f} dB beside it on this processor, {self_check.LEAST_DB:g} are needed"
+        pb_utils.Logger.log_warn(f"{path} runs as it is in the file, slower: the faster graph reads {wanted}")
+    return bool(psnr_db >= self_check.LEAST_DB)
+
+
 class CompiledNetwork:
     """The network compiled for one input size: for all threads, and for this instance's share of them.
 
@@ -58,11 +84,7 @@ class CompiledNetwork:
     (fast-x2-int8, eight cameras, two cores of an AMD EPYC).
     """
 
-    def __init__(self, core: ov.Core, path: Path, height: int, width: int, threads: int, instances: int) -> None:
-        model = core.read_model(path)
-        model.reshape([1, height, width, 3])
-        row_shuffle.apply(model)
-        uint8_activations.apply(model, core)
+    def __init__(self, core: ov.Core, model: ov.Model, threads: int, instances: int) -> None:
         # The same as engines/openvino/engine.py asks for, so that frames are the same to the bit.
         options: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY"}
         if threads:
@@ -115,13 +137,16 @@ class TritonPythonModel:
         self._path = Path(args["model_repository"], args["model_version"], "model.onnx")
         self._turn = Turn(self._path)
         self._core = ov.Core()
+        self._rewrites = is_right_here(self._core, self._path)
         self._workers: OrderedDict[tuple[int, int], CompiledNetwork] = OrderedDict()
 
     def _worker(self, height: int, width: int) -> CompiledNetwork:
         if (height, width) not in self._workers:
-            self._workers[height, width] = CompiledNetwork(
-                self._core, self._path, height, width, self._threads, self._instances
-            )
+            model = self._core.read_model(self._path)
+            model.reshape([1, height, width, 3])
+            if self._rewrites:
+                rewrite(model, self._core)
+            self._workers[height, width] = CompiledNetwork(self._core, model, self._threads, self._instances)
             if len(self._workers) > SIZES:
                 self._workers.popitem(last=False)
         self._workers.move_to_end((height, width))

@@ -9,6 +9,7 @@ import pytest
 
 from app.config import ineffective
 from app.config.command_line import parse
+from app.config.schema import Config, known_keys
 
 TRITON = "--engine triton://127.0.0.1/fast-x2"
 TLS = "--tls --tls-ca a.pem --tls-certificate b.pem --tls-key c.pem"
@@ -18,17 +19,17 @@ CASES = {
     "--engine openvino --isolate --fallback tensorrt --dla 0 --memory mapped --profile": "",
     "--engine tensorrt --dla 0 --memory mapped --profile --threads 2": "threads",
     "--dla 0 --memory mapped --profile --threads 2": "",
-    "--engine bicubic --threads 2 --isolate --governor --patience 90": "threads isolate governor patience",
-    "--engine bicubic --isolate --fallback openvino --threads 2 --patience 90": "",
+    "--engine bicubic --threads 2 --isolate --governor --frame-timeout 90": "threads isolate governor frame-timeout",
+    "--engine bicubic --isolate --fallback openvino --threads 2 --frame-timeout 90": "",
     f"--engine-start standby --connect-timeout 1 --jpeg-quality 80 --transport raw --token-file t {TLS}": (
         "engine-start connect-timeout jpeg-quality transport token-file tls tls-ca tls-certificate tls-key"
     ),
-    "--fallback openvino --patience 90": "fallback patience",
+    "--fallback openvino --frame-timeout 90": "fallback frame-timeout",
     "--fallback none": "fallback",
-    "--fallback openvino --patience 90 --isolate": "",
-    "--fallback openvino --patience 90 --governor": "patience",
-    f"{TRITON} --engine-start standby --patience 90 --fallback bicubic --jpeg-quality 80 --token-file t {TLS}": "",
-    f"{TRITON} --fallback none --engine-start standby --patience 90": "engine-start patience",
+    "--fallback openvino --frame-timeout 90 --isolate": "",
+    "--fallback openvino --frame-timeout 90 --governor": "frame-timeout",
+    f"{TRITON} --engine-start standby --frame-timeout 90 --fallback bicubic --jpeg-quality 80 --token-file t {TLS}": "",
+    f"{TRITON} --fallback none --engine-start standby --frame-timeout 90": "engine-start frame-timeout",
     f"{TRITON} --fallback openvino --threads 2 --dla 0 --model fast": "dla",
     f"{TRITON} --fallback tensorrt --threads 2 --dla 0 --profile": "threads",
     f"{TRITON} --model fast --isolate --governor --governor-fps 9": "model isolate governor governor-fps",
@@ -37,7 +38,7 @@ CASES = {
     "--source film.mkv --attract-after 0": "attract-after",
     "--source film.mkv --size 64x48 --fps 9 --loop": "size fps",
     "--source http://127.0.0.1/x --size 64x48 --fps 9 --loop": "size fps",
-    "--source http://127.0.0.1/x --size 64x48 --fps 9 --loop --lasting": "loop",
+    "--source http://127.0.0.1/x --size 64x48 --fps 9 --loop --reconnect": "loop",
     "--source a*.png --size 64x48 --fps 9 --loop": "size",
     f"--source {300 * 'a'}/x --fps 9": "",
     "--source demo --size 64x48 --fps 9 --loop": "loop",
@@ -57,7 +58,13 @@ CASES = {
 def test_what_has_no_effect_is_told(given: str, caplog: pytest.LogCaptureFixture) -> None:
     config, asked = parse(given.split())
     with caplog.at_level(logging.WARNING):
-        ineffective.tell(config, asked.given)
+        ineffective.warn(config, asked.given)
     assert sorted(re.findall(r"^--(\S+) has no effect: ", "\n".join(caplog.messages), re.M)) == sorted(
         CASES[given].split()
     ), caplog.text
+
+
+def test_all_that_options_say_they_need_is_known(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING):
+        ineffective.warn(Config(), known_keys())
+    assert "--reserve-mb has no effect" in caplog.text and "--record " not in caplog.text

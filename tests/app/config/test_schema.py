@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,7 @@ def test_shipped_configurations_are_valid(name: str) -> None:
 
 def test_every_key_has_a_flag_and_help() -> None:
     text = parser().format_help()
-    actions = {action.dest: action for action in parser()._actions}
+    actions = {action.dest: action for action in parser()._actions if action.help != argparse.SUPPRESS}
     for key in known_keys():
         assert actions[key].help, key
         assert actions[key].option_strings[0] in text
@@ -68,6 +69,27 @@ def test_names_that_other_programs_rely_on(flag: str) -> None:
     assert f"--{flag}" in parser().format_help()
 
 
+@pytest.mark.parametrize(
+    ("former", "current"),
+    [
+        (["--lasting"], ["--reconnect"]),
+        (["--no-lasting"], ["--no-reconnect"]),
+        (["--zoom"], ["--magnifier"]),
+        (["--patience", "100"], ["--frame-timeout", "100"]),
+        (["--view", "compare"], ["--view", "split"]),
+    ],
+)
+def test_former_flags_and_values_mean_what_they_are_called_now(former: list[str], current: list[str]) -> None:
+    (config, options), (expected, expected_options) = parse(former), parse(current)
+    assert config == expected and options == expected_options
+    assert former[0] == current[0] or former[0] not in parser().format_help()
+    assert "compare" not in parser().format_usage()
+
+
+def test_a_former_value_in_a_file_is_read_as_the_current_one() -> None:
+    assert from_mapping({"output": {"view": "compare"}}, "test").output.view == "split"
+
+
 sizes = st.tuples(st.integers(1, 9999), st.integers(1, 9999))
 choices: dict[str, st.SearchStrategy[Any]] = {
     "input.camera": st.one_of(st.integers(0, 64), st.just("/dev/v4l/by-id/usb-camera")),
@@ -78,7 +100,7 @@ choices: dict[str, st.SearchStrategy[Any]] = {
     "engine.name": st.sampled_from(["auto", "bicubic", "openvino", "triton://host:8001/model"]),
     "engine.depth": st.integers(1, 8),
     "engine.scale": st.integers(1, 8),
-    "output.view": st.sampled_from(["upscaled", "compare"]),
+    "output.view": st.sampled_from(["upscaled", "split"]),
     "recording.file": st.just("out/a.mp4"),
     "recording.quality": st.integers(0, 51),
     "run.frames": st.integers(1, 10**9),
@@ -114,8 +136,8 @@ def test_values_are_typed() -> None:
     assert config.input.camera == 0
     assert config.input.size == (640, 360)
     assert (config.run.frames, config.run.duration, config.recording.file) == (5, 1.5, Path("a.mkv"))
-    config, _ = parse(["--fallback", "openvino, bicubic", "--patience", "100", "--token-file", "token", "--tls"])
-    assert config.engine.fallback == ("openvino", "bicubic") and config.engine.patience == 100
+    config, _ = parse(["--fallback", "openvino, bicubic", "--frame-timeout", "100", "--token-file", "token", "--tls"])
+    assert config.engine.fallback == ("openvino", "bicubic") and config.engine.frame_timeout == 100
     assert config.triton.token_file == Path("token") and config.triton.tls
     assert parse(["--fallback", "none"])[0].engine.fallback == ()
     assert parse(["--camera", "/dev/v4l/by-id/x"])[0].input.camera == "/dev/v4l/by-id/x"
@@ -131,6 +153,9 @@ def test_it_is_frozen() -> None:
     [
         ("input: {sorce: demo}", ["input.sorce", "Did you mean input.source?"]),
         ("inptu: {}", ["inptu", "Did you mean input?"]),
+        ("kiosk: {lasting: true}", ["kiosk.lasting is now called kiosk.reconnect", "Rename it."]),
+        ("kiosk: {zoom: true}", ["kiosk.zoom is now called kiosk.magnifier"]),
+        ("engine: {patience: 220}", ["engine.patience is now called engine.frame_timeout"]),
         ("size: 640x360", ["there is no key size", "Did you mean input.size?"]),
         ("input: {fps: fast}", ["input.fps", "'fast'", "number"]),
         ("input: {size: 640}", ["input.size", "640"]),
@@ -138,7 +163,7 @@ def test_it_is_frozen() -> None:
         ("input: {fps: {a: 1}}", ["input.fps"]),
         ("input: 3", ["input cannot be 3", "source"]),
         ("output: {headless: perhaps}", ["output.headless", "perhaps"]),
-        ("output: {view: both}", ["output.view", "compare"]),
+        ("output: {view: both}", ["output.view", "split"]),
         ("engine: {name: openvno}", ["engine.name", "did you mean openvino?"]),
         ("engine: {fallback: [openvino, bicubc]}", ["engine.fallback", "'bicubc'", "openvino"]),
         ("triton: {tls_key: a.pem}", ["mutual TLS needs both"]),
@@ -192,7 +217,7 @@ def test_a_mistake_in_the_file_is_named(tmp_path: Path, text: str, told: list[st
         (["--sise", "640x360"], ["--sise", "Did you mean --size?"]),
         (["--size", "640"], ["WIDTHxHEIGHT", "--size"]),
         (["--fps", "-1"], ["--fps", "greater than 0"]),
-        (["--view", "both"], ["--view", "compare"]),
+        (["--view", "both"], ["--view", "split"]),
         (["--camera", "0", "--source", "demo"], ["a camera or a source, not both"]),
         (["--config", "missing.yaml"], ["missing.yaml", "No such file"]),
     ],

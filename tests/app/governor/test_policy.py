@@ -65,6 +65,7 @@ def machine(*loads: float, at: int = 0, **more: object) -> Machine:
 spans = st.tuples(st.floats(0.2, 60), st.floats(0.2, 8), st.floats(40, 110), st.booleans())
 
 
+@pytest.mark.integration
 @settings(max_examples=150)
 @given(
     loads=st.lists(st.floats(0.01, 2), min_size=1, max_size=4),
@@ -81,6 +82,7 @@ def test_never_two_steps_within_ten_seconds(
     assert all(later - earlier >= GAP for (earlier, _), (later, _) in pairwise(made.steps))
 
 
+@pytest.mark.integration
 @settings(max_examples=60)
 @given(
     loads=st.lists(st.floats(0.02, 2), min_size=2, max_size=4),
@@ -97,6 +99,7 @@ def test_a_constant_load_is_settled_on_once(loads: list[float], at: int, busy: f
     assert made.at == 0 or made.loads[made.at] * busy <= FULL * (1 + noise)
 
 
+@pytest.mark.integration
 @settings(max_examples=40)
 @given(low=st.floats(0.05, 0.4), high=st.floats(1.0, 3.0))
 def test_a_model_that_deceives_in_trials_is_left_alone_for_longer_each_time(low: float, high: float) -> None:

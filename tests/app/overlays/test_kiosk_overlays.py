@@ -116,7 +116,7 @@ def test_the_lens_does_not_wander() -> None:
 def test_small_and_odd_pictures_have_no_lens_or_a_right_one(size: tuple[int, int]) -> None:
     source = np.random.default_rng(2).integers(0, 256, (size[1], size[0], 3), np.uint8)
     sinks = build_overlays(
-        KioskConfig(zoom=True, sweep=5, languages=("ko", "en")), ViewState(compare=True), lambda: ["a"], Stats()
+        KioskConfig(magnifier=True, sweep=5, languages=("ko", "en")), ViewState(compare=True), lambda: ["a"], Stats()
     )
     for origin in Origin:
         shown = picture(source, origin=origin)
@@ -194,7 +194,8 @@ def test_a_text_written_as_a_block_is_one_line(tmp_path: Path) -> None:
     Caption([spoken], CaptionFont()).write(picture(flat()))
 
 
+@pytest.mark.integration
 def test_without_a_caption_no_pillow_is_needed() -> None:
-    code = "import app.overlays.stack, app.run, sys; print('PIL' in sys.modules)"
+    code = "import app.overlays.stack, app.session, sys; print('PIL' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60)
     assert done.stdout == "False\n", done.stderr

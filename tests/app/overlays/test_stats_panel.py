@@ -14,6 +14,8 @@ from app.overlays.view_state import ViewState
 from app.pipeline.frame import Frame, OutputFrame
 from engines.base import Image
 
+pytestmark = pytest.mark.media
+
 LINES = ["29.9 fps on screen", "engine 12.0 ms   age 40 ms, p99 55 ms"]
 
 
@@ -29,6 +31,7 @@ def changed(image: Image, level: int = 128) -> tuple[int, int, int, int]:
     return int(columns.min()), int(rows.min()), int(columns.max()), int(rows.max())
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize(("width", "height"), [(1280, 720), (3840, 2160), (640, 480), (4096, 4096)])
 def test_figures_stand_in_the_corner_and_grow_with_the_picture(width: int, height: int) -> None:
     image = drawn(ViewState(), width, height)

@@ -17,6 +17,8 @@ from app.sinks.snapshot import Snapshot, side_by_side
 from engines.base import Image
 from engines.bicubic import enlarge
 
+pytestmark = pytest.mark.media
+
 
 def picture(level: int = 90, position: float = 0.0, origin: Origin = Origin.LIVE) -> OutputFrame:
     source = np.random.default_rng(0).integers(0, 256, (36, 64, 3), np.uint8)

@@ -14,6 +14,8 @@ from app.errors import SourceError
 from app.sources.images import ImageSequence
 from tests.support.clips import number, numbers, picture, take
 
+pytestmark = pytest.mark.media
+
 
 @pytest.fixture
 def album(tmp_path: Path) -> Path:

@@ -22,17 +22,24 @@ from tests.support.clips import encode, jpeg, multipart, number, numbers, pictur
 
 
 def test_an_http_camera_is_live_and_timed_by_arrival(caplog: pytest.LogCaptureFixture) -> None:
+    taken = threading.Event()  # the first picture, of those that are read while opening
+
     def camera() -> Iterator[bytes]:
         for i in range(12):
             yield jpeg(i)
+            if i == 5:
+                taken.wait(5)
             time.sleep(0.1)
 
     with serve(lambda handler: multipart(handler, camera())) as address:
         source = VideoSource(address)
         assert (source.live, source.paced, source.fps) == (True, True, 0.0)
-        frames = list(source)
+        frames = []
+        for frame in source:
+            taken.set()
+            frames.append(frame)
     assert [number(frame.image) for frame in frames] == list(range(12))
-    assert frames[-1].position > 0.6  # 11 pauses, less what was read while opening; FFmpeg's own times say 0.44
+    assert frames[-1].position > 0.5  # 6 pauses at least; FFmpeg's own times say 0.44
     assert np.allclose(np.diff([f.captured for f in frames[3:]]), np.diff([f.position for f in frames[3:]]))
     assert "has ended" in caplog.text
 
@@ -45,13 +52,18 @@ def test_an_http_camera_can_be_closed_from_another_thread() -> None:
 
     with serve(lambda handler: multipart(handler, camera())) as address:
         source = VideoSource(address)
-        closer = threading.Timer(0.5, source.close)
+        begun = threading.Event()
+        closer = threading.Thread(target=lambda: begun.wait(60) and source.close())
         closer.start()
-        seen = len(list(source))
+        seen = 0
+        for _frame in source:
+            seen += 1
+            begun.set()
         closer.join()
     assert 0 < seen < 2000
 
 
+@pytest.mark.integration
 def test_a_file_on_a_web_server_is_a_file(tmp_path: Path) -> None:
     data = encode(tmp_path / "x.mkv", 20).read_bytes()
 
@@ -89,7 +101,7 @@ def test_answers_that_are_no_stream_are_explained() -> None:
 
 
 def test_a_camera_that_falls_silent_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(demuxer, "READ_LIMIT", 0.5)
+    monkeypatch.setattr(demuxer, "READ_LIMIT", 3.0)
     over = threading.Event()
 
     def camera() -> Iterator[bytes]:
@@ -123,6 +135,7 @@ def test_a_camera_that_sends_only_damage_is_an_error(monkeypatch: pytest.MonkeyP
                 pass
 
 
+@pytest.mark.integration
 def test_a_udp_stream_is_live_and_ends_when_nothing_comes(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -164,6 +177,7 @@ def test_a_udp_stream_is_live_and_ends_when_nothing_comes(
     assert np.allclose(np.diff([frame.position for frame in frames]).min(), 0.04, atol=0.001)
 
 
+@pytest.mark.integration
 def test_a_sender_that_is_started_anew_makes_no_gap_of_a_day(tmp_path: Path) -> None:
     running, anew = range(3_600_000, 3_601_000, 40), range(0, 1000, 40)
     parts = [encode(tmp_path / f"{ticks[0]}.ts", 25, ticks=ticks).read_bytes() for ticks in (running, anew)]

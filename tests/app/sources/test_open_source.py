@@ -26,6 +26,7 @@ def test_demo_honours_size_and_rate() -> None:
     assert next(iter(source)).size == (80, 60)
 
 
+@pytest.mark.integration
 def test_files_folders_patterns_and_stills(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     encode(tmp_path / "clip.mkv", 5)
     for i in range(3):
@@ -49,6 +50,7 @@ def test_files_folders_patterns_and_stills(tmp_path: Path, monkeypatch: pytest.M
     assert "demo" in error.value.fix
 
 
+@pytest.mark.integration
 def test_a_name_with_brackets_is_a_name(tmp_path: Path) -> None:
     encode(tmp_path / "clip [1].mkv", 2)
     assert numbers(named(str(tmp_path / "clip [1].mkv"))) == [0, 1]
@@ -112,6 +114,7 @@ def test_pipelines_reach_gstreamer(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert driver.args[0].startswith("videotestsrc ! ")
 
 
+@pytest.mark.integration
 def test_only_what_is_chosen_is_imported() -> None:
     script = (
         "import sys; from app.sources import open_source\n"

@@ -17,6 +17,8 @@ from app.errors import SourceError
 from app.sources.video import VideoSource
 from tests.support.clips import blot, encode, number, numbers, take
 
+pytestmark = [pytest.mark.media, pytest.mark.integration]
+
 PAIRS = [(1, 1), (1, -1), (-1, 1), (-1, -1)]
 
 

@@ -18,10 +18,13 @@ from hypothesis import strategies as st
 from engines import slot_engine
 from engines.cuda import slot as cuda_slot
 from engines.errors import EngineError
+from engines.request import EngineRequest
 from engines.tensorrt import engine as tensorrt_engine
 from tests.fakes import cuda_scheduler
 from tests.fakes.cuda import Machine, install
 from tests.fakes.cuda_scheduler import MODEL, SIZE, check_clean, chosen, drive, pictures
+
+pytestmark = pytest.mark.integration
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -43,7 +46,7 @@ def test_any_schedule_gives_the_same_pictures_in_order(content: bytes) -> None:
 def test_a_submitter_and_a_collector(monkeypatch: pytest.MonkeyPatch, integrated: bool) -> None:
     machine = Machine(random.Random(5).randrange, integrated=integrated)
     install(monkeypatch, machine)
-    with tensorrt_engine.load(MODEL, SIZE, depth=2) as engine:
+    with tensorrt_engine.load(EngineRequest("tensorrt", MODEL, SIZE, depth=2)) as engine:
 
         def submit() -> None:
             for number in range(200):
@@ -192,7 +195,7 @@ def test_a_view_that_is_not_lent_is_caught(monkeypatch: pytest.MonkeyPatch) -> N
     def hold(patch: Any, choose: Any) -> None:
         machine = Machine(choose)
         install(patch, machine)
-        with tensorrt_engine.load(MODEL, SIZE, depth=1) as engine:
+        with tensorrt_engine.load(EngineRequest("tensorrt", MODEL, SIZE, depth=1)) as engine:
             for number in (0, 1):
                 engine.reserve()
                 engine.submit(pictures()[number][0], number)
@@ -218,6 +221,6 @@ def test_what_the_mutations_cover() -> None:
         "gpu",
     ):
         assert any(part in name for name in names), part
-    engine = "\n".join(path.read_text() for path in Path(tensorrt_engine.__file__).parent.glob("*.py"))
+    engine = "\n".join(path.read_text() for path in Path(tensorrt_engine.__file__).parents[1].rglob("*.py"))
     for call in ("memcpy_htod_async", "memcpy_dtoh_async", ".query()", ".is_done()", "execute_async_v3("):
         assert engine.count(call) == 1, f"{call} stands in more places than the mutations know of"

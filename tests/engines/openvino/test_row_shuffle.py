@@ -18,6 +18,8 @@ from engines.catalog import shipped as catalog
 from engines.openvino import engine as openvino_engine
 from engines.openvino import row_shuffle
 
+pytestmark = pytest.mark.integration
+
 SIZE = (37, 23)
 Way = Callable[[ov.Model], bool]
 

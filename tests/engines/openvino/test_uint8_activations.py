@@ -23,6 +23,8 @@ from engines.catalog import shipped as catalog
 from engines.openvino import engine as openvino_engine
 from engines.openvino import row_shuffle, uint8_activations
 
+pytestmark = pytest.mark.integration
+
 SIZE = (45, 31)
 QUANTISED = [model for model in catalog.shipped() if model.precision == "int8"]
 
@@ -127,7 +129,9 @@ X86 = pytest.mark.skipif(platform.machine() != "x86_64", reason="these instructi
 @X86
 @pytest.mark.parametrize("instructions", ["AVX2", "AVX512_CORE"])
 def test_a_processor_that_adds_in_16_bits_is_found_out(instructions: str) -> None:
-    code = "from engines import levels, openvino; print(levels.adds_exactly(openvino.core()))"
+    code = (
+        "from engines.openvino import engine, uint8_activations; print(uint8_activations.adds_exactly(engine.core()))"
+    )
     environment = os.environ | {"ONEDNN_MAX_CPU_ISA": instructions}
     told = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=60)
     assert told.stdout.split() == ["False"], told.stderr

@@ -69,9 +69,13 @@ def test_a_pipe_that_is_not_read_on_is_waited_for_no_longer_than_its_reader_may_
     assert len(raised) == 1 and isinstance(raised[0], TimeoutError) and "nobody has read" in str(raised[0])
 
 
+@pytest.mark.integration
 def test_a_file_that_is_the_standard_output_is_written_on(tmp_path: Path) -> None:
     (tmp_path / "all.json").write_text("the first\n")
-    code = "from pathlib import Path; from engines import whole; whole.write(Path('/dev/stdout'), b'the second')"
+    code = (
+        "from pathlib import Path; from engines.support import atomic_file\n"
+        "atomic_file.write_atomic(Path('/dev/stdout'), b'the second')"
+    )
     with (tmp_path / "all.json").open("a") as file:
         subprocess.run([sys.executable, "-c", code], cwd=ROOT, stdout=file, timeout=30, check=True)
     assert (tmp_path / "all.json").read_text() == "the first\nthe second"
@@ -91,11 +95,12 @@ def test_a_device_stays_one(tmp_path: Path) -> None:
         os.close(follower)
 
 
+@pytest.mark.integration
 def test_the_figures_may_go_to_the_standard_output(tmp_path: Path) -> None:
     (tmp_path / "stdout").symlink_to("/proc/self/fd/1")  # as /dev/stdout is; here it may be lost
     code = (
-        "import sys; from pathlib import Path; from engines import whole\n"
-        "whole.check(Path(sys.argv[1])); whole.write(Path(sys.argv[1]), b'figures')"
+        "import sys; from pathlib import Path; from engines.support import atomic_file\n"
+        "atomic_file.check(Path(sys.argv[1])); atomic_file.write_atomic(Path(sys.argv[1]), b'figures')"
     )
     command = [sys.executable, "-c", code, str(tmp_path / "stdout")]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=30)

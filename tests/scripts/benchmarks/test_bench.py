@@ -12,6 +12,7 @@ import pytest
 
 import engines
 from app.system.malloc_trim import of_glibc
+from engines.request import EngineRequest
 from scripts.bench import Bench, BenchSettings, main, table
 from scripts.benchmarks import timing
 from scripts.benchmarks.timing import AppRun, EngineLoop, alternate, growth, noise
@@ -48,7 +49,7 @@ def test_a_figure_says_whether_its_target_is_met() -> None:
 @pytest.mark.parametrize("depth", [1, 2])
 @pytest.mark.parametrize("name", ["bicubic", "openvino"])
 def test_an_engine_is_looped(name: str, depth: int) -> None:
-    with engines.load(name, "fast", TINY, depth=depth) as engine:
+    with engines.load(EngineRequest(name, "fast", TINY, depth=depth)) as engine:
         loop = EngineLoop(engine, noise(TINY))
         assert 0 < loop.frames(20) < 1000
         assert loop.seconds(0.01) > 0  # a second round goes on with the slots as the first left them
@@ -65,11 +66,12 @@ def test_pytorch_is_looped_in_its_better_layout() -> None:
     assert 0 < loop.frames(3) < 10_000 and loop.seconds(0.01) > 0
 
 
+@pytest.mark.integration
 @pytest.mark.skipif(of_glibc("mallopt") is None, reason="the C library is not glibc")
 def test_what_was_freed_is_used_again() -> None:
     told = """
 import resource
-from scripts import timing
+from scripts.benchmarks import timing
 faults = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_minflt
 timing.keep_memory()
 bytes([1]) * (48 << 20)  # more than glibc ever keeps by itself
@@ -119,6 +121,22 @@ def test_one_run_from_the_command_line(tmp_path: Path, capsys: pytest.CaptureFix
     assert "32x24, 1 threads" in shown and "engine, ms a frame" in shown
 
 
+@pytest.mark.integration
+def test_starts_are_timed_and_parts_may_be_named_one_by_one(tmp_path: Path) -> None:
+    file = tmp_path / "bench.json"
+    short = ["--size", "32x24", "--threads", "1", "--seconds", "0.1", "--rounds", "1", "--engine", "bicubic"]
+    assert main([*short, "--only", "engine", "--only", "start", "--json", str(file)]) == 0
+    told = json.loads(file.read_text())
+    assert told["settings"]["parts"] == ["engine", "start"] and len(told["details"]["engine_ms"]["rounds"]) == 1
+    (wall_s,), (cpu_s,) = told["details"]["start_s"]["wall"], told["details"]["start_s"]["cpu"]
+    assert wall_s > 0 and cpu_s > 0
+    assert [(one["name"], one["value"]) for one in told["figures"][-2:]] == [
+        ("start and one frame, clock", wall_s),
+        ("start and one frame, processor", cpu_s),
+    ]
+
+
+@pytest.mark.integration
 def test_the_comparison_is_notes_without_pytorch(monkeypatch: pytest.MonkeyPatch) -> None:
     import importlib.util
 
@@ -171,12 +189,14 @@ def test_an_amount_that_cannot_be_is_refused(
     assert ended.value.code == 2 and told in capsys.readouterr().err
 
 
+@pytest.mark.integration
 def test_an_app_that_fails_tells_why() -> None:
     with pytest.raises(timing.BenchError) as told:
         timing.run_app(["--source", "missing.mkv"], limit=10)
     assert "missing.mkv" in told.value.facts and "app.run" in told.value.fix
 
 
+@pytest.mark.integration
 def test_the_app_is_run_and_watched(tmp_path: Path) -> None:
     clip = timing.make_clip(tmp_path / "clip.mkv", (64, 48), 12)
     run = timing.run_app(["--source", str(clip), "--loop", "--frames", "30", "--engine", "bicubic"], limit=10)

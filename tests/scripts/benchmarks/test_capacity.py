@@ -14,6 +14,8 @@ from engines.catalog import shipped as catalog
 from scripts.benchmarks.queueing import ServerModel, simulate
 from scripts.scale import BURSTS, COUNTS, capacity, every, main, service, table, wires
 
+pytestmark = pytest.mark.integration
+
 
 def test_one_camera_waits_for_nobody() -> None:
     outcome = simulate(ServerModel(1, 30, fixed=0.001, each=0.01, gather=0.0))

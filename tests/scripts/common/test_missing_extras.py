@@ -12,6 +12,8 @@ import pytest
 
 from scripts.common.missing_extras import EXTRAS
 
+pytestmark = pytest.mark.integration
+
 ROOT = Path(__file__).parents[3]
 
 
@@ -32,7 +34,7 @@ def python(folder: Path, *arguments: str, missing: str = "") -> subprocess.Compl
         ("quantize", "tqdm"),
         ("train", "torch"),
         ("tune", "optuna"),
-        ("naive_server", "torch"),
+        ("benchmarks/naive_server", "torch"),
         ("states", "mss"),
         ("triton_repository", "onnx"),
     ],

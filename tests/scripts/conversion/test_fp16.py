@@ -35,6 +35,7 @@ def test_float16_arithmetic_keeps_the_picture() -> None:
     assert 10 * np.log10(255**2 / max(error, 1e-9)) > 50
 
 
+@pytest.mark.integration
 def test_what_cannot_be_halved(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "text.onnx").write_text("no model")
     assert main([str(tmp_path / "text.onnx"), str(tmp_path / "a-x2.onnx")]) == 2

@@ -21,6 +21,7 @@ import engines
 from engines.base import Image
 from engines.catalog import shipped as catalog
 from engines.errors import ModelError
+from engines.request import EngineRequest
 from scripts.conversion import wrapper as wrapping
 from scripts.conversion.colour_probe import psnr
 from scripts.conversion.third_party import WrapError
@@ -31,6 +32,8 @@ from tests.engines.openvino.test_engine import port, upscaled
 
 if TYPE_CHECKING:
     from torch import nn
+
+pytestmark = pytest.mark.integration
 
 FLOAT, HALF = TensorProto.FLOAT, TensorProto.FLOAT16
 GAINS = (1.0, 0.97, 0.94)
@@ -197,7 +200,7 @@ def test_a_network_of_one_size_keeps_it(tmp_path: Path) -> None:
     picture = noise(32, 24)
     assert close(upscaled(picture, str(tmp_path / "ours-x2.onnx")), made(picture, scale=2))
     with pytest.raises(ModelError, match="takes pictures of 32x24 only"):
-        engines.load("openvino", str(tmp_path / "ours-x2.onnx"), (33, 24))
+        engines.load(EngineRequest("openvino", str(tmp_path / "ours-x2.onnx"), (33, 24)))
     half = network(tmp_path / "half.onnx", size=(24, "w"), multiple=4)
     assert "anyx24 only" in wrap(half, tmp_path / "half-x2.onnx", order="rgb").replace("any width", "any")
     picture = noise(33, 24)
@@ -477,7 +480,7 @@ def test_what_pytorch_exports_anew(tmp_path: Path) -> None:
     As a file, less what it notes of the source code: that exporter takes 10 seconds to import.
     """
     ours = tmp_path / "ours.onnx"
-    wrap(Path(__file__).with_name("windows-dynamo.onnx"), ours, order="rgb", white=1)
+    wrap(Path(__file__).parents[2] / "data/windows-dynamo.onnx", ours, order="rgb", white=1)
     assert told(ours)["multiple"] == "16" and told(ours)["scale"] == "2"
     picture = np.asarray(cv2.resize(noise(8, 6), (70, 50), interpolation=cv2.INTER_CUBIC), np.uint8)
     plain = cv2.resize(picture, (140, 100), interpolation=cv2.INTER_LINEAR)

@@ -15,6 +15,8 @@ from scripts.evaluate import TITLE, EvaluateError, PictureSet, evaluate, main, s
 from scripts.evaluation import upscalers
 from scripts.evaluation.test_sets import TestSetError, luma, pairs, psnr, read, ssim
 
+pytestmark = pytest.mark.integration
+
 
 @pytest.fixture(autouse=True)
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

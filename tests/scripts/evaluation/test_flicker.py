@@ -84,6 +84,7 @@ def test_a_slow_drift_is_no_flicker() -> None:
     assert not static([grey(100 + number) for number in range(FRAMES)]).any()
 
 
+@pytest.mark.integration
 def test_a_film_and_what_is_made_of_it(tmp_path: Path) -> None:
     clip = Clip(film(tmp_path / "noise.mkv", noisy(2 * FRAMES + 5)))
     assert clip.size == SIZE and len(clip.windows) == 2 and clip.share > 0.3
@@ -93,6 +94,7 @@ def test_a_film_and_what_is_made_of_it(tmp_path: Path) -> None:
     assert clip.flicker(lambda image: grey(7)) == 0
 
 
+@pytest.mark.integration
 def test_from_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = film(tmp_path / "noise.mkv", noisy(FRAMES, 1.0))
     assert main([str(path), "--model", "fast-x2"]) == 0
@@ -102,6 +104,7 @@ def test_from_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str
     assert 0 < plain < 1 and ours > plain, "a sharpener of clean pictures makes noise stronger than bicubic does"
 
 
+@pytest.mark.integration
 def test_what_cannot_be_measured(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     short = film(tmp_path / "short.mkv", noisy(FRAMES - 1))
     with pytest.raises(FlickerError) as told:

@@ -43,6 +43,7 @@ def run(tmp_path: Path) -> Path:
     return folder
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("name", ["fast-x2", "fast-webcam-x2"])
 def test_a_card(name: str, tmp_path: Path, sets: Path, run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from scripts.card import main

@@ -35,6 +35,7 @@ def test_a_folder_without_peers_is_told(tmp_path: Path) -> None:
         assert str(folder) in told.value.problem and "FSRCNN_x2.pb" in told.value.facts and told.value.fix
 
 
+@pytest.mark.integration
 def test_pictures_go_to_the_process_and_back(python: Path) -> None:
     with Peer(PeerFile("FSRCNN", 3, Path("any.pb")), threads=1) as peer:
         for height, width in ((5, 7), (40, 31), (5, 7)):
@@ -45,12 +46,14 @@ def test_pictures_go_to_the_process_and_back(python: Path) -> None:
     assert process.poll() is not None, "the process outlives its Peer"
 
 
+@pytest.mark.integration
 def test_a_file_that_does_not_run_is_told(python: Path) -> None:
     with Peer(PeerFile("ESPCN", 2, Path("broken.pb")), threads=1) as peer, pytest.raises(PeerError) as told:
         peer.upscale(noise(4, 4))
     assert "broken.pb" in told.value.problem and told.value.facts == "cv2.error: no such layer"
 
 
+@pytest.mark.integration
 def test_a_process_that_dies_on_the_way_is_told(python: Path) -> None:
     with Peer(PeerFile("ESPCN", 2, Path("any.pb")), threads=1) as peer:
         peer.upscale(noise(4, 4))
@@ -59,6 +62,7 @@ def test_a_process_that_dies_on_the_way_is_told(python: Path) -> None:
         assert told.value.facts == "out of memory"
 
 
+@pytest.mark.integration
 def test_a_process_that_hangs_is_given_up(python: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(peers, "PATIENCE", 0.5)
     python.write_text("#!/bin/sh\nexec sleep 60\n")

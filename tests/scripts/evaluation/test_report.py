@@ -117,6 +117,7 @@ def test_a_third_set_is_another_column_and_nothing_else(found: Findings) -> None
     assert text.count("B100") == 1
 
 
+@pytest.mark.integration
 def test_the_plot(found: Findings, tmp_path: Path) -> None:
     points, levels = report.points(found, NETWORKS)
     assert {point.name for point in points} == {
@@ -183,6 +184,7 @@ def test_a_sheet_of_a_set_ends_with_the_truth() -> None:
     assert (truth[::3, ::3] == place.cut(pairs[0][2], 64)).all() and (input != truth).any()
 
 
+@pytest.mark.integration
 def test_a_set_is_degraded_the_same_way_each_time() -> None:
     high = np.random.default_rng(0).integers(0, 256, (41, 63, 3), np.uint8)
     clean = PictureSet("Mini", 2, [("a", high[:20, :31], high), ("b", high[:20, :31], high)])
@@ -199,6 +201,7 @@ def test_a_set_is_degraded_the_same_way_each_time() -> None:
     assert (plain.name, plain.precision) == ("bicubic", "")
 
 
+@pytest.mark.integration
 def test_what_is_missing_is_told_before_anything_is_measured(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -241,6 +244,7 @@ def small_set(folder: Path) -> None:
     cv2.imwrite(str(folder / "x2/img_001_SRF_2_LR.png"), low)
 
 
+@pytest.mark.integration
 @pytest.mark.torch
 def test_one_run_of_everything(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Small, with a stand-in for OpenCV's module; the rest is real."""

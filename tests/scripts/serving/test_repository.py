@@ -33,6 +33,7 @@ def read(folder: Path, name: str) -> Any:
     return text_format.Parse((folder / name / "config.pbtxt").read_text(), pb.ModelConfig())
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("flavour", FLAVOURS)
 def test_configurations_of_all_flavours(tmp_path: Path, flavour: str) -> None:
     assert main([str(tmp_path), "--flavour", flavour, "--fps", "25", "--batch", "4", "--instances", "3"]) == 0
@@ -62,7 +63,7 @@ def test_configurations_of_all_flavours(tmp_path: Path, flavour: str) -> None:
             assert set(step.output_map) == {port.name for port in inner.output}
         files = {path.name for path in (tmp_path / model.path.stem).rglob("*") if path.is_file()}
         wanted = {
-            "python": {"model.py", "model.onnx", "row_shuffle.py", "uint8_activations.py"},
+            "python": {"model.py", "model.onnx", "row_shuffle.py", "self_check.py", "uint8_activations.py"},
             "openvino": {"model.xml", "model.bin"},
             "onnxruntime": {"model.onnx"},
             "tensorrt_plan": {"model.onnx"},
@@ -86,6 +87,7 @@ def test_the_accelerator_of_onnx_runtime(tmp_path: Path) -> None:
         assert accelerator.parameters["precision_mode"] == precision.upper()
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("model", catalog.shipped(), ids=lambda model: str(model.path.stem))
 def test_a_batch_is_its_pictures_to_the_bit(model: catalog.ShippedModel) -> None:
     frames = np.random.default_rng(0).integers(0, 256, (3, 24, 32, 3), np.uint8)
@@ -108,6 +110,7 @@ def test_a_model_with_the_batch_built_in_is_refused() -> None:
     assert "Reshape" in told.value.facts
 
 
+@pytest.mark.integration
 def test_plans_are_built_where_they_run(tmp_path: Path) -> None:
     """With a trtexec that writes down how it was called."""
     folder = tmp_path / "models"
@@ -152,6 +155,7 @@ def test_plans_are_built_where_they_run(tmp_path: Path) -> None:
     assert len(build(TRT="101400")) == len(made), "plans of another TensorRT do not run"
 
 
+@pytest.mark.integration
 def test_servers_that_start_together_build_each_plan_once(tmp_path: Path) -> None:
     folder = tmp_path / "models"
     assert main([str(folder), "--flavour", "tensorrt_plan", "--model", "fast-x2", "--model", "fast-x3"]) == 0
@@ -223,8 +227,8 @@ def test_deployments_serve_that_repository() -> None:
     assert (ROOT / "configs" / "triton" / service["build"]["context"] / "Dockerfile").is_file()
     assert service["ipc"] == "host" and "8001:8001" in "".join(service["ports"])
     told = re.findall(r"# - (--grpc-\S+=\S+)", text)
-    readme = (ROOT / "README.md").read_text()
-    assert len(told) == 6 and all(re.sub(r"\$\{TOKEN.*", "TOKEN", option) in readme for option in told)
+    page = (ROOT / "docs" / "triton.md").read_text()
+    assert len(told) == 6 and all(re.sub(r"\$\{TOKEN.*", "TOKEN", option) in page for option in told)
     manifests = list(yaml.safe_load_all((ROOT / "configs" / "triton" / "kubernetes.yaml").read_text()))
     for manifest in manifests:
         kubernetes_validate.validate(manifest, "1.33", strict=True)

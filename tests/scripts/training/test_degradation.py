@@ -17,6 +17,7 @@ def picture(height: int = 96, width: int = 128) -> Image:
     return np.asarray(cv2.resize(small, (width, height), interpolation=cv2.INTER_CUBIC), np.uint8)
 
 
+@pytest.mark.integration
 @settings(max_examples=25)
 @given(st.integers(0, 2**32), st.sampled_from([2, 3, 4]), st.integers(8, 30), st.integers(8, 30))
 def test_any_seed_gives_a_small_picture_of_the_same_thing_twice(seed: int, scale: int, height: int, width: int) -> None:
@@ -29,6 +30,7 @@ def test_any_seed_gives_a_small_picture_of_the_same_thing_twice(seed: int, scale
     assert psnr(low, np.asarray(clean, np.uint8), border=0) > 15  # the same thing, if worse
 
 
+@pytest.mark.integration
 def test_seeds_differ_and_so_does_their_strength() -> None:
     clean = cv2.resize(picture(), None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
     figures = [psnr(Degradation.webcam().low(picture(), seed, 2), np.asarray(clean), border=0) for seed in range(40)]
@@ -55,6 +57,7 @@ def test_blur_and_sharpening_are_opposites_and_leave_flat_areas() -> None:
     assert blurred(seen, (1, 1), np.random.default_rng(0), 1).std() < seen.std() < sharpened(seen, 0.5).std()
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("size", [(96, 128), (95, 127)])
 def test_codecs_cost_quality_and_move_nothing(size: tuple[int, int]) -> None:
     seen = picture(96, 128)[: size[0], : size[1]]

@@ -13,6 +13,7 @@ from scripts.pages import SIZE, main
 FONTS = Path(__file__).parents[3] / "app/overlays/texts"
 
 
+@pytest.mark.integration
 def test_the_same_pages_each_time_and_each_another(tmp_path: Path) -> None:
     for name in ("one", "two"):
         assert main([str(tmp_path / name), "--pages", "2", "--fonts", str(FONTS)]) == 0

@@ -54,6 +54,7 @@ def test_two_runs_are_equal_and_learn_something(folder: Path, optimiser: str) ->
     assert advance(training(folder, seed=4), 1) != losses[:1]
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_a_hundred_steps_of_a_shipped_recipe_twice(folder: Path, precision: Any) -> None:
     from scripts.train import Training
@@ -430,6 +431,7 @@ def test_what_cannot_be_begun_with_is_told_before_anything_is_read(
     assert not command.out.exists(), "a folder is left of a run that was none"
 
 
+@pytest.mark.integration
 def test_a_full_disk_is_one_message_and_leaves_nothing_behind(command: Command) -> None:
     """A limit on a file's size does the same to who writes."""
     written(command.recipe, channels=16, depth=3, expand=16)

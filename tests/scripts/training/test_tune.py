@@ -13,7 +13,7 @@ import yaml
 if TYPE_CHECKING:
     import optuna
 
-pytestmark = pytest.mark.torch
+pytestmark = [pytest.mark.torch, pytest.mark.integration]
 
 
 @pytest.fixture(autouse=True)

