@@ -125,7 +125,7 @@ class EagerLoop:
         """Raises BenchError where PyTorch does not see the GPU."""
         import torch
 
-        from scripts.export import network_from_onnx
+        from scripts.conversion.exporter import network_from_onnx
         from scripts.training.network import Contract
 
         if device == "cuda" and not torch.cuda.is_available():

@@ -66,7 +66,7 @@ def test_the_overlay_tells_what_stands_in(made: Report) -> None:
 
 def test_the_file_has_the_keys_that_others_read(made: Report, tmp_path: Path) -> None:
     path = tmp_path / "stats.json"
-    report.save(path, made.as_dict([{"path": "a.mp4", "frames": 10, "seconds": 0.3, "dropped": 0}]))
+    report.save_figures(path, made.as_dict([{"path": "a.mp4", "frames": 10, "seconds": 0.3, "dropped": 0}]))
     figures = json.loads(path.read_text())
     assert figures["frames_captured"] == 12
     assert figures["frames_dropped"] == 2

@@ -239,7 +239,9 @@ def test_a_reload_opens_closes_and_exchanges_the_window(
         manager.process.send_signal(signal.SIGHUP)
         manager.until("READY=1")
         found = [
-            child for child in psutil.Process(manager.process.pid).children() if "pane" in " ".join(child.cmdline())
+            child
+            for child in psutil.Process(manager.process.pid).children()
+            if "app.sinks.window.worker" in " ".join(child.cmdline())
         ]
         assert len(found) == panes
 

@@ -205,9 +205,9 @@ class ReconnectingSource:
         if frame.size == (width, height):
             frame.origin, frame.position = Origin.ATTRACT, self._position
             return frame
-        image = fitted(frame.image, self._buffers.take(height, width))
+        image = fitted(frame.image, self._buffers.acquire(height, width))
         frame.release()
-        give = self._buffers.give
+        give = self._buffers.release
         return Frame(image, 0, frame.captured, self._position, frame.decode, on_release=give, origin=Origin.ATTRACT)
 
     # What is done about the source.

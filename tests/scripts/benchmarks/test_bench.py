@@ -15,10 +15,10 @@ from app.system.malloc_trim import find_glibc_function
 from scripts.bench import Bench, BenchSettings, main, table
 from scripts.benchmarks import timing
 from scripts.benchmarks.timing import AppRun, EngineLoop, alternate, growth, noise
+from scripts.common.arguments import size
 from scripts.common.figure import Figure
 from scripts.common.machine import machine
 from scripts.common.results import write_json
-from scripts.common.sizes import size
 
 TINY = (32, 24)
 
