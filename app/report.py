@@ -44,8 +44,6 @@ class Troubled(Protocol):
 class Report:
     """Reads the figures of a run. As a sink it writes a line to the log now and then."""
 
-    stage = "sink"
-
     def __init__(
         self,
         stats: Stats,
@@ -106,7 +104,7 @@ class Report:
         ]
         return ["   ".join(parts)] if parts else []
 
-    def write(self, picture: OutputFrame) -> None:
+    def write(self, frame: OutputFrame) -> None:
         if time.monotonic() - self._told >= PERIOD:
             self._told = time.monotonic()
             figures = ", ".join([self.lines()[0], *self.lines()[1].split("   "), f"dropped {self._stats.dropped}"])
@@ -123,12 +121,6 @@ class Report:
                 age_p99_ms=round(p99, 1),
                 dropped=self._stats.dropped,
             )
-
-    def idle(self) -> None:
-        pass
-
-    def close(self) -> None:
-        pass
 
     def as_dict(self, recordings: Sequence[dict[str, Any]], archive: dict[str, Any] | None = None) -> dict[str, Any]:
         """All figures, as --stats writes them, with those of each recording and of the segments, if there are any.
@@ -180,7 +172,7 @@ def check_writable(path: Path) -> None:
         ) from None
 
 
-def save(path: Path, figures: dict[str, Any]) -> None:
+def save_figures(path: Path, figures: dict[str, Any]) -> None:
     """Write --stats, whole or not at all. Raises SinkError."""
     try:
         atomic_file.write_atomic(path, (json.dumps(figures, indent=2) + "\n").encode(), parents=True)

@@ -24,7 +24,6 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from app.config.schema import Config
 from app.engine_request import engine_loader
 from app.governor.driver import GovernorDriver
-from app.overlays.view_state import ViewState
 from app.pipeline.build_preview import BuildPreview
 from app.pipeline.frame import OutputFrame
 from app.pipeline.pipeline import Pipeline
@@ -33,8 +32,8 @@ from app.session import open_input
 from app.system.telemetry import Telemetry
 from engines.errors import UserError
 from scripts.benchmarks.timing import BenchError
-from scripts.common import amounts, results
-from scripts.common.sizes import size
+from scripts.common import results
+from scripts.common.arguments import non_negative_int, positive_number, size
 
 SPAN = 5.0
 """Seconds over which the worst rate is told."""
@@ -91,21 +90,13 @@ class Trial:
 class Counter:
     """The last sink. Notes every picture."""
 
-    stage = "sink"
-
     def __init__(self, stats: Stats) -> None:
         self.pictures: list[Shown] = []
         self._stats = stats
 
-    def write(self, picture: OutputFrame) -> None:
+    def write(self, frame: OutputFrame) -> None:
         spec = self._stats.spec
-        self.pictures.append(Shown(time.monotonic(), picture.frame.index, spec.model if spec else ""))
-
-    def idle(self) -> None:
-        pass
-
-    def close(self) -> None:
-        pass
+        self.pictures.append(Shown(time.monotonic(), frame.input.index, spec.model if spec else ""))
 
 
 @contextmanager
@@ -126,14 +117,14 @@ def run(name: str, config: Config, spans: Sequence[float], processes: int) -> Tr
     counter, failure = Counter(stats), list[BaseException]()
     with closing(Telemetry(config.telemetry)) as telemetry, closing(open_input(config)) as source:
         steering = GovernorDriver(lambda: trial.fps, lambda: telemetry.current, hot=config.telemetry.warn_temperature)
-        loading = BuildPreview(ViewState(), [], auto=False)
+        loading = BuildPreview(auto=False)
         pipeline = Pipeline(
             source,
             engine_loader(config, source, stats, loading, steering),
-            [counter],
             stats,
+            after=[counter],
             lossless=False,
-            loading=loading,
+            observer=loading,
         )
 
         def work() -> None:
@@ -174,7 +165,7 @@ def _until_shown(counter: Counter, config: Config, thread: threading.Thread, fai
 
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--fps", type=amounts.amount, default=30.0, help="of the demo, and to be kept [30]")
+    parser.add_argument("--fps", type=positive_number, default=30.0, help="of the demo, and to be kept [30]")
     parser.add_argument("--size", type=size, default=(640, 360), metavar="WxH", help="of the demo [640x360]")
     parser.add_argument("--engine", default="auto", help="[auto]")
     parser.add_argument("--model", default="fast", help="to begin with [fast]")
@@ -184,14 +175,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument(
         "--spans",
-        type=amounts.amount,
+        type=positive_number,
         nargs="+",
         default=[30, 20, 40, 20, 40],
         metavar="S",
         help="without load, with it, ...",
     )
     parser.add_argument(
-        "--load", type=amounts.count_or_none, default=os.cpu_count() or 1, metavar="N", help="processes [one a core]"
+        "--load", type=non_negative_int, default=os.cpu_count() or 1, metavar="N", help="processes [one a core]"
     )
     parser.add_argument("--alone", metavar="MODEL", help="then the same with this model and no governor")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write everything that was measured")

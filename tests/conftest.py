@@ -61,7 +61,7 @@ def audit(event: str, _arguments: tuple[object, ...]) -> None:
         refuse("starts a process")
 
 
-def av_open(file: Any, mode: str | None = None, *arguments: Any, **options: Any) -> Any:
+def av_open(file: Any, mode: Any = None, *arguments: Any, **options: Any) -> Any:
     """`av.open`, but not for a unit test that writes."""
     if mode and mode != "r":
         refuse("starts an encoder")

@@ -15,7 +15,7 @@ from app.errors import SinkError
 from app.overlays.text_panel import TextPanel, letter
 from app.overlays.view_state import ViewState
 from app.pipeline.frame import Frame, Origin, OutputFrame
-from app.sinks.filenames import begun, fresh
+from app.sinks.filenames import Filenames
 from engines.base import Image
 from engines.bicubic import enlarge
 from engines.support import atomic_file
@@ -37,11 +37,12 @@ class Snapshot:
     Must be the first of the sinks: later ones draw into the picture.
     """
 
-    stage = "sink"
-
-    def __init__(self, folder: Path, view: ViewState, *, file: Path | None = None) -> None:
+    def __init__(
+        self, folder: Path, view: ViewState, filenames: Filenames | None = None, *, file: Path | None = None
+    ) -> None:
         """Raises SinkError if `file` cannot be written; so does what comes later, once it could not."""
-        self._file = file and fresh(file)
+        self._filenames = filenames or Filenames()
+        self._file = file and self._filenames.new_name(file)
         self._planned = [0.0, SETTLED] if file else []  # seconds after the first live picture
         self._first: float | None = None  # its position
         self._asked: Path | None = None  # by the key
@@ -56,14 +57,14 @@ class Snapshot:
         """What the key s does."""
         self._asked = self._asked or self._folder / f"snapshot-{datetime.now():%Y%m%d-%H%M%S-%f}.png"
 
-    def write(self, picture: OutputFrame) -> None:
-        self.idle()
+    def write(self, frame: OutputFrame) -> None:
+        self.poll()
         if self._worker is not None and self._worker.is_alive():
             return  # a later picture will do
-        if (path := self._wanted(picture.frame)) is None:
+        if (path := self._wanted(frame.input)) is None:
             return
         # Copied before this returns, drawn and compressed elsewhere: a PNG takes longer than a frame lasts.
-        work = (path, picture.frame.image.copy(), picture.image.copy())
+        work = (path, frame.input.image.copy(), frame.image.copy())
         self._worker = threading.Thread(target=self._save, args=work, name="snapshot", daemon=True)
         self._worker.start()
 
@@ -77,7 +78,7 @@ class Snapshot:
         asked, self._asked = self._asked, None
         return asked
 
-    def idle(self) -> None:
+    def poll(self) -> None:
         """Show what the worker has to say. Raises SinkError if what it could not write was asked for as `file`."""
         if self._failure is not None:
             failure, self._failure = self._failure, None
@@ -91,7 +92,7 @@ class Snapshot:
             self._worker.join(GIVE_UP)
             if self._worker.is_alive():
                 log.warning("a snapshot has not been written within %g s and is left behind", GIVE_UP)
-        self.idle()
+        self.poll()
 
     def _save(self, path: Path, before: Image, after: Image) -> None:
         try:
@@ -104,7 +105,7 @@ class Snapshot:
                 fix = "Make room on the disk, or give another --snapshot FILE."
                 self._failure = SinkError(f"The snapshot {path} cannot be written", str(error), fix)
         else:
-            begun.add(path.absolute())
+            self._filenames.add(path)
             log.info("before and after are in %s", path)
             self._notices.put(f"saved {path.name}")
 

@@ -110,7 +110,7 @@ class Camera:
                 last, decode = now, time.monotonic() - now
                 began = captured if began is None else began
                 position = max(position, captured - began)
-                yield Frame(image, index, captured, position, decode, on_release=self._buffers.give)
+                yield Frame(image, index, captured, position, decode, on_release=self._buffers.release)
                 index += 1
 
     def close(self) -> None:
@@ -164,7 +164,7 @@ class Camera:
 
     def _retrieve(self) -> Image | None:
         """Decode what was grabbed, into a buffer if its size is the last one's. None: a broken picture."""
-        good, image = self._capture.retrieve(self._buffers.take(*self._shape))
+        good, image = self._capture.retrieve(self._buffers.acquire(*self._shape))
         if not good or image is None:
             return None
         picture = _bgr(image)

@@ -138,18 +138,18 @@ class VideoSource:
         plane = self._reformatter.reformat(picture, format="bgr24", interpolation=EXACT, threads=1).planes[0]
         height, width, pitch = plane.height, plane.width, plane.line_size
         if orientation := orientation_of(picture):
-            image = self._buffers.take(*((width, height) if orientation.exchanged else (height, width)))
+            image = self._buffers.acquire(*((width, height) if orientation.exchanged else (height, width)))
             orientation.turned(_rows(plane), image)
-            return image, self._buffers.give
+            return image, self._buffers.release
         if pitch == 3 * width:
             return _rows(plane), None
-        image = self._buffers.take(height, width)
+        image = self._buffers.acquire(height, width)
         if pitch > 0:
             np.copyto(image, _rows(plane))
         else:  # stored bottom up, as uncompressed AVI is: PyAV hands it through as it is, so convert it and back
             plane = self._reformatter.reformat(picture, format="rgb24", interpolation=EXACT, threads=1).planes[0]
             np.copyto(image, _rows(plane)[:, :, ::-1])
-        return image, self._buffers.give
+        return image, self._buffers.release
 
     def _stamp(self, picture: VideoFrame, now: float) -> float | None:
         if not self._timed:

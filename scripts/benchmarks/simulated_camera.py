@@ -71,8 +71,6 @@ class Frames:
 class Watch:
     """A sink that keeps how old each picture is, who made it, and what is wrong with it."""
 
-    stage = "sink"
-
     def __init__(self, stats: Stats, wanted: list[Image] | None, images: list[Image]) -> None:
         self._stats, self._wanted, self._images = stats, wanted, images
         self.ages: list[float] = []
@@ -82,36 +80,30 @@ class Watch:
         self.wrong = self.unordered = 0
         self._last = (-1, 0.0)
 
-    def write(self, picture: OutputFrame) -> None:
-        frame, now = picture.frame, time.monotonic()
+    def write(self, frame: OutputFrame) -> None:
+        captured, now = frame.input, time.monotonic()
         name = self._stats.spec.name if self._stats.spec else ""
         if not self.makers or self.makers[-1][1] != name:
             self.makers.append((now, name))
-        self.unordered += frame.index <= self._last[0]
+        self.unordered += captured.index <= self._last[0]
         if self._wanted is not None:
-            self.wrong += not self._right(picture, name)
-        if frame.index == 0:
+            self.wrong += not self._right(frame, name)
+        if captured.index == 0:
             print("ready", flush=True)
         else:
-            self.ages.append(now - frame.captured)
+            self.ages.append(now - captured.captured)
             if self._last[0] > 0:
                 self.gaps.append((now, now - self._last[1]))
-        self._last = frame.index, now
+        self._last = captured.index, now
 
-    def _right(self, picture: OutputFrame, name: str) -> bool:
-        index = picture.frame.index % DIFFERENT
+    def _right(self, frame: OutputFrame, name: str) -> bool:
+        index = frame.input.index % DIFFERENT
         if name == "bicubic":
-            wanted = bicubic.enlarge(self._images[index], np.empty_like(picture.image))[::SPARSE, ::SPARSE]
+            wanted = bicubic.enlarge(self._images[index], np.empty_like(frame.image))[::SPARSE, ::SPARSE]
         else:
             assert self._wanted is not None
             wanted = self._wanted[index]
-        return bool((picture.image[::SPARSE, ::SPARSE] == wanted).all())
-
-    def idle(self) -> None:
-        pass
-
-    def close(self) -> None:
-        pass
+        return bool((frame.image[::SPARSE, ::SPARSE] == wanted).all())
 
 
 class HttpSlot:
@@ -194,7 +186,7 @@ def expected(images: list[Image], engine: str) -> list[Image]:
 
 def camera(options: argparse.Namespace) -> dict[str, Any]:
     """One camera's life, in a process of its own; its figures."""
-    from scripts.common.sizes import size
+    from scripts.common.arguments import size
 
     frame = size(options.size)
     images = pictures(options.number, frame)
@@ -204,8 +196,8 @@ def camera(options: argparse.Namespace) -> dict[str, Any]:
     Pipeline(
         source,
         lambda size: load(options.engine, size, options.depth, options.transport, options.fallback, options.config),
-        [watch],
         stats,
+        after=[watch],
         lossless=False,
     ).run()
     p50, p99 = np.percentile(watch.ages, [50, 99]) * 1000 if watch.ages else (0.0, 0.0)

@@ -29,7 +29,7 @@ class Camera:
 def made(monkeypatch: pytest.MonkeyPatch) -> Report:
     stats, telemetry = Stats(), Telemetry()
     telemetry.close()
-    telemetry.latest = Reading(temperature=51.2, power=7.25, cpu=40)
+    telemetry._latest = Reading(temperature=51.2, power=7.25, cpu=40), time.monotonic()
     stats.spec = bicubic.load((640, 360), scale=2, depth=2).spec
     stats.captured, stats.dropped = 12, 2
     for index in range(10):
@@ -68,7 +68,7 @@ def test_the_overlay_tells_what_stands_in(made: Report) -> None:
 
 def test_the_file_has_the_keys_that_others_read(made: Report, tmp_path: Path) -> None:
     path = tmp_path / "stats.json"
-    report.save(path, made.as_dict([{"path": "a.mp4", "frames": 10, "seconds": 0.3, "dropped": 0}]))
+    report.save_figures(path, made.as_dict([{"path": "a.mp4", "frames": 10, "seconds": 0.3, "dropped": 0}]))
     figures = json.loads(path.read_text())
     assert figures["frames_captured"] == 12
     assert figures["frames_dropped"] == 2

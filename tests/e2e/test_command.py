@@ -28,8 +28,8 @@ import app.session
 from app.config.schema import Config
 from app.errors import SinkError
 from app.lifecycle import Lifecycle
+from app.session import SessionContext
 from app.sinks.window import PersistentWindow
-from app.system.systemd import Notifier
 from engines.catalog import shipped as catalog
 from engines.catalog.shipped import ModelCard
 from tests.support.clips import encode, jpeg, multipart, number, serve
@@ -485,7 +485,7 @@ def test_stages_have_ranges_where_nvtx_is_there(tmp_path: Path, source: list[str
             inside.setdefault(thread, []).append(name)
         else:
             assert inside[thread].pop() == name
-    sinks = ("Snapshot", "Wipe", "Overlay", "Recording", "Report", "Progress")
+    sinks = ("Snapshot", "SplitView", "StatsPanel", "OnDemandRecorder", "Report", "Watchdog")
     once = {"recorder: encode", *(f"MainThread: {name}" for name in sinks)}
     often = {"capture: capture", "MainThread: collect"}
     assert set(entered) == {*once, *often, *read}
@@ -516,7 +516,7 @@ def test_what_a_run_that_cannot_begin_has_opened_is_closed(tmp_path: Path, monke
     monkeypatch.setattr(PersistentWindow, "open", nowhere)
     before = set(threading.enumerate())
     with pytest.raises(SinkError, match="no display"):
-        app.session.run(config, Lifecycle(config, lambda: config), Notifier(), PersistentWindow())
+        app.session.run(config, SessionContext(Lifecycle(config, lambda: config)))
     assert not set(threading.enumerate()) - before
     assert not list(tmp_path.iterdir())
 

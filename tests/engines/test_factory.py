@@ -20,7 +20,6 @@ from app.config.schema import Config
 from app.config.yaml_file import from_mapping, read_yaml
 from app.engine_request import engine_loader, engine_request
 from app.governor.driver import GovernorDriver
-from app.overlays.view_state import ViewState
 from app.pipeline.build_preview import BuildPreview
 from app.pipeline.protocols import Source
 from app.pipeline.stats import Stats
@@ -71,7 +70,7 @@ def engine(config: Config) -> Iterator[tuple[Source, Engine[Any]]]:
             config,
             source,
             Stats(),
-            BuildPreview(ViewState(), [], auto=True),
+            BuildPreview(auto=True),
             GovernorDriver(lambda: 30.0, Reading, hot=None),
         )
         with make(SIZE) as made:
@@ -215,7 +214,7 @@ def test_a_governor_goes_from_model_to_model(tmp_path: Path, options: tuple[str,
     steering = Obedient(lambda: 30.0, Reading, hot=None)
     image, end = np.zeros((SIZE[1], SIZE[0], 3), np.uint8), time.monotonic() + 60
     with contextlib.closing(open_input(asked)) as source:
-        loading = BuildPreview(ViewState(), [], auto=True)
+        loading = BuildPreview(auto=True)
         with engine_loader(asked, source, Stats(), loading, steering)(SIZE) as made:
             for way, model in ((0, "fast-x2-int8"), (1, "larger-x2"), (-1, "fast-x2-int8"), (-1, "bicubic")):
                 steering.wish = way

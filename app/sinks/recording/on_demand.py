@@ -12,7 +12,7 @@ from app.config.schema import RecordingConfig
 from app.errors import SinkError, extent
 from app.overlays.view_state import ViewState
 from app.pipeline.frame import OutputFrame
-from app.sinks.filenames import begun, fresh, unused
+from app.sinks.filenames import Filenames, unique_name
 from app.sinks.recording.recorder import Recorder, TakenError
 from engines.support.event_log import log_event
 
@@ -25,9 +25,15 @@ class OnDemandRecorder:
     If somebody takes the file away, or truncates it, another one is begun; for --record that fails the run at its end.
     """
 
-    stage = "sink"
-
-    def __init__(self, settings: RecordingConfig, view: ViewState, *, fps: float, lossless: bool) -> None:
+    def __init__(
+        self,
+        settings: RecordingConfig,
+        view: ViewState,
+        filenames: Filenames | None = None,
+        *,
+        fps: float,
+        lossless: bool,
+    ) -> None:
         """Starts at once if settings.file is given. Raises SinkError."""
         self._settings, self._view, self._fps, self._lossless = settings, view, fps, lossless
         self._recorder: Recorder | None = None
@@ -35,9 +41,10 @@ class OnDemandRecorder:
         self._by_key = False
         self._taken: tuple[TakenError, int] | None = None  # of --record, the first; how many recordings had ended then
         if settings.file is not None:
-            self._path = fresh(settings.file)
+            filenames = filenames or Filenames()
+            self._path = filenames.new_name(settings.file)
             self._start(self._path)
-            begun.add(settings.file.absolute())
+            filenames.add(settings.file)
 
     def toggle(self) -> None:
         """What the key r does. A failure becomes a notice on the picture."""
@@ -47,7 +54,7 @@ class OnDemandRecorder:
                 self._view.say("recorded {seconds:.0f} s to {path}".format(**self._ended[-1]))
             else:
                 self._by_key = True
-                self._path = unused(self._settings.folder / f"recording-{datetime.now():%Y%m%d-%H%M%S}.mp4")
+                self._path = unique_name(self._settings.folder / f"recording-{datetime.now():%Y%m%d-%H%M%S}.mp4")
                 self._start(self._path)
                 self._view.say("recording")
         except SinkError as error:
@@ -61,19 +68,19 @@ class OnDemandRecorder:
         """Of every recording, one after the other."""
         return self._ended + ([self._recorder.facts()] if self._recorder is not None else [])
 
-    def write(self, picture: OutputFrame) -> None:
+    def write(self, frame: OutputFrame) -> None:
         if self._recorder is not None:
             try:
-                self._recorder.write(picture)
+                self._recorder.write(frame)
             except TakenError as error:
-                self._begin_another(error, picture)
+                self._begin_another(error, frame)
             except SinkError as error:
                 self._failed(error)
 
-    def idle(self) -> None:
+    def poll(self) -> None:
         if self._recorder is not None:
             try:
-                self._recorder.idle()
+                self._recorder.poll()
             except TakenError as error:
                 self._begin_another(error)
             except SinkError as error:
@@ -122,7 +129,7 @@ class OnDemandRecorder:
             lossless=self._lossless,
             watched=True,
         )
-        log_event(log, logging.INFO, "recording_started", "recording to %(path)s", path=path)
+        log_event(log, logging.INFO, "recording_started", "recording to %(path)s", path=recorder.path)
         return recorder
 
     def _remember(self, error: TakenError) -> None:
@@ -130,17 +137,18 @@ class OnDemandRecorder:
         if not self._by_key and self._taken is None:
             self._taken = error, len(self._ended) + 1
 
-    def _begin_another(self, error: TakenError, picture: OutputFrame | None = None) -> None:
-        """Go on in another file after this failure, beginning with `picture`. Raises SinkError."""
+    def _begin_another(self, error: TakenError, frame: OutputFrame | None = None) -> None:
+        """Go on in another file after this failure, beginning with `frame`. Raises SinkError."""
         self._remember(error)
         self._tell(error)
         with contextlib.suppress(SinkError):
             self._finish()
         try:
-            recorder = self._start(unused(self._path))
-            log.warning("recording goes on in %s", recorder.path)
-            if picture is not None:
-                recorder.write(picture)
+            recorder = self._start(unique_name(self._path))
+            message = "recording goes on in %(path)s"
+            log_event(log, logging.WARNING, "recording_resumed", message, path=recorder.path)
+            if frame is not None:
+                recorder.write(frame)
         except SinkError as second:
             self._failed(second)
 

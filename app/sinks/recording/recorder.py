@@ -20,7 +20,7 @@ from av.video.reformatter import ColorRange, Colorspace, VideoReformatter
 from app.errors import RecordingError, SinkError
 from app.ffmpeg import EXACT, cause, reason
 from app.pipeline.frame import FramePool, OutputFrame
-from app.sinks.filenames import move
+from app.sinks.filenames import rename_without_replacing
 from app.sinks.recording import gst_encoder
 from app.sinks.recording.encoders import check_encoder
 from app.sinks.recording.fragment_file import TruncatedError, identity
@@ -57,8 +57,6 @@ class Recorder:
     The size is that of the first picture, cut to even numbers, which 4:2:0 needs; later pictures of another size are
     fitted into it with black bars.
     """
-
-    stage = "sink"
 
     def __init__(
         self,
@@ -113,7 +111,7 @@ class Recorder:
 
     def rename(self, wanted: Path) -> None:
         """Go on under the name `wanted`, or wanted-2 ... if that is taken. Raises OSError."""
-        self.path = move(self.path, wanted)
+        self.path = rename_without_replacing(self.path, wanted)
         self._identity = identity(self.path)
 
     def facts(self) -> dict[str, Any]:
@@ -128,27 +126,27 @@ class Recorder:
             "dropped": self.dropped,
         }
 
-    def write(self, picture: OutputFrame) -> None:
+    def write(self, frame: OutputFrame) -> None:
         """Queue a copy. Raises SinkError if the recording has failed or is closed; what was written before plays."""
         self._check()
-        image = self._buffers.take(*picture.image.shape[:2])
-        np.copyto(image, picture.image)
+        image = self._buffers.acquire(*frame.image.shape[:2])
+        np.copyto(image, frame.image)
         until = time.monotonic() + GIVE_UP
         while self._thread.is_alive():
             try:
-                self._queue.put((image, picture.frame.position), timeout=0.2 if self._lossless else 0.0)
+                self._queue.put((image, frame.input.position), timeout=0.2 if self._lossless else 0.0)
                 return
             except queue.Full:
                 if not self._lossless:
                     self.dropped += 1
-                    self._buffers.give(image)
+                    self._buffers.release(image)
                     return
             if time.monotonic() > until:
                 raise self._error(f"the encoder has not taken a picture for {GIVE_UP:g} s")
         self._check()
         raise self._error("it is closed")
 
-    def idle(self) -> None:
+    def poll(self) -> None:
         """Tell of a failure even if no picture comes any more."""
         self._check()
 
@@ -255,7 +253,7 @@ class Recorder:
             except BaseException:
                 self.dropped += 1
                 raise
-            self._buffers.give(image)
+            self._buffers.release(image)
             if self._watched and self._file.writes != before and self._place() != self.path:
                 break
         if self._stream is not None:

@@ -43,8 +43,6 @@ class SegmentedRecorder:
     a folder: each leaves alone what another one writes.
     """
 
-    stage = "sink"
-
     def __init__(self, settings: RecordingConfig, *, fps: float, lossless: bool) -> None:
         """`lossless`: a film, of which no picture may be lost; its segments end by its own time."""
         self._settings, self._lossless = settings, lossless
@@ -83,19 +81,19 @@ class SegmentedRecorder:
             "missed": self._missed + self._lost,
         }
 
-    def insist(self) -> None:
+    def raise_if_nothing_recorded(self) -> None:
         """After close(): raise SinkError if pictures came and none of them was kept."""
         facts = self.facts()
         if facts["missed"] and not facts["frames"]:
             problem = f"Nothing was recorded in {self._settings.folder}"
             raise SinkError(problem, f"{facts['missed']} pictures came; {self._last.facts}", self._last.fix)
 
-    def write(self, picture: OutputFrame) -> None:
+    def write(self, frame: OutputFrame) -> None:
         """Never raises, and waits only if lossless. What a kiosk shows in place of its camera is not recorded."""
-        if picture.frame.origin is not Origin.LIVE:
+        if frame.input.origin is not Origin.LIVE:
             return
         # A film's own time: it may be played faster or slower.
-        now = picture.frame.position if self._lossless else time.monotonic()
+        now = frame.input.position if self._lossless else time.monotonic()
         if self._current is None or self._due(now):
             self._turn_over(now)
         recorder = self._current
@@ -103,15 +101,12 @@ class SegmentedRecorder:
             self._missed += 1
             return
         try:
-            recorder.write(picture)
+            recorder.write(frame)
         except SinkError as error:
             self._missed += 1
             if self._given_up(recorder):  # else the archivist has, while this picture waited
                 self._failed.put((recorder, error))
                 self._wake.set()
-
-    def idle(self) -> None:
-        pass
 
     def close(self) -> None:
         """Finish the segment. Waits for a disk that hangs no longer than a Recorder does. Idempotent."""
@@ -215,11 +210,8 @@ class SegmentedRecorder:
             elif self._given_up(recorder):
                 self._old.put(recorder)
         except OSError as error:  # it may be written all the same, and the next one is not put off
-            self._tell(
-                "recording_at_risk",
-                "the recording is at risk",
-                SinkError(f"Cannot record to {recorder.path}", reason(error)),
-            )
+            problem = SinkError(f"Cannot record to {recorder.path}", reason(error))
+            self._tell("recording_at_risk", "the recording is at risk", problem)
 
     def _inspect(self, recorder: Recorder, now: float) -> None:
         """Name the segment once it plays, flush it, see whether it is full or hangs."""

@@ -37,8 +37,6 @@ class OpenCvWindow:
     `actions` has quit, record, snapshot; the other keys change the view.
     """
 
-    stage = "sink"
-
     def __init__(self, title: str, view: ViewState, actions: Mapping[str, Callable[[], None]]) -> None:
         """Raises SinkError where there is no display."""
         self._screen = open_screen()
@@ -56,18 +54,18 @@ class OpenCvWindow:
         self._keys: dict[str, Callable[[], None]] = {
             "q": actions["quit"],
             "f": lambda: self._flip("fullscreen"),
-            " ": lambda: self._flip("compare"),
+            " ": lambda: self._flip("split"),
             "o": lambda: self._flip("overlay"),
             "h": lambda: self._flip("help"),
             "r": actions["record"],
             "s": actions["snapshot"],
         }
 
-    def write(self, picture: OutputFrame) -> None:
-        height, width = picture.image.shape[:2]
+    def write(self, frame: OutputFrame) -> None:
+        height, width = frame.image.shape[:2]
         if self._full is None:
             self._open(width, height)
-        shown = self._fitted(picture.image)
+        shown = self._fitted(frame.image)
         self._picture, self._shown = (width, height), (shown.shape[1], shown.shape[0])
         cv2.imshow(self._title, shown)
         self._events()
@@ -75,7 +73,7 @@ class OpenCvWindow:
             tell_mapped(self._title)
             self._looks -= 1
 
-    def idle(self) -> None:
+    def poll(self) -> None:
         if self._full is not None:
             self._events()
 
@@ -171,7 +169,7 @@ class OpenCvWindow:
 
     def _mouse(self, event: int, x: int, y: int, flags: int, _data: object) -> None:
         """The divider follows the mouse: at an exhibition nobody looks for a button."""
-        if self._view.compare and event in (cv2.EVENT_MOUSEMOVE, cv2.EVENT_LBUTTONDOWN) and self._picture[0]:
+        if self._view.split and event in (cv2.EVENT_MOUSEMOVE, cv2.EVENT_LBUTTONDOWN) and self._picture[0]:
             # Positions come in pixels of what was shown, bars included.
             left, _, width, _ = letterbox(self._picture, self._shown)
             self._view.move((x - left) / width)

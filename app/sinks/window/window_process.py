@@ -40,8 +40,6 @@ PAUSES = 0.25, 2.0
 class WindowProcess:
     """What app.sinks.window.opencv_window.OpenCvWindow is, and the same sink to whoever uses it. Main thread only."""
 
-    stage = "sink"
-
     def __init__(self, title: str, view: ViewState, actions: Mapping[str, Callable[[], None]]) -> None:
         """Raises SinkError where there is no display."""
         self._title = title
@@ -58,8 +56,8 @@ class WindowProcess:
         """As app.sinks.window.opencv_window.OpenCvWindow has it."""
         self._view, self._actions, self._locked = view, actions, locked
 
-    def write(self, picture: OutputFrame) -> None:
-        image = picture.image
+    def write(self, frame: OutputFrame) -> None:
+        image = frame.image
         if not self._answered(0.0) or (process := self._process) is None:
             return
         if self._memory.size < image.size:
@@ -67,7 +65,7 @@ class WindowProcess:
         np.copyto(self._memory[: image.size].reshape(image.shape), image)
         self._ask(list(image.shape[:2]))
 
-    def idle(self) -> None:
+    def poll(self) -> None:
         if self._answered(0.0):
             self._ask(None)
 
@@ -80,7 +78,7 @@ class WindowProcess:
 
     def _ask(self, shape: list[int] | None) -> None:
         """Let it show what lies in the memory, [height, width], or look after its events alone."""
-        view = {"compare": self._view.compare, "divider": self._view.divider, "fullscreen": self._view.fullscreen}
+        view = {"compare": self._view.split, "divider": self._view.divider, "fullscreen": self._view.fullscreen}
         view |= {"overlay": self._view.overlay, "help": self._view.help}
         process = self._process
         if process is None:

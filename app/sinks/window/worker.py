@@ -53,7 +53,7 @@ def main(arguments: list[str]) -> None:
                 setattr(view, name, value)
             window.obey(view, actions, locked=told["locked"])
             if told["shape"] is None:
-                window.idle()
+                window.poll()
             else:
                 height, width = told["shape"]
                 if memory is None or len(memory) < height * width * 3:

@@ -205,9 +205,9 @@ class ReconnectingSource:
         if frame.size == (width, height):
             frame.origin, frame.position = Origin.ATTRACT, self._position
             return frame
-        image = fitted(frame.image, self._buffers.take(height, width))
+        image = fitted(frame.image, self._buffers.acquire(height, width))
         frame.release()
-        give = self._buffers.give
+        give = self._buffers.release
         return Frame(image, 0, frame.captured, self._position, frame.decode, on_release=give, origin=Origin.ATTRACT)
 
     # What is done about the source.
@@ -270,11 +270,9 @@ class ReconnectingSource:
         if self._away_since is not None:
             away = now - self._away_since
             self.name = self._reader.name or self.name
-            state = "back" if self._seen else "there"
-            message = f"%(source)s is {state} after %(away_s).1f s"
-            log_event(
-                log, logging.INFO, f"source_{'back' if self._seen else 'found'}", message, source=self.name, away_s=away
-            )
+            event, message = ("source_back", "is back after") if self._seen else ("source_found", "is there after")
+            message = f"%(source)s {message} %(away_s).1f s"
+            log_event(log, logging.INFO, event, message, source=self.name, away_s=round(away, 3))
             self._away += away if self._seen else 0.0
             self._away_since = None
         self._told = ""

@@ -53,7 +53,12 @@ def test_an_http_camera_can_be_closed_from_another_thread() -> None:
     with serve(lambda handler: multipart(handler, camera())) as address:
         source = VideoSource(address)
         begun = threading.Event()
-        closer = threading.Thread(target=lambda: begun.wait(60) and source.close())
+
+        def close() -> None:
+            if begun.wait(60):
+                source.close()
+
+        closer = threading.Thread(target=close)
         closer.start()
         seen = 0
         for _frame in source:

@@ -23,6 +23,7 @@ from app.config.schema import RecordingConfig
 from app.errors import SinkError
 from app.overlays.view_state import ViewState
 from app.pipeline.frame import Frame, OutputFrame
+from app.sinks.filenames import Filenames
 from app.sinks.recording.encoders import check_encoder
 from app.sinks.recording.fragment_file import FragmentFile
 from app.sinks.recording.muxer import check_file
@@ -226,9 +227,9 @@ def test_a_link_stays_and_what_it_leads_to_is_recorded(tmp_path: Path) -> None:
 
 def test_a_recording_that_was_begun_goes_on_under_another_name(tmp_path: Path) -> None:
     """As it is after a reload."""
-    settings = RecordingConfig(file=tmp_path / "a.mp4")
+    settings, filenames = RecordingConfig(file=tmp_path / "a.mp4"), Filenames()
     for index in range(2):
-        recording = OnDemandRecorder(settings, ViewState(), fps=30, lossless=True)
+        recording = OnDemandRecorder(settings, ViewState(), filenames, fps=30, lossless=True)
         for number in range(3 + index):
             image = scene(number)
             recording.write(OutputFrame(image, Frame(image, number, 0, number / 30)))
@@ -271,6 +272,7 @@ FULL = """
 import resource, signal, sys
 import numpy as np
 from pathlib import Path
+from app.sinks.filenames import Filenames
 from app.pipeline.frame import Frame, OutputFrame
 from app.errors import SinkError
 from app.sinks.recording.recorder import Recorder
@@ -316,6 +318,7 @@ KILLED = """
 import sys, time
 import numpy as np
 from pathlib import Path
+from app.sinks.filenames import Filenames
 from app.pipeline.frame import Frame, OutputFrame
 from app.sinks.recording.recorder import Recorder
 recorder = Recorder(Path(sys.argv[1]), lossless=True)
@@ -496,11 +499,12 @@ def figures(recording: OnDemandRecorder) -> list[tuple[Path, int]]:
 @pytest.mark.parametrize("suffix", [".mp4", ".mkv"])
 @pytest.mark.parametrize("harm", HARM)
 def test_what_is_taken_away_while_it_is_recorded_fails_and_another_file_is_begun(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture, suffix: str, harm: str
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch, suffix: str, harm: str
 ) -> None:
     path, aside = tmp_path / "folder" / f"a{suffix}", tmp_path / "aside"
     aside.mkdir()
-    view = ViewState()
+    view, said = ViewState(), list[str]()
+    monkeypatch.setattr(view, "say", said.append)  # a notice is shown for a while only
     recording = OnDemandRecorder(RecordingConfig(file=path), view, fps=30, lossless=True)
     path.with_name("other").write_bytes(b"something else")
     count = recorded_until(recording, lambda: path.stat().st_size > 40_000)
@@ -508,7 +512,7 @@ def test_what_is_taken_away_while_it_is_recorded_fails_and_another_file_is_begun
     count += recorded_until(recording, lambda: len(recording.facts()) == 2 and recording.facts()[1]["frames"] > 60)
     (warning,) = (line for line in caplog.messages if line.startswith("The recording"))
     assert f"{path} has been taken away or cut short" in warning and "goes on in" in caplog.text
-    assert view.notice == f"The recording {path} has been taken away or cut short"
+    assert said == [f"The recording {path} has been taken away or cut short"]
     with pytest.raises(SinkError, match="while it was being written") as raised:
         recording.close()
     recording.close()

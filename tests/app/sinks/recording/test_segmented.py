@@ -23,7 +23,7 @@ import pytest
 from app.config.schema import RecordingConfig
 from app.errors import SinkError
 from app.pipeline.frame import Frame, Origin, OutputFrame
-from app.sinks.filenames import move
+from app.sinks.filenames import rename_without_replacing
 from app.sinks.recording import gst_encoder, next_segment, retention, segmented
 from app.sinks.recording.recorder import Recorder
 from app.sinks.recording.retention import SEGMENT, RetentionPolicy, clean
@@ -322,14 +322,14 @@ def test_two_programs_that_want_one_name_take_it_from_neither(tmp_path: Path, mo
     hidden.write_text("ours")
     with monkeypatch.context() as patch:
         patch.setattr(Path, "exists", lambda _: False)  # it was not there yet a moment ago
-        ours = move(hidden, theirs)
+        ours = rename_without_replacing(hidden, theirs)
     assert (theirs.read_text(), ours.read_text(), ours.name) == ("theirs", "ours", "20200101-000000-2.mp4")
 
     def refused(*_: object) -> None:
         raise PermissionError(errno.EPERM, "Operation not permitted")
 
     monkeypatch.setattr(os, "link", refused)  # a memory card
-    last = move(ours, theirs)
+    last = rename_without_replacing(ours, theirs)
     assert (theirs.read_text(), last.read_text()) == ("theirs", "ours")
     assert {path.name for path in tmp_path.iterdir()} == {theirs.name, last.name}
 
@@ -540,11 +540,11 @@ def test_the_board_decides(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, model: str, tools: bool, encoder: str
 ) -> None:
     (tmp_path / "model").write_text(model + "\0")
-    monkeypatch.setattr(board, "MODEL", tmp_path / "model")
+    monkeypatch.setattr(board, "MODEL_FILE", tmp_path / "model")
     monkeypatch.setattr(shutil, "which", lambda name: f"/usr/bin/{name}" if tools else None)
     assert gst_encoder.choose("auto") == encoder
     assert gst_encoder.choose("libx264") == "libx264"
-    monkeypatch.setattr(board, "MODEL", tmp_path / "none")  # as in a container
+    monkeypatch.setattr(board, "MODEL_FILE", tmp_path / "none")  # as in a container
     assert gst_encoder.choose("auto") == "libx264"
     monkeypatch.setenv("LIVESR_BOARD", model)
     assert gst_encoder.choose("auto") == encoder

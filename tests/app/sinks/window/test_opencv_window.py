@@ -33,7 +33,7 @@ CHILD = """
 import json, sys, time
 import numpy as np
 from app.pipeline.frame import Frame, OutputFrame
-from app.sinks.window.opencv_window import Window
+from app.sinks.window.opencv_window import OpenCvWindow
 from app.overlays.view_state import ViewState
 width, height = int(sys.argv[1]), int(sys.argv[2])
 image = np.zeros((height, width, 3), np.uint8)
@@ -42,19 +42,19 @@ image[:, width // 2 :] = (0, 255, 0)
 narrow = image[:, width // 4 : -width // 4].copy()
 view, told, done = ViewState(), [], []
 actions = {"quit": lambda: done.append(1), "record": lambda: told.append("r"), "snapshot": lambda: told.append("s")}
-window = Window("tested window", view, actions)
+window = OpenCvWindow("tested window", view, actions)
 window.obey(view, actions, locked=sys.argv[3] == "locked")
 before = None
 while not done:
     shown = narrow if view.help else image
     window.write(OutputFrame(shown, Frame(shown, 0, 0, 0)))
-    state = [view.compare, round(view.divider, 2), view.overlay, view.help, view.fullscreen, "".join(told)]
+    state = [view.split, round(view.divider, 2), view.overlay, view.help, view.fullscreen, "".join(told)]
     if state != before:
         before = state
         print(json.dumps(state), flush=True)
     for _ in range(3):
         time.sleep(0.01)
-        window.idle()
+        window.poll()
 window.close()
 print('"closed"', flush=True)
 """
@@ -294,6 +294,7 @@ def test_key_codes_of_all_systems(display: str, monkeypatch: pytest.MonkeyPatch,
     assert told == ["quit", "quit"]
 
 
+@pytest.mark.display  # or rather an OpenCV that can open windows
 @pytest.mark.parametrize("value", [None, "", ":987", "nonsense"])
 def test_no_display_is_told(monkeypatch: pytest.MonkeyPatch, value: str | None) -> None:
     monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
