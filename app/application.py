@@ -12,12 +12,13 @@ from pathlib import Path
 
 from app.config import ineffective
 from app.config.command_line import parse
+from app.config.schema import RunConfig
 from app.errors import ConfigError, SourceError
 from app.inventory import listing
 from app.lifecycle import Lifecycle, user_message
 from app.preflight import check_model, checked
-from app.system.malloc_trim import HeapTrimmer
 from engines.errors import UserError
+from engines.support import event_log
 
 log = logging.getLogger("livesr")
 
@@ -28,11 +29,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     0: it ended as asked; 1: it failed while running; 2: wrong usage or configuration; 130: Ctrl-C before a session.
     """
     arguments = sys.argv[1:] if arguments is None else arguments
-    logging.basicConfig(format="%(asctime)s %(message)s", datefmt="%H:%M:%S", stream=sys.stderr)
-    set_log_level(verbose="--verbose" in arguments, quiet=False)
+    configure_log(RunConfig(verbose="--verbose" in arguments))  # for what is wrong with the arguments
     try:
         config, options = parse(arguments)
-        set_log_level(verbose=config.run.verbose, quiet=config.run.quiet)
+        configure_log(config.run)
         if options.print_config:
             check_model(config)  # but no files: checking them makes their folders
             print_out(config.as_yaml())
@@ -44,21 +44,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
             ineffective.warn(config, options.given)
             lifecycle = Lifecycle(config, lambda: checked(parse(arguments)[0], file), file=file is not None)
             lifecycle.listen()
-            with closing(HeapTrimmer()):
-                run_sessions(lifecycle)
+            run_sessions(lifecycle)
     except UserError as error:
-        print(f"Error: {error}", file=sys.stderr)
-        if log.isEnabledFor(logging.DEBUG):
-            traceback.print_exc()
+        report_failure(error)
         return 2 if isinstance(error, ConfigError) else 1
     except KeyboardInterrupt:  # before the lifecycle listens for signals, or while a list is made
         return 130
     except Exception as error:
-        print(f"Error: {user_message(error)}", file=sys.stderr)
-        if log.isEnabledFor(logging.DEBUG):
-            traceback.print_exc()
-        else:
-            print("  --verbose shows where; please report it with that.", file=sys.stderr)
+        report_failure(error)
         return 1
     return 0
 
@@ -73,27 +66,40 @@ def run_sessions(lifecycle: Lifecycle) -> None:
         try:
             while True:
                 config = lifecycle.config
-                set_log_level(verbose=config.run.verbose, quiet=config.run.quiet)
+                configure_log(config.run)
                 try:
                     session.run(config, context)
                 except Exception as error:  # even a fault of ours: the configuration before this one has worked
                     if lifecycle.ending and isinstance(error, SourceError):
                         break  # ended before the first picture, while a camera or stream was being waited for
-                    if not lifecycle.again(error):
+                    if not lifecycle.next_run(error):
                         raise
                 else:
-                    if not lifecycle.again():
+                    if not lifecycle.next_run():
                         break
                 context.notifier.reloading()
         finally:
             context.notifier.tell("STOPPING=1")
 
 
-def set_log_level(*, verbose: bool, quiet: bool) -> None:
-    """Set how much is logged from now on."""
-    level = logging.DEBUG if verbose else logging.WARNING if quiet else logging.INFO
-    logging.getLogger("linuxpy").setLevel(max(level, logging.WARNING))  # it logs every device it looks at
-    logging.getLogger().setLevel(level)
+def configure_log(options: RunConfig) -> None:
+    """Set how much is logged from now on, and in what format."""
+    event_log.configure(options.log_level, options.log_format)
+    logging.getLogger("linuxpy").setLevel(max(options.log_level, logging.WARNING))  # it logs every device it looks at
+
+
+def report_failure(error: Exception) -> None:
+    """Write what has ended the program to standard error, with --verbose where it happened, too."""
+    verbose, ours = log.isEnabledFor(logging.DEBUG), not isinstance(error, UserError)
+    if event_log.is_json():
+        reason, fault = user_message(error), error if verbose else None
+        event_log.log_event(log, logging.CRITICAL, "program_failed", "%(reason)s", reason=reason, exc_info=fault)
+        return
+    print(f"Error: {user_message(error)}", file=sys.stderr)
+    if verbose:
+        traceback.print_exception(error)
+    elif ours:
+        print("  --verbose shows where; please report it with that.", file=sys.stderr)
 
 
 def print_out(text: str) -> None:

@@ -27,6 +27,7 @@ from app.sinks.window import PersistentWindow
 from app.system.systemd import Notifier, Watchdog
 from app.system.telemetry import Telemetry
 from engines.errors import UserError
+from engines.support.event_log import log_event
 
 log = logging.getLogger("livesr")
 
@@ -75,7 +76,7 @@ def run(config: Config, context: SessionContext) -> None:
         actions = {"quit": lifecycle.end, **storage.actions}
         window = context.window.open(output, view, actions, locked=config.kiosk.lock_keys)
         figures = Report(stats, source, telemetry, [source, governor, storage.segmented, window], governor)
-        watchdog = Watchdog(context.notifier, lifecycle.shown, figures.status, lambda: due.at)
+        watchdog = Watchdog(context.notifier, lifecycle.mark_working, figures.status, lambda: due.at)
 
         panel = StatsPanel(view, figures.lines)
         drawn = config.recording.overlay or not output.headless
@@ -98,7 +99,7 @@ def run(config: Config, context: SessionContext) -> None:
             observer=preview,
             due=due,
         )
-        log.info("from %s", source.name)
+        log_event(log, logging.INFO, "session_started", "from %(source)s", source=source.name)
         with concluding(partial(write_results, config, stats, storage, figures)):
             pipeline.run()
 
@@ -107,7 +108,9 @@ def write_results(config: Config, stats: Stats, storage: StorageSinks, figures: 
     """Finish the recordings, log what the session came to, and write --stats. Raises SinkError."""
 
     def write_figures() -> None:
-        log.info("%d pictures shown in %.1f s, %.1f fps", stats.shown, stats.seconds, stats.fps())
+        message = "%(pictures)d pictures shown in %(seconds).1f s, %(fps).1f fps"
+        seconds, fps = round(stats.seconds, 3), round(stats.fps(), 3)
+        log_event(log, logging.INFO, "session_ended", message, pictures=stats.shown, seconds=seconds, fps=fps)
         if config.run.stats:
             save_figures(config.run.stats, figures.as_dict(*storage.facts()))
 

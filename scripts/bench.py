@@ -40,10 +40,10 @@ from engines.errors import UserError, one_line
 from engines.isolation import engine as isolation
 from scripts.benchmarks import against, timing
 from scripts.benchmarks.measured_child import measure_child
-from scripts.common import amounts, results
+from scripts.common import results
+from scripts.common.arguments import positive_int, positive_number, size
 from scripts.common.figure import HEAD, Figure
 from scripts.common.machine import machine
-from scripts.common.sizes import size
 from scripts.serving import client_options
 
 PARTS = ("engine", "eager", "isolate", "app", "start", "latency", "memory")
@@ -354,13 +354,15 @@ def parser() -> argparse.ArgumentParser:
     made = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     made.add_argument("--size", type=size, default=(640, 360), metavar="WxH", help="input [640x360]")
     made.add_argument(
-        "--threads", type=amounts.count, default=machine()["cores"], help="for engine and PyTorch [all cores]"
+        "--threads", type=positive_int, default=machine()["cores"], help="for engine and PyTorch [all cores]"
     )
     made.add_argument(
-        "--seconds", type=amounts.amount, help=f"for each measurement [10; with --against {against.DEFAULT_SECONDS:g}]"
+        "--seconds",
+        type=positive_number,
+        help=f"for each measurement [10; with --against {against.DEFAULT_SECONDS:g}]",
     )
     made.add_argument(
-        "--rounds", type=amounts.count, metavar="N", help=f"in turns [5; with --against {against.DEFAULT_ROUNDS}]"
+        "--rounds", type=positive_int, metavar="N", help=f"in turns [5; with --against {against.DEFAULT_ROUNDS}]"
     )
     made.add_argument("--engine", default="openvino", help="[openvino]")
     made.add_argument(
@@ -375,10 +377,10 @@ def parser() -> argparse.ArgumentParser:
         "--against", metavar="REF_OR_FOLDER", help="compare with the build of a git ref, or of a checkout, instead"
     )
     made.add_argument(
-        "--fleet", type=amounts.count, metavar="N", help="N simulated cameras through a real Triton instead"
+        "--fleet", type=positive_int, metavar="N", help="N simulated cameras through a real Triton instead"
     )
     made.add_argument(
-        "--survive", type=amounts.amount, metavar="MINUTES", help="with --fleet: the server is killed meanwhile"
+        "--survive", type=positive_number, metavar="MINUTES", help="with --fleet: the server is killed meanwhile"
     )
     client_options.add_option(made)
     return made

@@ -34,7 +34,7 @@ from engines.errors import EngineError, UserError
 from engines.support.progress import BuildProgress
 from engines.tensorrt import builder, sdk
 from engines.tensorrt.plan_cache import PlanCache, PlanKey, digest, stopped
-from scripts.common.sizes import size
+from scripts.common.arguments import size
 
 SIZES = ("640x360", "1280x720", "1920x1080")
 

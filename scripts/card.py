@@ -29,9 +29,9 @@ import yaml
 from engines.catalog import shipped as catalog
 from engines.catalog.onnx_metadata import properties
 from engines.errors import ModelError, UserError
-from scripts.evaluate import PictureSet, Result, evaluate, sets
 from scripts.evaluation import webcam_set
 from scripts.evaluation.goals import TARGETS
+from scripts.evaluation.measure import Evaluation, PictureSet, evaluate, sets
 from scripts.evaluation.published_figures import NETWORKS, SECOND, SETS, place
 from scripts.evaluation.upscalers import PRECISIONS
 
@@ -106,7 +106,7 @@ def read_log(run: Path) -> list[dict[str, str]]:
     return log
 
 
-def heading(model: Shipped, results: Sequence[Result]) -> str:
+def heading(model: Shipped, results: Sequence[Evaluation]) -> str:
     """The front matter that engines.catalog.shipped reads."""
     psnr: dict[str, dict[str, float]] = {p: {} for p in PRECISIONS}
     for result in results:
@@ -141,7 +141,7 @@ def what(model: Shipped) -> Iterator[str]:
         )
 
 
-def figures(model: Shipped, results: Sequence[Result]) -> Iterator[str]:
+def figures(model: Shipped, results: Sequence[Evaluation]) -> Iterator[str]:
     names = list(dict.fromkeys(result.set for result in results))
     yield "## Figures\n"
     yield (

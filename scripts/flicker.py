@@ -14,131 +14,11 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
-import numpy as np
-from numpy.typing import NDArray
-
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-import engines
-from app.sources import open_source
-from engines.base import Image
 from engines.errors import UserError
-from scripts.evaluation.test_sets import WEIGHTS
-from scripts.evaluation.upscalers import Run, one
-
-FRAMES = 30
-LOW_PASS = 3.0
-RANGE = 2.0
-MARGIN = 8
-LEAST = 0.01
-"""The share of a picture that has to be static for a window to count."""
-WINDOWS = 3
-
-Mask = NDArray[np.bool_]
-
-
-class FlickerError(UserError):
-    """Flicker cannot be measured on this clip."""
-
-
-def luma(image: Image) -> NDArray[np.float32]:
-    """testsets.luma in fp32, which is fast and exact enough: float32 [H, W]."""
-    weights = np.array([[*WEIGHTS, 16 * 255]], np.float32) / 255
-    return np.asarray(cv2.transform(image.astype(np.float32), weights), np.float32)
-
-
-def spread(frames: list[Image]) -> NDArray[np.float32]:
-    """Between which grey levels low-passed luma goes up and down over `frames`: float32 [H, W]."""
-    low = [cv2.GaussianBlur(luma(frame), (0, 0), LOW_PASS) for frame in frames]
-    return np.asarray(np.max(low, axis=0) - np.min(low, axis=0), np.float32)
-
-
-def static(frames: list[Image]) -> Mask:
-    """Where nothing moves over `frames`: bool [H, W]."""
-    still = (spread(frames) < RANGE).astype(np.uint8)
-    around = np.ones((2 * MARGIN + 1, 2 * MARGIN + 1), np.uint8)
-    # What lies outside the picture is not known to be still.
-    return np.asarray(cv2.erode(still, around, borderType=cv2.BORDER_CONSTANT, borderValue=0), bool)
-
-
-@dataclass(frozen=True)
-class FlickerWindow:
-    """Frames of a clip, and where they are static."""
-
-    frames: list[Image]
-    mask: Mask
-
-
-class Clip:
-    """The first windows of a film that have static regions."""
-
-    def __init__(self, path: Path, windows: int = WINDOWS) -> None:
-        """Raises FlickerError if there is none, SourceError if it is no film."""
-        self.name = path.stem
-        frames = list(read(path, windows * FRAMES))
-        parts = [frames[i : i + FRAMES] for i in range(0, len(frames) - FRAMES + 1, FRAMES)]
-        found = [FlickerWindow(part, static(part)) for part in parts]
-        self.windows = [window for window in found if window.mask.mean() >= LEAST]
-        if not self.windows:
-            raise FlickerError(
-                f"Nothing stands still in {path}",
-                f"{len(frames)} frames were read; wanted are {FRAMES} in which {LEAST:.0%} of the picture is static",
-                "Give a film of a camera that stands still.",
-            )
-
-    @property
-    def size(self) -> tuple[int, int]:
-        height, width = self.windows[0].mask.shape
-        return width, height
-
-    @property
-    def share(self) -> float:
-        """Of the picture, static; over all windows."""
-        return float(np.mean([window.mask.mean() for window in self.windows]))
-
-    def flicker(self, run: Run) -> float:
-        """Of what `run` makes of the clip, in grey levels."""
-        means = [deviation(map(run, window.frames), window.mask) for window in self.windows]
-        pixels = [float(window.mask.sum()) for window in self.windows]
-        return float(np.average(means, weights=pixels))
-
-    def flicker_of(self, model: str, engine: str = "openvino") -> tuple[float, str]:
-        """Of a model in the precision that `engine` chooses, and which that is. Raises EngineError."""
-        with engines.load(engine, model, self.size, depth=2) as loaded:
-            return self.flicker(lambda image: one(loaded, image)), loaded.spec.precision
-
-
-def read(path: Path, count: int) -> Iterator[Image]:
-    """The first `count` frames of a film. Raises SourceError."""
-    source = open_source(camera=None, source=str(path), size=None, fps=None, loop=False)
-    try:
-        for _, frame in zip(range(count), source, strict=False):
-            yield frame.image.copy()
-            frame.release()
-    finally:
-        source.close()
-
-
-def deviation(images: Iterator[Image], mask: Mask) -> float:
-    """The mean over the static pixels of the standard deviation of luma over `images`, which may be larger than `mask`
-    by a whole factor."""
-    image = next(images)
-    height, width = image.shape[:2]
-    inside = cv2.resize(mask.astype(np.uint8), (width, height), interpolation=cv2.INTER_NEAREST).astype(bool)
-    first = luma(image)[inside]
-    # Squares of differences from the first: those of grey levels would leave fp32 nothing of a small variance.
-    total, squares, count = np.zeros_like(first), np.zeros_like(first), 1
-    for image in images:
-        change = luma(image)[inside] - first
-        total += change
-        squares += change * change
-        count += 1
-    variance = squares / count - (total / count) ** 2
-    return float(np.sqrt(np.maximum(variance, 0)).mean())
+from scripts.evaluation.flicker import FLICKER_FRAMES, Clip
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -149,7 +29,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     try:
         for clip in map(Clip, options.clip):
-            print(f"{clip.name}: {len(clip.windows)} x {FRAMES} frames, {clip.share:.0%} static", flush=True)
+            print(f"{clip.name}: {len(clip.windows)} x {FLICKER_FRAMES} frames, {clip.share:.0%} static", flush=True)
             plain, _ = clip.flicker_of("", "bicubic")
             print(f"  {'bicubic':<24} {plain:.3f}")
             for model in options.model:

@@ -31,8 +31,8 @@ from app.pipeline.stats import Stats
 from app.system.telemetry import Telemetry
 from engines.errors import UserError
 from scripts.benchmarks.timing import BenchError
-from scripts.common import amounts, results
-from scripts.common.sizes import size
+from scripts.common import results
+from scripts.common.arguments import non_negative_int, positive_number, size
 
 SPAN = 5.0
 """Seconds over which the worst rate is told."""
@@ -164,7 +164,7 @@ def _until_shown(counter: Counter, config: Config, thread: threading.Thread, fai
 
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--fps", type=amounts.amount, default=30.0, help="of the demo, and to be kept [30]")
+    parser.add_argument("--fps", type=positive_number, default=30.0, help="of the demo, and to be kept [30]")
     parser.add_argument("--size", type=size, default=(640, 360), metavar="WxH", help="of the demo [640x360]")
     parser.add_argument("--engine", default="auto", help="[auto]")
     parser.add_argument("--model", default="fast", help="to begin with [fast]")
@@ -174,14 +174,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument(
         "--spans",
-        type=amounts.amount,
+        type=positive_number,
         nargs="+",
         default=[30, 20, 40, 20, 40],
         metavar="S",
         help="without load, with it, ...",
     )
     parser.add_argument(
-        "--load", type=amounts.count_or_none, default=os.cpu_count() or 1, metavar="N", help="processes [one a core]"
+        "--load", type=non_negative_int, default=os.cpu_count() or 1, metavar="N", help="processes [one a core]"
     )
     parser.add_argument("--alone", metavar="MODEL", help="then the same with this model and no governor")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write everything that was measured")

@@ -19,7 +19,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from engines.errors import UserError
-from scripts.common import amounts
+from scripts.common.arguments import positive_int
 
 SIZE = 1400, 1000
 FINER = 2
@@ -125,7 +125,7 @@ class Page:
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("out", type=Path, help="folder to make")
-    parser.add_argument("--pages", type=amounts.count, default=20, help="how many [20, what the shipped models saw]")
+    parser.add_argument("--pages", type=positive_int, default=20, help="how many [20, what the shipped models saw]")
     parser.add_argument("--fonts", type=Path, default=Path("/usr/share/fonts"), help="folder [/usr/share/fonts]")
     options = parser.parse_args(arguments)
     try:

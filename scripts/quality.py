@@ -29,17 +29,17 @@ from engines.catalog import shipped as catalog
 from engines.errors import UserError
 from engines.slot_engine import SlotEngine
 from scripts.benchmarks import timing
-from scripts.common import amounts, results
+from scripts.common import results
+from scripts.common.arguments import positive_int, positive_number, size
 from scripts.common.machine import machine
-from scripts.common.sizes import size
-from scripts.evaluate import PictureSet, sets
 from scripts.evaluation import gallery, peers, plot, report, upscalers, webcam_set
 from scripts.evaluation.crop_sheets import write
 from scripts.evaluation.findings import Finding, Findings, Flicker
+from scripts.evaluation.flicker import FLICKER_FRAMES, Clip
 from scripts.evaluation.goals import EAGER
+from scripts.evaluation.measure import PictureSet, sets
 from scripts.evaluation.published_figures import FIRST, NETWORKS, SECOND, SETS
 from scripts.evaluation.upscalers import MeasuredUpscaler
-from scripts.flicker import FRAMES, Clip
 
 SCALES = (2, 3, 4)
 ORDER = ("fast", "balanced", "quality")
@@ -180,7 +180,7 @@ class Quality:
     def _flicker(self) -> None:
         for clip in self.clips:
             self.found.clips[clip.name] = (
-                f"{clip.size[0]}x{clip.size[1]}, {len(clip.windows)} x {FRAMES} frames, {clip.share:.0%} static"
+                f"{clip.size[0]}x{clip.size[1]}, {len(clip.windows)} x {FLICKER_FRAMES} frames, {clip.share:.0%} static"
             )
             plain, _ = clip.flicker_of("", "bicubic")
             self.found.flicker.append(Flicker(clip.name, "bicubic", "", plain))
@@ -233,10 +233,10 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, default=Path("docs"), metavar="FOLDER", help="for the page [docs]")
     parser.add_argument("--size", type=size, default=(640, 360), metavar="WxH", help="for times [640x360]")
     parser.add_argument(
-        "--threads", type=amounts.count, default=machine()["cores"], help="for everything timed [all cores]"
+        "--threads", type=positive_int, default=machine()["cores"], help="for everything timed [all cores]"
     )
-    parser.add_argument("--seconds", type=amounts.amount, default=0.6, help="for one round of one thing [0.6]")
-    parser.add_argument("--rounds", type=amounts.count, default=3, help="in which all take turns [3]")
+    parser.add_argument("--seconds", type=positive_number, default=0.6, help="for one round of one thing [0.6]")
+    parser.add_argument("--rounds", type=positive_int, default=3, help="in which all take turns [3]")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures too")
     options = vars(parser.parse_args(arguments))
     file = options.pop("json")

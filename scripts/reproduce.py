@@ -19,7 +19,8 @@ import scripts.common.missing_extras  # noqa: F401
 
 # isort: split
 from engines.errors import UserError
-from scripts import export, train
+from scripts import train
+from scripts.conversion.exporter import export
 from scripts.training import recipe
 from scripts.training.recipe import Recipe, RecipeError
 
@@ -74,7 +75,7 @@ def main(arguments: list[str] | None = None) -> int:
             if status := train.main([str(step.recipe), "--out", str(out), *others]):
                 return status
             step.file.parent.mkdir(parents=True, exist_ok=True)
-            print(export.export(out / "checkpoint.pt", step.file), flush=True)
+            print(export(out / "checkpoint.pt", step.file), flush=True)
     except UserError as error:
         print(error, file=sys.stderr)
         return 2

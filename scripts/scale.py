@@ -35,9 +35,8 @@ from engines.catalog import shipped as catalog
 from engines.errors import UserError
 from scripts.benchmarks.queueing import ServerModel, simulate
 from scripts.benchmarks.timing import noise
-from scripts.common import amounts
+from scripts.common.arguments import positive_int, positive_number, size
 from scripts.common.machine import machine
-from scripts.common.sizes import size
 from scripts.serving import client_options
 
 SIZES = ((640, 360), (1280, 720), (1920, 1080))
@@ -201,7 +200,7 @@ def times(text: str) -> tuple[float, float]:
 
 def counts(text: str) -> list[int]:
     """[1, 2] of "1,2". Raises argparse's own error."""
-    return [amounts.count(part) for part in text.split(",")]
+    return [positive_int(part) for part in text.split(",")]
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -212,13 +211,13 @@ def main(arguments: list[str] | None = None) -> int:
     source.add_argument("--every", action="store_true", help="a row for every shipped model and size")
     client_options.add_option(parser)
     parser.add_argument("--model", default="fast", help="of this machine's own engine [fast]")
-    parser.add_argument("--scale", type=amounts.count, help="of the model, beside --service [2]")
+    parser.add_argument("--scale", type=positive_int, help="of the model, beside --service [2]")
     parser.add_argument("--size", type=size, default=(640, 360), metavar="WxH", help="[640x360]")
-    parser.add_argument("--fps", type=amounts.amount, default=30.0, help="of a camera [30]")
-    parser.add_argument("--batch", type=amounts.count, default=8, help="largest batch [8]")
-    parser.add_argument("--link", type=amounts.amount, default=10.0, help="a server's network, Gbit/s [10]")
+    parser.add_argument("--fps", type=positive_number, default=30.0, help="of a camera [30]")
+    parser.add_argument("--batch", type=positive_int, default=8, help="largest batch [8]")
+    parser.add_argument("--link", type=positive_number, default=10.0, help="a server's network, Gbit/s [10]")
     parser.add_argument("--check", type=counts, metavar="N,N", help="compare with real fleets of so many cameras")
-    parser.add_argument("--seconds", type=amounts.amount, default=8.0, help="of each real fleet [8]")
+    parser.add_argument("--seconds", type=positive_number, default=8.0, help="of each real fleet [8]")
     options = parser.parse_args(arguments)
     if options.scale and not options.service:
         parser.error("argument --scale: it goes with --service; what is measured tells its own")

@@ -28,7 +28,8 @@ import cv2
 import psutil
 
 from engines.errors import UserError
-from scripts.common import amounts, results
+from scripts.common import results
+from scripts.common.arguments import positive_number
 from scripts.kiosk.faults import KINDS, FaultInjector
 from scripts.kiosk.rig import Rig
 from scripts.kiosk.small_disk import Disk
@@ -113,7 +114,7 @@ def workplace() -> Iterator[Path]:
 
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--minutes", type=amounts.amount, default=2.0, help="of faults [2]")
+    parser.add_argument("--minutes", type=positive_number, default=2.0, help="of faults [2]")
     parser.add_argument("--seed", type=int, default=1, help="the same faults again with the same [1]")
     parser.add_argument("--only", nargs="+", default=(), metavar="KIND", help="of faults, as the report has them [all]")
     parser.add_argument("--report", type=Path, metavar="FILE.md", help="write the tables here too")

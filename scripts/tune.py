@@ -29,15 +29,14 @@ import engines
 from engines.errors import UserError
 from engines.support import atomic_file
 from scripts.benchmarks.timing import EngineLoop, noise
-from scripts.common import amounts
+from scripts.common.arguments import positive_int, positive_number, size
 from scripts.common.onnx_files import save
-from scripts.common.sizes import size
+from scripts.conversion.exporter import build
 from scripts.evaluation.test_sets import check
-from scripts.export import build
-from scripts.train import Training, usable, validate
 from scripts.training.photos import Photos
 from scripts.training.recipe import Recipe
 from scripts.training.run_log import store
+from scripts.training.trainer import Training, usable, validate
 
 WIDTHS = (8, 12, 16, 24, 32, 48)
 DEPTHS = (1, 10)
@@ -135,12 +134,12 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("recipe", type=Path, help="what is not searched for: scale, data, loss, seed")
     parser.add_argument(
-        "--budget", type=amounts.amount, required=True, metavar="MS", help="milliseconds that a frame may take"
+        "--budget", type=positive_number, required=True, metavar="MS", help="milliseconds that a frame may take"
     )
     parser.add_argument("--data", type=Path, nargs="+", required=True, help="folders of photographs, searched through")
     parser.add_argument("--eval", type=Path, nargs="+", required=True, help="test sets to be best on")
-    parser.add_argument("--trials", type=amounts.count, default=30, help="trials to add [30]")
-    parser.add_argument("--steps", type=amounts.count, default=2000, help="training steps of a trial [2000]")
+    parser.add_argument("--trials", type=positive_int, default=30, help="trials to add [30]")
+    parser.add_argument("--steps", type=positive_int, default=2000, help="training steps of a trial [2000]")
     parser.add_argument("--engine", default="openvino", help="engine to be fast on [openvino]")
     parser.add_argument("--size", type=size, default=(640, 360), metavar="WxH", help="input it is timed at [640x360]")
     parser.add_argument("--out", type=Path, default=Path("runs/tune"), help="where study and recipe go [runs/tune]")

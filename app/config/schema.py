@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -340,7 +341,17 @@ class RunConfig(Section):
     duration: float | None = option(None, "stop this many seconds after the first picture", gt=0, metavar="S")
     stats: File | None = option(None, "write the final figures", metavar="FILE.json", writes=True)
     verbose: bool = option(False, "tell more, tracebacks included")
-    quiet: bool = option(False, "tell of problems only", needs="not-verbose")
+    quiet: bool = option(False, "log warnings and errors only", needs="not-verbose")
+    log_format: Literal["text", "json"] = option(
+        "text",
+        "how standard error is written: text for people, or json for programs: an object a line with its time, level, "
+        "event and the event's figures",
+    )
+
+    @property
+    def log_level(self) -> int:
+        """The level of the logging module from which lines are written."""
+        return logging.DEBUG if self.verbose else logging.WARNING if self.quiet else logging.INFO
 
 
 class Config(Section):

@@ -1,6 +1,7 @@
-"""What a machine tells of itself, by jetson-stats, by the kernel's files, by NVML, by psutil.
+"""Temperature, power, clocks and load, from jetson-stats, the kernel's files, NVML and psutil.
 
-Each kind is a function that gives a Reading, with None where it does not tell; combined() asks them in that order.
+Each of the four is a function that returns a Reading, with None for what it does not know; combined() asks them in
+that order.
 """
 
 from __future__ import annotations
@@ -20,16 +21,15 @@ from engines.support.event_log import log_event
 
 log = logging.getLogger(__name__)
 
-SYS = Path("/sys/class")
-PERIOD = 1.0
-"""Seconds between two looks."""
-AGAIN = 60.0
-"""Seconds until a kind that has failed is asked again: a sensor may come back."""
+SYS_CLASS = Path("/sys/class")
+READ_PERIOD_S = 1.0
+SENSOR_RETRY_AFTER_S = 60.0
+"""Time until a reader that has failed is tried again: a sensor may come back."""
 
 
 @dataclass(frozen=True)
 class Reading:
-    """One look at the machine; None where it does not tell."""
+    """The state of the machine at one moment; None for what it does not report."""
 
     temperature: float | None = None
     """Of the hottest sensor of the processor or GPU, degrees Celsius."""
@@ -43,52 +43,52 @@ class Reading:
     """Clock of the fastest core just now."""
     gpu_mhz: float | None = None
     throttle: tuple[str, ...] | None = None
-    """Why clocks are held down just now; empty: they are not."""
+    """Why clocks are held down just now; empty if they are not."""
 
 
 Read = Callable[[], Reading]
 
 # Names of the sensors that stand for the processor: Intel, AMD, Arm boards, Jetson's thermal zones.
-PROCESSORS = ("coretemp", "k10temp", "zenpower", "cpu", "gpu", "soc", "tj", "x86_pkg")
-TOTALS = ("VDD_IN", "VIN", "POM_5V_IN")
+PROCESSOR_SENSORS = ("coretemp", "k10temp", "zenpower", "cpu", "gpu", "soc", "tj", "x86_pkg")
+INPUT_RAILS = ("VDD_IN", "VIN", "POM_5V_IN")
 """Rails of the INA3221 that everything else hangs on (Jetson Linux Developer Guide, power monitors)."""
-GPUS = (".gpu", ".ga10b", ".gv11b", ".gp10b", ".gb10b")
-"""How a Jetson's GPU is called among the devices of variable frequency."""
+GPU_DEVICE_SUFFIXES = (".gpu", ".ga10b", ".gv11b", ".gp10b", ".gb10b")
+"""How the name of a Jetson's GPU ends among the devices of variable frequency."""
 
 # nvml.h, nvmlClocksEventReason*; an idle GPU and a user's own limit are no warnings.
 NVML_REASONS = {0x4: "power cap", 0x8: "slowdown", 0x20: "heat", 0x40: "heat (hardware)", 0x80: "power brake"}
 
 
 def combined(stack: ExitStack) -> Read:
-    """Everything that this machine tells; each figure by the first kind that has it. `stack` keeps services open.
+    """Return a function that reads all that this machine reports, each figure from the first reader that knows it.
 
-    A kind that fails is left out for a while, with one line in the log until it tells something again.
+    `stack` keeps services open. A reader that fails is left out for a while; it is logged once until it works again.
     """
     found = [jetson(stack), kernel, nvml(stack), from_psutil]
     readers: list[Read] = [reader for reader in found if reader is not None]
-    failed: dict[Read, float] = {}  # when they are asked again
+    retry_at: dict[Read, float] = {}  # of those that have failed
 
     def read() -> Reading:
-        told = []
+        readings = []
         for reader in readers:
-            if time.monotonic() < failed.get(reader, 0.0):
+            if time.monotonic() < retry_at.get(reader, 0.0):
                 continue
             try:
-                told.append(reader())
-                failed.pop(reader, None)
+                readings.append(reader())
+                retry_at.pop(reader, None)
             except Exception as error:  # these packages raise many kinds, and none may stop a kiosk
-                if reader not in failed:
+                if reader not in retry_at:
                     name = reader.__name__
                     message = "temperature and power cannot be read (%(reader)s: %(reason)s); going on without"
                     log_event(log, logging.WARNING, "sensor_failed", message, reader=name, reason=str(error))
-                failed[reader] = time.monotonic() + AGAIN
-        return first_known(told)
+                retry_at[reader] = time.monotonic() + SENSOR_RETRY_AFTER_S
+        return first_known(readings)
 
     return read
 
 
 def first_known(readings: Sequence[Reading]) -> Reading:
-    """Each figure from the first reading that has it."""
+    """Combine readings: each figure is that of the first one that has it."""
     values: dict[str, Any] = {}
     for field in fields(Reading):
         known = (getattr(reading, field.name) for reading in readings)
@@ -97,14 +97,14 @@ def first_known(readings: Sequence[Reading]) -> Reading:
 
 
 def from_psutil() -> Reading:
-    """What psutil knows on any machine."""
+    """Read what psutil knows on any machine."""
     sensors = psutil.sensors_temperatures() if hasattr(psutil, "sensors_temperatures") else {}
     heat = [
-        one.current
+        sensor.current
         for name, group in sensors.items()
-        if name.lower().startswith(PROCESSORS)
-        for one in group
-        if one.current
+        if name.lower().startswith(PROCESSOR_SENSORS)
+        for sensor in group
+        if sensor.current
     ]
     clock = psutil.cpu_freq() if hasattr(psutil, "cpu_freq") else None
     return Reading(
@@ -115,21 +115,21 @@ def from_psutil() -> Reading:
 
 
 def kernel() -> Reading:
-    """The kernel's own files, which a Jetson has even where jetson-stats is not installed."""
+    """Read the kernel's own files, which a Jetson has even where jetson-stats is not installed."""
     heat = [
         float(temp) / 1000
-        for folder in sorted(SYS.glob("thermal/thermal_zone*"))
-        if _text(folder / "type").lower().startswith(PROCESSORS) and (temp := _text(folder / "temp"))
+        for folder in sorted(SYS_CLASS.glob("thermal/thermal_zone*"))
+        if _text(folder / "type").lower().startswith(PROCESSOR_SENSORS) and (temp := _text(folder / "temp"))
     ]
     clocks = [
         float(freq) / 1000
-        for path in SYS.parent.glob("devices/system/cpu/cpufreq/policy*/scaling_cur_freq")
-        if (freq := _text(path))  # none of cores that a power mode has switched off
+        for path in SYS_CLASS.parent.glob("devices/system/cpu/cpufreq/policy*/scaling_cur_freq")
+        if (freq := _text(path))  # empty for cores that a power mode has switched off
     ]
     gpus = [
         float(freq) / 1e6
-        for folder in SYS.glob("devfreq/*")
-        if folder.name.endswith(GPUS) and (freq := _text(folder / "cur_freq"))
+        for folder in SYS_CLASS.glob("devfreq/*")
+        if folder.name.endswith(GPU_DEVICE_SUFFIXES) and (freq := _text(folder / "cur_freq"))
     ]
     return Reading(
         temperature=max((t for t in heat if t > 0), default=None),
@@ -141,9 +141,9 @@ def kernel() -> Reading:
 
 
 def _rails() -> float | None:
-    """Watts by the board's INA3221: its input rail, else all rails together."""
+    """Return watts by the board's INA3221: its input rail, else the sum of all rails."""
     watts: dict[str, float] = {}
-    for chip in SYS.glob("hwmon/hwmon*"):
+    for chip in SYS_CLASS.glob("hwmon/hwmon*"):
         if _text(chip / "name") != "ina3221":
             continue
         for label in chip.glob("in*_label"):
@@ -151,13 +151,15 @@ def _rails() -> float | None:
             volts, amperes = _text(chip / f"in{number}_input"), _text(chip / f"curr{number}_input")
             if volts and amperes and name.upper() not in ("NC", ""):
                 watts[name] = float(volts) * float(amperes) / 1e6  # millivolts, milliamperes
-    whole = [watts[name] for name in TOTALS if name in watts]
+    whole = [watts[name] for name in INPUT_RAILS if name in watts]
     return round(whole[0] if whole else sum(watts.values()), 3) if watts else None
 
 
 def _throttles() -> tuple[str, ...] | None:
-    """The cooling devices that hold something down now. None: the kernel has none."""
-    devices = [folder for folder in SYS.glob("thermal/cooling_device*") if "fan" not in _text(folder / "type").lower()]
+    """Return the cooling devices that hold something down now; None if the kernel has no cooling devices."""
+    devices = [
+        folder for folder in SYS_CLASS.glob("thermal/cooling_device*") if "fan" not in _text(folder / "type").lower()
+    ]
     if not devices:
         return None
     active = [_text(folder / "type") for folder in devices if int(_text(folder / "cur_state") or 0) > 0]
@@ -165,14 +167,14 @@ def _throttles() -> tuple[str, ...] | None:
 
 
 def _text(path: Path) -> str:
-    """A file's content, or "": a sensor that is switched off answers with an error."""
+    """Return a file's content, or "" where reading fails, as it does for a sensor that is switched off."""
     with contextlib.suppress(OSError):
         return path.read_text(encoding="utf-8", errors="replace").strip("\0\n ")
     return ""
 
 
 def nvml(stack: ExitStack) -> Read | None:
-    """The first NVIDIA card of a PC; None where there is none, or the package nvidia-ml-py is missing."""
+    """Return a reader of a PC's first NVIDIA card; None if there is none or the package nvidia-ml-py is missing."""
     try:
         import pynvml
 
@@ -184,7 +186,7 @@ def nvml(stack: ExitStack) -> Read | None:
         return None
 
     def ask(query: Callable[..., Any], *arguments: Any) -> Any:
-        """None where this GPU does not tell: that of an Orin tells nothing, that of a Thor its load."""
+        """Return None for what this GPU does not report: an Orin's reports nothing, a Thor's only its load."""
         with contextlib.suppress(pynvml.NVMLError_NotSupported):
             return query(card, *arguments)
         return None
@@ -204,26 +206,26 @@ def nvml(stack: ExitStack) -> Read | None:
 
 
 def jetson(stack: ExitStack) -> Read | None:
-    """A reader of jetson-stats, kept open by `stack`; None where it is not installed or its service is down."""
+    """Return a reader of jetson-stats, kept open by `stack`; None if it is not installed or its service is down."""
     try:
         from jtop import jtop
     except ImportError:
         return None
     try:
-        board: Any = stack.enter_context(jtop(interval=PERIOD))
-        stack.callback(board.close)  # else its thread and its connection stay, and each reload makes others
+        board: Any = stack.enter_context(jtop(interval=READ_PERIOD_S))
+        stack.callback(board.close)  # else its thread and its connection stay, and each reload adds others
     except Exception as error:  # jetson-stats raises many kinds, and none of them may stop a kiosk
         message = "no figures from jetson-stats (%(reason)s); is its service running? sudo pip3 install jetson-stats"
         log_event(log, logging.WARNING, "sensor_failed", message, reader="jetson-stats", reason=str(error))
         return None
 
     def jetson_stats() -> Reading:
-        if not board.ok(spin=True):  # raises what has ended its thread; its figures stay what they were then
+        if not board.ok(spin=True):  # raises what has ended its thread, after which its figures no longer change
             raise RuntimeError("it has ended")
         heat = [t["temp"] for t in board.temperature.values() if t.get("online", True) and t["temp"] > 0]
         return Reading(
             temperature=max(heat, default=None),
-            power=board.power["tot"]["power"] / 1000,  # jetson-stats tells milliwatts
+            power=board.power["tot"]["power"] / 1000,  # milliwatts
             gpu=max((gpu["status"]["load"] for gpu in board.gpu.values()), default=None),
             gpu_mhz=max(_clocks(board.gpu.values()), default=None),
         )
@@ -232,7 +234,7 @@ def jetson(stack: ExitStack) -> Read | None:
 
 
 def _clocks(devices: Any) -> Iterator[float]:
-    """Megahertz; versions of jetson-stats differ in whether they tell."""
+    """Yield megahertz, where this version of jetson-stats reports them."""
     for device in devices:
         with contextlib.suppress(KeyError, TypeError):
             yield device["freq"]["cur"] / 1000  # kilohertz

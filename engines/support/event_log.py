@@ -12,7 +12,14 @@ LogFormat = Literal["text", "json"]
 
 
 def log_event(
-    log: logging.Logger, level: int, event: str, message: str, *, exc_info: BaseException | None = None, **fields: Any
+    log: logging.Logger,
+    level: int,
+    event: str,
+    message: str,
+    /,
+    *,
+    exc_info: BaseException | None = None,
+    **fields: Any,
 ) -> None:
     """Log something that another program may want to know of.
 
@@ -24,7 +31,8 @@ def log_event(
         exc_info: The exception whose traceback is logged as well.
         fields: Members of the JSON object, with units as suffixes. What JSON does not know becomes text.
     """
-    log.log(level, message, fields, extra={"event": event}, exc_info=exc_info, stacklevel=2)
+    arguments = (fields,) if fields else ()  # logging formats with a dictionary only if there is something in it
+    log.log(level, message, *arguments, extra={"event": event}, exc_info=exc_info, stacklevel=2)
 
 
 class JsonFormatter(logging.Formatter):
@@ -44,7 +52,7 @@ class JsonFormatter(logging.Formatter):
             "message": record.getMessage(),
         }
         if event is not None and isinstance(record.args, dict):
-            line = record.args | line
+            line |= {name: value for name, value in record.args.items() if name not in line}
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
         return json.dumps(line, default=str)

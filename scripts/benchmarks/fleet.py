@@ -25,9 +25,9 @@ import engines
 from engines.catalog import shipped as catalog
 from engines.errors import UserError
 from engines.triton.client import TritonOptions
-from scripts import triton_repository
 from scripts.benchmarks import timing
 from scripts.common.figure import Figure
+from scripts.serving import repository
 from scripts.serving.model_config import ServingConfig
 from scripts.serving.server import TritonServer, free_ports, known_regions, shared_names
 
@@ -165,7 +165,7 @@ def gather(processes: list[subprocess.Popen[str]], fleet: Fleet) -> FleetResult:
 
 def weights_of(model: str) -> str:
     """The fp32 file of a shipped network, of which `model` is the file in some precision; both without .onnx."""
-    (own,) = triton_repository.chosen([model])
+    (own,) = repository.chosen_models([model])
     return catalog.find(f"{own.name}-x{own.scale}-fp32").stem
 
 
@@ -188,7 +188,7 @@ def served(size: tuple[int, int], model: str = MODEL) -> Iterator[TritonServer]:
     """A real Triton with a shipped model, as scripts/triton_repository.py writes it."""
     with tempfile.TemporaryDirectory() as folder:
         models = Path(folder, "models")
-        triton_repository.write(models, triton_repository.chosen([model]), ServingConfig(size=size))
+        repository.write_repository(models, repository.chosen_models([model]), ServingConfig(size=size))
         with TritonServer(models) as server:
             yield server
 

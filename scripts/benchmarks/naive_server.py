@@ -19,8 +19,8 @@ import numpy as np
 import torch
 
 from engines.catalog import shipped as catalog
-from scripts.common.sizes import size
-from scripts.export import network_from_onnx
+from scripts.common.arguments import size
+from scripts.conversion.exporter import network_from_onnx
 from scripts.training.network import Contract
 
 

@@ -185,7 +185,7 @@ def expected(images: list[Image], engine: str) -> list[Image]:
 
 def camera(options: argparse.Namespace) -> dict[str, Any]:
     """One camera's life, in a process of its own; its figures."""
-    from scripts.common.sizes import size
+    from scripts.common.arguments import size
 
     frame = size(options.size)
     images = pictures(options.number, frame)

@@ -21,7 +21,7 @@ import numpy as np
 import psutil
 
 from app.sources import open_source
-from app.system.malloc_trim import of_glibc
+from app.system.malloc_trim import find_glibc_function
 from engines.base import Image
 from engines.errors import UserError
 from engines.slot_engine import SlotEngine
@@ -100,7 +100,7 @@ def keep_memory() -> None:
     the next one costs a page fault. So eager PyTorch takes 58 or 104 milliseconds for the same frame of balanced-x2 on
     one machine, and 49 or 150 of fast-x4, by chance (two cores of an AMD EPYC, 640x360); it gets the better there, too.
     """
-    if mallopt := of_glibc("mallopt"):
+    if mallopt := find_glibc_function("mallopt"):
         mallopt(M_MMAP_MAX, 0)
         mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
 
@@ -125,7 +125,7 @@ class EagerLoop:
         """Raises BenchError where PyTorch does not see the GPU."""
         import torch
 
-        from scripts.export import network_from_onnx
+        from scripts.conversion.exporter import network_from_onnx
         from scripts.training.network import Contract
 
         if device == "cuda" and not torch.cuda.is_available():

@@ -31,8 +31,7 @@ from app.pipeline.frame import Frame, OutputFrame
 from app.sinks.window.opencv_window import OpenCvWindow
 from app.sinks.window.window_process import WindowProcess
 from scripts.benchmarks.timing import alternate
-from scripts.common import amounts
-from scripts.common.sizes import size
+from scripts.common.arguments import positive_int, size
 from scripts.kiosk.fake_camera import scene
 from scripts.kiosk.x_server import XServer
 
@@ -64,7 +63,7 @@ def screen() -> Iterator[None]:
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--size", type=size, default=(1280, 720), metavar="WxH", help="of the pictures [1280x720]")
-    parser.add_argument("--rounds", type=amounts.count, default=10, help="of a second each [10]")
+    parser.add_argument("--rounds", type=positive_int, default=10, help="of a second each [10]")
     options = parser.parse_args(arguments)
     shape = "x".join(map(str, options.size))
     images = [scene(count, options.size) for count in range(round(1 / PERIOD))]

@@ -6,7 +6,7 @@ import statistics
 from dataclasses import dataclass, field
 
 from scripts.benchmarks.timing import ratio
-from scripts.evaluate import Score
+from scripts.evaluation.measure import Score
 
 
 @dataclass

@@ -8,11 +8,11 @@ import cv2
 import numpy as np
 
 from engines.base import Image
-from scripts.evaluate import PictureSet
 from scripts.evaluation import crop_sheets, upscalers
+from scripts.evaluation.flicker import Clip, spread
+from scripts.evaluation.measure import PictureSet
 from scripts.evaluation.test_sets import luma, psnr
 from scripts.evaluation.upscalers import Run
-from scripts.flicker import Clip, spread
 
 SHOWN = ("img_013", "img_005", "img_014")
 """Of Set14: lettering, ornaments, stripes. Of a set without them the first three."""

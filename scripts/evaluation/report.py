@@ -7,11 +7,11 @@ from typing import Any
 
 from scripts.evaluation import plot
 from scripts.evaluation.findings import Finding, Findings
+from scripts.evaluation.flicker import BORDER_PX, FLICKER_FRAMES, LOW_PASS_SIGMA, STILL_LEVELS
 from scripts.evaluation.goals import goals, losses
 from scripts.evaluation.plot import Point
 from scripts.evaluation.published_figures import FIRST, SECOND, SETS, Published, place
 from scripts.evaluation.webcam_set import MARK, SEED
-from scripts.flicker import FRAMES, LOW_PASS, MARGIN, RANGE
 
 SHEETS = (2, 4)
 """Scales that crops are shown of."""
@@ -149,10 +149,10 @@ def written(found: Findings, papers: Sequence[Published], about: Mapping[str, An
         degraded=found.degraded,
         seed=SEED,
         cleaning=cleaning(found),
-        frames=FRAMES,
-        low_pass=f"{LOW_PASS:g}",
-        range=f"{RANGE:g}",
-        margin=MARGIN,
+        frames=FLICKER_FRAMES,
+        low_pass=f"{LOW_PASS_SIGMA:g}",
+        range=f"{STILL_LEVELS:g}",
+        margin=BORDER_PX,
         flicker=flicker(found),
         credits=CREDITS,
     )

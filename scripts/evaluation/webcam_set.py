@@ -7,9 +7,9 @@ from dataclasses import replace
 
 from engines.base import Image
 from engines.catalog import shipped as catalog
-from scripts.evaluate import PictureSet
 from scripts.evaluation import upscalers
 from scripts.evaluation.findings import Cleaning
+from scripts.evaluation.measure import PictureSet
 from scripts.training.degradation import Degradation
 
 SEED = 2026

@@ -12,7 +12,7 @@ from pathlib import Path
 import cv2
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
-from scripts.common.sizes import size
+from scripts.common.arguments import size
 from scripts.kiosk.fake_camera import scene
 
 

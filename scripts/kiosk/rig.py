@@ -57,7 +57,7 @@ class Rig:
         data["input"] = {"source": source} if source else {"camera": 0, "size": SIZE, "fps": 30}
         data["kiosk"] |= {"attract_after": 3, "sweep": sweep}
         data["recording"] = {"folder": str(self._disk), "segment": 5, "quota_gb": 0.005, "reserve_mb": 0.5}
-        data["run"] = {"stats": str(self._folder / "stats.json")}
+        data["run"] = {"stats": str(self._folder / "stats.json"), "log_format": "json"}
         self._config.write_text(text if text is not None else yaml.safe_dump(data))
 
     def reload(self) -> None:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Sequence
+import contextlib
+import json
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -16,11 +19,8 @@ from scripts.kiosk.x_server import Seen
 ENOUGH = 0.5
 """Hours from which a slope counts: over minutes it is that of the start."""
 KEPT = {True: "yes", False: "NO", None: "too short to tell"}
-
-# The program's own words, in its log (app/sinks).
-RECORDED = re.compile(r"(?:recorded )?(\d+) frames, ([\d.]+) s, (?:to /|were recorded)")
-STOPPED, AGAIN = "recording has stopped", "recording again"
-CLOCK = re.compile(r"(\d\d):(\d\d):(\d\d) ")
+LONGEST_STOP_S = 60.0
+"""A recording that is stopped for longer was not: the machine's clock was set meanwhile."""
 
 
 @dataclass
@@ -73,21 +73,35 @@ class Promise:
     measured: str
 
 
-def recorded(log: str) -> Recorded:
-    """What a program's log says of its recordings. A clock that jumps while one is stopped counts as nothing."""
-    found = [(int(frames), float(seconds)) for frames, seconds in RECORDED.findall(log)]
-    stops, spans, since = 0, 0.0, None
+def events(log: str) -> Iterator[dict[str, Any]]:
+    """Yield the events in a log that was written with --log-format json.
+
+    Lines that are no JSON objects are passed over: libraries write to standard error, too.
+    """
     for line in log.splitlines():
-        if not (stamp := CLOCK.match(line)):
-            continue
-        hours, minutes, seconds = map(int, stamp.groups())
-        now = 3600 * hours + 60 * minutes + seconds
-        if STOPPED in line:
-            stops, since = stops + 1, now
-        elif AGAIN in line and since is not None:
-            spans += now - since if 0 <= now - since < 60 else 0
-            since = None
-    return Recorded(sum(frames for frames, _ in found), sum(seconds for _, seconds in found), stops, spans)
+        with contextlib.suppress(ValueError):
+            event = json.loads(line)
+            if isinstance(event, dict) and event.get("event"):
+                yield event
+
+
+def recorded(log: str) -> Recorded:
+    """Add up what a program's log says of its recordings. A stop during which the clock was set counts as nothing."""
+    frames, seconds, stops, stopped, since = 0, 0.0, 0, 0.0, None
+    for event in events(log):
+        at = datetime.fromisoformat(event["time"])
+        match event["event"]:
+            case "recording_finished":
+                frames, seconds = frames + event["frames"], seconds + event["seconds"]
+            case "recording_failed":
+                stops, since = stops + 1, at
+                # Some failures are of no file in particular.
+                frames, seconds = frames + event.get("frames", 0), seconds + event.get("seconds", 0.0)
+            case "recording_resumed" if since is not None:
+                span = (at - since).total_seconds()
+                stopped += span if 0 <= span < LONGEST_STOP_S else 0.0
+                since = None
+    return Recorded(frames, seconds, stops, stopped)
 
 
 def segments(folder: Path) -> tuple[int, list[str]]:

@@ -11,7 +11,7 @@ install_packages() {
     if [ "$(id -u)" -ne 0 ]; then
         as_root=(sudo -n)
         if ! sudo -n true 2>/dev/null; then
-            echo "Not installed, as that takes root or sudo without a password: $*" "  sudo apt install $*" >&2
+            echo "Not installed, as that takes root or sudo without a password: $*" >&2
             return 1
         fi
     fi

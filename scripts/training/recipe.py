@@ -16,7 +16,7 @@ from pydantic.dataclasses import dataclass
 
 from engines.catalog.contract import LARGEST_SCALE
 from engines.errors import UserError
-from scripts.export import ExportError, network_from_onnx
+from scripts.conversion.exporter import ExportError, network_from_onnx
 from scripts.training.degradation import Degradation
 from scripts.training.network import UpscalingNetwork
 from scripts.training.photos import Photos

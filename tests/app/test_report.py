@@ -28,7 +28,7 @@ class Camera:
 def made(monkeypatch: pytest.MonkeyPatch) -> Report:
     stats, telemetry = Stats(), Telemetry()
     telemetry.close()
-    telemetry.latest = Reading(temperature=51.2, power=7.25, cpu=40)
+    telemetry._latest = Reading(temperature=51.2, power=7.25, cpu=40), time.monotonic()
     stats.spec = bicubic.load((640, 360), scale=2, depth=2).spec
     stats.captured, stats.dropped = 12, 2
     for index in range(10):

@@ -239,7 +239,9 @@ def test_a_reload_opens_closes_and_exchanges_the_window(
         manager.process.send_signal(signal.SIGHUP)
         manager.until("READY=1")
         found = [
-            child for child in psutil.Process(manager.process.pid).children() if "pane" in " ".join(child.cmdline())
+            child
+            for child in psutil.Process(manager.process.pid).children()
+            if "app.sinks.window.worker" in " ".join(child.cmdline())
         ]
         assert len(found) == panes
 
@@ -302,18 +304,18 @@ def test_control_knows_what_follows() -> None:
     for _ in range(2):  # bad, then unchanged
         control.reload()
         assert not control.stopping.is_set()
-    assert not control.again(), "the end of a film is the end"
+    assert not control.next_run(), "the end of a film is the end"
     control.reload()
-    assert control.stopping.is_set() and control.again()
+    assert control.stopping.is_set() and control.next_run()
     assert control.config == new and not control.stopping.is_set()
-    assert control.again(EngineError("broken")) and control.config == Config(), "it never showed a picture"
-    assert not control.again(EngineError("broken"))
+    assert control.next_run(EngineError("broken")) and control.config == Config(), "it never showed a picture"
+    assert not control.next_run(EngineError("broken"))
     control.reload()
-    assert control.again()
-    control.shown()
-    assert not control.again(EngineError("broken")), "it had worked"
+    assert control.next_run()
+    control.mark_working()
+    assert not control.next_run(EngineError("broken")), "it had worked"
     control.end()
-    assert not control.again() and control.stopping.is_set()
+    assert not control.next_run() and control.stopping.is_set()
 
 
 def test_of_several_reloads_the_last_counts_and_what_has_worked_comes_back() -> None:
@@ -322,13 +324,13 @@ def test_of_several_reloads_the_last_counts_and_what_has_worked_comes_back() -> 
     control = Lifecycle(first, lambda: answers.pop(0))
     control.reload()
     control.reload()
-    assert control.again() and control.config == first, "it was changed back before the run had ended"
+    assert control.next_run() and control.config == first, "it was changed back before the run had ended"
     control.reload()
-    assert control.again() and control.config == second
+    assert control.next_run() and control.config == second
     control.reload()
-    assert control.again(EngineError("broken")) and control.config == third, "it was asked for meanwhile"
-    assert control.again(EngineError("broken")) and control.config == first, "the second never showed a picture"
-    assert not control.again(EngineError("broken"))
+    assert control.next_run(EngineError("broken")) and control.config == third, "it was asked for meanwhile"
+    assert control.next_run(EngineError("broken")) and control.config == first, "the second never showed a picture"
+    assert not control.next_run(EngineError("broken"))
 
 
 def test_a_fault_under_a_new_configuration_gives_way_to_the_old(
@@ -342,7 +344,7 @@ def test_a_fault_under_a_new_configuration_gives_way_to_the_old(
         if config == new:
             raise ValueError("a port of minus one")
         if len(ran) == 1:
-            control.shown()
+            control.mark_working()
             control.reload()
 
     monkeypatch.setattr(app.session, "run", run)
@@ -360,7 +362,7 @@ def test_a_fault_of_the_program_is_a_refusal_too(verbose: bool, caplog: pytest.L
     answers: dict[str, Config] = {}
     control = Lifecycle(config, lambda: answers["nothing"])
     control.reload()
-    assert not control.stopping.is_set() and not control.again() and control.config == config
+    assert not control.stopping.is_set() and not control.next_run() and control.config == config
     (said,) = [record for record in caplog.records if record.levelno == logging.ERROR]
     assert "is refused; the old one stays" in said.getMessage() and "KeyError: 'nothing'" in said.getMessage()
     assert bool(said.exc_info) == verbose
@@ -431,8 +433,8 @@ def test_without_a_file_there_is_nothing_to_reload(tmp_path: Path) -> None:
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_second_signal_ends_a_program_that_does_not_end(number: signal.Signals) -> None:
     code = (
-        "import os, sys, time; from app.config.schema import Config; from app.lifecycle import Control\n"
-        "control = Control(Config(), Config); control.listen()\n"
+        "import os, sys, time; from app.config.schema import Config; from app.lifecycle import Lifecycle\n"
+        "control = Lifecycle(Config(), Config); control.listen()\n"
         "for _ in range(2):\n"
         "    os.kill(os.getpid(), int(sys.argv[1])); print(control.stopping.wait(20), flush=True)\n"
     )
@@ -443,14 +445,14 @@ def test_a_second_signal_ends_a_program_that_does_not_end(number: signal.Signals
 
 def test_an_end_waits_for_no_reload_that_hangs() -> None:
     code = (
-        "import os, signal, threading; from app.config.schema import Config; from app.lifecycle import Control\n"
+        "import os, signal, threading; from app.config.schema import Config; from app.lifecycle import Lifecycle\n"
         "reads = threading.Event(); never = threading.Event()\n"
         "def reread():\n"
         "    reads.set(); never.wait()\n"
-        "control = Control(Config(), reread, file=True); control.listen()\n"
+        "control = Lifecycle(Config(), reread, file=True); control.listen()\n"
         "waited = []; threading.Thread.join = lambda thread, timeout: waited.append(timeout)\n"
         "signal.raise_signal(signal.SIGHUP); print(reads.wait(20))\n"
-        "signal.raise_signal(signal.SIGTERM); print(control.ending, control.again(), waited, flush=True)\n"
+        "signal.raise_signal(signal.SIGTERM); print(control.ending, control.next_run(), waited, flush=True)\n"
         "os._exit(0)\n"
     )
     command = [sys.executable, "-c", code]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -46,20 +47,24 @@ def test_a_slope_is_not_bent_by_what_is_in_use_for_a_moment() -> None:
 
 
 def test_what_was_recorded_is_read_off_the_log() -> None:
-    log = """12:00:05 recorded 86 frames, 2.8 s, to /disk/20261124-120002.mp4
-12:00:06 recording has stopped; the picture goes on
-  The recording /disk/.livesr-1.part.mp4 has failed
-  No space left on device; 15 frames, 0.5 s, were recorded and play
-12:00:11 recording again, to /disk/20261124-120011.mp4
-12:00:12 recorded 16 frames, 0.5 s, to /disk/.livesr-2.part.mp4
-12:00:12 recorded 117 frames, 3.8 s, in 3 files in /disk
-12:00:12 120 pictures shown in 10.0 s, 28.7 fps
-12:00:13 recording has stopped; the picture goes on
-11:00:14 recording again, to /disk/20261124-120014.mp4
-"""
-    told = recorded(log)
-    assert told == Recorded(86 + 15 + 16, told.seconds, 2, 5)
-    assert told.seconds == pytest.approx(2.8 + 0.5 + 0.5)
+    lines: list[tuple[str, str | None, dict[str, object]]] = [
+        ("12:00:05", "recording_finished", {"frames": 86, "seconds": 2.8, "path": "/disk/20261124-120002.mp4"}),
+        ("12:00:06", "recording_failed", {"frames": 15, "seconds": 0.5, "reason": "No space left on device"}),
+        ("12:00:11", "recording_resumed", {"path": "/disk/20261124-120011.mp4"}),
+        ("12:00:12", "recording_finished", {"frames": 16, "seconds": 0.5, "path": "/disk/.livesr-2.part.mp4"}),
+        ("12:00:12", "segments_finished", {"frames": 117, "seconds": 3.8, "files": "3 files", "path": "/disk"}),
+        ("12:00:12", "session_ended", {"pictures": 120, "seconds": 10.0, "fps": 28.7}),
+        ("12:00:12", None, {"frames": 1000, "seconds": 30.0}),
+        ("12:00:13", "recording_failed", {"reason": "The disk is full"}),
+        ("11:00:14", "recording_resumed", {"path": "/disk/20261124-120014.mp4"}),
+    ]
+    log = "[ WARN] a library says what it likes\n{\n" + "\n".join(
+        json.dumps({"time": f"2026-11-24T{time}.000+00:00", "event": event, "message": "in any words"} | fields)
+        for time, event, fields in lines
+    )
+    total = recorded(log)
+    assert total == Recorded(86 + 15 + 16, total.seconds, 2, 5)
+    assert total.seconds == pytest.approx(2.8 + 0.5 + 0.5)
 
 
 def test_a_fault_that_there_is_not_is_told_before_anything_starts(

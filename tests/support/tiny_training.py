@@ -10,9 +10,9 @@ import yaml
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
-    from scripts.train import Training
     from scripts.training.photos import Photos
     from scripts.training.recipe import Recipe
+    from scripts.training.trainer import Training
 
 STEPS = 20
 
@@ -65,7 +65,7 @@ def photos_of(*folders: Path, longest: int = 96, smallest: int = 32, **webcam: A
 
 
 def training(folder: Path, *, device: str = "cpu", compiled: bool = False, **changes: Any) -> Training:
-    from scripts.train import Training
+    from scripts.training.trainer import Training
 
     made = recipe(**changes)
     return Training(made, photos_of(folder, teacher=made.master(device)), device=device, compiled=compiled)

@@ -136,7 +136,7 @@ class OnDemandRecorder:
             lossless=self._lossless,
             watched=True,
         )
-        log_event(log, logging.INFO, "recording_started", "recording to %(path)s", path=path)
+        log_event(log, logging.INFO, "recording_started", "recording to %(path)s", path=recorder.path)
         return recorder
 
     def _remember(self, error: TakenError) -> None:
@@ -152,7 +152,8 @@ class OnDemandRecorder:
             self._finish()
         try:
             recorder = self._start(unique_name(self._path))
-            log.warning("recording goes on in %s", recorder.path)
+            message = "recording goes on in %(path)s"
+            log_event(log, logging.WARNING, "recording_resumed", message, path=recorder.path)
             if frame is not None:
                 recorder.write(frame)
         except SinkError as second:

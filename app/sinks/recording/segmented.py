@@ -222,11 +222,8 @@ class SegmentedRecorder:
             elif self._give_up(recorder):
                 self._old.put(recorder)
         except OSError as error:  # it may be written all the same: the next segment is not postponed
-            self._report(
-                "recording_at_risk",
-                "the recording is at risk",
-                SinkError(f"Cannot record to {recorder.path}", reason(error)),
-            )
+            problem = SinkError(f"Cannot record to {recorder.path}", reason(error))
+            self._report("recording_at_risk", "the recording is at risk", problem)
 
     def _inspect(self, recorder: Recorder, now: float) -> None:
         """Name the segment once it plays, flush it, and see whether it is full or hangs."""

@@ -270,11 +270,9 @@ class ReconnectingSource:
         if self._away_since is not None:
             away = now - self._away_since
             self.name = self._reader.name or self.name
-            state = "back" if self._seen else "there"
-            message = f"%(source)s is {state} after %(away_s).1f s"
-            log_event(
-                log, logging.INFO, f"source_{'back' if self._seen else 'found'}", message, source=self.name, away_s=away
-            )
+            event, message = ("source_back", "is back after") if self._seen else ("source_found", "is there after")
+            message = f"%(source)s {message} %(away_s).1f s"
+            log_event(log, logging.INFO, event, message, source=self.name, away_s=round(away, 3))
             self._away += away if self._seen else 0.0
             self._away_since = None
         self._told = ""

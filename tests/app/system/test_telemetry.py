@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import threading
 import time
 import types
 from collections.abc import Callable, Iterator
@@ -69,8 +70,8 @@ def jtop(monkeypatch: pytest.MonkeyPatch) -> Iterator[type[Jtop]]:
 def read_once() -> Reading:
     watch = Telemetry()
     try:
-        until(lambda: watch.latest != Reading())
-        return watch.latest
+        until(lambda: watch.current != Reading())
+        return watch.current
     finally:
         watch.close()
 
@@ -109,9 +110,8 @@ def test_another_version_of_it_costs_a_line(jtop: type[Jtop], caplog: pytest.Log
     assert "cannot be read" in caplog.text
 
 
-def test_it_ends(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sensors, "PERIOD", 0.5)
-    watch = Telemetry()
+def test_it_ends() -> None:
+    watch = Telemetry(period_s=0.5)
     watch.close()
     watch.close()
     assert not watch._thread.is_alive()
@@ -138,7 +138,7 @@ def board(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     put(top / "hwmon/hwmon1", in2_label="VDD_CPU_GPU_CV", in2_input=5000, curr2_input=500)
     put(top / "devfreq/17000000.gpu", cur_freq=918000000)
     put(tmp_path / "devices/system/cpu/cpufreq/policy0", scaling_cur_freq=1510400)
-    monkeypatch.setattr(sensors, "SYS", top)
+    monkeypatch.setattr(sensors, "SYS_CLASS", top)
     return cooling
 
 
@@ -149,7 +149,7 @@ def test_the_kernels_files_tell_what_jetson_stats_would(board: Path) -> None:
 
 
 def test_a_kernel_that_tells_nothing_is_no_fault(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sensors, "SYS", tmp_path / "none")
+    monkeypatch.setattr(sensors, "SYS_CLASS", tmp_path / "none")
     assert sensors.kernel() == Reading()
 
 
@@ -203,7 +203,7 @@ def test_a_service_that_is_gone_leaves_no_old_figures(jtop: type[Jtop], board: P
 def test_what_has_failed_once_is_asked_again(
     board: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(sensors, "AGAIN", 0.2)
+    monkeypatch.setattr(sensors, "SENSOR_RETRY_AFTER_S", 0.2)
     rail = board.parents[1] / "hwmon/hwmon1"
     with ExitStack() as stack:
         read = sensors.combined(stack)
@@ -216,7 +216,7 @@ def test_what_has_failed_once_is_asked_again(
 
 
 def test_a_card_in_a_pc_tells(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(sensors, "SYS", tmp_path / "none")
+    monkeypatch.setattr(sensors, "SYS_CLASS", tmp_path / "none")
     card = Nvml("pynvml")
     monkeypatch.setitem(sys.modules, "pynvml", card)
     card.mask = 0x1 | 0x4 | 0x20  # idle is none
@@ -237,7 +237,7 @@ def test_a_gpu_that_tells_its_load_alone_is_asked_for_that(
     for name in ("Temperature", "PowerUsage", "ClockInfo", "CurrentClocksThrottleReasons"):
         setattr(card, f"nvmlDeviceGet{name}", refuse)
     monkeypatch.setitem(sys.modules, "pynvml", card)
-    monkeypatch.setattr(sensors, "SYS", tmp_path / "none")
+    monkeypatch.setattr(sensors, "SYS_CLASS", tmp_path / "none")
     reading = read_once()
     assert (reading.gpu, reading.power, reading.gpu_mhz, reading.throttle) == (37, None, None, None)
     assert not caplog.text
@@ -263,8 +263,8 @@ def test_thresholds_warn_once_and_end_without_flicker(board: Path, caplog: pytes
         watch._judge(Reading(temperature=temperature, power=5))
         warned.append(bool(watch.warnings))
     assert warned == [False, True, True, True, False]
-    assert caplog.text.count("machine warns: temperature 61 C, above 60 C") == 1
-    assert caplog.text.count("temperature: well again") == 1
+    assert caplog.text.count("temperature 61 C, above 60 C") == 1
+    assert caplog.text.count("temperature back to normal") == 1
     watch._judge(Reading(power=21, throttle=("heat",)))
     assert watch.warnings == ("power 21 W, above 20 W", "held down: heat")
 
@@ -275,18 +275,26 @@ def test_the_hottest_moment_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     def kernel() -> Reading:
         return Reading(temperature=next(told, 40.0))
 
-    monkeypatch.setattr(sensors, "PERIOD", 0.01)
     monkeypatch.setattr(sensors, "combined", lambda stack: kernel)
-    watch = Telemetry()
-    until(lambda: watch.latest.temperature == 40)
+    watch = Telemetry(period_s=0.01)
+    until(lambda: watch.current.temperature == 40)
     watch.close()
     assert watch.hottest == 61
 
 
 def test_a_service_that_hangs_leaves_no_old_figures(monkeypatch: pytest.MonkeyPatch) -> None:
-    watch = Telemetry()
-    until(lambda: watch.latest != Reading())
+    hangs, readings = threading.Event(), iter([Reading(temperature=50)])
+
+    def read() -> Reading:
+        if (reading := next(readings, None)) is not None:
+            return reading
+        hangs.wait(60)
+        return Reading()
+
+    monkeypatch.setattr(sensors, "combined", lambda stack: read)
+    watch = Telemetry(period_s=0.01, stale_after_s=0.5)
+    until(lambda: watch._latest[0] == Reading(temperature=50))
+    until(lambda: watch.current == Reading())
+    assert watch.hottest == 50
+    hangs.set()
     watch.close()
-    assert watch.current == watch.latest
-    monkeypatch.setattr("app.system.telemetry.STALE", 0.0)
-    assert watch.current == Reading()

@@ -106,14 +106,38 @@ def test_a_killed_child_is_told_of_at_once() -> None:
 
 
 @pytest.mark.skipif(not hasattr(resource, "prlimit"), reason="a limit is set on another process")
-def test_a_child_without_memory_says_so_in_the_engines_words() -> None:
+def test_a_child_without_memory_goes_on() -> None:
+    """A frame needs none that is not there already."""
     with isolation.load("openvino", "fast", SIZE) as engine:
-        through(engine, FRAMES[0])
+        wanted = through(engine, FRAMES[1]).copy()
         had = psutil.Process(engine.child.pid).memory_info().vms
         resource.prlimit(engine.child.pid, resource.RLIMIT_AS, (had, had))
+        for tag in range(20):
+            assert (through(engine, FRAMES[1], tag) == wanted).all()
+
+
+SHORT = """
+import sys
+from pathlib import Path
+if "engines.worker" in sys.orig_argv:
+    import openvino
+    wait_for = openvino.InferRequest.wait_for
+    def failing(self, milliseconds):
+        if Path({flag!r}).exists():
+            raise RuntimeError("Exception from src/inference/src/cpp/infer_request.cpp:245:\\nstd::bad_alloc")
+        return wait_for(self, milliseconds)
+    openvino.InferRequest.wait_for = failing
+"""
+
+
+def test_a_child_without_memory_says_so_in_the_engines_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "sitecustomize.py").write_text(SHORT.format(flag=str(tmp_path / "full")))
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    with isolation.load("openvino", "fast", SIZE) as engine:
+        through(engine, FRAMES[0])
+        (tmp_path / "full").touch()
         with pytest.raises(EngineError) as caught:
-            for _ in range(5):
-                through(engine, FRAMES[1])
+            through(engine, FRAMES[1])
     assert caught.value.parts == ("OpenVINO failed on a frame", "there is not enough memory", "Try --engine bicubic.")
     assert one_line(caught.value) == "OpenVINO failed on a frame; there is not enough memory; Try --engine bicubic"
 
@@ -175,8 +199,8 @@ def test_it_outlives_the_thread_that_has_loaded_it() -> None:
 
 ORPHAN = """
 import os, sys, time
-from engines import isolated
-engine = isolated.load("bicubic", "fast", (96, 64))
+from engines.isolation import engine as isolation
+engine = isolation.load("bicubic", "fast", (96, 64))
 print(engine.child.pid, flush=True)
 time.sleep(60)
 """

@@ -123,15 +123,15 @@ def test_an_unwritable_folder_costs_a_build_and_nothing_else(tmp_path: Path, cap
 BUILDER = """
 import sys, time
 from pathlib import Path
-from engines.tensorrt.plan_cache import Key, Plan, Plans
-from engines.support.progress import Progress
+from engines.tensorrt.plan_cache import Plan, PlanCache, PlanKey
+from engines.support.progress import BuildProgress
 folder = Path(sys.argv[1])
 def build():
     with (folder / "builds").open("a") as file:
         file.write("x")
     time.sleep(0.5)
     return Plan(b"plan", "fp32")
-print(Plans(folder).get(Key("m", "c", "s", "v", "g", ""), build, lambda body: body, BuildProgress())[0])
+print(PlanCache(folder).get(PlanKey("m", "c", "s", "v", "g", ""), build, lambda body: body, BuildProgress())[0])
 """
 
 

@@ -95,8 +95,8 @@ def test_several_cameras_get_their_own_frames(server: TritonServer) -> None:
 
 CLIENT = """
 import sys, time, numpy as np, engines
-from engines.triton.client import Options
-with engines.load(sys.argv[1], "fast", (64, 48), options=Options(transport="cuda")) as engine:
+from engines.triton.client import TritonOptions
+with engines.load(sys.argv[1], "fast", (64, 48), options=TritonOptions(transport="cuda")) as engine:
     engine.reserve(); engine.submit(np.zeros((48, 64, 3), np.uint8), 0); engine.collect(10)
     print("running", flush=True)
     time.sleep(float(sys.argv[2]))

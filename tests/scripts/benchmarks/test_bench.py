@@ -11,14 +11,14 @@ from pathlib import Path
 import pytest
 
 import engines
-from app.system.malloc_trim import of_glibc
+from app.system.malloc_trim import find_glibc_function
 from scripts.bench import Bench, BenchSettings, main, table
 from scripts.benchmarks import timing
 from scripts.benchmarks.timing import AppRun, EngineLoop, alternate, growth, noise
+from scripts.common.arguments import size
 from scripts.common.figure import Figure
 from scripts.common.machine import machine
 from scripts.common.results import write_json
-from scripts.common.sizes import size
 
 TINY = (32, 24)
 
@@ -66,7 +66,7 @@ def test_pytorch_is_looped_in_its_better_layout() -> None:
 
 
 @pytest.mark.integration
-@pytest.mark.skipif(of_glibc("mallopt") is None, reason="the C library is not glibc")
+@pytest.mark.skipif(find_glibc_function("mallopt") is None, reason="the C library is not glibc")
 def test_what_was_freed_is_used_again() -> None:
     told = """
 import resource

@@ -57,7 +57,7 @@ def by_engine(model: Path, image: Image) -> tuple[Image, str]:
 def by_torch(model: Path, image: Image) -> Image:
     import torch
 
-    from scripts.export import network_from_onnx
+    from scripts.conversion.exporter import network_from_onnx
     from scripts.training.network import Contract
 
     with torch.inference_mode():
@@ -70,7 +70,7 @@ def test_a_cored_network_is_the_same_in_the_file_and_comes_back(
 ) -> None:
     import torch
 
-    from scripts.export import export, network_from_onnx
+    from scripts.conversion.exporter import export, network_from_onnx
     from tests.support.tiny_training import recipe
 
     state = torch.load(checkpoint, weights_only=True)
@@ -102,7 +102,8 @@ def test_the_engine_computes_what_pytorch_computes(size: tuple[int, int]) -> Non
 def test_an_export_is_the_averaged_network_and_can_be_read_back(checkpoint: Path, tmp_path: Path) -> None:
     import torch
 
-    from scripts.export import load, main, network_from_onnx, parameters
+    from scripts.conversion.exporter import load, network_from_onnx, parameters
+    from scripts.export import main
 
     file = tmp_path / "tiny-x2.onnx"
     assert main([str(checkpoint), str(file)]) == 0
@@ -160,9 +161,10 @@ def test_a_missing_or_foreign_checkpoint_is_refused(tmp_path: Path, capsys: pyte
 def test_an_export_that_differs_is_not_written(
     checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from scripts import export
+    from scripts.conversion import exporter
+    from scripts.export import main
 
-    right = export.build
+    right = exporter.build
 
     def wrong(*arguments: object) -> onnx.ModelProto:
         model = right(*arguments)  # type: ignore[arg-type]
@@ -172,8 +174,8 @@ def test_an_export_that_differs_is_not_written(
         )
         return model
 
-    monkeypatch.setattr(export, "build", wrong)
-    assert export.main([str(checkpoint), str(tmp_path / "wrong-x2.onnx")]) == 2
+    monkeypatch.setattr(exporter, "build", wrong)
+    assert main([str(checkpoint), str(tmp_path / "wrong-x2.onnx")]) == 2
     assert "is not the trained network" in capsys.readouterr().err
     assert not list(tmp_path.glob("wrong*"))
 
@@ -197,7 +199,7 @@ def test_a_name_that_tells_another_scale_is_refused(
 
 
 def test_a_foreign_model_has_no_network_to_rebuild(tmp_path: Path) -> None:
-    from scripts.export import ExportError, network_from_onnx
+    from scripts.conversion.exporter import ExportError, network_from_onnx
 
     (tmp_path / "text.onnx").write_text("no model")
     with pytest.raises(ExportError, match="holds no network"):

@@ -11,8 +11,9 @@ import pytest
 
 from engines.base import Image
 from engines.catalog import shipped as catalog
-from scripts.evaluate import TITLE, EvaluateError, PictureSet, evaluate, main, sets
+from scripts.evaluate import TITLE, main
 from scripts.evaluation import upscalers
+from scripts.evaluation.measure import EvaluateError, PictureSet, evaluate, sets
 from scripts.evaluation.test_sets import TestSetError, luma, pairs, psnr, read, ssim
 
 pytestmark = pytest.mark.integration

@@ -12,7 +12,8 @@ import pytest
 from av.video.stream import VideoStream
 
 from engines.base import Image
-from scripts.flicker import FRAMES, MARGIN, Clip, FlickerError, deviation, luma, main, static
+from scripts.evaluation.flicker import BORDER_PX, FLICKER_FRAMES, Clip, FlickerError, deviation, luma, static
+from scripts.flicker import main
 
 SIZE = (96, 64)
 
@@ -70,23 +71,25 @@ def test_deviation_of_noise() -> None:
 
 
 def test_noise_stands_still_and_what_moves_does_not() -> None:
-    frames = noisy(FRAMES)
+    frames = noisy(FLICKER_FRAMES)
     left = 60
     for number, frame in enumerate(frames):  # a bar that goes to the right
         frame[:, left + number : left + 4 + number] = 250
     mask = static(frames)
-    assert mask[MARGIN + 4 : -MARGIN - 4, MARGIN + 4 : left - MARGIN - 14].all(), "noise alone counts as movement"
-    assert not mask[:, left - MARGIN :].any(), "what moves, or is near to it, counts as static"
-    assert not mask[:MARGIN].any(), "nobody knows what lies beyond the edge"
+    assert mask[BORDER_PX + 4 : -BORDER_PX - 4, BORDER_PX + 4 : left - BORDER_PX - 14].all(), (
+        "noise alone counts as movement"
+    )
+    assert not mask[:, left - BORDER_PX :].any(), "what moves, or is near to it, counts as static"
+    assert not mask[:BORDER_PX].any(), "nobody knows what lies beyond the edge"
 
 
 def test_a_slow_drift_is_no_flicker() -> None:
-    assert not static([grey(100 + number) for number in range(FRAMES)]).any()
+    assert not static([grey(100 + number) for number in range(FLICKER_FRAMES)]).any()
 
 
 @pytest.mark.integration
 def test_a_film_and_what_is_made_of_it(tmp_path: Path) -> None:
-    clip = Clip(film(tmp_path / "noise.mkv", noisy(2 * FRAMES + 5)))
+    clip = Clip(film(tmp_path / "noise.mkv", noisy(2 * FLICKER_FRAMES + 5)))
     assert clip.size == SIZE and len(clip.windows) == 2 and clip.share > 0.3
     as_it_is = clip.flicker(lambda image: image)
     assert as_it_is == pytest.approx(3 * 219 / 255, rel=0.08)
@@ -96,21 +99,21 @@ def test_a_film_and_what_is_made_of_it(tmp_path: Path) -> None:
 
 @pytest.mark.integration
 def test_from_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    path = film(tmp_path / "noise.mkv", noisy(FRAMES, 1.0))
+    path = film(tmp_path / "noise.mkv", noisy(FLICKER_FRAMES, 1.0))
     assert main([str(path), "--model", "fast-x2"]) == 0
     head, bicubic, fast = capsys.readouterr().out.splitlines()
-    assert head.startswith(f"noise: 1 x {FRAMES} frames")
+    assert head.startswith(f"noise: 1 x {FLICKER_FRAMES} frames")
     plain, ours = float(bicubic.split()[1]), float(fast.split()[2])
     assert 0 < plain < 1 and ours > plain, "a sharpener of clean pictures makes noise stronger than bicubic does"
 
 
 @pytest.mark.integration
 def test_what_cannot_be_measured(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    short = film(tmp_path / "short.mkv", noisy(FRAMES - 1))
+    short = film(tmp_path / "short.mkv", noisy(FLICKER_FRAMES - 1))
     with pytest.raises(FlickerError) as told:
         Clip(short)
-    assert f"{FRAMES - 1} frames were read" in told.value.facts
-    assert main([str(film(tmp_path / "wild.mkv", [grey(9 * (i % 20)) for i in range(FRAMES)]))]) == 2
+    assert f"{FLICKER_FRAMES - 1} frames were read" in told.value.facts
+    assert main([str(film(tmp_path / "wild.mkv", [grey(9 * (i % 20)) for i in range(FLICKER_FRAMES)]))]) == 2
     assert "Nothing stands still" in capsys.readouterr().err
     assert main([str(tmp_path / "missing.mkv")]) == 2
     assert "missing.mkv" in capsys.readouterr().err

@@ -12,13 +12,13 @@ import numpy as np
 import pytest
 
 from engines.base import Image
-from scripts.evaluate import PictureSet, Score
 from scripts.evaluation import crop_sheets, gallery, plot, report, webcam_set
 from scripts.evaluation.findings import Cleaning, Finding, Findings, Flicker
+from scripts.evaluation.flicker import FLICKER_FRAMES
 from scripts.evaluation.goals import goals
+from scripts.evaluation.measure import PictureSet, Score
 from scripts.evaluation.published_figures import NETWORKS
 from scripts.evaluation.test_sets import psnr
-from scripts.flicker import FRAMES
 from tests.fakes import peer_venv
 from tests.scripts.evaluation.test_flicker import film, noisy
 
@@ -222,7 +222,7 @@ def test_what_is_missing_is_told_before_anything_is_measured(
     (tmp_path / "FSRCNN_x2.pb").touch()
     assert "There are no films in" in told(tmp_path / "sets", tmp_path, tmp_path)
     (tmp_path / "clips").mkdir()
-    film(tmp_path / "clips/hall.mkv", noisy(FRAMES, 1.0))
+    film(tmp_path / "clips/hall.mkv", noisy(FLICKER_FRAMES, 1.0))
     for option in ("--out", "--json"):
         place = str(tmp_path / "FSRCNN_x2.pb" / "here")  # in a file
         assert place in (said := told(tmp_path / "sets", tmp_path, tmp_path / "clips", option, place))
@@ -263,7 +263,7 @@ def test_one_run_of_everything(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     for name in ("Set5", "Set14"):
         small_set(tmp_path / "sets" / name)
     (tmp_path / "FSRCNN_x2.pb").touch()
-    film(tmp_path / "clips/hall.mkv", noisy(FRAMES, 1.0))
+    film(tmp_path / "clips/hall.mkv", noisy(FLICKER_FRAMES, 1.0))
     folders = ["--sets", str(tmp_path / "sets"), "--peers", str(tmp_path), "--clips", str(tmp_path / "clips")]
     short = ["--size", "48x32", "--threads", "1", "--seconds", "0.01", "--rounds", "1"]
     assert main([*folders, *short, "--out", str(out), "--json", str(tmp_path / "figures.json")]) == 0

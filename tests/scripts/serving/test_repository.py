@@ -23,7 +23,8 @@ from engines.catalog import shipped as catalog
 from engines.errors import EngineError
 from engines.openvino import engine as openvino_engine
 from scripts.serving.model_config import FLAVOURS, ServingConfig
-from scripts.triton_repository import main, with_free_batch
+from scripts.serving.repository import with_free_batch
+from scripts.triton_repository import main
 
 ROOT = Path(__file__).parents[3]
 

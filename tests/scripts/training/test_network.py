@@ -144,7 +144,7 @@ def test_a_network_takes_the_features_of_another_scale() -> None:
 
 @pytest.mark.parametrize("recipe", sorted((ROOT / "configs/train").glob("*.yaml")), ids=lambda path: path.stem)
 def test_every_recipe_keeps_to_the_budget_of_its_size(recipe: Path) -> None:
-    from scripts.export import parameters
+    from scripts.conversion.exporter import parameters
     from scripts.training.recipe import Recipe
 
     read = Recipe.read(recipe)

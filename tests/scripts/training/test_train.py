@@ -17,7 +17,7 @@ import pytest
 from tests.support.tiny_training import STEPS, advance, measured, photos_of, pictures, recipe, save, training, written
 
 if TYPE_CHECKING:
-    from scripts.train import Training
+    from scripts.training.trainer import Training
 
 pytestmark = pytest.mark.torch
 
@@ -57,8 +57,8 @@ def test_two_runs_are_equal_and_learn_something(folder: Path, optimiser: str) ->
 @pytest.mark.integration
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_a_hundred_steps_of_a_shipped_recipe_twice(folder: Path, precision: Any) -> None:
-    from scripts.train import Training
     from scripts.training.recipe import Recipe
+    from scripts.training.trainer import Training
 
     shipped = Recipe.read(ROOT / "configs/train/fast-webcam-x2.yaml")
     small = replace(
@@ -125,7 +125,7 @@ def test_what_a_teacher_does_not_know_is_learnt_from_the_truth(folder: Path) -> 
 
 
 def test_a_teacher_of_another_scale_is_refused(folder: Path) -> None:
-    from scripts.export import ExportError
+    from scripts.conversion.exporter import ExportError
 
     with pytest.raises(ExportError, match="enlarges 4 times, not 2"):
         training(folder, teacher="engines/models/fast-x4.onnx", distil=0.5)
@@ -273,7 +273,7 @@ class Died(BaseException):
 def test_a_run_that_dies_between_its_log_and_its_checkpoint_has_every_line_once(
     command: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from scripts.train import Training
+    from scripts.training.trainer import Training
 
     save = Training.save
 
@@ -447,7 +447,7 @@ def test_a_full_disk_is_one_message_and_leaves_nothing_behind(command: Command) 
 def test_the_loss_is_luma_and_a_share_of_colour() -> None:
     import torch
 
-    from scripts.train import loss_of
+    from scripts.training.trainer import loss_of
 
     truth = torch.zeros(1, 3, 2, 2)
     out = truth.clone()

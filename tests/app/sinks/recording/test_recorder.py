@@ -498,11 +498,12 @@ def figures(recording: OnDemandRecorder) -> list[tuple[Path, int]]:
 @pytest.mark.parametrize("suffix", [".mp4", ".mkv"])
 @pytest.mark.parametrize("harm", HARM)
 def test_what_is_taken_away_while_it_is_recorded_fails_and_another_file_is_begun(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture, suffix: str, harm: str
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch, suffix: str, harm: str
 ) -> None:
     path, aside = tmp_path / "folder" / f"a{suffix}", tmp_path / "aside"
     aside.mkdir()
-    view = ViewState()
+    view, said = ViewState(), list[str]()
+    monkeypatch.setattr(view, "say", said.append)  # a notice is shown for a while only
     recording = OnDemandRecorder(RecordingConfig(file=path), view, fps=30, lossless=True)
     path.with_name("other").write_bytes(b"something else")
     count = recorded_until(recording, lambda: path.stat().st_size > 40_000)
@@ -510,7 +511,7 @@ def test_what_is_taken_away_while_it_is_recorded_fails_and_another_file_is_begun
     count += recorded_until(recording, lambda: len(recording.facts()) == 2 and recording.facts()[1]["frames"] > 60)
     (warning,) = (line for line in caplog.messages if line.startswith("The recording"))
     assert f"{path} has been taken away or cut short" in warning and "goes on in" in caplog.text
-    assert view.notice == f"The recording {path} has been taken away or cut short"
+    assert said == [f"The recording {path} has been taken away or cut short"]
     with pytest.raises(SinkError, match="while it was being written") as raised:
         recording.close()
     recording.close()

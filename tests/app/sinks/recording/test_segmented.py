@@ -537,11 +537,11 @@ def test_the_board_decides(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, model: str, tools: bool, encoder: str
 ) -> None:
     (tmp_path / "model").write_text(model + "\0")
-    monkeypatch.setattr(board, "MODEL", tmp_path / "model")
+    monkeypatch.setattr(board, "MODEL_FILE", tmp_path / "model")
     monkeypatch.setattr(shutil, "which", lambda name: f"/usr/bin/{name}" if tools else None)
     assert gst_encoder.choose("auto") == encoder
     assert gst_encoder.choose("libx264") == "libx264"
-    monkeypatch.setattr(board, "MODEL", tmp_path / "none")  # as in a container
+    monkeypatch.setattr(board, "MODEL_FILE", tmp_path / "none")  # as in a container
     assert gst_encoder.choose("auto") == "libx264"
     monkeypatch.setenv("LIVESR_BOARD", model)
     assert gst_encoder.choose("auto") == encoder

@@ -294,6 +294,7 @@ def test_key_codes_of_all_systems(display: str, monkeypatch: pytest.MonkeyPatch,
     assert told == ["quit", "quit"]
 
 
+@pytest.mark.display  # or rather an OpenCV that can open windows
 @pytest.mark.parametrize("value", [None, "", ":987", "nonsense"])
 def test_no_display_is_told(monkeypatch: pytest.MonkeyPatch, value: str | None) -> None:
     monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)

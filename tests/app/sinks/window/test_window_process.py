@@ -156,6 +156,7 @@ def test_a_pause_is_none(shown: Shown) -> None:
         assert shown.child() == child and not shown.display.problem
 
 
+@pytest.mark.display  # or rather an OpenCV that can open windows
 def test_no_display_is_an_error_in_words(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DISPLAY", ":99999")
     monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)

@@ -1,12 +1,14 @@
-"""Amounts, as the options of the scripts have them. Each is given to argparse as a type and raises its error."""
+"""Types for argparse: amounts, counts and sizes. Each raises argparse's own error."""
 
 from __future__ import annotations
 
 import argparse
 import math
 
+from app.config.fields import parse_size
 
-def amount(text: str) -> float:
+
+def positive_number(text: str) -> float:
     """A number above 0."""
     try:
         value = float(text)
@@ -17,12 +19,12 @@ def amount(text: str) -> float:
     return value
 
 
-def count(text: str) -> int:
+def positive_int(text: str) -> int:
     """1 or more."""
     return _whole(text, 1)
 
 
-def count_or_none(text: str) -> int:
+def non_negative_int(text: str) -> int:
     """0 or more."""
     return _whole(text, 0)
 
@@ -35,3 +37,12 @@ def _whole(text: str, least: int) -> int:
     if value < least:
         raise argparse.ArgumentTypeError(f"it is a whole number of at least {least}, not {text}")
     return value
+
+
+def size(text: str) -> tuple[int, int]:
+    """(640, 360) of "640x360". Raises argparse's own error."""
+    try:
+        width, height = parse_size(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{error}, not {text}") from None
+    return width, height
