@@ -14,6 +14,7 @@ from app.pipeline.build_preview import BuildPreview
 from app.pipeline.protocols import Source
 from app.pipeline.stats import Stats
 from app.sources import open_source
+from app.sources.reconnecting.hotplug import KnownCameras
 from app.uri import comes_and_goes
 from engines.catalog import shipped as catalog
 from engines.slot_engine import SlotEngine
@@ -24,14 +25,15 @@ from engines.triton.client import TritonOptions
 log = logging.getLogger(__name__)
 
 
-def opened_input(config: Config) -> Source:
-    """The source. Raises SourceError."""
+def opened_input(config: Config, known_cameras: KnownCameras | None = None) -> Source:
+    """Open the source; `known_cameras` is what earlier sessions have noted of cameras. Raises SourceError."""
     asked, kiosk = config.input, config.kiosk
     options = asked.model_dump(include={"camera", "source", "size", "fps"})
     if kiosk.reconnect and comes_and_goes(asked.camera, asked.source):
-        from app.sources.reconnecting.factory import open_lasting
+        from app.sources.reconnecting.factory import open_reconnecting
 
-        return open_lasting(**options, **kiosk.model_dump(include={"attract", "attract_after", "frozen_after"}))
+        times = kiosk.model_dump(include={"attract", "attract_after", "frozen_after"})
+        return open_reconnecting(**options, **times, known_cameras=known_cameras)
     return open_source(**options, loop=asked.loop)
 
 

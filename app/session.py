@@ -24,6 +24,7 @@ from app.report import Report, save_figures
 from app.sinks.filenames import Filenames
 from app.sinks.storage import StorageSinks
 from app.sinks.window import PersistentWindow
+from app.sources.reconnecting.hotplug import KnownCameras
 from app.system.systemd import Notifier, Watchdog
 from app.system.telemetry import Telemetry
 from engines.errors import UserError
@@ -50,6 +51,8 @@ class SessionContext:
     window: PersistentWindow = field(default_factory=PersistentWindow)
     """A new configuration must not take the picture off the screen."""
     filenames: Filenames = field(default_factory=Filenames)
+    known_cameras: KnownCameras = field(default_factory=KnownCameras)
+    """A new configuration must find a camera that has moved under the old one."""
 
 
 def run(config: Config, context: SessionContext) -> None:
@@ -66,7 +69,7 @@ def run(config: Config, context: SessionContext) -> None:
             """Close `part` at the end, even if a later part cannot be built: the next session needs its device."""
             return stack.enter_context(closing(part))
 
-        source = opened(opened_input(config))
+        source = opened(opened_input(config, context.known_cameras))
         telemetry = opened(Telemetry(config.telemetry))
         pacing = PacingPolicy(config, source, stats)
         governor = GovernorDriver(pacing.rate, lambda: telemetry.current, hot=config.telemetry.warn_temperature)
