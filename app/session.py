@@ -26,6 +26,7 @@ from app.sinks.filenames import Filenames
 from app.sinks.storage import StorageSinks
 from app.sinks.window import PersistentWindow
 from app.sources import open_source
+from app.sources.reconnecting.hotplug import KnownCameras
 from app.system.systemd import Notifier, Watchdog
 from app.system.telemetry import Telemetry
 from app.uri import comes_and_goes
@@ -44,14 +45,18 @@ class Closable(Protocol):
 P = TypeVar("P", bound=Closable)
 
 
-def open_input(config: Config) -> Source:
-    """Return the source that the configuration names, which may come and go. Raises SourceError."""
+def open_input(config: Config, known_cameras: KnownCameras | None = None) -> Source:
+    """Return the source that the configuration names, which may come and go. Raises SourceError.
+
+    `known_cameras` is what earlier sessions have noted of cameras.
+    """
     source, kiosk = config.input, config.kiosk
     options = source.model_dump(include={"camera", "source", "size", "fps"})
     if kiosk.reconnect and comes_and_goes(source.camera, source.source):
-        from app.sources.reconnecting.factory import open_lasting
+        from app.sources.reconnecting.factory import open_reconnecting
 
-        return open_lasting(**options, **kiosk.model_dump(include={"attract", "attract_after", "frozen_after"}))
+        times = kiosk.model_dump(include={"attract", "attract_after", "frozen_after"})
+        return open_reconnecting(**options, **times, known_cameras=known_cameras)
     return open_source(**options, loop=source.loop)
 
 
@@ -64,6 +69,8 @@ class SessionContext:
     window: PersistentWindow = field(default_factory=PersistentWindow)
     """A new configuration must not take the picture off the screen."""
     filenames: Filenames = field(default_factory=Filenames)
+    known_cameras: KnownCameras = field(default_factory=KnownCameras)
+    """A new configuration must find a camera that has moved under the old one."""
 
 
 def run(config: Config, context: SessionContext) -> None:
@@ -80,7 +87,7 @@ def run(config: Config, context: SessionContext) -> None:
             """Close `part` at the end, even if a later part cannot be built: the next session needs its device."""
             return stack.enter_context(closing(part))
 
-        source = opened(open_input(config))
+        source = opened(open_input(config, context.known_cameras))
         telemetry = opened(Telemetry(config.telemetry))
         pacing = PacingPolicy(config, source, stats)
         governor = GovernorDriver(pacing.rate, lambda: telemetry.current, hot=config.telemetry.warn_temperature)

@@ -73,7 +73,7 @@ def install(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Driver:
     for name in ("video0", "video10", "video2loop"):
         (folder / name).touch()
     monkeypatch.setattr(v4l2, "DEV", folder)
-    monkeypatch.setattr(v4l2, "NAMES", folder / "names")
+    monkeypatch.setattr(v4l2, "SYS_VIDEO4LINUX", folder / "names")
     driver = Driver()
     monkeypatch.setattr(cv2, "VideoCapture", driver)
     return driver

@@ -245,7 +245,7 @@ def test_modes_come_from_the_driver(dev: Path, monkeypatch: pytest.MonkeyPatch) 
         def __exit__(self, *_: object) -> None:
             pass
 
-    monkeypatch.setattr(v4l2, "Video", Video)
+    monkeypatch.setattr(v4l2, "LinuxpyDevice", Video)
     modes = (Mode("MJPG", (1280, 720), (30, 15)), Mode("MJPG", (640, 360), (60,)), Mode("YUYV", (800, 600), ()))
     by_id = str(dev / "v4l/by-id/usb-ACME-0")
     assert cameras() == [V4l2Device(str(dev / "video0"), "ACME HD", by_id, modes)]  # video10 gives no pictures
