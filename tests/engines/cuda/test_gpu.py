@@ -98,7 +98,7 @@ def test_a_graph_gives_what_a_stream_gives(gpu: CudaDevice, mapped: bool, monkey
     assert set(one.stages) == {"copy in", "inference", "copy out"} and one.stages["inference"] > 0
     with gpu:
         assert one.record_graph()
-    monkeypatch.setattr(cuda_slot, "SAMPLE_EVERY", 3)
+    one.sample_every = 3
     for seed in range(12):
         one.launch(picture(seed))
         assert (one.wait(20) == wanted(picture(seed))).all()

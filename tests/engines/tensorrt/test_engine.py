@@ -337,13 +337,14 @@ def test_a_device_that_fails_between_launch_and_wait(machine: Machine) -> None:
 
 
 @pytest.mark.integration
-def test_a_device_that_hangs_is_left_alone(
-    machine: Machine, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    monkeypatch.setattr(slot, "CLOSE_TIMEOUT_S", 0.1)
+def test_a_device_that_hangs_is_left_alone(machine: Machine, caplog: pytest.LogCaptureFixture) -> None:
     engine = engines.load(EngineRequest("tensorrt", MODEL, SIZE))
     assert isinstance(engine, SlotEngine)
     engine._hang_timeout = 0.2
+    for index in range(engine.depth):
+        cuda_slot = engine.slot(index)
+        assert isinstance(cuda_slot, slot.CudaSlot)
+        cuda_slot.close_timeout = 0.1
     engine.reserve()
     machine.choose = lambda count: 0  # nothing moves any more
     engine.submit(pictures()[0][0], None)
