@@ -1,4 +1,4 @@
-"""What visitors read, by language. Each is a YAML file here, or one of the owner's that takes its place."""
+"""What visitors read, by language: each is a YAML file here, or one of the owner's that takes its place."""
 
 from __future__ import annotations
 
@@ -14,13 +14,14 @@ FOLDER = Path(__file__).parent
 
 @dataclass(frozen=True)
 class Texts:
-    """One language."""
+    """The texts of one language."""
 
     caption: str
     """Under the picture; {times} stands for how many times the pixels there are."""
     before: str
-    """The left side of the wipe."""
+    """Label of the left side of the split view."""
     after: str
+    """Label of its right side."""
     waiting: str
     """While the last picture is held."""
     attract: str
@@ -30,7 +31,7 @@ class Texts:
 
 
 def load(languages: Sequence[str], folder: Path | None = None) -> list[Texts]:
-    """The texts of `languages`, each from `folder` if it is there. Raises ConfigError naming what is wrong."""
+    """Load the texts of `languages`, each from `folder` if it has them. Raises ConfigError naming what is wrong."""
     if folder is not None:
         try:
             next(folder.iterdir(), None)
@@ -44,10 +45,10 @@ def _read(language: str, folder: Path | None) -> Texts:
     places = [*([folder] if folder is not None else []), FOLDER]
     path = next((place / f"{language}.yaml" for place in places if (place / f"{language}.yaml").is_file()), None)
     if path is None:
-        there = sorted(p.stem for place in places for p in place.glob("*.yaml"))
+        known = sorted(p.stem for place in places for p in place.glob("*.yaml"))
         raise ConfigError(
             f"There are no texts in the language {language!r}",
-            f"there are: {', '.join(dict.fromkeys(there))}",
+            f"there are: {', '.join(dict.fromkeys(known))}",
             f"Copy {FOLDER / 'en.yaml'} to a folder of yours as {language}.yaml and name that folder with kiosk.texts.",
         )
     data, names = read_yaml(path), [field.name for field in fields(Texts)]
