@@ -78,10 +78,8 @@ class Report:
         if stats.inside:
             inside = (f"{name} {samples.percentiles(50)[0]:.2f} ms" for name, samples in stats.inside.items())
             lines.insert(2, "   ".join(inside))
-        if spec.state:
-            lines += textwrap.wrap(
-                f"{spec.name} ({spec.state})", MAX_COLUMNS
-            )  # one long line would make all the others small
+        if not spec.state.ok:  # wrapped: one long line would make all the others small
+            lines += textwrap.wrap(f"{spec.name} ({spec.state})", MAX_COLUMNS)
         if self._governor is not None:
             lines += [line for text in self._governor.lines() for line in textwrap.wrap(text, MAX_COLUMNS)]
         lines += self._machine(machine)
@@ -94,8 +92,9 @@ class Report:
 
     def status(self) -> str:
         """Return one line for the service manager."""
-        state = self._stats.spec.state if self._stats.spec else ""
-        return "; ".join([f"{self._stats.fps_now():.1f} fps", *([state] if state else []), *self._wrong()])
+        spec = self._stats.spec
+        replaced = [] if spec is None or spec.state.ok else [str(spec.state)]
+        return "; ".join([f"{self._stats.fps_now():.1f} fps", *replaced, *self._wrong()])
 
     @staticmethod
     def _machine(machine: Reading) -> list[str]:

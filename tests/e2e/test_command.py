@@ -238,7 +238,7 @@ def test_the_configuration_that_is_printed_runs(tmp_path: Path) -> None:
 def test_the_list_tells_what_there_is() -> None:
     done = run("--list")
     assert done.returncode == 0, done.stderr
-    card = ModelCard.of(catalog.FOLDER / "fast-x2.md")
+    card = ModelCard.of(catalog.MODELS_FOLDER / "fast-x2.md")
     figures = f"{card.psnr['fp32']['Set5']:.2f}", card.use, f"{card.parameters:,}"
     told = ("Cameras", "fast", "x2", "fp16 fp32 int8", *figures, "openvino", "chosen by auto")
     for part in (*told, "tensorrt", "not available"):
