@@ -34,7 +34,7 @@ class CaptionFont:
         missing = "".join(dict.fromkeys(c for c in text if not c.isspace() and not self._has(c)))
         if missing:
             raise ConfigError(
-                f"{origin}: the font has no {' '.join(missing[:10])}",
+                f"{origin}: the font lacks {' '.join(missing[:10])}",
                 f"looked in {self.path}",
                 "Give a font that has them as kiosk.font, for example Debian's fonts-noto-cjk: "
                 "/usr/share/fonts/opentype/noto/NotoSansCJK-Regular.ttc",

@@ -94,7 +94,7 @@ class Snapshot:
         if self._worker is not None:
             self._worker.join(WRITE_TIMEOUT_S)
             if self._worker.is_alive():
-                log.warning("a snapshot has not been written within %g s and is left behind", WRITE_TIMEOUT_S)
+                log.warning("writing a snapshot takes longer than %g s; not waiting for it any more", WRITE_TIMEOUT_S)
         self.poll()
 
     def _save(self, path: Path, before: Image, after: Image) -> None:
@@ -109,7 +109,7 @@ class Snapshot:
                 self._failure = SinkError(f"The snapshot {path} cannot be written", str(error), fix)
         else:
             self._filenames.add(path)
-            log.info("before and after are in %s", path)
+            log.info("saved before and after to %s", path)
             self._notices.put(f"saved {path.name}")
 
 
@@ -138,5 +138,5 @@ def check_png(path: Path) -> None:
         raise SinkError(
             f"Cannot write a snapshot to {path}",
             error.strerror or str(error),
-            f"Is {path.parent.absolute()} a folder you may write to?",
+            f"Check that {path.parent.absolute()} is a folder and that you may write to it.",
         ) from None

@@ -37,7 +37,7 @@ def load(languages: Sequence[str], folder: Path | None = None) -> list[Texts]:
             next(folder.iterdir(), None)
         except OSError as error:
             fix = "Give one with LANGUAGE.yaml files as kiosk.texts."
-            raise ConfigError(f"{folder} is no folder of texts", error.strerror or str(error), fix) from None
+            raise ConfigError(f"{folder} is not a folder of texts", error.strerror or str(error), fix) from None
     return [_read(language, folder) for language in languages]
 
 
@@ -54,9 +54,9 @@ def _read(language: str, folder: Path | None) -> Texts:
     data, names = read_yaml(path), [field.name for field in fields(Texts)]
     for key in [*(set(names) - set(data)), *(set(data) - set(names))]:
         why = "is missing" if key in names else "is not known"
-        raise ConfigError(f"{path}: the key {key} {why}", f"there must be: {', '.join(names)}")
+        raise ConfigError(f"{path}: the key {key} {why}", f"the keys are: {', '.join(names)}")
     for key, value in data.items():
         if not isinstance(value, str) or not value.strip():
-            raise ConfigError(f"{path}: {key} cannot be {value!r}", "a text is wanted", 'Put "quotes" around it.')
+            raise ConfigError(f"{path}: {key} cannot be {value!r}", "it must be text", 'Put "quotes" around it.')
     # One line each: YAML's | and > leave line breaks, which no font can draw.
     return Texts(**{key: " ".join(map(str.strip, value.strip().splitlines())) for key, value in data.items()})

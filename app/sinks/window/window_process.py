@@ -22,6 +22,7 @@ from app.overlays.view_state import ViewState
 from app.pipeline.frame import OutputFrame
 from engines.base import Image
 from engines.support import event_log
+from engines.support.backoff import Backoff
 from engines.support.child_process import ChildProcess
 from engines.support.event_log import log_event
 
@@ -29,11 +30,11 @@ log = logging.getLogger(__name__)
 
 SHOW_TIMEOUT_S = 0.25
 """What a picture waits to be shown; after that, pictures bypass the window until it answers."""
-HANG_TIMEOUT_S = 5.0
+WINDOW_HANG_TIMEOUT_S = 5.0
 """Without an answer before the window's process is given up."""
 START_TIMEOUT_S = 20.0
 """What the process may take to start."""
-FIRST_PAUSE_S, MAX_PAUSE_S = 0.25, 2.0
+FIRST_RESTART_S, MAX_RESTART_S = 0.25, 2.0
 """Between two attempts to start it; each pause is twice as long as the one before."""
 
 
@@ -46,7 +47,7 @@ class WindowProcess:
         view: ViewState,
         actions: Mapping[str, Callable[[], None]],
         *,
-        hang_timeout_s: float = HANG_TIMEOUT_S,
+        hang_timeout_s: float = WINDOW_HANG_TIMEOUT_S,
     ) -> None:
         """Start the process. Keys change `view` and call `actions`. Raises SinkError where there is no display.
 
@@ -148,14 +149,14 @@ class WindowProcess:
         """Give `process` up, and start another one as soon as there is a display."""
         self._process, self._waiting_since = None, None
         self._memory = np.empty(0, np.uint8)
-        self.problem = f"the window is away: {process.end()}"
+        self.problem = f"the window was lost: {process.end()}"
         message = "%(reason)s; looking for a display"
         log_event(log, logging.WARNING, "window_lost", message, reason=self.problem)
         threading.Thread(target=self._restart_loop, args=(process,), name="window restart", daemon=True).start()
 
     def _restart_loop(self, process: ChildProcess) -> None:
         process.close(0)
-        pause_s = FIRST_PAUSE_S
+        backoff = Backoff(FIRST_RESTART_S, MAX_RESTART_S)
         while not self._closed.is_set():
             with contextlib.suppress(SinkError, OSError):
                 replacement = self._start()
@@ -165,5 +166,6 @@ class WindowProcess:
                         log_event(log, logging.INFO, "window_back", "the window is back")
                         return
                 replacement.close()
-            self._closed.wait(pause_s)
-            pause_s = min(MAX_PAUSE_S, 2 * pause_s)
+            now = time.monotonic()
+            backoff.failed(now)
+            self._closed.wait(backoff.wait(now))

@@ -153,7 +153,7 @@ def test_korean_is_drawn_and_what_the_font_lacks_is_named(tmp_path: Path) -> Non
     for text in texts.load(["ko", "en"]):
         letters.check("".join(vars(text).values()), "shipped")
     assert letters._has("한") and not letters._has("漢")
-    with pytest.raises(ConfigError, match="the font has no 漢") as caught:
+    with pytest.raises(ConfigError, match="the font lacks 漢") as caught:
         letters.check("漢字", "mine")
     assert "fonts-noto-cjk" in str(caught.value)
     one, other = (letters.panel([text], height=20, width=500) for text in ("카메라", "카메리"))
@@ -182,7 +182,7 @@ def test_texts_of_the_owners(tmp_path: Path) -> None:
 def test_a_folder_of_texts_that_is_none_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     for folder, told in ((tmp_path / "none", "No such file"), (tmp_path / "file", "Not a directory")):
-        with pytest.raises(ConfigError, match="is no folder of texts") as caught:
+        with pytest.raises(ConfigError, match="is not a folder of texts") as caught:
             texts.load([], folder)
         assert told in str(caught.value)
 

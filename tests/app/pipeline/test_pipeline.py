@@ -505,6 +505,19 @@ def test_every_sink_costs_its_time() -> None:
     assert stats.stages["sink"].percentiles(50)[0] >= 10
 
 
+def test_sinks_before_the_overlays_get_the_pure_picture_and_those_after_them_what_is_drawn() -> None:
+    class Marker:
+        def draw(self, frame: OutputFrame) -> None:
+            time.sleep(0.005)
+            frame.image.fill(255)
+
+    before, after, stats = Keep(), Keep(), Stats()
+    Pipeline(Numbered(5), load, stats, before=[before], overlays=[Marker()], after=[after], lossless=True).run()
+    assert [level for _, _, level in before.seen] == [0, 1, 2, 3, 4]
+    assert [level for _, _, level in after.seen] == 5 * [255]
+    assert stats.stages["overlay"].percentiles(50)[0] >= 5, "drawing has a stage of its own"
+
+
 def test_pictures_of_another_engine_are_counted() -> None:
     class Broken(bicubic.BicubicSlot):
         count = 0

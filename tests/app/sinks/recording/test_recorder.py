@@ -243,7 +243,7 @@ def test_a_recording_that_was_begun_goes_on_under_another_name(tmp_path: Path) -
         ("a", {}, [".mp4 or .mkv"]),
         ("a.mp4", {"encoder": "h264_quantum"}, ["h264_quantum", "libx264"]),
         ("a.mp4", {"encoder": "aac"}, ["aac", "libx264"]),
-        ("a.mp4", {"encoder": "ffv1"}, ["ffv1 is no encoder for H.264", "libx264"]),  # players know it in no MP4
+        ("a.mp4", {"encoder": "ffv1"}, ["ffv1 is not an H.264 encoder", "libx264"]),  # players know it in no MP4
         ("a.mp4", {"encoder": "libx264rgb"}, ["libx264rgb", "cannot be used", "--encoder"]),  # it takes no yuv420p
         ("file/a.mp4", {}, ["Cannot record", "folder"]),
     ],

@@ -39,7 +39,7 @@ def screen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[XServer]
 class Shown:
     """A Display, fed with pictures that are numbered and can be read off the screen."""
 
-    def __init__(self, screen: XServer, hang_timeout_s: float = window_process.HANG_TIMEOUT_S) -> None:
+    def __init__(self, screen: XServer, hang_timeout_s: float = window_process.WINDOW_HANG_TIMEOUT_S) -> None:
         self.screen, self.view, self.told = screen, ViewState(fullscreen=True), list[str]()
         actions = {name: partial(self.told.append, name) for name in ("quit", "record", "snapshot")}
         self.display = WindowProcess("tested window", self.view, actions, hang_timeout_s=hang_timeout_s)
@@ -87,14 +87,14 @@ def test_a_display_that_is_killed_is_waited_for(shown: Shown) -> None:
         assert not shown.display.problem
         shown.screen.kill()
         begun, most = time.monotonic(), 0.0
-        while time.monotonic() - begun < 1.0 or "the window is away" not in shown.display.problem:
+        while time.monotonic() - begun < 1.0 or "the window was lost" not in shown.display.problem:
             assert time.monotonic() - begun < LIMIT, shown.display.problem
             before = time.monotonic()
             shown.picture()
             shown.display.poll()
             most = max(most, time.monotonic() - before)
             time.sleep(0.02)
-        assert most < window_process.HANG_TIMEOUT_S / 2, "whoever makes pictures is not held up"
+        assert most < window_process.WINDOW_HANG_TIMEOUT_S / 2, "whoever makes pictures is not held up"
         shown.screen.restart()
     shown.until(shown.seen)
 
