@@ -1,4 +1,4 @@
-"""What visitors see: the wipe that moves, the magnifier, the caption in their languages."""
+"""What visitors see: the divider that moves, the magnifier, the caption in their languages."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def flat(level: int = 120) -> Image:
     return np.full((360, 640, 3), level, np.uint8)
 
 
-def test_the_wipe_moves_by_itself_and_lets_a_hand_go_first(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_divider_moves_by_itself_and_lets_a_hand_go_first(monkeypatch: pytest.MonkeyPatch) -> None:
     view, now, places = ViewState(split=True), 100.0, []
     monkeypatch.setattr(time, "monotonic", lambda: now)
     sweep = SplitSweep(view, 10)
@@ -66,7 +66,7 @@ def test_the_wipe_moves_by_itself_and_lets_a_hand_go_first(monkeypatch: pytest.M
     assert view.divider != 0.2
 
 
-def test_each_side_of_the_wipe_has_its_own_name_in_every_language(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_side_of_the_divider_has_its_own_name_in_every_language(monkeypatch: pytest.MonkeyPatch) -> None:
     places: dict[tuple[str, ...], int] = {}
 
     class Placed(TextPanel):

@@ -587,7 +587,7 @@ def test_no_other_file_can_be_begun_where_its_folder_is_in_the_way(tmp_path: Pat
 
 def test_a_hole_is_no_part_of_a_recording(tmp_path: Path) -> None:
     """Whoever truncates a file keeps a file that plays: nothing more is written behind the hole."""
-    recorder = Recorder(tmp_path / "a.mp4", lossless=True)  # not watched, as an archive's is not
+    recorder = Recorder(tmp_path / "a.mp4", lossless=True)  # not watched, as that of segments is not
     index = 0
     with pytest.raises(TakenError, match="truncated to"):
         while index < 10_000:
