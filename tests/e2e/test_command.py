@@ -238,7 +238,7 @@ def test_the_configuration_that_is_printed_runs(tmp_path: Path) -> None:
 def test_the_list_tells_what_there_is() -> None:
     done = run("--list")
     assert done.returncode == 0, done.stderr
-    card = ModelCard.of(catalog.FOLDER / "fast-x2.md")
+    card = ModelCard.of(catalog.MODELS_FOLDER / "fast-x2.md")
     figures = f"{card.psnr['fp32']['Set5']:.2f}", card.use, f"{card.parameters:,}"
     told = ("Cameras", "fast", "x2", "fp16 fp32 int8", *figures, "openvino", "chosen by auto")
     for part in (*told, "tensorrt", "not available"):
@@ -646,10 +646,10 @@ def test_a_film_is_said_to_be_written_anew_when_it_is(tmp_path: Path) -> None:
     out.write_bytes(b"an old film")
     asked = ["--headless", "--engine", "bicubic", "--record", out]
     done = run("--source", encode(tmp_path / "tiny.mkv", 2, size=(14, 14)), *asked)
-    assert done.returncode == 1 and "anew" not in done.stderr, done.stderr
+    assert done.returncode == 1 and "overwriting" not in done.stderr, done.stderr
     assert out.read_bytes() == b"an old film"
     done = run("--source", encode(tmp_path / "clip.mkv", 2), *asked)
-    assert done.returncode == 0 and f"{out} is there already and is written anew" in done.stderr, done.stderr
+    assert done.returncode == 0 and f"overwriting existing file {out}" in done.stderr, done.stderr
 
 
 def test_the_end_may_come_while_a_stream_is_waited_for() -> None:
