@@ -73,7 +73,7 @@ class Report:
         if stats.inside:
             inside = (f"{name} {samples.percentiles(50)[0]:.2f} ms" for name, samples in stats.inside.items())
             told.insert(2, "   ".join(inside))
-        if spec.state:
+        if not spec.state.ok:
             told += textwrap.wrap(f"{spec.name} ({spec.state})", WRAP)  # one long line would make all the others small
         if self._steering is not None:
             told += [line for text in self._steering.lines() for line in textwrap.wrap(text, WRAP)]
@@ -87,8 +87,9 @@ class Report:
 
     def status(self) -> str:
         """One line for the service manager."""
-        state = self._stats.spec.state if self._stats.spec else ""
-        return "; ".join([f"{self._stats.fps_now():.1f} fps", *([state] if state else []), *self._wrong()])
+        spec = self._stats.spec
+        replaced = [] if spec is None or spec.state.ok else [str(spec.state)]
+        return "; ".join([f"{self._stats.fps_now():.1f} fps", *replaced, *self._wrong()])
 
     @staticmethod
     def _machine(machine: Reading) -> list[str]:

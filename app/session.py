@@ -10,8 +10,8 @@ from functools import partial
 from typing import Protocol, TypeVar
 
 from app.config.schema import Config
+from app.engine_request import engine_loader, expected_scale
 from app.governor.driver import GovernorDriver
-from app.inputs import engine_for, opened_input, scale_for
 from app.lifecycle import Lifecycle
 from app.overlays.stack import build_overlays
 from app.overlays.stats_panel import StatsPanel
@@ -19,13 +19,17 @@ from app.overlays.view_state import ViewState
 from app.pipeline.build_preview import BuildPreview
 from app.pipeline.pacing import DueTime, PacingPolicy
 from app.pipeline.pipeline import Pipeline
+from app.pipeline.protocols import Source
 from app.pipeline.stats import Stats
 from app.report import Report, save_figures
 from app.sinks.filenames import Filenames
 from app.sinks.storage import StorageSinks
 from app.sinks.window import PersistentWindow
+from app.sources import open_source
+from app.sources.reconnecting.hotplug import KnownCameras
 from app.system.systemd import Notifier, Watchdog
 from app.system.telemetry import Telemetry
+from app.uri import comes_and_goes
 from engines.errors import UserError
 from engines.support.event_log import log_event
 
@@ -41,6 +45,21 @@ class Closable(Protocol):
 P = TypeVar("P", bound=Closable)
 
 
+def open_input(config: Config, known_cameras: KnownCameras | None = None) -> Source:
+    """Return the source that the configuration names, which may come and go. Raises SourceError.
+
+    `known_cameras` is what earlier sessions have noted of cameras.
+    """
+    source, kiosk = config.input, config.kiosk
+    options = source.model_dump(include={"camera", "source", "size", "fps"})
+    if kiosk.reconnect and comes_and_goes(source.camera, source.source):
+        from app.sources.reconnecting.factory import open_reconnecting
+
+        times = kiosk.model_dump(include={"attract", "attract_after", "frozen_after"})
+        return open_reconnecting(**options, **times, known_cameras=known_cameras)
+    return open_source(**options, loop=source.loop)
+
+
 @dataclass(frozen=True)
 class SessionContext:
     """What a session shares with the program, and with the sessions before and after it."""
@@ -50,6 +69,8 @@ class SessionContext:
     window: PersistentWindow = field(default_factory=PersistentWindow)
     """A new configuration must not take the picture off the screen."""
     filenames: Filenames = field(default_factory=Filenames)
+    known_cameras: KnownCameras = field(default_factory=KnownCameras)
+    """A new configuration must find a camera that has moved under the old one."""
 
 
 def run(config: Config, context: SessionContext) -> None:
@@ -66,7 +87,7 @@ def run(config: Config, context: SessionContext) -> None:
             """Close `part` at the end, even if a later part cannot be built: the next session needs its device."""
             return stack.enter_context(closing(part))
 
-        source = opened(opened_input(config))
+        source = opened(open_input(config, context.known_cameras))
         telemetry = opened(Telemetry(config.telemetry))
         pacing = PacingPolicy(config, source, stats)
         governor = GovernorDriver(pacing.rate, lambda: telemetry.current, hot=config.telemetry.warn_temperature)
@@ -83,10 +104,10 @@ def run(config: Config, context: SessionContext) -> None:
         overlays = build_overlays(config.kiosk, view, stats, panel) if drawn else []
 
         auto = config.engine.name == "auto"
-        preview = BuildPreview(view.say, panel, window, auto=auto, scale=scale_for(config))
+        preview = BuildPreview(view.say, panel, window, auto=auto, scale=expected_scale(config, source))
         pipeline = Pipeline(
             source,
-            engine_for(config, source, stats, preview, governor),
+            engine_loader(config, source, stats, preview, governor),
             stats,
             before=storage.before_overlays,
             overlays=overlays,

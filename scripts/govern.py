@@ -22,12 +22,13 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from app.config.schema import Config
+from app.engine_request import engine_loader
 from app.governor.driver import GovernorDriver
-from app.inputs import engine_for, opened_input
 from app.pipeline.build_preview import BuildPreview
 from app.pipeline.frame import OutputFrame
 from app.pipeline.pipeline import Pipeline
 from app.pipeline.stats import Stats
+from app.session import open_input
 from app.system.telemetry import Telemetry
 from engines.errors import UserError
 from scripts.benchmarks.timing import BenchError
@@ -114,12 +115,12 @@ def run(name: str, config: Config, spans: Sequence[float], processes: int) -> Tr
     """`spans`: seconds without and with load, in turns. Raises UserError."""
     stats, trial = Stats(), Trial(name, config.input.fps or 30.0)
     counter, failure = Counter(stats), list[BaseException]()
-    with closing(Telemetry(config.telemetry)) as telemetry, closing(opened_input(config)) as source:
+    with closing(Telemetry(config.telemetry)) as telemetry, closing(open_input(config)) as source:
         steering = GovernorDriver(lambda: trial.fps, lambda: telemetry.current, hot=config.telemetry.warn_temperature)
         loading = BuildPreview(auto=False)
         pipeline = Pipeline(
             source,
-            engine_for(config, source, stats, loading, steering),
+            engine_loader(config, source, stats, loading, steering),
             stats,
             after=[counter],
             lossless=False,

@@ -47,15 +47,15 @@ class GovernorDriver:
         self.problem = ""
         """Says that even the smallest model is too slow; else empty."""
 
-    def begin(self, rungs: Sequence[Rung], at: int) -> None:
-        """Take on a new engine, which has these models and begins with the one numbered `at`."""
+    def begin(self, rungs: Sequence[Rung], index: int) -> None:
+        """Take on a new engine, which has these models and begins with the one numbered `index`."""
         self._names, self.problem, self._without_rate_since = [rung.title for rung in rungs], "", time.monotonic()
-        self._governor = Governor([rung.parameters for rung in rungs], at, hot=self._hot)
+        self._governor = Governor([rung.parameters for rung in rungs], index, hot=self._hot)
 
     # What the model switcher calls, in a thread of its own.
 
-    def decide(self, gear: int, busy: float | None) -> int:
-        """Return 1 for the next larger model, -1 for a smaller one, 0 to keep `gear`, which takes `busy` s a frame."""
+    def decide(self, index: int, busy: float | None) -> int:
+        """Return 1 for the next larger model, -1 for a smaller one, 0 to keep `index`, which takes `busy` s a frame."""
         governor, fps, machine, now = self._governor, self._fps(), self._machine(), time.monotonic()
         if governor is None:
             return 0
@@ -63,7 +63,7 @@ class GovernorDriver:
         load = busy * fps if busy is not None and fps else None
         observation = Observation(now, load, machine.temperature, bool(machine.throttle))
         step = governor.decide(observation)
-        self.problem = f"{self._names[gear]} is too slow for {fps:.4g} fps" if governor.overloaded(observation) else ""
+        self.problem = f"{self._names[index]} is too slow for {fps:.4g} fps" if governor.overloaded(observation) else ""
         return step
 
     def _check_rate(self, fps: float, now: float) -> None:
@@ -74,31 +74,31 @@ class GovernorDriver:
             message = "governor: no rate to keep is known, so only the temperature counts; --governor-fps N gives one"
             log_event(log, logging.WARNING, "governor_without_rate", message)
 
-    def accepts(self, gear: int, seconds: float) -> bool:
-        """Decide whether `gear` is taken, which needed `seconds` a frame in a trial."""
+    def accepts(self, index: int, seconds: float) -> bool:
+        """Decide whether `index` is taken, which needed `seconds` a frame in a trial."""
         assert self._governor is not None  # it has decided
         taken = self._governor.accepts(time.monotonic(), seconds * self._fps())
         if not taken:
             message = "governor: %(model)s stays unused: %(frame_ms).1f ms a frame in a trial"
-            name, frame_ms = self._names[gear], round(1000 * seconds, 3)
+            name, frame_ms = self._names[index], round(1000 * seconds, 3)
             log_event(log, logging.INFO, "governor_trial_failed", message, model=name, frame_ms=frame_ms)
         return taken
 
-    def failed(self, gear: int, error: EngineError) -> None:
-        """Note that `gear` cannot be loaded, or fails in its trial."""
+    def failed(self, index: int, error: EngineError) -> None:
+        """Note that `index` cannot be loaded, or fails in its trial."""
         assert self._governor is not None
         message = "governor: %(model)s cannot be used: %(reason)s"
         log_event(
-            log, logging.WARNING, "governor_model_failed", message, model=self._names[gear], reason=one_line(error)
+            log, logging.WARNING, "governor_model_failed", message, model=self._names[index], reason=one_line(error)
         )
         self._governor.refused(time.monotonic())
 
-    def stepped(self, gear: int) -> None:
-        """Note that `gear` is in use now."""
+    def stepped(self, index: int) -> None:
+        """Note that `index` is in use now."""
         assert self._governor is not None
         now, governor = time.monotonic(), self._governor
-        before, after = self._names[governor.at], self._names[gear]
-        governor.stepped(now, gear)
+        before, after = self._names[governor.at], self._names[index]
+        governor.stepped(now, index)
         step = {"seconds": round(now - self._began, 3), "from": before, "to": after, "why": governor.why}
         self._steps.append(step)
         self._step_count += 1

@@ -19,7 +19,7 @@ def build_overlays(kiosk: KioskConfig, view: ViewState, stats: Stats, panel: Sta
     """
 
     def degraded() -> bool:
-        return stats.spec is not None and stats.spec.name == "bicubic" and bool(stats.spec.state)
+        return stats.spec is not None and stats.spec.is_bicubic and not stats.spec.state.ok
 
     overlays: list[Overlay] = []
     magnifier = Magnifier() if kiosk.magnifier else None

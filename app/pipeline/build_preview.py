@@ -10,7 +10,7 @@ import numpy as np
 from app.pipeline.frame import Frame, OutputFrame
 from app.pipeline.protocols import EngineLoadObserver, Overlay, Sink
 from engines.bicubic import enlarge
-from engines.catalog.shipped import SCALE
+from engines.catalog.shipped import DEFAULT_SCALE
 from engines.support.progress import BuildProgress
 
 PREVIEW_PERIOD_S = 0.1
@@ -45,7 +45,7 @@ class BuildPreview(EngineLoadObserver):
         self.failed: set[str] = set()
         """Names of the engines that have failed while running."""
         self._notify, self._panel, self._window = notify, panel, window
-        self._auto, self._scale, self._max_build_s = auto, scale or SCALE, max_build_s
+        self._auto, self._scale, self._max_build_s = auto, scale or DEFAULT_SCALE, max_build_s
         self._due = 0.0
 
     def show(self, frame: Frame | None) -> None:

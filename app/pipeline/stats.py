@@ -65,7 +65,7 @@ class Stats:
         """
         now = time.monotonic()
         self.shown += 1
-        self.fallback += bool(self.spec and self.spec.state)
+        self.fallback += self.spec is not None and not self.spec.state.ok
         self._first = self._first or now
         self._last = now
         self._rate.add(now)
@@ -97,7 +97,9 @@ class Stats:
         """Return these figures as --stats has them; times in milliseconds unless the name says otherwise."""
         p50, p95, p99 = self.latency.percentiles(50, 95, 99)
         engine50, engine99 = self.engine.percentiles(50, 99)
-        facts = asdict(self.spec) if self.spec else {"input": (0, 0), "output": (0, 0)}
+        facts = (
+            asdict(self.spec) | {"state": str(self.spec.state)} if self.spec else {"input": (0, 0), "output": (0, 0)}
+        )
         size = {key: dict(zip(("width", "height"), facts.pop(key), strict=True)) for key in ("input", "output")}
         return {
             "frames_captured": self.captured,

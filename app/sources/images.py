@@ -20,7 +20,7 @@ from app.pipeline.frame import Frame
 from app.sources.close_guard import CloseGuard
 from app.sources.missing_file import missing
 from app.uri import STILLS
-from engines.base import LARGEST, SMALLEST, Image, fits
+from engines.base import MAX_INPUT_SIZE, MIN_INPUT_SIZE, Image, fits
 
 log = logging.getLogger(__name__)
 
@@ -140,7 +140,7 @@ def _has_reader(path: Path) -> bool:
 def _fault(path: Path, image: Image | None) -> tuple[str, str]:
     """What is wrong with a picture, after its name, and what to do."""
     if image is not None:
-        sizes = f"sizes go from {SMALLEST[0]}x{SMALLEST[1]} to {LARGEST[0]}x{LARGEST[1]}"
+        sizes = f"sizes go from {MIN_INPUT_SIZE[0]}x{MIN_INPUT_SIZE[1]} to {MAX_INPUT_SIZE[0]}x{MAX_INPUT_SIZE[1]}"
         return f"is {image.shape[1]}x{image.shape[0]}, which cannot be upscaled: {sizes}", "Scale it first."
     if not os.access(path, os.R_OK):
         return "cannot be read: permission denied", "Check its permissions."

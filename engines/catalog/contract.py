@@ -7,7 +7,7 @@ from pathlib import Path
 
 from engines.errors import ModelError
 
-LARGEST_SCALE = 8
+MAX_SCALE = 8
 
 
 def refused(path: Path, facts: str) -> ModelError:
@@ -38,7 +38,7 @@ def unfit(path: Path, given: Sequence[int | None], size: tuple[int, int]) -> Mod
 def scale_between(path: Path, size: tuple[int, int], output: tuple[int, int]) -> int:
     """How many times larger `output` is than `size`, both (width, height). Raises ModelError."""
     scale = output[1] // size[1]
-    if not 1 <= scale <= LARGEST_SCALE or output != (scale * size[0], scale * size[1]):
+    if not 1 <= scale <= MAX_SCALE or output != (scale * size[0], scale * size[1]):
         raise refused(
             path, f"it makes {output[0]}x{output[1]} of {size[0]}x{size[1]}, which is no whole number of times larger"
         )

@@ -9,7 +9,7 @@ from pathlib import Path
 from engines.catalog import shipped as catalog
 from engines.catalog.onnx_metadata import properties
 
-BICUBIC = "bicubic"
+BICUBIC_RUNG = "bicubic"
 """The rung without a network: interpolation."""
 
 
@@ -42,7 +42,7 @@ def ladder(model: str, names: Sequence[str] = (), scale: int | None = None) -> t
     first = Rung(model, _parameters(path))
     asked = {_network(path): first}
     for name in names:
-        file = None if name == BICUBIC else catalog.find(name, scale=scale)
+        file = None if name == BICUBIC_RUNG else catalog.find(name, scale=scale)
         asked.setdefault(_network(file), Rung(name, _parameters(file)))
     rungs = sorted(asked.values(), key=lambda rung: rung.parameters)
     return rungs, rungs.index(first), scale

@@ -32,11 +32,11 @@ from engines.errors import ModelError
 
 log = logging.getLogger(__name__)
 
-FOLDER = Path(__file__).parent.parent / "models"
+MODELS_FOLDER = Path(__file__).parent.parent / "models"
 
-FAITHFUL, CLEANING = "fast", "fast-webcam"
+FILE_MODEL, CAMERA_MODEL = "fast", "fast-webcam"
 """The models for pictures that are clean and for those of a camera, whose noise and blocks must not be sharpened."""
-SCALE = 2
+DEFAULT_SCALE = 2
 """How many times larger, where nothing says otherwise."""
 
 
@@ -100,7 +100,7 @@ def decibels(values: object) -> bool:
 def shipped() -> list[ShippedModel]:
     """All shipped models, sorted by name, scale and precision."""
     models = []
-    for path in sorted(FOLDER.glob("*.onnx")):
+    for path in sorted(MODELS_FOLDER.glob("*.onnx")):
         match = re.fullmatch(r"(.+)-x(\d+)(?:-(fp16|int8))?", path.stem)
         if match:
             models.append(ShippedModel(match[1], int(match[2]), match[3] or "fp32", path))
@@ -110,15 +110,15 @@ def shipped() -> list[ShippedModel]:
 def families() -> list[tuple[list[ShippedModel], ModelCard]]:
     """The shipped models of one name and scale, which are one network in several precisions, and their card."""
     return [
-        (list(models), ModelCard.of(FOLDER / f"{name}-x{scale}.md"))
+        (list(models), ModelCard.of(MODELS_FOLDER / f"{name}-x{scale}.md"))
         for (name, scale), models in itertools.groupby(shipped(), lambda model: (model.name, model.scale))
     ]
 
 
 def usual(*, camera: bool, scale: int | None = None) -> str:
     """The name of the model for pictures of a camera or for others, where nobody has named one."""
-    there = {model.name for model in shipped() if model.scale == (scale or SCALE)}
-    return CLEANING if camera and CLEANING in there else FAITHFUL
+    there = {model.name for model in shipped() if model.scale == (scale or DEFAULT_SCALE)}
+    return CAMERA_MODEL if camera and CAMERA_MODEL in there else FILE_MODEL
 
 
 def scale_in(name: str) -> int | None:

@@ -18,14 +18,14 @@ from engines.support import nvtx
 
 log = logging.getLogger(__name__)
 
-SAMPLE = 32
+SAMPLE_EVERY = 32
 """One frame in so many is launched piece by piece, for the stage times: pycuda's events cannot stand in a graph."""
-PAUSE = 0.0005
+MAX_POLL_S = 0.0005
 """Longest sleep between two looks at an event, in seconds."""
-CLOSE = 10.0
+CLOSE_TIMEOUT_S = 10.0
 """Seconds that work still running may take when a slot is closed."""
 
-FILL, LAUNCH, WAIT = nvtx.nvtx_range("fill input"), nvtx.nvtx_range("launch"), nvtx.nvtx_range("wait")
+FILL_RANGE, LAUNCH_RANGE, WAIT_RANGE = nvtx.nvtx_range("fill input"), nvtx.nvtx_range("launch"), nvtx.nvtx_range("wait")
 
 
 class Work(Protocol):
@@ -71,15 +71,15 @@ class CudaSlot:
         """
 
     def launch(self, image: Image) -> None:
-        with FILL:
+        with FILL_RANGE:
             if image is not self.input:
                 np.copyto(self.input, image)
         started, *_, done = self._events
         try:
-            with self._device, LAUNCH:
+            with self._device, LAUNCH_RANGE:
                 self._launched = time.monotonic()
                 started.record(self._stream)
-                self._sampled = self._graph is None or self._launches % SAMPLE == 0
+                self._sampled = self._graph is None or self._launches % SAMPLE_EVERY == 0
                 if self._graph is None or self._sampled:
                     self._enqueue(marks=True)
                 else:
@@ -94,12 +94,12 @@ class CudaSlot:
         # releases the GIL; a pause is at most a sixteenth of the time waited so far, so a fast engine stays fast.
         begun = time.monotonic()
         try:
-            with self._device, WAIT:
+            with self._device, WAIT_RANGE:
                 while not self._events[-1].query():
                     waited = time.monotonic() - begun
                     if waited >= timeout:
                         raise TimeoutError
-                    time.sleep(min(PAUSE, waited / 16))
+                    time.sleep(min(MAX_POLL_S, waited / 16))
                 self._measure()
         except self._driver.Error as error:
             raise self._device.failure("The GPU has failed on a frame", error) from error
@@ -146,7 +146,9 @@ class CudaSlot:
         with self._device:
             if not self._idle():
                 # Freeing memory that the GPU still writes to is worse than keeping it.
-                log.error("%s has not finished within %g s: its memory is left behind", self._device.name, CLOSE)
+                log.error(
+                    "%s has not finished within %g s: its memory is left behind", self._device.name, CLOSE_TIMEOUT_S
+                )
                 return
             if self._graph is not None:
                 self._graph.close()
@@ -183,10 +185,10 @@ class CudaSlot:
 
     def _idle(self) -> bool:
         """Wait until nothing runs on the stream, for a limited time. A lost device runs nothing."""
-        until = time.monotonic() + CLOSE
+        until = time.monotonic() + CLOSE_TIMEOUT_S
         with contextlib.suppress(self._driver.Error):
             while not self._stream.is_done():
                 if time.monotonic() > until:
                     return False
-                time.sleep(PAUSE)
+                time.sleep(MAX_POLL_S)
         return True

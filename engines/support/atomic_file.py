@@ -11,9 +11,9 @@ import stat
 import time
 from pathlib import Path
 
-PATIENCE = 10.0
+PIPE_TIMEOUT_S = 10.0
 """Seconds that whoever reads a pipe may take."""
-OPENED = re.compile(r"/dev/(stdout|stderr|fd/\d+)|/proc/.+")
+OPEN_FILES = re.compile(r"/dev/(stdout|stderr|fd/\d+)|/proc/.+")
 """Names of what a process has open already, be it a file: that is written on, and not replaced behind its back."""
 
 
@@ -59,14 +59,14 @@ def check(path: Path) -> None:
 def _pour(path: Path, data: bytes) -> None:
     """Behind what is there. A pipe that nobody has opened to read is an error at once."""
     flow = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_NONBLOCK | os.O_NOCTTY)
-    until, left = time.monotonic() + PATIENCE, memoryview(data)
+    until, left = time.monotonic() + PIPE_TIMEOUT_S, memoryview(data)
     try:
         while left:
             try:
                 left = left[os.write(flow, left) :]
             except BlockingIOError:
                 if not select.select([], [flow], [], max(0.0, until - time.monotonic()))[1]:
-                    raise TimeoutError(errno.ETIMEDOUT, f"nobody has read it for {PATIENCE:g} s") from None
+                    raise TimeoutError(errno.ETIMEDOUT, f"nobody has read it for {PIPE_TIMEOUT_S:g} s") from None
     finally:
         os.close(flow)
 
@@ -78,7 +78,7 @@ def _flows(path: Path) -> bool:
     if mode is None or stat.S_ISDIR(mode):
         return False
     if stat.S_ISREG(mode):
-        return bool(OPENED.fullmatch(str(path.absolute())))
+        return bool(OPEN_FILES.fullmatch(str(path.absolute())))
     if not (stat.S_ISFIFO(mode) or stat.S_ISCHR(mode)):
         raise OSError(errno.EINVAL, "it is neither a file nor a pipe")
     return True

@@ -17,11 +17,11 @@ from concurrent.futures import ThreadPoolExecutor
 from multiprocessing.connection import Connection
 from pathlib import Path
 
-STARTER = ThreadPoolExecutor(1, "child starter")
+START_THREAD = ThreadPoolExecutor(1, "child starter")
 """Its thread lives as long as the program: Linux ends a child with the very thread that has started it."""
-FAREWELL = 1.0
+EXIT_TIMEOUT_S = 1.0
 """Seconds a child is given to end by itself."""
-ALIVE = 0.5
+PARENT_CHECK_PERIOD_S = 0.5
 """Seconds between two looks at whether the parent is still there."""
 
 PR_SET_PDEATHSIG = 1
@@ -36,7 +36,7 @@ class ChildProcess:
         ours, theirs = socket.socketpair()
         with theirs:
             try:
-                self._process = STARTER.submit(
+                self._process = START_THREAD.submit(
                     subprocess.Popen,
                     [sys.executable, "-m", module, str(theirs.fileno()), str(self.memory)],
                     pass_fds=[theirs.fileno(), self.memory],
@@ -73,7 +73,7 @@ class ChildProcess:
                 return f"it was ended by {signal.Signals(-status).name}"
         return "it does not answer" if status is None else f"it ended with status {status}"
 
-    def close(self, patience: float = FAREWELL) -> None:
+    def close(self, patience: float = EXIT_TIMEOUT_S) -> None:
         """End it, whatever it is doing, and let go of the memory. Idempotent."""
         with contextlib.suppress(OSError):
             self.link.close()
@@ -82,7 +82,7 @@ class ChildProcess:
         if self._process.poll() is None:
             self._process.kill()
             with contextlib.suppress(subprocess.TimeoutExpired):  # one that hangs in a driver ends when that lets it go
-                self._process.wait(FAREWELL)
+                self._process.wait(EXIT_TIMEOUT_S)
         if self.memory >= 0:
             os.close(self.memory)
             self.memory = -1
@@ -99,7 +99,7 @@ def inherited(arguments: list[str]) -> tuple[Connection, int]:
 def _watch(parent: int) -> None:
     """The same for other systems than Linux."""
     while os.getppid() == parent:
-        time.sleep(ALIVE)
+        time.sleep(PARENT_CHECK_PERIOD_S)
     os._exit(0)
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import psutil
 
-NICER = 10
+NICE_INCREMENT = 10
 """By how much (nice(2)); the scheduler then gives a busy core to the picture nine parts of ten."""
 
 
@@ -31,7 +31,7 @@ def low_priority() -> Iterator[None]:
     if not sys.platform.startswith("linux") or not _may_return(usual := os.getpriority(os.PRIO_PROCESS, thread)):
         yield
         return
-    quiet = min(19, usual + NICER)
+    quiet = min(19, usual + NICE_INCREMENT)
     os.setpriority(os.PRIO_PROCESS, thread, quiet)
     try:
         yield

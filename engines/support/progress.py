@@ -10,7 +10,7 @@ from contextlib import contextmanager
 
 log = logging.getLogger(__name__)
 
-PERIOD = 10.0
+BUILD_LOG_PERIOD_S = 10.0
 """Seconds between two lines in the log."""
 
 
@@ -61,7 +61,7 @@ class BuildProgress:
             ticker.join(1)
 
     def _tick(self, done: threading.Event) -> None:
-        while not done.wait(PERIOD):
+        while not done.wait(BUILD_LOG_PERIOD_S):
             log.info("%s", self)
 
     def __str__(self) -> str:

@@ -16,7 +16,7 @@ from engines.support.progress import BuildProgress
 from engines.tensorrt.plan_cache import Plan, PlanCache, PlanKey, digest, stopped
 from engines.tensorrt.sdk import gpu_name, last_error, logger, portable, sdk_name, trt
 
-PRECISIONS = ("fp16", "fp32", "int8")
+PREFERRED_PRECISIONS = ("fp16", "fp32", "int8")
 """Which file of a model to take where its name leaves it open: tensor cores want fp16, and int8 costs quality.
 
 fp32 is computed in TF32, TensorRT's default as it is PyTorch's, on the GPUs that can.

@@ -13,27 +13,28 @@ from typing import Any
 
 import numpy as np
 
-from engines.base import Spec
-from engines.catalog import shipped as catalog
+from engines.base import Engine, Spec
 from engines.catalog.contract import scale_between
+from engines.catalog.resolved import resolve_file
 from engines.cuda import driver
 from engines.cuda.device import Buffer, CudaDevice
 from engines.cuda.slot import CudaSlot
 from engines.errors import EngineError
+from engines.request import EngineRequest
 from engines.slot_engine import SlotEngine
 from engines.support.progress import BuildProgress
 from engines.tensorrt import sdk
-from engines.tensorrt.builder import PRECISIONS, build, dimensions, key_for
+from engines.tensorrt.builder import PREFERRED_PRECISIONS, build, dimensions, key_for
 from engines.tensorrt.plan_cache import Plan, PlanCache, digest
 from engines.tensorrt.sdk import device, gpu_name, last_error, logger, portable, trt
 
 log = logging.getLogger(__name__)
 
-WARM_UP = 60.0
+WARM_UP_TIMEOUT_S = 60.0
 """Seconds that a slot's first inference may take; TensorRT-RTX compiles its kernels then."""
-SHARE, LEAST, MOST = 0.5, 64 << 20, 2 << 30
+WORKSPACE_SHARE, MIN_WORKSPACE_BYTES, MAX_WORKSPACE_BYTES = 0.5, 64 << 20, 2 << 30
 """The builder's workspace: this share of the memory that is free, and its limits in bytes."""
-PROFILED = 100
+PROFILED_FRAMES = 100
 """Inferences that a layer profile is averaged over."""
 
 
@@ -110,7 +111,7 @@ def make_slot(
         undo.pop_all()
         undo.callback(slot.close)
         slot.launch(np.zeros_like(slot.input))
-        slot.wait(WARM_UP)
+        slot.wait(WARM_UP_TIMEOUT_S)
         undo.pop_all()
     return slot
 
@@ -147,15 +148,15 @@ def log_layers(gpu: CudaDevice, engine: trt.ICudaEngine, *, mapped: bool) -> Non
     profiler.spent.clear()  # the first inference warms up
     try:
         blank = np.zeros_like(slot.input)
-        for _ in range(PROFILED):
+        for _ in range(PROFILED_FRAMES):
             slot.launch(blank)
-            slot.wait(WARM_UP)
+            slot.wait(WARM_UP_TIMEOUT_S)
     finally:
         slot.close()
     whole = sum(profiler.spent.values()) or 1.0
-    log.info("layers, mean of %d inferences, %.3f ms in all:", PROFILED, whole / PROFILED)
+    log.info("layers, mean of %d inferences, %.3f ms in all:", PROFILED_FRAMES, whole / PROFILED_FRAMES)
     for name, ms in sorted(profiler.spent.items(), key=lambda item: -item[1]):
-        log.info("%8.3f ms %5.1f %%  %s", ms / PROFILED, 100 * ms / whole, name)
+        log.info("%8.3f ms %5.1f %%  %s", ms / PROFILED_FRAMES, 100 * ms / whole, name)
 
 
 def engine_for(
@@ -170,7 +171,7 @@ def engine_for(
     timing = f"timing-{digest((key.sdk + key.gpu).encode())[:12]}.cache"
 
     def built() -> Plan:
-        workspace = int(min(MOST, max(LEAST, gpu.free() * SHARE)))
+        workspace = int(min(MAX_WORKSPACE_BYTES, max(MIN_WORKSPACE_BYTES, gpu.free() * WORKSPACE_SHARE)))
         # Told which GPU it is for, TensorRT-RTX takes the oldest it knows too, and says so of one that it does not.
         here = [gpu.capability] if portable() else []
         return build(path, size, progress, dla=dla, capabilities=here, workspace=workspace, plans=plans, timing=timing)
@@ -181,26 +182,28 @@ def engine_for(
     return plans.get(key, built, runtime.deserialize_cuda_engine, progress)
 
 
-def load(
-    model: str,
-    size: tuple[int, int],
-    *,
-    depth: int,
-    memory: str = "auto",
-    dla: int | None = None,
-    profile: bool = False,
-    progress: BuildProgress | None = None,
-    scale: int | None = None,
-) -> SlotEngine[Any]:
-    """A TensorRT engine for inputs of `size` (width, height); engines.load() documents the rest. Raises EngineError."""
+def load(request: EngineRequest, *, progress: BuildProgress | None = None) -> Engine[Any]:
+    """Return a TensorRT engine for `request`, of which size, model, scale, depth and `tensorrt` count.
+
+    Args:
+        request: What is wanted.
+        progress: Is told how far a build has come, and can end it.
+
+    Raises:
+        ModelError: The model is missing, breaks the contract or does not take this size.
+        EngineError: TensorRT or the GPU cannot be used, or the build has failed.
+    """
+    size, depth, options = request.size, request.depth, request.tensorrt
+    dla = options.dla
     gpu = device()
-    sdk.module()  # one that does not start is told of before a model that is not there
-    path = catalog.find(model, PRECISIONS, scale)
-    mapped = gpu.integrated and gpu.maps if memory == "auto" else memory == "mapped"
+    sdk.module()  # one that does not start is reported before a model that is not there
+    path = resolve_file(request.model, request.scale, PREFERRED_PRECISIONS).path
+    assert path is not None  # resolve_file() always has one
+    mapped = gpu.integrated and gpu.maps if options.memory == "auto" else options.memory == "mapped"
     try:
         with gpu:
             engine, plan = engine_for(gpu, path, size, dla, progress or BuildProgress())
-            if profile:
+            if options.profile:
                 log_layers(gpu, engine, mapped=mapped)
             (_, taken), (_, given) = tensors(engine)
             scale = scale_between(path, (taken[2], taken[1]), (given[2], given[1]))

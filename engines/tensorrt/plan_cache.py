@@ -26,8 +26,8 @@ from engines.support.progress import BuildProgress
 
 log = logging.getLogger(__name__)
 
-MAGIC = b"livesr plan 1\n"
-POLL, LONGEST = 0.2, 3600.0
+PLAN_MAGIC = b"livesr plan 1\n"
+LOCK_POLL_S, LOCK_TIMEOUT_S = 0.2, 3600.0
 """Seconds between two looks at a lock, and until a build of another process counts as hung."""
 
 T = TypeVar("T")
@@ -170,7 +170,7 @@ class PlanCache:
 
     def _write(self, key: PlanKey, plan: Plan) -> None:
         head = {"key": asdict(key), "precision": plan.precision, "seconds": plan.seconds, "sha256": digest(plan.body)}
-        self.write(key.file, MAGIC + json.dumps(head).encode() + b"\n" + plan.body)
+        self.write(key.file, PLAN_MAGIC + json.dumps(head).encode() + b"\n" + plan.body)
 
     def _read(self, key: PlanKey) -> tuple[Plan | None, str]:
         """The plan for `key`, or None and why there is none."""
@@ -216,19 +216,19 @@ class PlanCache:
             return
         except Timeout:
             pass
-        until = time.monotonic() + LONGEST
+        until = time.monotonic() + LOCK_TIMEOUT_S
         with progress.work(f"waiting for another process that builds {key.model} at {key.size}"):
             while time.monotonic() < until:
                 if progress.cancelled:
                     raise stopped()
                 try:
-                    lock.acquire(timeout=POLL)
+                    lock.acquire(timeout=LOCK_POLL_S)
                     return
                 except Timeout:
                     continue
         raise EngineError(
             "Another process has been building the same engine for too long",
-            f"{lock.lock_file} has been locked for {LONGEST:.0f} s",
+            f"{lock.lock_file} has been locked for {LOCK_TIMEOUT_S:.0f} s",
             "End it, or delete the file.",
         )
 
@@ -244,9 +244,9 @@ def digest(content: bytes) -> str:
 
 def split(content: bytes) -> tuple[dict[str, Any], bytes]:
     """What is said of a plan, and the plan. Raises ValueError saying what is wrong."""
-    if not content.startswith(MAGIC):
+    if not content.startswith(PLAN_MAGIC):
         raise ValueError("it does not begin like one" if content else "it is empty")
-    line, _, body = content[len(MAGIC) :].partition(b"\n")
+    line, _, body = content[len(PLAN_MAGIC) :].partition(b"\n")
     try:
         head: dict[str, Any] = json.loads(line)
         PlanKey(**head["key"])

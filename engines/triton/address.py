@@ -12,7 +12,7 @@ import psutil
 from engines.catalog import shipped as catalog
 from engines.errors import EngineError
 
-PORT = 8001
+GRPC_PORT = 8001
 """Of gRPC, by Triton's default."""
 
 
@@ -47,7 +47,7 @@ def parse(text: str) -> Address:
             "it reads triton://HOST:PORT/MODEL, with several servers triton://A:8001,B:8001/MODEL",
             "For example --engine triton://127.0.0.1:8001/fast-x2.",
         )
-    ported = [server if re.search(r":\d+$", server) else f"{server}:{PORT}" for server in servers]
+    ported = [server if re.search(r":\d+$", server) else f"{server}:{GRPC_PORT}" for server in servers]
     return Address(tuple(ported), match[2], match[3] or "")
 
 

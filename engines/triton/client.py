@@ -6,51 +6,33 @@ import logging
 import re
 import ssl
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from engines.catalog.contract import MAX_SCALE
 from engines.errors import EngineError, FrameRefusedError
-from engines.triton.address import PORT, Address, is_here
+from engines.request import TritonOptions
+from engines.triton.address import GRPC_PORT, Address, is_here
 
 log = logging.getLogger(__name__)
 
-
-class RequestRejectedError(EngineError):
-    """The server has answered, and finds fault with the request itself: with the size of its picture, most likely."""
-
-
-OWN_TIME = 5.0
+REQUEST_TIMEOUT_S = 5.0
 """Seconds that questions other than frames may take, all but the first frame of a size."""
-FIRST = 20.0
+FIRST_FRAME_TIMEOUT_S = 20.0
 """Seconds that the first frame of a size may take: the server may compile the network for it."""
-LARGEST_SCALE = 8
-TLS = "TLS was refused: "
-MUTE = "what listens there does not speak gRPC with this program"
-RIGHT_PORT = f"The port is that of gRPC, {PORT} by default, not of HTTP or metrics"
-FILES = "See --tls-ca, --tls-certificate, --tls-key."
-SHARES = (2, 50)
+TLS_REFUSED = "TLS was refused: "
+NOT_GRPC = "what listens there does not speak gRPC with this program"
+PORT_HINT = f"The port is that of gRPC, {GRPC_PORT} by default, not of HTTP or metrics"
+TLS_HINT = "See --tls-ca, --tls-certificate, --tls-key."
+SAFE_SHARED_MEMORY_SINCE = (2, 50)
 """The version from which a server keeps shared memory that it is still working in when it is told to forget it. Earlier
 ones crash (github.com/triton-inference-server/server, pull request 7567)."""
 
 
-@dataclass(frozen=True)
-class TritonOptions:
-    """How to talk to servers; the configuration's section `triton`."""
-
-    transport: str = "auto"
-    """shm, cuda, raw, jpeg, or auto: shm on the same host, else jpeg where it is served, else raw."""
-    quality: int = 90
-    tls: bool = False
-    tls_ca: Path | None = None
-    tls_certificate: Path | None = None
-    tls_key: Path | None = None
-    token_file: Path | None = None
-    token_header: str = "authorization"
-    timeout: float = 2.0
-    """Seconds to wait for a connection."""
+class RequestRejectedError(EngineError):
+    """The server has answered, and finds fault with the request itself: with the size of its picture, most likely."""
 
 
 def reason(error: Any) -> str:
@@ -63,10 +45,10 @@ def reason(error: Any) -> str:
         return "there is no host of this name"
     # Before TLS, whose handshake ends like this too where the other side has never heard of it.
     if re.search(r"failed to connect.*(socket closed|parsing http/2)", text, re.IGNORECASE):
-        return MUTE
+        return NOT_GRPC
     if "ssl" in text.lower() or "certificate" in text.lower() or "handshake" in text.lower():
         why = re.search(r"OPENSSL_internal:(\w+(: [a-z][^:;]*)?)", text)
-        return f"{TLS}{why[1].replace('_', ' ').lower() if why else text[:160]}"
+        return f"{TLS_REFUSED}{why[1].replace('_', ' ').lower() if why else text[:160]}"
     return text[:200]
 
 
@@ -107,7 +89,7 @@ class TritonClient:
         one = self.options
         width, height = self.input
         # What an answer of the largest scale needs, and some for the envelope; gRPC's own limit is 4 MB.
-        limit = width * height * 3 * LARGEST_SCALE**2 + 2**20
+        limit = width * height * 3 * MAX_SCALE**2 + 2**20
         arguments: list[tuple[str, int | str]] = [
             ("grpc.max_send_message_length", limit),
             ("grpc.max_receive_message_length", limit),
@@ -126,7 +108,9 @@ class TritonClient:
             try:
                 Path(file).read_bytes()
             except OSError as error:
-                raise EngineError("A certificate or key cannot be read", f"{file}: {error.strerror}", FILES) from None
+                raise EngineError(
+                    "A certificate or key cannot be read", f"{file}: {error.strerror}", TLS_HINT
+                ) from None
         context, looked_at = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT), f"{one.tls_ca}"
         try:  # which tells what is wrong with them, and gRPC does not
             if one.tls_ca:
@@ -136,11 +120,11 @@ class TritonClient:
                 context.load_cert_chain(one.tls_certificate, one.tls_key, password="")
         except ssl.SSLError as error:
             facts = f"{looked_at}: {(error.reason or str(error)).replace('_', ' ').lower()}"
-            fix = f"{FILES} They are PEM files, the key without a passphrase."
+            fix = f"{TLS_HINT} They are PEM files, the key without a passphrase."
             raise EngineError("A certificate or key cannot be used", facts, fix) from None
         return self.grpc.InferenceServerClient(self.server, ssl=one.tls or bool(files), channel_args=arguments, **files)
 
-    def ask(self, call: Callable[..., Any], *arguments: Any, timeout: float = OWN_TIME, **more: Any) -> Any:
+    def ask(self, call: Callable[..., Any], *arguments: Any, timeout: float = REQUEST_TIMEOUT_S, **more: Any) -> Any:
         """A question to the server. Raises EngineError."""
         try:
             return call(*arguments, headers=self.headers, client_timeout=timeout, **more)
@@ -161,12 +145,12 @@ class TritonClient:
             case "UNAVAILABLE" if "model" in facts:
                 fix = "It may be loading; look at the server's log."
                 return EngineError(f"The model {self.model} is not ready on {self.server}", facts, fix)
-            case "UNAVAILABLE" if facts.startswith(TLS):
-                fix = f"{FILES} Leave all --tls options out if the server has no TLS."
+            case "UNAVAILABLE" if facts.startswith(TLS_REFUSED):
+                fix = f"{TLS_HINT} Leave all --tls options out if the server has no TLS."
                 return EngineError(f"There is no way to the Triton server {self.server}", facts, fix)
-            case "UNAVAILABLE" if facts == MUTE:
+            case "UNAVAILABLE" if facts == NOT_GRPC:
                 # All that gRPC tells of a port that is not its own, of TLS that is wanted, and of a certificate missed.
-                fix = f"{RIGHT_PORT}; if the server wants TLS or a certificate of ours, see --tls, --tls-certificate."
+                fix = f"{PORT_HINT}; if the server wants TLS or a certificate of ours, see --tls, --tls-certificate."
                 return EngineError(f"There is no way to the Triton server {self.server}", facts, fix)
             case "UNAVAILABLE":
                 fix = "Start the server, or check the address; see --tls if it wants TLS."
@@ -180,7 +164,7 @@ class TritonClient:
                 return EngineError(
                     f"What answers at {self.server} is no Triton server this program can talk to",
                     f"it does not speak the inference protocol, version 2: {facts}",
-                    f"{RIGHT_PORT}.",
+                    f"{PORT_HINT}.",
                 )
         return RequestRejectedError(f"The Triton server {self.server} refuses the frame", facts, "Look at its log.")
 
@@ -196,7 +180,7 @@ class TritonClient:
         self.about, self.extensions = f"{about.name} {about.version}", set(about.extensions)
         self.apart = "" if self.here else "it is another machine"
         """Why it and this program cannot work in the same memory."""
-        if self.here and tuple(numbers) < SHARES:
+        if self.here and tuple(numbers) < SAFE_SHARED_MEMORY_SINCE:
             self.apart = f"it is {about.version}; before 2.50 it crashes if memory goes while it is late"
 
     def serves(self, model: str) -> bool:
@@ -228,7 +212,9 @@ class TritonClient:
         tensor = self.grpc.InferInput("frame", list(blank.shape), "UINT8")
         tensor.set_data_from_numpy(blank)
         try:
-            given = self.ask(self.client.infer, self.model, [tensor], model_version=self.version, timeout=FIRST)
+            given = self.ask(
+                self.client.infer, self.model, [tensor], model_version=self.version, timeout=FIRST_FRAME_TIMEOUT_S
+            )
         except RequestRejectedError as error:
             raise EngineError(
                 f"The model {self.model} on {self.server} does not take pictures of {width}x{height}",

@@ -17,8 +17,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-FOLDER = Path("/dev/shm")
-PREFIX = "livesr"
+SHM_FOLDER = Path("/dev/shm")
+REGION_PREFIX = "livesr"
 _number = itertools.count()
 _living: set[str] = set()
 """Names of this process's regions that are in use."""
@@ -53,7 +53,7 @@ def _gone(pid: int, born: str) -> bool:
 
 def new_name() -> str:
     """A name that tells whose it is, in use until forget()."""
-    name = f"{PREFIX}-{_namespace()}-{os.getpid()}-{_born(os.getpid())}-{next(_number)}"
+    name = f"{REGION_PREFIX}-{_namespace()}-{os.getpid()}-{_born(os.getpid())}-{next(_number)}"
     _living.add(name)
     return name
 
@@ -65,12 +65,12 @@ def forget(name: str) -> None:
 
 def available() -> bool:
     """Whether this system has what is needed here."""
-    return FOLDER.is_dir() and Path("/proc/self/ns/pid").is_symlink()
+    return SHM_FOLDER.is_dir() and Path("/proc/self/ns/pid").is_symlink()
 
 
 def abandoned(name: str) -> bool:
     """Whether a region was made by a process that is gone, or by this one, which does not use it any more."""
-    match = re.fullmatch(rf"{PREFIX}-(\d+)-(\d+)-(\d+)-\d+", name)
+    match = re.fullmatch(rf"{REGION_PREFIX}-(\d+)-(\d+)-(\d+)-\d+", name)
     if not match or match[1] != _namespace():
         return False
     pid, born = int(match[2]), match[3]
@@ -79,7 +79,7 @@ def abandoned(name: str) -> bool:
 
 def clean() -> None:
     """Take away names that processes left which died between creating and hiding a region."""
-    for path in FOLDER.glob(f"{PREFIX}-*"):
+    for path in SHM_FOLDER.glob(f"{REGION_PREFIX}-*"):
         if abandoned(path.name):
             with contextlib.suppress(OSError):
                 path.unlink()
@@ -93,7 +93,7 @@ class Region:
 
     def __init__(self, size: int) -> None:
         self.name, self.size = new_name(), size
-        handle = os.open(FOLDER / self.name, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600)
+        handle = os.open(SHM_FOLDER / self.name, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600)
         try:
             os.posix_fallocate(handle, 0, size)  # a full /dev/shm is told now, not by SIGBUS later
             self._memory = mmap.mmap(handle, size)
@@ -116,7 +116,7 @@ class Region:
     def hide(self) -> None:
         """Nobody else may map it from now on."""
         with contextlib.suppress(FileNotFoundError):
-            (FOLDER / self.name).unlink()
+            (SHM_FOLDER / self.name).unlink()
 
     def forget(self) -> None:
         """It is not used any more."""

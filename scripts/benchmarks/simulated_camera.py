@@ -28,9 +28,10 @@ from app.pipeline.pipeline import Pipeline
 from app.pipeline.protocols import Tag
 from app.pipeline.stats import Stats
 from engines import bicubic
-from engines.base import Image, Spec
+from engines.base import Engine, Image, Spec
 from engines.catalog import shipped as catalog
 from engines.errors import EngineError, UserError
+from engines.request import EngineRequest, OpenVinoOptions, Transport
 from engines.slot_engine import SlotEngine
 from scripts.serving import client_options
 
@@ -143,12 +144,12 @@ class HttpSlot:
 
 
 def load(
-    engine: str, size: tuple[int, int], depth: int, transport: str, fallback: str, config: Path | None = None
-) -> SlotEngine[Tag]:
+    engine: str, size: tuple[int, int], depth: int, transport: Transport, fallback: str, config: Path | None = None
+) -> Engine[Tag]:
     """Any engine of the program, or http://HOST:PORT/MODEL. A `transport` counts for more than what `config` says."""
     if engine.startswith("http://"):
         server, _, model = engine.removeprefix("http://").partition("/")
-        scale = catalog.scale_in(model) or catalog.SCALE
+        scale = catalog.scale_in(model) or catalog.DEFAULT_SCALE
         spec = Spec("http", engine, model, "fp32", scale, size, (scale * size[0], scale * size[1]))
         pool = ThreadPoolExecutor(depth)
         return SlotEngine(spec, [HttpSlot(server, spec, pool) for _ in range(depth)], close=pool.shutdown)
@@ -156,7 +157,7 @@ def load(
     options = client_options.read(config)
     if transport != "auto":
         options = replace(options, transport=transport)
-    return engines.load(engine, "fast", size, depth=depth, options=options, fallback=names)
+    return engines.load(EngineRequest(engine, "fast", size, depth=depth, triton=options, fallback=tuple(names)))
 
 
 def pictures(number: int, size: tuple[int, int]) -> list[Image]:
@@ -172,8 +173,8 @@ def expected(images: list[Image], engine: str) -> list[Image]:
     """What the model that `engine` names makes of them, on this machine's own engine; every SPARSEth row and column."""
     size = (images[0].shape[1], images[0].shape[0])
     results = []
-    file = catalog.FOLDER / f"{engine.rpartition('/')[2]}.onnx"
-    with engines.load("openvino", str(file), size, threads=1) as local:
+    file = catalog.MODELS_FOLDER / f"{engine.rpartition('/')[2]}.onnx"
+    with engines.load(EngineRequest("openvino", str(file), size, openvino=OpenVinoOptions(threads=1))) as local:
         for image in images:
             local.reserve()
             local.submit(image, None)

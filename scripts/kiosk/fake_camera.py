@@ -236,7 +236,7 @@ def install(folder: Path) -> None:
     time.time = lambda: real() + FakeClock.off()
     for module in (segmented, on_demand, snapshot):  # the type itself cannot be changed
         module.datetime = FakeClock  # type: ignore[attr-defined]
-    v4l2.DEV, v4l2.NAMES = folder, folder / "names"
+    v4l2.DEV, v4l2.SYS_VIDEO4LINUX = folder, folder / "names"
     cv2.VideoCapture = FakeCamera  # type: ignore[misc,assignment] # the vendor's boundary
 
 

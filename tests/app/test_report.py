@@ -18,6 +18,7 @@ from app.report import Report
 from app.system.sensors import Reading
 from app.system.telemetry import Telemetry
 from engines import bicubic
+from engines.base import Condition, EngineState
 
 
 class Camera:
@@ -57,7 +58,8 @@ def test_the_overlay_tells_what_was_promised(made: Report) -> None:
 def test_the_overlay_tells_what_stands_in(made: Report) -> None:
     spec = made._stats.spec
     assert spec is not None
-    made._stats.spec = dataclasses.replace(spec, state="triton://host:8001/fast-x2 is away: connection refused")
+    away = EngineState(Condition.FALLBACK, "triton://host:8001/fast-x2 is away: connection refused")
+    made._stats.spec = dataclasses.replace(spec, state=away)
     told = made.lines()
     assert "bicubic (triton://host:8001/fast-x2 is away: connection refused)" in " ".join(told)
     assert max(map(len, told)) <= 60

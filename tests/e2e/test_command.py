@@ -212,7 +212,7 @@ def test_the_configuration_that_is_printed_runs(tmp_path: Path) -> None:
 def test_the_list_tells_what_there_is() -> None:
     done = run("--list")
     assert done.returncode == 0, done.stderr
-    card = ModelCard.of(catalog.FOLDER / "fast-x2.md")
+    card = ModelCard.of(catalog.MODELS_FOLDER / "fast-x2.md")
     figures = f"{card.psnr['fp32']['Set5']:.2f}", card.use, f"{card.parameters:,}"
     told = ("Cameras", "fast", "x2", "fp16 fp32 int8", *figures, "openvino", "chosen by auto")
     for part in (*told, "tensorrt", "not available"):
@@ -238,9 +238,8 @@ def test_a_window_shows_it_and_q_ends_it(tmp_path: Path, display: str) -> None:
         environment = os.environ | {"DISPLAY": display}
         assert shutil.which("xdotool")
         search = ["xdotool", "search", "--sync", "--onlyvisible", "--name", "Live super-resolution"]
-        window = subprocess.run(search, env=environment, capture_output=True, text=True, timeout=LIMIT).stdout.split()[
-            -1
-        ]
+        found = subprocess.run(search, env=environment, capture_output=True, text=True, timeout=LIMIT)
+        window = found.stdout.split()[-1]
         subprocess.run(["xdotool", "windowfocus", "--sync", window], env=environment, timeout=LIMIT)
         subprocess.run(["xdotool", "key", "q"], env=environment, capture_output=True, timeout=LIMIT)
         _, err = process.communicate(timeout=LIMIT)
@@ -620,10 +619,10 @@ def test_a_film_is_said_to_be_written_anew_when_it_is(tmp_path: Path) -> None:
     out.write_bytes(b"an old film")
     asked = ["--headless", "--engine", "bicubic", "--record", out]
     done = run("--source", encode(tmp_path / "tiny.mkv", 2, size=(14, 14)), *asked)
-    assert done.returncode == 1 and "anew" not in done.stderr, done.stderr
+    assert done.returncode == 1 and "overwriting" not in done.stderr, done.stderr
     assert out.read_bytes() == b"an old film"
     done = run("--source", encode(tmp_path / "clip.mkv", 2), *asked)
-    assert done.returncode == 0 and f"{out} is there already and is written anew" in done.stderr, done.stderr
+    assert done.returncode == 0 and f"overwriting existing file {out}" in done.stderr, done.stderr
 
 
 def test_the_end_may_come_while_a_stream_is_waited_for() -> None:

@@ -42,7 +42,10 @@ def test_everything_imports_without_a_jetson() -> None:
 
 @pytest.mark.integration
 def test_loading_an_engine_imports_no_other() -> None:
-    code = "import engines, sys; engines.load('bicubic', '', (32, 32)); print('openvino' in sys.modules)"
+    code = (
+        "import engines, sys; engines.load(engines.EngineRequest('bicubic', '', (32, 32)));"
+        "print('openvino' in sys.modules)"
+    )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60)
     assert done.stdout == "False\n", done.stderr
 

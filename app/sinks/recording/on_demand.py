@@ -20,9 +20,10 @@ log = logging.getLogger(__name__)
 
 
 class OnDemandRecorder:
-    """At most one Recorder at a time. One that --record asked for may fail the run; one of the key's may not.
+    """Runs at most one Recorder at a time. --record's recording may fail the run; one started by the key may not.
 
     If somebody takes the file away, or truncates it, another one is begun; for --record that fails the run at its end.
+    Main thread only.
     """
 
     def __init__(
@@ -34,12 +35,15 @@ class OnDemandRecorder:
         fps: float,
         lossless: bool,
     ) -> None:
-        """Starts at once if settings.file is given. Raises SinkError."""
+        """Start recording if settings.file is given. Raises SinkError.
+
+        `filenames` knows what earlier sessions have written; `fps`: the source's nominal rate, 0 if unknown.
+        """
         self._settings, self._view, self._fps, self._lossless = settings, view, fps, lossless
         self._recorder: Recorder | None = None
         self._ended: list[dict[str, Any]] = []
         self._by_key = False
-        self._taken: tuple[TakenError, int] | None = None  # of --record, the first; how many recordings had ended then
+        self._taken: tuple[TakenError, int] | None = None  # --record's first, and how many recordings had ended
         if settings.file is not None:
             filenames = filenames or Filenames()
             self._path = filenames.new_name(settings.file)
@@ -47,7 +51,7 @@ class OnDemandRecorder:
             filenames.add(settings.file)
 
     def toggle(self) -> None:
-        """What the key r does. A failure becomes a notice on the picture."""
+        """Start or stop recording, as the key r does. A failure becomes a notice on the picture."""
         try:
             if self._recorder is not None:
                 self._finish()
@@ -58,17 +62,19 @@ class OnDemandRecorder:
                 self._start(self._path)
                 self._view.say("recording")
         except SinkError as error:
-            self._tell(error)
+            self._warn(error)
 
     @property
     def running(self) -> bool:
+        """Whether it records now."""
         return self._recorder is not None
 
     def facts(self) -> list[dict[str, Any]]:
-        """Of every recording, one after the other."""
+        """Return the figures of every recording, one after the other, for --stats."""
         return self._ended + ([self._recorder.facts()] if self._recorder is not None else [])
 
     def write(self, frame: OutputFrame) -> None:
+        """Record a picture, if a recording runs. Raises SinkError if --record's has failed."""
         if self._recorder is not None:
             try:
                 self._recorder.write(frame)
@@ -78,6 +84,7 @@ class OnDemandRecorder:
                 self._failed(error)
 
     def poll(self) -> None:
+        """Notice a failure even if no picture comes. Raises SinkError if --record's has failed."""
         if self._recorder is not None:
             try:
                 self._recorder.poll()
@@ -92,12 +99,12 @@ class OnDemandRecorder:
             self._finish()
         except TakenError as error:
             if self._taken is None or self._taken[0] is not error:
-                self._tell(error)
+                self._warn(error)
         except SinkError as error:
             if not self._by_key:
-                self._taken = None  # told when it was noticed
+                self._taken = None  # logged when it was noticed
                 raise
-            self._tell(error)
+            self._warn(error)
         if self._taken is not None:
             (first, ended), self._taken = self._taken, None
             later = [
@@ -133,14 +140,14 @@ class OnDemandRecorder:
         return recorder
 
     def _remember(self, error: TakenError) -> None:
-        """Keep what --record's end has to tell."""
+        """Keep the first such failure of --record, which is raised at the end."""
         if not self._by_key and self._taken is None:
             self._taken = error, len(self._ended) + 1
 
     def _begin_another(self, error: TakenError, frame: OutputFrame | None = None) -> None:
         """Go on in another file after this failure, beginning with `frame`. Raises SinkError."""
         self._remember(error)
-        self._tell(error)
+        self._warn(error)
         with contextlib.suppress(SinkError):
             self._finish()
         try:
@@ -153,13 +160,13 @@ class OnDemandRecorder:
             self._failed(second)
 
     def _failed(self, error: SinkError) -> None:
-        """Let go of a recorder that has failed; only the key's may fail quietly."""
-        with contextlib.suppress(SinkError):  # the first failure is the one to tell
+        """Drop a recorder that has failed. Raises `error` unless the key has started it."""
+        with contextlib.suppress(SinkError):  # the first failure is the one to report
             self._finish()
         if not self._by_key:
             raise error
-        self._tell(error)
+        self._warn(error)
 
-    def _tell(self, error: SinkError) -> None:
+    def _warn(self, error: SinkError) -> None:
         log_event(log, logging.WARNING, "recording_failed", "%(reason)s", reason=str(error), **extent(error))
         self._view.say(error.problem)

@@ -78,7 +78,7 @@ class WindowProcess:
 
     def _ask(self, shape: list[int] | None) -> None:
         """Let it show what lies in the memory, [height, width], or look after its events alone."""
-        view = {"compare": self._view.split, "divider": self._view.divider, "fullscreen": self._view.fullscreen}
+        view = {"split": self._view.split, "divider": self._view.divider, "fullscreen": self._view.fullscreen}
         view |= {"overlay": self._view.overlay, "help": self._view.help}
         process = self._process
         if process is None:

@@ -14,7 +14,7 @@ from app.errors import SourceError
 from app.pipeline.frame import Frame
 from app.sources.close_guard import CloseGuard
 from app.sources.demo.poster import draw
-from engines.base import LARGEST, SMALLEST, Image, fits
+from engines.base import MAX_INPUT_SIZE, MIN_INPUT_SIZE, Image, fits
 
 NOISE = 1.5
 """Standard deviation of the sensor noise, in grey levels."""
@@ -42,7 +42,7 @@ class DemoCamera:
         if not fits(self._size):
             raise SourceError(
                 f"The demo has no picture of {width}x{height}",
-                f"sizes go from {SMALLEST[0]}x{SMALLEST[1]} to {LARGEST[0]}x{LARGEST[1]}",
+                f"sizes go from {MIN_INPUT_SIZE[0]}x{MIN_INPUT_SIZE[1]} to {MAX_INPUT_SIZE[0]}x{MAX_INPUT_SIZE[1]}",
                 "Choose one in between, for example --size 640x360.",
             )
         self._seed = seed

@@ -21,6 +21,7 @@ from app.pipeline.pipeline import Pipeline
 from app.pipeline.protocols import EngineLoadObserver
 from app.pipeline.stats import Stats
 from engines import bicubic
+from engines.base import Engine
 from engines.errors import EngineError
 from engines.failover.candidates import Candidate
 from engines.failover.engine import FailoverEngine
@@ -81,7 +82,7 @@ def wait_until(true: Callable[[], object]) -> None:
         time.sleep(0.002)
 
 
-def load(size: tuple[int, int]) -> SlotEngine[Any]:
+def load(size: tuple[int, int]) -> Engine[Any]:
     return bicubic.load(size, scale=2, depth=2)
 
 
@@ -118,7 +119,7 @@ def test_a_live_source_drops_the_oldest_and_counts_it() -> None:
 def test_another_size_loads_another_engine() -> None:
     source, keep, loaded = Numbered(90, sizes=[(32, 24), (17, 33), (32, 24)]), Keep(), []
 
-    def counted(size: tuple[int, int]) -> SlotEngine[Any]:
+    def counted(size: tuple[int, int]) -> Engine[Any]:
         loaded.append(size)
         return load(size)
 
@@ -202,7 +203,7 @@ def test_of_two_failures_the_first_comes_out() -> None:
                     thread.join(20)
             raise RuntimeError("a consequence")
 
-    def made(size: tuple[int, int]) -> SlotEngine[Any]:
+    def made(size: tuple[int, int]) -> Engine[Any]:
         return SlotEngine(load(size).spec, [Slot(size, 2)])
 
     with pytest.raises(OSError, match="cable"):
@@ -225,7 +226,7 @@ def test_a_failing_engine_fails_the_run(where: str) -> None:
                 raise EngineError("the driver is gone")
             return super().wait(timeout)
 
-    def broken(size: tuple[int, int]) -> SlotEngine[Any]:
+    def broken(size: tuple[int, int]) -> Engine[Any]:
         if where == "load":
             raise EngineError("the driver is gone")
         return SlotEngine(load(size).spec, [Slot(size, 2), Slot(size, 2)])
@@ -273,7 +274,7 @@ def test_a_failed_engine_is_replaced_and_its_frames_are_not_lost(where: str) -> 
                 raise EngineError("the driver is gone")
             return super().wait(timeout)
 
-    def made(size: tuple[int, int]) -> SlotEngine[Any]:
+    def made(size: tuple[int, int]) -> Engine[Any]:
         return SlotEngine(load(size).spec, [Slot(size, 2), Slot(size, 2)])
 
     keep, spare, before = Keep(), Spare(3), threading.active_count()
@@ -310,7 +311,7 @@ def test_frames_keep_their_order_when_one_engine_fails_after_another() -> None:
 
     kinds = iter([Breaking, Broken, bicubic.BicubicSlot])
 
-    def made(size: tuple[int, int]) -> SlotEngine[Any]:
+    def made(size: tuple[int, int]) -> Engine[Any]:
         kind = next(kinds)
         return SlotEngine(load(size).spec, [kind(size, 2), kind(size, 2)])
 
@@ -330,7 +331,7 @@ def test_while_an_engine_is_built_the_window_lives_and_a_stop_ends_it() -> None:
 
     window, spare, before = Window(), Spare(), threading.active_count()
 
-    def slow(size: tuple[int, int]) -> SlotEngine[Any]:
+    def slow(size: tuple[int, int]) -> Engine[Any]:
         assert spare.cancelled.wait(20)
         raise EngineError("Loading the engine was stopped")
 
@@ -348,7 +349,7 @@ def test_a_build_in_the_middle_of_a_run_is_a_sign_of_life_and_a_load_that_hangs_
     loading = BuildPreview(auto=False, max_build_s=longest)
     told: list[bool] = []
 
-    def slow(size: tuple[int, int]) -> SlotEngine[Any]:
+    def slow(size: tuple[int, int]) -> Engine[Any]:
         if size != SIZE:  # the second one, when pictures have been shown
             with loading.progress.work("building") if built else contextlib.nullcontext():
                 time.sleep(2.5)
@@ -364,7 +365,7 @@ def test_a_build_in_the_middle_of_a_run_is_a_sign_of_life_and_a_load_that_hangs_
 def test_an_engine_that_comes_after_the_stop_is_closed() -> None:
     spare, closed = Spare(), threading.Event()
 
-    def late(size: tuple[int, int]) -> SlotEngine[Any]:
+    def late(size: tuple[int, int]) -> Engine[Any]:
         assert spare.cancelled.wait(20)
         return SlotEngine(load(size).spec, [], close=closed.set)
 
@@ -386,7 +387,7 @@ def test_what_is_shown_while_an_engine_is_built() -> None:
     window = Window()
     loading = BuildPreview(view.say, window=window, auto=True, scale=3)
 
-    def slow(size: tuple[int, int]) -> SlotEngine[Any]:
+    def slow(size: tuple[int, int]) -> Engine[Any]:
         if shown:
             return load(size)
         with loading.progress.work("building the engine for fast-x2 at 32x24", last=94.0):
@@ -411,7 +412,7 @@ def test_stages_inside_the_engine_are_counted() -> None:
     class Slot(bicubic.BicubicSlot):
         stages = {"copy in": 0.001, "inference": 0.004}  # noqa: RUF012 (read only)
 
-    def made(size: tuple[int, int]) -> SlotEngine[Any]:
+    def made(size: tuple[int, int]) -> Engine[Any]:
         return SlotEngine(load(size).spec, [Slot(size, 2), Slot(size, 2)])
 
     stats = Stats()
@@ -514,7 +515,7 @@ def test_pictures_of_another_engine_are_counted() -> None:
                 raise EngineError("The server is away", "connection refused")
             return super().wait(timeout)
 
-    def remote() -> SlotEngine[Any]:
+    def remote() -> Engine[Any]:
         if Broken.count:
             raise EngineError("The server is away", "connection refused")
         return SlotEngine(replace(load(SIZE).spec, name="remote"), [Broken(SIZE, 2), Broken(SIZE, 2)])

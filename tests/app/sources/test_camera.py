@@ -214,7 +214,7 @@ def test_an_opencv_without_gstreamer_is_named(monkeypatch: pytest.MonkeyPatch) -
 @pytest.fixture
 def device_files(dev: FakeDevDir, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder that is /dev, with two cameras in it and a file that is none."""
-    monkeypatch.setattr(v4l2, "NAMES", dev.folder / "no names")
+    monkeypatch.setattr(v4l2, "SYS_VIDEO4LINUX", dev.folder / "no names")
     for name in ("video0", "video10", "video2loop"):
         (dev.folder / name).touch()
     return dev.folder
@@ -262,7 +262,7 @@ def test_modes_come_from_the_driver(device_files: Path, monkeypatch: pytest.Monk
         def __exit__(self, *_: object) -> None:
             pass
 
-    monkeypatch.setattr(v4l2, "Video", Video)
+    monkeypatch.setattr(v4l2, "LinuxpyDevice", Video)
     modes = (Mode("MJPG", (1280, 720), (30, 15)), Mode("MJPG", (640, 360), (60,)), Mode("YUYV", (800, 600), ()))
     by_id = str(device_files / "v4l/by-id/usb-ACME-0")
     assert cameras() == [V4l2Device(str(device_files / "video0"), "ACME HD", by_id, modes)]  # video10 gives no pictures

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engines import bicubic
-from engines.base import Image, Spec
+from engines.base import Engine, Image, Spec
 from engines.errors import EngineError
 from engines.failover.candidates import Candidate, Retry
 from engines.failover.engine import FailoverEngine
@@ -86,7 +86,7 @@ class Device:
         self.frames += 1
         return self.frames - 1
 
-    def load(self) -> SlotEngine[object]:
+    def load(self) -> Engine[object]:
         self.loads += 1
         self.on_load(self.loads - 1)
         slots = [Inverted(self) for _ in range(3)]
@@ -109,7 +109,7 @@ def raising(error: EngineError, *numbers: int) -> Act:
 class Run:
     """Frames of rising grey levels through an engine; who made each, and how long it took."""
 
-    def __init__(self, engine: FailoverEngine[int]) -> None:
+    def __init__(self, engine: Engine[int]) -> None:
         self._engine = engine
         self.made: list[str] = []
         self.states: list[str] = []
@@ -140,7 +140,7 @@ class Run:
             local = engine.spec.name == "bicubic"
             assert shown == (level % 100 if local else 255 - level % 100), "another frame's picture"
             self.made.append(engine.spec.name)
-            self.states.append(engine.spec.state)
+            self.states.append(engine.spec.state.reason)
         submitter.join(10)
 
     def _next(self) -> tuple[Image, int]:
@@ -164,10 +164,10 @@ class Run:
 
 @contextmanager
 def standby(
-    *devices: Device, patience: float = 5.0, scale: int | None = None, depth: int = 2, retry: Retry = QUICK
+    *devices: Device, frame_timeout: float = 5.0, scale: int | None = None, depth: int = 2, retry: Retry = QUICK
 ) -> Iterator[tuple[FailoverEngine[int], Run]]:
-    choices = [Candidate(device.name, device.load, patience) for device in devices]
-    with FailoverEngine[int](choices, SIZE, scale=scale, depth=depth, retry=retry) as engine:
+    candidates = [Candidate(device.name, device.load, frame_timeout) for device in devices]
+    with FailoverEngine[int](candidates, SIZE, scale=scale, depth=depth, retry=retry) as engine:
         yield engine, Run(engine)
     assert all(slot.closed for device in devices for slot in device.slots), "an engine was not freed"
 
@@ -211,7 +211,7 @@ def test_each_frame_comes_out_once_in_order_as_itself(
         if 0 < number <= len(loads) and not loads[number - 1]:
             raise GONE
 
-    with standby(Device(on_frame, on_launch, on_load), patience=0.02, depth=depth) as (_, run):
+    with standby(Device(on_frame, on_launch, on_load), frame_timeout=0.02, depth=depth) as (_, run):
         run.frames(len(frames) + 10, period)
         run.until("remote")
     # A picture is marked exactly when another engine than the wanted one made it.
@@ -222,7 +222,7 @@ def test_each_frame_comes_out_once_in_order_as_itself(
 def test_a_late_answer_is_not_waited_for_nor_shown_later() -> None:
     gate = threading.Event()
     try:
-        with standby(Device(lambda n: gate.wait(40) and None if n == 3 else None), patience=1.0) as (_, run):
+        with standby(Device(lambda n: gate.wait(40) and None if n == 3 else None), frame_timeout=1.0) as (_, run):
             run.frames(30, period=0.005)
             assert run.made[:3] == ["remote"] * 3 and run.made[3] == "bicubic"
             assert "no answer within 1000 ms; trying again" in run.states[3]
@@ -244,7 +244,7 @@ def test_a_frame_is_not_late_for_waiting_behind_another() -> None:
         time.sleep(1.5)
         done[number + 1].set()
 
-    with standby(Device(one_after_another), patience=2.8) as (_, run):
+    with standby(Device(one_after_another), frame_timeout=2.8) as (_, run):
         run.frames(4)
     assert run.made == ["remote"] * 4
 
@@ -252,7 +252,7 @@ def test_a_frame_is_not_late_for_waiting_behind_another() -> None:
 def test_two_frames_in_a_hung_engine_cost_one_wait() -> None:
     gate = threading.Event()
     try:
-        with standby(Device(lambda n: gate.wait(30)), patience=3.0) as (_, run):
+        with standby(Device(lambda n: gate.wait(30)), frame_timeout=3.0, retry=Retry(first=60, longest=60)) as (_, run):
             begun = time.monotonic()
             run.frames(10)
             assert set(run.made[:2]) == {"bicubic"}
@@ -266,10 +266,10 @@ def test_two_frames_in_a_hung_engine_cost_one_wait() -> None:
 def test_the_end_does_not_wait_for_a_hung_engine() -> None:
     gate = threading.Event()
     device = Device(lambda n: gate.wait(60))
-    choices = [Candidate("remote", device.load, 0.05)]
+    candidates = [Candidate("remote", device.load, 0.05)]
     try:
         begun = time.monotonic()
-        with FailoverEngine[int](choices, SIZE, scale=None, depth=2, retry=QUICK) as engine:
+        with FailoverEngine[int](candidates, SIZE, scale=None, depth=2, retry=QUICK) as engine:
             Run(engine).frames(3)
         assert time.monotonic() - begun < 15
     finally:
@@ -347,14 +347,14 @@ def test_without_an_engine_at_the_start() -> None:
         pass
     late = Device(on_load=raising(GONE, *range(5)))
     with standby(late, scale=2) as (engine, run):
-        assert engine.spec.name == "bicubic" and "remote" in engine.spec.state
+        assert engine.spec.name == "bicubic" and "remote" in engine.spec.state.reason
         run.frames(1)
         run.until("remote")
 
 
 def test_an_engine_that_is_there_from_the_start_is_not_told_of_twice(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level("INFO"), standby(Device()) as (engine, _):
-        assert engine.spec.name == "remote" and not engine.state
+        assert engine.spec.name == "remote" and engine.state.ok
     assert not caplog.messages, "the pipeline tells what it begins with"
 
 

@@ -51,7 +51,7 @@ def test_a_pipe_gets_the_data_and_stays_a_pipe(tmp_path: Path) -> None:
 def test_a_pipe_that_is_not_read_on_is_waited_for_no_longer_than_its_reader_may_take(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(atomic_file, "PATIENCE", 0.1)
+    monkeypatch.setattr(atomic_file, "PIPE_TIMEOUT_S", 0.1)
     os.mkfifo(tmp_path / "pipe")
     reader = os.open(tmp_path / "pipe", os.O_RDONLY | os.O_NONBLOCK)
     raised = list[BaseException]()

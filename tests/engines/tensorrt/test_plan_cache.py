@@ -175,7 +175,7 @@ def test_waiting_for_another_build_can_be_told_and_stopped(cache: PlanCache) -> 
 
 
 def test_a_lock_that_is_never_given_back(cache: PlanCache, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(plan_cache, "LONGEST", 0.3)
+    monkeypatch.setattr(plan_cache, "LOCK_TIMEOUT_S", 0.3)
     with cache._locked(KEY, BuildProgress()), pytest.raises(EngineError, match="too long") as told:
         PlanCache(cache.folder).get(KEY, build, take, BuildProgress())
     assert KEY.file in told.value.facts
@@ -196,7 +196,7 @@ def test_pruning_keeps_what_is_wanted(cache: PlanCache) -> None:
 def test_progress_tells_stage_time_and_the_last_time(
     cache: PlanCache, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("engines.support.progress.PERIOD", 0.05)
+    monkeypatch.setattr("engines.support.progress.BUILD_LOG_PERIOD_S", 0.05)
     progress, told = BuildProgress(), []
 
     def slow() -> Plan:

@@ -19,6 +19,7 @@ from onnx import TensorProto, helper
 from engines.catalog import shipped as catalog
 from engines.cuda import driver
 from engines.errors import EngineError, ModelError
+from engines.request import EngineRequest
 from engines.support.progress import BuildProgress
 from engines.tensorrt import builder
 from engines.tensorrt import engine as tensorrt_engine
@@ -165,7 +166,7 @@ def test_no_dla_here() -> None:
 def test_without_a_driver_it_is_not_available() -> None:
     assert str(unavailable()).startswith("there is no NVIDIA driver")
     with pytest.raises(EngineError, match="The GPU cannot be used"):
-        tensorrt_engine.load("fast", SIZE, depth=1)
+        tensorrt_engine.load(EngineRequest("tensorrt", "fast", SIZE, depth=1))
 
 
 def test_the_script_builds_lists_and_prunes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

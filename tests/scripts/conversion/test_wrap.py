@@ -21,6 +21,7 @@ import engines
 from engines.base import Image
 from engines.catalog import shipped as catalog
 from engines.errors import ModelError
+from engines.request import EngineRequest
 from scripts.conversion import wrapper as wrapping
 from scripts.conversion.colour_probe import psnr
 from scripts.conversion.third_party import WrapError
@@ -130,7 +131,7 @@ def test_a_network_of_one_size_keeps_it(tmp_path: Path) -> None:
     picture = noise(32, 24)
     assert close(upscaled(picture, str(tmp_path / "ours-x2.onnx")), made(picture, scale=2))
     with pytest.raises(ModelError, match="takes pictures of 32x24 only"):
-        engines.load("openvino", str(tmp_path / "ours-x2.onnx"), (33, 24))
+        engines.load(EngineRequest("openvino", str(tmp_path / "ours-x2.onnx"), (33, 24)))
     half = network(tmp_path / "half.onnx", size=(24, "w"), multiple=4)
     assert "anyx24 only" in wrap(half, tmp_path / "half-x2.onnx", order="rgb").replace("any width", "any")
     picture = noise(33, 24)

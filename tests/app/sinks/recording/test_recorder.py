@@ -159,9 +159,8 @@ def test_a_picture_after_the_end_is_refused(tmp_path: Path) -> None:
 
 
 def test_an_encoder_that_hangs_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("app.sinks.recording.recorder.GIVE_UP", 0.5)
     asleep = threading.Event()
-    recorder = Recorder(tmp_path / "a.mp4", lossless=True, depth=1)
+    recorder = Recorder(tmp_path / "a.mp4", lossless=True, depth=1, encoder_timeout_s=0.5)
     monkeypatch.setattr(recorder, "_encode", lambda *_: asleep.wait(100))  # hardware that does not come back
     image = scene(0)
     with pytest.raises(SinkError, match="has failed") as caught:
