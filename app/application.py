@@ -17,7 +17,6 @@ from app.errors import ConfigError, SourceError
 from app.inventory import listing
 from app.lifecycle import Lifecycle, user_message
 from app.preflight import check_model, checked
-from app.system.systemd import Notifier
 from engines.errors import UserError
 from engines.support import event_log
 
@@ -61,16 +60,15 @@ def run_sessions(lifecycle: Lifecycle) -> None:
     """Run a session, and another one after each reload, until the program is told to stop. Raises what ended it."""
     # Here and not at the top: --help, --list and wrong usage need no OpenCV and no FFmpeg.
     from app import session
-    from app.sinks.window import PersistentWindow
 
-    notifier = Notifier()
-    with closing(PersistentWindow()) as window:
+    context = session.SessionContext(lifecycle)
+    with closing(context.window):
         try:
             while True:
                 config = lifecycle.config
                 configure_log(config.run)
                 try:
-                    session.run(config, lifecycle, notifier, window)
+                    session.run(config, context)
                 except Exception as error:  # even a fault of ours: the configuration before this one has worked
                     if lifecycle.ending and isinstance(error, SourceError):
                         break  # ended before the first picture, while a camera or stream was being waited for
@@ -79,9 +77,9 @@ def run_sessions(lifecycle: Lifecycle) -> None:
                 else:
                     if not lifecycle.next_run():
                         break
-                notifier.reloading()
+                context.notifier.reloading()
         finally:
-            notifier.tell("STOPPING=1")
+            context.notifier.tell("STOPPING=1")
 
 
 def configure_log(options: RunConfig) -> None:

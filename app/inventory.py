@@ -22,7 +22,7 @@ def listing() -> Iterator[str]:
     yield from map("  {}".format, models())
     yield "Engines"
     chosen = engines.candidates("auto")[0]
-    for name in engines.NAMES:
+    for name in engines.ENGINE_NAMES:
         why = engines.unavailable(name)
         state = f"not available: {why}" if why else "available, chosen by auto" if name == chosen else "available"
         yield f"  {name:<12} {state}"

@@ -12,8 +12,9 @@ from app.config.schema import Config, KioskConfig
 from app.errors import ConfigError
 from app.overwrites import check_overwrites
 from engines.catalog import shipped as catalog
-from engines.catalog.ladder import BICUBIC
+from engines.catalog.ladder import BICUBIC_RUNG
 from engines.errors import UserError
+from engines.request import EngineKind
 from engines.triton import address
 
 
@@ -81,13 +82,13 @@ def check_recording(config: Config) -> None:
 def check_model(config: Config) -> None:
     """It is there, in the scale asked for, or the address is one of a server. Raises ConfigError."""
     asked = config.engine
-    if asked.name.startswith("triton"):
+    if EngineKind.of(asked.name).is_remote:
         address.parse(asked.name)
     if asked.reads_model and (asked.model != "auto" or asked.scale):
         model = catalog.usual(camera=False, scale=asked.scale) if asked.model == "auto" else asked.model
         catalog.find(model, scale=asked.scale)
     for model in config.governor.models:  # whether there is a governor or not
-        if model != BICUBIC:
+        if model != BICUBIC_RUNG:
             catalog.find(model, scale=asked.scale)
 
 

@@ -5,24 +5,31 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Protocol, TypeVar
 
-from app import report
 from app.config.schema import Config
+from app.engine_request import engine_loader, expected_scale
 from app.governor.driver import GovernorDriver
-from app.inputs import engine_for, opened_input, scale_for
 from app.lifecycle import Lifecycle
 from app.overlays.stack import build_overlays
+from app.overlays.stats_panel import StatsPanel
 from app.overlays.view_state import ViewState
 from app.pipeline.build_preview import BuildPreview
-from app.pipeline.pacing import PacingPolicy
+from app.pipeline.pacing import DueTime, PacingPolicy
 from app.pipeline.pipeline import Pipeline
+from app.pipeline.protocols import Source
 from app.pipeline.stats import Stats
+from app.report import Report, save_figures
+from app.sinks.filenames import Filenames
 from app.sinks.storage import StorageSinks
 from app.sinks.window import PersistentWindow
+from app.sources import open_source
+from app.sources.reconnecting.hotplug import KnownCameras
 from app.system.systemd import Notifier, Watchdog
 from app.system.telemetry import Telemetry
+from app.uri import comes_and_goes
 from engines.errors import UserError
 from engines.support.event_log import log_event
 
@@ -32,59 +39,94 @@ log = logging.getLogger("livesr")
 class Closable(Protocol):
     """A part that a session opens and closes."""
 
-    def close(self) -> None: ...
+    def close(self) -> None:
+        """Release everything. Idempotent."""
 
 
 P = TypeVar("P", bound=Closable)
 
 
-def run(config: Config, lifecycle: Lifecycle, notifier: Notifier, window: PersistentWindow) -> None:
+def open_input(config: Config, known_cameras: KnownCameras | None = None) -> Source:
+    """Return the source that the configuration names, which may come and go. Raises SourceError.
+
+    `known_cameras` is what earlier sessions have noted of cameras.
+    """
+    source, kiosk = config.input, config.kiosk
+    options = source.model_dump(include={"camera", "source", "size", "fps"})
+    if kiosk.reconnect and comes_and_goes(source.camera, source.source):
+        from app.sources.reconnecting.factory import open_reconnecting
+
+        times = kiosk.model_dump(include={"attract", "attract_after", "frozen_after"})
+        return open_reconnecting(**options, **times, known_cameras=known_cameras)
+    return open_source(**options, loop=source.loop)
+
+
+@dataclass(frozen=True)
+class SessionContext:
+    """What a session shares with the program, and with the sessions before and after it."""
+
+    lifecycle: Lifecycle
+    notifier: Notifier = field(default_factory=Notifier)
+    window: PersistentWindow = field(default_factory=PersistentWindow)
+    """A new configuration must not take the picture off the screen."""
+    filenames: Filenames = field(default_factory=Filenames)
+    known_cameras: KnownCameras = field(default_factory=KnownCameras)
+    """A new configuration must find a camera that has moved under the old one."""
+
+
+def run(config: Config, context: SessionContext) -> None:
     """Run one session, from the first frame to the last, and close everything it has opened, whatever happens.
 
-    The window alone outlives it: a new configuration must not take the picture off the screen. Raises UserError.
+    The window alone outlives it. Raises UserError.
     """
-    stats = Stats()
-    output = config.output
-    view = ViewState(compare=output.view == "split", overlay=output.overlay, fullscreen=output.fullscreen)
+    lifecycle, output = context.lifecycle, config.output
+    stats, due = Stats(), DueTime()
+    view = ViewState(split=output.view == "split", overlay=output.overlay, fullscreen=output.fullscreen)
     with ExitStack() as stack:
 
         def opened(part: P) -> P:
             """Close `part` at the end, even if a later part cannot be built: the next session needs its device."""
             return stack.enter_context(closing(part))
 
-        source = opened(opened_input(config))
+        source = opened(open_input(config, context.known_cameras))
         telemetry = opened(Telemetry(config.telemetry))
         pacing = PacingPolicy(config, source, stats)
         governor = GovernorDriver(pacing.rate, lambda: telemetry.current, hot=config.telemetry.warn_temperature)
-        storage = opened(StorageSinks(config, view, fps=source.fps, lossless=pacing.lossless))
+
+        fps, lossless = source.fps, pacing.lossless
+        storage = opened(StorageSinks(config, view, context.filenames, fps=fps, lossless=lossless))
         actions = {"quit": lifecycle.end, **storage.actions}
-        windows = window.open(output, view, actions, locked=config.kiosk.lock_keys)
-        figures = report.Report(stats, source, telemetry, [source, governor, *storage.archives, *windows], governor)
+        window = context.window.open(output, view, actions, locked=config.kiosk.lock_keys)
+        figures = Report(stats, source, telemetry, [source, governor, storage.segmented, window], governor)
+        watchdog = Watchdog(context.notifier, lifecycle.mark_working, figures.status, lambda: due.at)
+
+        panel = StatsPanel(view, figures.lines)
         drawn = config.recording.overlay or not output.headless
-        shown = [opened(part) for part in build_overlays(config.kiosk, view, figures.lines, stats)] if drawn else []
-        # Of what draws, only the figures' panel, where it says how far a build has come.
-        preview = BuildPreview(
-            view, [*shown[-1:], *windows], auto=config.engine.name == "auto", scale=scale_for(config)
-        )
-        watchdog = Watchdog(notifier, lifecycle.mark_working, figures.status, lambda: pipeline.due)
+        overlays = build_overlays(config.kiosk, view, stats, panel) if drawn else []
+
+        auto = config.engine.name == "auto"
+        preview = BuildPreview(view.say, panel, window, auto=auto, scale=expected_scale(config, source))
         pipeline = Pipeline(
             source,
-            engine_for(config, source, stats, preview, governor),
-            [*storage.around(shown), *windows, opened(figures), opened(watchdog)],
+            engine_loader(config, source, stats, preview, governor),
             stats,
-            lossless=pacing.lossless,
+            before=storage.before_overlays,
+            overlays=overlays,
+            after=[*storage.after_overlays, *([window] if window is not None else []), figures, watchdog],
+            lossless=lossless,
             paced=pacing.paced,
             limit=config.run.frames,
             duration=config.run.duration,
             stopping=lifecycle.stopping,
-            loading=preview,
+            observer=preview,
+            due=due,
         )
         log_event(log, logging.INFO, "session_started", "from %(source)s", source=source.name)
         with concluding(partial(write_results, config, stats, storage, figures)):
             pipeline.run()
 
 
-def write_results(config: Config, stats: Stats, storage: StorageSinks, figures: report.Report) -> None:
+def write_results(config: Config, stats: Stats, storage: StorageSinks, figures: Report) -> None:
     """Finish the recordings, log what the session came to, and write --stats. Raises SinkError."""
 
     def write_figures() -> None:
@@ -92,12 +134,12 @@ def write_results(config: Config, stats: Stats, storage: StorageSinks, figures: 
         seconds, fps = round(stats.seconds, 3), round(stats.fps(), 3)
         log_event(log, logging.INFO, "session_ended", message, pictures=stats.shown, seconds=seconds, fps=fps)
         if config.run.stats:
-            report.save(config.run.stats, figures.as_dict(*storage.facts()))
+            save_figures(config.run.stats, figures.as_dict(*storage.facts()))
 
     with concluding(write_figures):  # a recording that has failed has figures, too
         storage.finish()
     if config.output.headless:  # with a window the pictures were there to be looked at
-        storage.insist()
+        storage.raise_if_nothing_recorded()
 
 
 @contextmanager

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import time
+from typing import Any
 
 import cv2
 import numpy as np
 
-from engines.base import Image, Spec
+from engines.base import Engine, Image, Spec
 from engines.slot_engine import SlotEngine
 
 
 def enlarge(image: Image, output: Image) -> Image:
-    """Bicubic `image` into the buffer `output`, whose shape decides the size. Returns `output`."""
+    """Enlarge `image` into the buffer `output`, whose shape decides the size, and return `output`.
+
+    Both are uint8 [H, W, 3]; `output` belongs to the caller.
+    """
     cv2.resize(image, (output.shape[1], output.shape[0]), dst=output, interpolation=cv2.INTER_CUBIC)
     return output
 
@@ -21,6 +25,7 @@ class BicubicSlot:
     """Computes where it is waited for: at about 2 ms a frame a thread of its own would cost more than it brings."""
 
     def __init__(self, size: tuple[int, int], scale: int) -> None:
+        """Allocate the buffers for inputs of `size` (width, height)."""
         width, height = size
         self.input: Image = np.empty((height, width, 3), np.uint8)
         self._output: Image = np.empty((height * scale, width * scale, 3), np.uint8)
@@ -32,20 +37,25 @@ class BicubicSlot:
         return True
 
     def launch(self, image: Image) -> None:
+        """Copy `image`, uint8 [H, W, 3], unless it is `input` itself."""
         if image is not self.input:
             np.copyto(self.input, image)
 
     def wait(self, timeout: float) -> Image:
+        """Return the result, however long that takes."""
         enlarge(self.input, self._output)
         self.finished = time.monotonic()
         return self._output
 
     def close(self) -> None:
-        pass
+        """Do nothing: the buffers go with the slot."""
 
 
-def load(size: tuple[int, int], *, scale: int, depth: int) -> SlotEngine[object]:
-    """A bicubic engine for inputs of `size` (width, height)."""
-    output = (size[0] * scale, size[1] * scale)
-    spec = Spec("bicubic", "CPU", "bicubic", "u8", scale, size, output)
-    return SlotEngine(spec, [BicubicSlot(size, scale) for _ in range(depth)])
+def spec_for(size: tuple[int, int], scale: int) -> Spec:
+    """Return the description of a bicubic engine for inputs of `size` (width, height)."""
+    return Spec("bicubic", "CPU", "bicubic", "u8", scale, size, (size[0] * scale, size[1] * scale))
+
+
+def load(size: tuple[int, int], *, scale: int, depth: int) -> Engine[Any]:
+    """Return a bicubic engine for inputs of `size` (width, height) with `depth` slots."""
+    return SlotEngine(spec_for(size, scale), [BicubicSlot(size, scale) for _ in range(depth)])

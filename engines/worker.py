@@ -1,4 +1,4 @@
-"""The process that engines/isolation/engine.py starts, with an engine in it: python -m engines.worker SOCKET MEMORY"""
+"""The process that engines.isolation.engine starts, with an engine in it: python -m engines.worker SOCKET MEMORY."""
 
 from __future__ import annotations
 
@@ -7,35 +7,28 @@ import json
 import mmap
 import os
 import queue
-import struct
 import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
 from multiprocessing.connection import Connection
 from typing import Protocol, runtime_checkable
 
 import numpy as np
 
 import engines
-from engines.base import Image, Slot, Spec, stages
+from engines.base import Image, Slot, stages
 from engines.errors import EngineError, one_line
+from engines.isolation.protocol import ANSWER, STAGE_TIME, frame_views, spec_to_json
+from engines.request import EngineRequest
 from engines.support import event_log
 from engines.support.child_process import inherited
 from engines.support.progress import BuildProgress
 
-LONGEST = 1800.0
+WORKER_FRAME_TIMEOUT_S = 1800.0
 """Seconds a frame may take here; who waits for it in the program loses patience long before."""
-TELL = 0.5
+PROGRESS_PERIOD_S = 0.5
 """Seconds between two words about a load that takes long."""
-
-DONE = struct.Struct("<id")
-"""The child's answer: a slot number; when it was finished (monotonic). Behind it, for each stage that the slot tells
-of, a STAGE; or, with -1 - number, an error's parts as JSON."""
-STAGE = struct.Struct("<24sd")
-"""A stage's name in UTF-8, filled up with zeros, and the seconds it took. Three of them cost a frame 1 us to write and
-1 us to read; JSON would cost three times that."""
 
 
 @runtime_checkable
@@ -51,26 +44,6 @@ class Placeable(Protocol):
         """
 
 
-def sizes(spec: Spec) -> tuple[int, int]:
-    """Bytes of an input and of an output, up to the next page."""
-    page = mmap.PAGESIZE
-    one, two = (-(-3 * width * height // page) * page for width, height in (spec.input, spec.output))
-    return one, two
-
-
-def views(memory: mmap.mmap, spec: Spec, depth: int) -> list[tuple[Image, Image]]:
-    """The input and output of each slot in the shared memory, uint8 [H, W, 3]."""
-    made, at = [], 0
-    for _ in range(depth):
-        pair = []
-        for (width, height), size in zip((spec.input, spec.output), sizes(spec), strict=True):
-            image: Image = np.frombuffer(memory, np.uint8, 3 * width * height, at).reshape(height, width, 3)
-            pair.append(image)
-            at += size
-        made.append((pair[0], pair[1]))
-    return made
-
-
 class EngineWorker:
     """Launches what comes and answers what is done, in two threads, as a pipeline would."""
 
@@ -80,7 +53,7 @@ class EngineWorker:
             isinstance(slot, Placeable) and slot.place(image, output)
             for slot, (image, output) in zip(slots, shared, strict=True)
         ]
-        self._flying: queue.SimpleQueue[int | None] = queue.SimpleQueue()
+        self._in_flight: queue.SimpleQueue[int | None] = queue.SimpleQueue()
 
     def run(self) -> None:
         """Until the parent closes its end."""
@@ -95,28 +68,28 @@ class EngineWorker:
                 except EngineError as error:
                     self._fail(index, error)
                 else:
-                    self._flying.put(index)
-        self._flying.put(None)
+                    self._in_flight.put(index)
+        self._in_flight.put(None)
 
     def _answer(self) -> None:
         with contextlib.suppress(OSError):
-            while (index := self._flying.get()) is not None:
+            while (index := self._in_flight.get()) is not None:
                 slot = self._slots[index]
                 try:
-                    image = slot.wait(LONGEST)
+                    image = slot.wait(WORKER_FRAME_TIMEOUT_S)
                 except (EngineError, TimeoutError) as error:
                     self._fail(index, error)
                     continue
                 if not self._placed[index]:
                     np.copyto(self._shared[index][1], image)
-                told = (STAGE.pack(name.encode(), seconds) for name, seconds in stages(slot).items())
-                self._link.send_bytes(DONE.pack(index, slot.finished) + b"".join(told))
+                times = (STAGE_TIME.pack(name.encode(), seconds) for name, seconds in stages(slot).items())
+                self._link.send_bytes(ANSWER.pack(index, slot.finished) + b"".join(times))
 
     def _fail(self, index: int, error: Exception) -> None:
         if not isinstance(error, EngineError):
             facts = one_line(error) or type(error).__name__
             error = EngineError("The engine failed on a frame", facts, "Try --engine bicubic.")
-        self._link.send_bytes(DONE.pack(-1 - index, time.monotonic()) + json.dumps(error.parts).encode())
+        self._link.send_bytes(ANSWER.pack(-1 - index, time.monotonic()) + json.dumps(error.parts).encode())
 
 
 @contextlib.contextmanager
@@ -125,7 +98,7 @@ def reporting(link: Connection) -> Iterator[BuildProgress]:
     progress, done = BuildProgress(), threading.Event()
 
     def report() -> None:
-        while not done.wait(TELL):
+        while not done.wait(PROGRESS_PERIOD_S):
             if text := str(progress):
                 link.send_bytes(json.dumps({"progress": text}).encode())
 
@@ -139,21 +112,21 @@ def reporting(link: Connection) -> Iterator[BuildProgress]:
 
 
 def main(arguments: list[str]) -> None:
-    """The child's life, until its parent's end: SOCKET and MEMORY are descriptors it has inherited."""
+    """Live until the parent's end. `arguments`: SOCKET and MEMORY, descriptors that are inherited."""
     link, memory = inherited(arguments)
-    options = json.loads(link.recv_bytes())
-    event_log.configure(**options.pop("log"))
+    message = json.loads(link.recv_bytes())
+    event_log.configure(**message["log"])
+    request = EngineRequest.from_dict(message["request"])
     try:
         with reporting(link) as progress:
-            name, model, size = options.pop("name"), options.pop("model"), tuple(options.pop("size"))
-            engine = engines.load(name, model, size, **options, progress=progress)
+            engine = engines.load(request, progress=progress)
     except EngineError as error:
         link.send_bytes(json.dumps({"error": error.parts}).encode())
         return
-    link.send_bytes(json.dumps(asdict(engine.spec)).encode())
+    link.send_bytes(json.dumps(spec_to_json(engine.spec)).encode())
     if link.recv_bytes() == b"go":
-        shared = views(mmap.mmap(memory, 0), engine.spec, options["depth"])
-        EngineWorker(link, engine.slots, shared).run()
+        shared = frame_views(mmap.mmap(memory, 0), engine.spec, request.depth)
+        EngineWorker(link, [engine.slot(index) for index in range(request.depth)], shared).run()
     os._exit(0)  # no farewell to a driver that may hang in it; what it holds goes with the process
 
 

@@ -38,6 +38,7 @@ from engines.base import Spec
 from engines.catalog import shipped as catalog
 from engines.errors import UserError, one_line
 from engines.isolation import engine as isolation
+from engines.request import EngineRequest, OpenVinoOptions
 from scripts.benchmarks import against, timing
 from scripts.benchmarks.measured_child import measure_child
 from scripts.common import results
@@ -109,7 +110,9 @@ class Bench:
     def _loop(self, model: str) -> Iterator[timing.EngineLoop]:
         """An engine that is warm, looped on the frame."""
         one = self.settings
-        with engines.load(one.engine, model, one.size, threads=one.threads) as engine:
+        with engines.load(
+            EngineRequest(one.engine, model, one.size, openvino=OpenVinoOptions(threads=one.threads))
+        ) as engine:
             loop = timing.EngineLoop(engine, timing.noise(one.size))
             loop.frames(10)
             loop.busy.clear()
@@ -169,7 +172,9 @@ class Bench:
 
     def _isolate(self, loop: timing.EngineLoop) -> None:
         one = self.settings
-        with isolation.load(one.engine, one.model, one.size, threads=one.threads) as engine:
+        with isolation.load(
+            EngineRequest(one.engine, one.model, one.size, openvino=OpenVinoOptions(threads=one.threads))
+        ) as engine:
             apart = timing.EngineLoop(engine, timing.noise(one.size))
             apart.frames(10)  # warm
             share = one.seconds / one.rounds

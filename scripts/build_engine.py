@@ -31,6 +31,7 @@ import engines
 from engines.catalog import shipped as catalog
 from engines.cuda import driver
 from engines.errors import EngineError, UserError
+from engines.request import EngineRequest, TensorRtOptions
 from engines.support.progress import BuildProgress
 from engines.tensorrt import builder, sdk
 from engines.tensorrt.plan_cache import PlanCache, PlanKey, digest, stopped
@@ -74,13 +75,15 @@ def usable() -> Callable[[PlanKey], bool]:
 def build_one(model: str, size: tuple[int, int], dla: int | None, progress: BuildProgress) -> str:
     """Build for the GPU here; returns a line about it. Raises EngineError."""
     # Loaded and run once, so that it is known to work and not only to exist.
-    with engines.load("tensorrt", model, size, depth=1, dla=dla, progress=progress) as engine:
+    with engines.load(
+        EngineRequest("tensorrt", model, size, depth=1, tensorrt=TensorRtOptions(dla=dla)), progress=progress
+    ) as engine:
         return str(engine.spec)
 
 
 def build_ahead(model: str, size: tuple[int, int], capability: str, plans: PlanCache, progress: BuildProgress) -> str:
     """Build for a GPU that need not be here; returns a line about it. Raises EngineError."""
-    file = catalog.find(model, builder.PRECISIONS)
+    file = catalog.find(model, builder.PREFERRED_PRECISIONS)
     path, plan = builder.build_ahead(file, size, capability, plans, progress)
     return f"{file.stem} {plan.precision} at {size[0]}x{size[1]} for compute capability {capability}: {path}"
 

@@ -69,7 +69,7 @@ class CardModel:
         """Raises CardError, ModelError."""
         files = {m.precision: m.path for m in catalog.shipped() if name == m.names[1]}
         if "fp32" not in files:
-            raise ModelError(f"There is no model {name}", f"in {catalog.FOLDER}", "Give a name such as fast-x2.")
+            raise ModelError(f"There is no model {name}", f"in {catalog.MODELS_FOLDER}", "Give a name such as fast-x2.")
         log = [] if run is None else read_log(run)
         facts = properties(files["fp32"])
         if not facts.keys() >= {"recipe", "parameters", "scale"}:
@@ -294,7 +294,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     if bool(options.run) != bool(options.hardware):
         parser.error("--run and --hardware go together")
-    file = catalog.FOLDER / f"{options.model}.md"
+    file = catalog.MODELS_FOLDER / f"{options.model}.md"
     try:
         model = CardModel.find(options.model, options.run)
         if options.run:

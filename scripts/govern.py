@@ -22,13 +22,13 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from app.config.schema import Config
+from app.engine_request import engine_loader
 from app.governor.driver import GovernorDriver
-from app.inputs import engine_for, opened_input
-from app.overlays.view_state import ViewState
 from app.pipeline.build_preview import BuildPreview
 from app.pipeline.frame import OutputFrame
 from app.pipeline.pipeline import Pipeline
 from app.pipeline.stats import Stats
+from app.session import open_input
 from app.system.telemetry import Telemetry
 from engines.errors import UserError
 from scripts.benchmarks.timing import BenchError
@@ -90,21 +90,13 @@ class GovernorTrial:
 class PictureLog:
     """The last sink. Notes every picture."""
 
-    stage = "sink"
-
     def __init__(self, stats: Stats) -> None:
         self.pictures: list[ShownPicture] = []
         self._stats = stats
 
-    def write(self, picture: OutputFrame) -> None:
+    def write(self, frame: OutputFrame) -> None:
         spec = self._stats.spec
-        self.pictures.append(ShownPicture(time.monotonic(), picture.frame.index, spec.model if spec else ""))
-
-    def idle(self) -> None:
-        pass
-
-    def close(self) -> None:
-        pass
+        self.pictures.append(ShownPicture(time.monotonic(), frame.input.index, spec.model if spec else ""))
 
 
 @contextmanager
@@ -123,16 +115,16 @@ def run(name: str, config: Config, spans: Sequence[float], processes: int) -> Go
     """`spans`: seconds without and with load, in turns. Raises UserError."""
     stats, trial = Stats(), GovernorTrial(name, config.input.fps or 30.0)
     counter, failure = PictureLog(stats), list[BaseException]()
-    with closing(Telemetry(config.telemetry)) as telemetry, closing(opened_input(config)) as source:
+    with closing(Telemetry(config.telemetry)) as telemetry, closing(open_input(config)) as source:
         steering = GovernorDriver(lambda: trial.fps, lambda: telemetry.current, hot=config.telemetry.warn_temperature)
-        loading = BuildPreview(ViewState(), [], auto=False)
+        loading = BuildPreview(auto=False)
         pipeline = Pipeline(
             source,
-            engine_for(config, source, stats, loading, steering),
-            [counter],
+            engine_loader(config, source, stats, loading, steering),
             stats,
+            after=[counter],
             lossless=False,
-            loading=loading,
+            observer=loading,
         )
 
         def work() -> None:

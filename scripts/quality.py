@@ -22,9 +22,10 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import engines
+from engines.base import Engine
 from engines.catalog import shipped as catalog
 from engines.errors import UserError
-from engines.slot_engine import SlotEngine
+from engines.request import EngineRequest, OpenVinoOptions
 from scripts.benchmarks import timing
 from scripts.common import results
 from scripts.common.arguments import positive_int, positive_number, size
@@ -149,13 +150,15 @@ class QualityRun:
     def _loop(self, way: MeasuredUpscaler | None, scale: int) -> Iterator[Loop]:
         """An engine that is warm; None: bicubic."""
         size, threads = self.settings.size, self.settings.threads
-        engine: AbstractContextManager[SlotEngine[Any]]
+        engine: AbstractContextManager[Engine[Any]]
         if way is None:
-            engine = engines.load("bicubic", "", size, scale=scale)
+            engine = engines.load(EngineRequest("bicubic", "", size, scale=scale))
         elif way.precision == "fp32":
             engine = upscalers.in_f32(way.file, size, threads)
         else:
-            engine = engines.load("openvino", str(way.file), size, threads=threads)
+            engine = engines.load(
+                EngineRequest("openvino", str(way.file), size, openvino=OpenVinoOptions(threads=threads))
+            )
         with engine as loaded:
             loop = timing.EngineLoop(loaded, timing.noise(size))
             loop.frames(2)

@@ -33,6 +33,7 @@ from engines import bicubic
 from engines.base import Image
 from engines.catalog import shipped as catalog
 from engines.errors import UserError
+from engines.request import EngineRequest
 from scripts.benchmarks.queueing import ServerModel, simulate
 from scripts.benchmarks.timing import noise
 from scripts.common.arguments import positive_int, positive_number, size
@@ -83,7 +84,9 @@ def measure_service(
     Raises UserError.
     """
     depth = BURST_SIZES[-1] + 1  # the last view is lent until the next collect()
-    engine = engines.load(address or "auto", model, picture, depth=depth, options=client_options.read(config))
+    engine = engines.load(
+        EngineRequest(address or "auto", model, picture, depth=depth, triton=client_options.read(config))
+    )
     frame, points = noise(picture), []
     with engine:
         scale = engine.spec.scale

@@ -27,6 +27,7 @@ import yaml
 
 import engines
 from engines.errors import UserError
+from engines.request import EngineRequest
 from engines.support import atomic_file
 from scripts.benchmarks.timing import EngineLoop, noise
 from scripts.common.arguments import positive_int, positive_number, size
@@ -84,7 +85,7 @@ class RecipeSearch:
         with tempfile.TemporaryDirectory() as folder:
             file = Path(folder) / f"trial-x{recipe.scale}.onnx"
             save(build(recipe.network().collapsed().eval(), {}), file)
-            with engines.load(self.engine, str(file), self.size) as engine:
+            with engines.load(EngineRequest(self.engine, str(file), self.size)) as engine:
                 return EngineLoop(engine, noise(self.size)).seconds(1)
 
     def __call__(self, trial: optuna.Trial) -> float:

@@ -106,14 +106,12 @@ def dev(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeDevDir:
     import cv2
 
     from app.sources import v4l2
-    from app.sources.reconnecting import hotplug
     from scripts.kiosk.fake_camera import FakeCamera, FakeDevDir
 
     made = FakeDevDir(tmp_path / "dev")
     monkeypatch.setattr(v4l2, "DEV", made.folder)
-    monkeypatch.setattr(v4l2, "NAMES", made.folder / "names")
+    monkeypatch.setattr(v4l2, "SYS_VIDEO4LINUX", made.folder / "names")
     monkeypatch.setattr(cv2, "VideoCapture", FakeCamera)
-    monkeypatch.setattr(hotplug, "KNOWN", {})
     return made
 
 

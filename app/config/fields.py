@@ -13,7 +13,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSeriali
 from pydantic.fields import FieldInfo
 
 from app.uri import home
-from engines import NAMES
+from engines.request import ENGINE_NAMES, EngineKind
 
 
 @dataclass(frozen=True)
@@ -123,7 +123,7 @@ def parse_camera(value: Any) -> Any:
 
 def parse_engine(value: Any) -> Any:
     """Refuse names of engines that do not exist; triton may be an address."""
-    names = ("auto", *NAMES)
+    names = (EngineKind.AUTO.value, *ENGINE_NAMES)
     if isinstance(value, str) and value not in names and not value.startswith("triton://"):
         near = difflib.get_close_matches(value, names, 1)
         raise ValueError(f"the engines are {', '.join(names)}" + (f"; did you mean {near[0]}?" if near else ""))
@@ -138,7 +138,7 @@ def parse_names(value: Any) -> Any:
 def parse_fallback(value: Any) -> Any:
     """Turn "openvino,bicubic" into its names and "none" into (); refuse names that are no engines of this machine."""
     names = () if value == "none" else parse_names(value)
-    local_engines = [name for name in NAMES if name != "triton"]
+    local_engines = [name for name in ENGINE_NAMES if not EngineKind(name).is_remote]
     if isinstance(names, list | tuple) and (wrong := [name for name in names if name not in local_engines]):
         raise ValueError(f"{wrong[0]!r} is not one of {', '.join(local_engines)}; none for no fallback")
     return names

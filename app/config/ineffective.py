@@ -9,6 +9,7 @@ from collections.abc import Collection
 from app.config.fields import flag_of
 from app.config.schema import SECTIONS, Config, needs_of
 from app.uri import are_pictures, comes_and_goes, is_device, local
+from engines.request import EngineKind
 from engines.support.event_log import log_event
 
 log = logging.getLogger(__name__)
@@ -74,15 +75,21 @@ def _of_the_source(config: Config) -> State:
 def _of_the_engine(config: Config) -> State:
     """By the engines that may be loaded: `auto` may become any of this machine's."""
     engine, triton, governor = config.engine, config.triton, config.governor.enabled
-    remote = engine.name.startswith("triton")
+    remote = EngineKind.of(engine.name).is_remote
     replaced = remote or engine.isolate or governor
-    loaded = {engine.name.partition("://")[0], *(engine.fallback if replaced else ())}
+    loaded = {EngineKind.of(name) for name in (engine.name, *(engine.fallback if replaced else ()))}
     return {
-        "tensorrt": (bool(loaded & {"auto", "tensorrt"}), "it is for TensorRT, which is not asked for"),
-        "openvino": (bool(loaded & {"auto", "openvino"}), "it is for OpenVINO, which is not asked for"),
+        "tensorrt": (
+            bool(loaded & {EngineKind.AUTO, EngineKind.TENSORRT}),
+            "it is for TensorRT, which is not asked for",
+        ),
+        "openvino": (
+            bool(loaded & {EngineKind.AUTO, EngineKind.OPENVINO}),
+            "it is for OpenVINO, which is not asked for",
+        ),
         "server": (remote, "the engine runs on this machine, not on a server"),
         "no-server": (not remote, "a server is a process of its own already, and has the model that its address names"),
-        "network": (loaded != {"bicubic"}, "bicubic has no process of its own, and no models"),
+        "network": (loaded != {EngineKind.BICUBIC}, "bicubic has no process of its own, and no models"),
         "model-file": (not remote or engine.reads_model, "a server has the model that its address names"),
         "replacement": (replaced, "without --isolate nothing takes the place of an engine of this machine"),
         "fallback": (not remote or bool(engine.fallback), "with --fallback none there is nothing to go on with"),

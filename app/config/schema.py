@@ -23,7 +23,8 @@ from app.config.fields import (
     parse_fallback,
 )
 from engines.catalog import shipped as catalog
-from engines.catalog.contract import LARGEST_SCALE
+from engines.catalog.contract import MAX_SCALE
+from engines.request import EngineKind
 
 
 class InputConfig(Section):
@@ -75,7 +76,7 @@ class EngineConfig(Section):
         None,
         "how many times larger; by default what the model's name tells, such as fast-x4, else 2",
         ge=1,
-        le=LARGEST_SCALE,
+        le=MAX_SCALE,
         metavar="N",
     )
     depth: int = option(
@@ -125,7 +126,7 @@ class EngineConfig(Section):
     @property
     def reads_model(self) -> bool:
         """Whether one is asked for that reads a model's file here."""
-        return not {self.name.partition("://")[0], *self.fallback} <= {"triton", "bicubic"}
+        return any(EngineKind.of(name).reads_model_file for name in (self.name, *self.fallback))
 
     @model_validator(mode="after")
     def _one_scale(self) -> EngineConfig:

@@ -1,4 +1,4 @@
-"""What visitors read. Under the picture, what they see; over it, why it is not the camera's just now."""
+"""What visitors read: a caption under the picture, and over it why it is not the camera's just now."""
 
 from __future__ import annotations
 
@@ -7,57 +7,50 @@ from collections.abc import Callable, Sequence
 import cv2
 
 from app.overlays.font import CaptionFont
-from app.overlays.text_panel import TextPanel, letter
+from app.overlays.text_panel import PanelCache, TextPanel, letter
 from app.overlays.texts import Texts
 from app.pipeline.frame import Origin, OutputFrame
 
-DIM = 0.35
-"""What is left of the brightness of a picture that is held."""
+HELD_BRIGHTNESS = 0.35
+"""Share of its brightness that a held picture keeps."""
 
 
 class Caption:
-    """Draws into the picture. Held pictures are dimmed, the attract loop is labelled, in every language asked for."""
-
-    stage = "overlay"
+    """An overlay for visitors, in every language asked for: held pictures are dimmed, the attract loop is labelled."""
 
     def __init__(
-        self, texts: Sequence[Texts], letters: CaptionFont, *, degraded: Callable[[], bool] = lambda: False
+        self, texts: Sequence[Texts], font: CaptionFont, *, degraded: Callable[[], bool] | None = None
     ) -> None:
-        """`degraded`: whether the engine is away. Raises ConfigError if the font lacks a character."""
-        self._texts, self._letters, self._degraded = texts, letters, degraded
-        for one in texts:
-            letters.check("".join(vars(one).values()), f"the text {one.caption[:20]!r}...")
-        self._panels: dict[tuple[object, ...], TextPanel] = {}
+        """Draw `texts` in `font`. `degraded` says whether the engine is away.
 
-    def write(self, picture: OutputFrame) -> None:
-        image = picture.image
+        Raises ConfigError if the font lacks a character.
+        """
+        self._texts, self._degraded = texts, degraded
+        for text in texts:
+            font.check("".join(vars(text).values()), f"the text {text.caption[:20]!r}...")
+        self._panels = PanelCache(font.panel)
+
+    def draw(self, frame: OutputFrame) -> None:
+        """Draw the caption, and a message where the picture is not the camera's own."""
+        image = frame.image
         height, width = image.shape[:2]
-        gap, origin = letter(height), picture.frame.origin
+        gap, origin = letter(height), frame.input.origin
         if origin is Origin.HELD:
-            cv2.convertScaleAbs(image, image, DIM)
+            cv2.convertScaleAbs(image, image, HELD_BRIGHTNESS)
         if not self._texts:
             return
-        scale = width // picture.frame.image.shape[1]
-        low = self._panel([text.caption.replace("{times}", str(scale**2)) for text in self._texts], gap, width)
+        scale = width // frame.input.image.shape[1]
+        low = self._panel(
+            "caption", [text.caption.replace("{times}", str(scale**2)) for text in self._texts], gap, width
+        )
         low.draw(image, (width - low.size[0]) // 2, height - low.size[1] - gap // 2)
         if origin is Origin.HELD:
-            message = self._panel([text.waiting for text in self._texts], 2 * gap, width)
+            message = self._panel("waiting", [text.waiting for text in self._texts], 2 * gap, width)
             message.draw(image, (width - message.size[0]) // 2, (height - message.size[1]) // 2)
-        elif origin is Origin.ATTRACT or self._degraded():
+        elif origin is Origin.ATTRACT or (self._degraded is not None and self._degraded()):
             name = "attract" if origin is Origin.ATTRACT else "fallback"
-            message = self._panel([getattr(text, name) for text in self._texts], gap, width)
+            message = self._panel(name, [getattr(text, name) for text in self._texts], gap, width)
             message.draw(image, (width - message.size[0]) // 2, height - low.size[1] - message.size[1] - gap)
 
-    def _panel(self, lines: list[str], height: int, width: int) -> TextPanel:
-        key = (*lines, height, width)
-        if key not in self._panels:
-            if len(self._panels) > 16:  # sizes that came and went
-                self._panels.clear()
-            self._panels[key] = self._letters.panel(lines, height=height, width=width - 2 * height)
-        return self._panels[key]
-
-    def idle(self) -> None:
-        pass
-
-    def close(self) -> None:
-        pass
+    def _panel(self, name: str, lines: Sequence[str], height: int, width: int) -> TextPanel:
+        return self._panels.panel(name, lines, height=height, width=width - 2 * height)

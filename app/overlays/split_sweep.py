@@ -1,4 +1,4 @@
-"""Moves the wipe slowly there and back, and lets go of it for a while when a visitor takes it."""
+"""Moves the divider of the split view slowly there and back, and pauses for a while when a visitor takes it."""
 
 from __future__ import annotations
 
@@ -6,42 +6,34 @@ import math
 import time
 
 from app.overlays.view_state import ViewState
-from app.pipeline.frame import OutputFrame
 
-EDGE = 0.06
+EDGE_SHARE = 0.06
 """How near the divider comes to the picture's edges, as a share of its width."""
-HANDS_OFF = 15.0
-"""Seconds it waits after a visitor has moved the divider."""
+HANDS_OFF_S = 15.0
+"""How long it waits after a visitor has moved the divider."""
 
 
 class SplitSweep:
-    """Writes view.divider; comes before the wipe among the sinks."""
+    """Moves view.divider by itself."""
 
-    stage = "overlay"
-
-    def __init__(self, view: ViewState, period: float) -> None:
-        """`period`: seconds for there and back."""
-        self._view, self._period = view, period
+    def __init__(self, view: ViewState, period_s: float) -> None:
+        """Move the divider of `view` there and back in `period_s` seconds."""
+        self._view, self._period_s = view, period_s
         self._phase, self._last = 0.25, time.monotonic()  # begins in the middle
         self._set = view.divider
         self._held = float("-inf")
 
-    def write(self, picture: OutputFrame) -> None:
+    def advance(self) -> None:
+        """Move the divider to where it belongs now, unless a visitor has moved it a short while ago."""
         now = time.monotonic()
         step, self._last = now - self._last, now
         if self._view.divider != self._set:
             self._held, self._set = now, self._view.divider
-        if now - self._held < HANDS_OFF:
+        if now - self._held < HANDS_OFF_S:
             # It goes on from where the visitor has left it.
-            place = min(1.0, max(-1.0, (0.5 - self._set) / (0.5 - EDGE)))
+            place = min(1.0, max(-1.0, (0.5 - self._set) / (0.5 - EDGE_SHARE)))
             self._phase = math.acos(place) / (2 * math.pi)
             return
-        self._phase = (self._phase + min(step, 1.0) / self._period) % 1.0
-        self._view.move(0.5 - (0.5 - EDGE) * math.cos(2 * math.pi * self._phase))
+        self._phase = (self._phase + min(step, 1.0) / self._period_s) % 1.0
+        self._view.move(0.5 - (0.5 - EDGE_SHARE) * math.cos(2 * math.pi * self._phase))
         self._set = self._view.divider
-
-    def idle(self) -> None:
-        pass
-
-    def close(self) -> None:
-        pass

@@ -1,26 +1,25 @@
-"""On the left what bicubic interpolation makes of the frame, on the right what the network made of it."""
+"""On the left what bicubic interpolation makes of the frame, on the right what the network makes of it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import cv2
 import numpy as np
 
-from app.overlays.text_panel import TextPanel, letter
+from app.overlays.split_sweep import SplitSweep
+from app.overlays.text_panel import PanelCache, Renderer, TextPanel, letter
 from app.overlays.view_state import ViewState
 from app.pipeline.frame import OutputFrame
 from engines.base import Image
 from engines.bicubic import enlarge
 
-MARGIN = 3
-"""Source columns beyond the cut: cubic interpolation looks two ahead, and would see the edge there."""
+CUBIC_MARGIN_PX = 3
+"""Source pixels to take beyond a cut: cubic interpolation looks two ahead, and would treat the cut as an edge."""
 
 
 class SplitView:
-    """Draws into the picture while view.compare is on: same frame, same framing, both sides labelled."""
-
-    stage = "overlay"
+    """An overlay that is there while view.split is on: same frame, same framing, both sides labelled."""
 
     def __init__(
         self,
@@ -28,42 +27,39 @@ class SplitView:
         *,
         before: Sequence[str] = ("bicubic",),
         after: Sequence[str] = ("upscaled",),
-        panel: Callable[..., TextPanel] = TextPanel,
+        render: Renderer = TextPanel,
+        sweep: SplitSweep | None = None,
     ) -> None:
-        """`before` and `after` are lines that name the sides; `panel` draws them, as Panel does."""
-        self._view, self._texts, self._make = view, (before, after), panel
+        """Label the sides with the lines `before` and `after`, drawn by `render`; `sweep` moves the divider."""
+        self._view, self._before, self._after, self._sweep = view, before, after, sweep
+        self._labels = PanelCache(render)
         self._scratch: Image = np.empty((0, 0, 3), np.uint8)
-        self._labels: tuple[TextPanel, ...] = ()
 
-    def write(self, picture: OutputFrame) -> None:
-        if not self._view.compare:
+    def draw(self, frame: OutputFrame) -> None:
+        """Draw the left side, the divider and the labels."""
+        if self._sweep is not None:
+            self._sweep.advance()
+        if not self._view.split:
             return
-        image = picture.image
+        image = frame.image
         height, width = image.shape[:2]
-        if self._scratch.shape != image.shape:
-            self._scratch = np.empty_like(image)
-            self._labels = tuple(self._make(t, height=letter(height), width=max(8, width // 3)) for t in self._texts)
         cut = round(self._view.divider * width)
-        self._before(picture, cut)
-        thick = max(1, height // 360)
-        cv2.line(image, (cut, 0), (cut, height), (255, 255, 255), thick)
-        left, right = self._labels
+        self._draw_bicubic(frame, cut)
+        cv2.line(image, (cut, 0), (cut, height), (255, 255, 255), max(1, height // 360))
         gap = letter(height)
+        left = self._labels.panel("before", self._before, height=gap, width=max(8, width // 3))
+        right = self._labels.panel("after", self._after, height=gap, width=max(8, width // 3))
         low = height - left.size[1] - gap
-        # A label goes with its side off the picture instead of standing on the other.
+        # A label leaves the picture with its side instead of standing on the other side.
         left.draw(image, min(gap, cut - gap - left.size[0]), low)
         right.draw(image, max(width - gap - right.size[0], cut + gap), low)
 
-    def _before(self, picture: OutputFrame, cut: int) -> None:
-        """Bicubic into the first `cut` columns, at the cost of these columns."""
-        source, image = picture.frame.image, picture.image
+    def _draw_bicubic(self, frame: OutputFrame, cut: int) -> None:
+        """Interpolate the first `cut` columns, at the cost of these columns alone."""
+        source, image = frame.input.image, frame.image
+        if self._scratch.shape != image.shape:
+            self._scratch = np.empty_like(image)
         scale = image.shape[1] // source.shape[1]
-        columns = min(source.shape[1], -(-cut // scale) + MARGIN)
+        columns = min(source.shape[1], -(-cut // scale) + CUBIC_MARGIN_PX)
         enlarge(source[:, :columns], self._scratch[:, : columns * scale])
         image[:, :cut] = self._scratch[:, :cut]
-
-    def idle(self) -> None:
-        pass
-
-    def close(self) -> None:
-        pass

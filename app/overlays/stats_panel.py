@@ -1,16 +1,16 @@
-"""The figures on the picture, the help, and short notices."""
+"""Figures, help and short notices on the picture."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
 
-from app.overlays.text_panel import TextPanel, letter
+from app.overlays.text_panel import PanelCache, TextPanel, letter
 from app.overlays.view_state import ViewState
 from app.pipeline.frame import OutputFrame
 
-PERIOD = 0.5
-"""Seconds between two renderings of the figures: faster, nobody can read them."""
+REFRESH_S = 0.5
+"""Between two renderings of the figures: nobody can read them faster."""
 
 HELP = [
     "q, Esc\tquit",
@@ -25,40 +25,30 @@ HELP = [
 
 
 class StatsPanel:
-    """Draws into the picture. Panels are rendered when their text changes, figures twice a second."""
-
-    stage = "overlay"
+    """An overlay with the figures, rendered twice a second, the help, and the notice that is due."""
 
     def __init__(self, view: ViewState, lines: Callable[[], list[str]]) -> None:
-        """`lines`: the figures as they stand now."""
+        """Draw what `view` asks for; `lines` returns the figures as they stand now."""
         self._view, self._lines = view, lines
         self._due = 0.0
         self._figures: list[str] = []
-        self._panels: dict[str, tuple[tuple[object, ...], TextPanel]] = {}
+        self._panels = PanelCache()
 
-    def write(self, picture: OutputFrame) -> None:
-        height, width = picture.image.shape[:2]
+    def draw(self, frame: OutputFrame) -> None:
+        """Draw what is switched on."""
+        height, width = frame.image.shape[:2]
         view, gap = self._view, letter(height)
         if view.overlay:
             if time.monotonic() >= self._due:
-                self._due, self._figures = time.monotonic() + PERIOD, self._lines()
+                self._due, self._figures = time.monotonic() + REFRESH_S, self._lines()
             if self._figures:
-                self._panel("figures", self._figures, width, height).draw(picture.image, gap, gap)
+                self._panel("figures", self._figures, width, height).draw(frame.image, gap, gap)
         if view.help:
             panel = self._panel("help", HELP, width, height)
-            panel.draw(picture.image, (width - panel.size[0]) // 2, (height - panel.size[1]) // 2)
+            panel.draw(frame.image, (width - panel.size[0]) // 2, (height - panel.size[1]) // 2)
         if notice := view.notice:
             panel = self._panel("notice", [notice], width, height)
-            panel.draw(picture.image, (width - panel.size[0]) // 2, height - panel.size[1] - gap)
+            panel.draw(frame.image, (width - panel.size[0]) // 2, height - panel.size[1] - gap)
 
     def _panel(self, name: str, lines: list[str], width: int, height: int) -> TextPanel:
-        key = (*lines, width, height)
-        if name not in self._panels or self._panels[name][0] != key:
-            self._panels[name] = key, TextPanel(lines, height=letter(height), width=width - 2 * letter(height))
-        return self._panels[name][1]
-
-    def idle(self) -> None:
-        pass
-
-    def close(self) -> None:
-        pass
+        return self._panels.panel(name, lines, height=letter(height), width=width - 2 * letter(height))

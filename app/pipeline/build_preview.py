@@ -1,57 +1,81 @@
-"""What is seen while an engine is being built, and which engines have failed."""
+"""What is shown while an engine is being built, and which engines have failed."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable
 
 import numpy as np
 
-from app.overlays.view_state import ViewState
 from app.pipeline.frame import Frame, OutputFrame
-from app.pipeline.protocols import EngineLoadObserver, Sink
+from app.pipeline.protocols import EngineLoadObserver, Overlay, Sink
 from engines.bicubic import enlarge
-from engines.catalog.shipped import SCALE
+from engines.catalog.shipped import DEFAULT_SCALE
 from engines.support.progress import BuildProgress
 
-PERIOD = 0.1
-"""Seconds between two pictures while there is no engine."""
+PREVIEW_PERIOD_S = 0.1
+"""Between two pictures while there is no engine."""
 
-LONGEST = 1800.0
-"""Seconds that a build may take before it counts as hung; those seen on a Jetson took minutes."""
+MAX_BUILD_S = 1800.0
+"""How long a build may take before it counts as hung; those seen on a Jetson took minutes."""
 
 
 class BuildPreview(EngineLoadObserver):
-    """Shows the source's own picture, enlarged by interpolation, with what the engine's builder says."""
+    """Shows the source's own picture, enlarged by interpolation, with what the engine's builder reports.
 
-    def __init__(self, view: ViewState, sinks: Sequence[Sink], *, auto: bool, scale: int | None = None) -> None:
-        """`sinks`: those that show and do not keep, none without a window; `auto`: there are engines to go on with;
-        `scale`: how many times larger the picture will be, if that is known."""
+    Main thread only, except `progress`, which the loading thread writes.
+    """
+
+    def __init__(
+        self,
+        notify: Callable[[str], None] | None = None,
+        panel: Overlay | None = None,
+        window: Sink | None = None,
+        *,
+        auto: bool,
+        scale: int | None = None,
+        max_build_s: float = MAX_BUILD_S,
+    ) -> None:
+        """Show pictures in `window`, with the notice that `notify` posts and `panel` draws.
+
+        `auto`: another engine may take the place of one that has failed; `scale`: how many times larger the picture
+        will be, if that is known; `max_build_s`: how long a build may take before it counts as hung.
+        """
         self.progress = BuildProgress()
         self.failed: set[str] = set()
-        self._view, self._sinks, self._auto, self._scale = view, sinks, auto, scale or SCALE
+        """Names of the engines that have failed while running."""
+        self._notify, self._panel, self._window = notify, panel, window
+        self._auto, self._scale, self._max_build_s = auto, scale or DEFAULT_SCALE, max_build_s
         self._due = 0.0
 
     def show(self, frame: Frame | None) -> None:
-        told = str(self.progress)
-        if not told or frame is None or time.monotonic() < self._due:
+        """Show `frame` with the builder's progress, at most ten times a second."""
+        message = str(self.progress)
+        if not message or frame is None or time.monotonic() < self._due:
             return
-        self._due = time.monotonic() + PERIOD
-        self._view.say(told)
-        # A live source may fill the frame anew while it is read: a torn picture for a tenth of a second.
+        self._due = time.monotonic() + PREVIEW_PERIOD_S
+        if self._notify is not None:
+            self._notify(message)
+        if self._window is None:
+            return
+        # A live source may write into the frame while it is read: a torn picture for a tenth of a second.
         width, height = frame.size
         large = np.empty((self._scale * height, self._scale * width, 3), np.uint8)
-        picture = OutputFrame(enlarge(frame.image, large), frame)
-        for sink in self._sinks:
-            sink.write(picture)
+        preview = OutputFrame(enlarge(frame.image, large), frame)
+        if self._panel is not None:
+            self._panel.draw(preview)
+        self._window.write(preview)
 
     @property
     def busy(self) -> bool:
-        return 0 < self.progress.seconds < LONGEST
+        """Whether an engine is being built, and has not been for too long."""
+        return 0 < self.progress.seconds < self._max_build_s
 
     def cancel(self) -> None:
+        """Make the build fail soon."""
         self.progress.cancel()
 
     def replace(self, failed: str) -> bool:
+        """Leave the engine `failed` out of the next load; True if that may give another one."""
         self.failed.add(failed)
         return self._auto

@@ -1,4 +1,4 @@
-"""One picture on its way from a source to a screen, and FramePool, where its memory comes from."""
+"""A frame on its way from a source to a screen, and FramePool, where its memory comes from."""
 
 from __future__ import annotations
 
@@ -17,41 +17,42 @@ class Origin(Enum):
 
     LIVE = "live"
     HELD = "held"
-    """The last picture there was, while the source is away."""
+    """The last picture of the source, while the source is away."""
     ATTRACT = "attract"
-    """The attract loop, when it has been away for long."""
+    """The attract loop, once the source has been away for long."""
 
 
 @dataclass(slots=True)
 class Frame:
     """A captured picture.
 
-    The image belongs to the frame until release(); after that its source may fill it anew. A frame that is
-    never released costs one new buffer, nothing else.
+    The image belongs to the frame until release(); after that the source may write the next picture into it. A frame
+    that is never released costs one new buffer, nothing else.
     """
 
     image: Image
     """uint8 [H, W, 3] BGR."""
     index: int
-    """0, 1, 2 ... as captured, so that a gap tells of a drop."""
+    """0, 1, 2 ... as captured: a gap is a dropped frame."""
     captured: float
     """When the picture was taken (a camera) or decoded (a file), in seconds of time.monotonic()."""
     position: float
-    """Where the picture stands in its source's own time, in seconds; never goes back. What a recording keeps."""
+    """Time in the source's own timeline, in seconds; never goes back. Recordings keep this one."""
     decode: float = 0.0
-    """Seconds spent on decoding it."""
+    """Seconds that decoding took."""
     ready: float = 0.0
     """When it entered the ring, in seconds of time.monotonic(); set by the pipeline."""
     on_release: Callable[[Image], None] | None = field(default=None, repr=False)
+    """Takes the image back; None if nobody wants it."""
     origin: Origin = Origin.LIVE
 
     @property
     def size(self) -> tuple[int, int]:
-        """(width, height)."""
+        """(width, height) in pixels."""
         return self.image.shape[1], self.image.shape[0]
 
     def release(self) -> None:
-        """Give the image's memory back. Harmless when done twice."""
+        """Give the image's memory back to the source. Idempotent."""
         if self.on_release is not None:
             self.on_release(self.image)
             self.on_release = None
@@ -59,33 +60,42 @@ class Frame:
 
 @dataclass(slots=True)
 class OutputFrame:
-    """An upscaled frame as it goes from sink to sink.
+    """An upscaled frame on its way through the overlays and sinks.
 
-    `image` is lent by the engine: a sink may draw into it, and must copy what it wants to keep beyond write().
+    `image` is borrowed from the engine until draw() or write() returns: overlays draw into it, and a sink must copy
+    what it wants to keep.
     """
 
     image: Image
     """uint8 [s*H, s*W, 3] BGR."""
-    frame: Frame
+    input: Frame
+    """The captured frame that the engine has upscaled; borrowed for as long as `image` is."""
 
 
 class FramePool:
-    """Image memory that goes round instead of being allocated for each frame. Safe to share between threads."""
+    """Image memory that is used again and again instead of being allocated for each frame. Safe in any thread."""
 
     def __init__(self) -> None:
-        self._free: list[Image] = []
         self._lock = threading.Lock()
+        self._free: list[Image] = []  # guarded by _lock
 
-    def take(self, height: int, width: int) -> Image:
-        """A buffer of that size with undefined contents; the caller owns it until give()."""
+    def acquire(self, height: int, width: int) -> Image:
+        """Return a uint8 [height, width, 3] buffer with undefined contents; the caller owns it until release()."""
         with self._lock:
             while self._free:
                 image = self._free.pop()
-                if image.shape[:2] == (height, width):  # another size is of no more use: let it go
+                if image.shape[:2] == (height, width):  # a buffer of another size is of no more use
                     return image
         return np.empty((height, width, 3), np.uint8)
 
-    def give(self, image: Image) -> None:
-        """Take a buffer back."""
+    def release(self, image: Image) -> None:
+        """Take back a buffer that acquire() has handed out."""
         with self._lock:
             self._free.append(image)
+
+
+def letterbox(picture: tuple[int, int], area: tuple[int, int]) -> tuple[int, int, int, int]:
+    """Fit a picture of size (width, height) into `area`, as large as it goes and centred: x, y, width, height."""
+    scale = min(area[0] / picture[0], area[1] / picture[1])
+    width, height = max(1, round(picture[0] * scale)), max(1, round(picture[1] * scale))
+    return (area[0] - width) // 2, (area[1] - height) // 2, width, height

@@ -1,28 +1,34 @@
-"""What the pipeline asks of its parts: sources, sinks, engines and who watches them load."""
+"""What the pipeline asks of its parts: sources, engines, overlays, sinks, and who watches an engine load."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 from app.pipeline.frame import Frame, OutputFrame
 from engines.base import Engine
 
 
+class Overlay(Protocol):
+    """Draws into every picture. Main thread only."""
+
+    def draw(self, frame: OutputFrame) -> None:
+        """Change frame.image in place. It is borrowed until this method returns."""
+
+
 class Sink(Protocol):
-    """Takes every picture in turn. All methods are called by the main thread only."""
+    """Takes every picture: shows it, keeps it or counts it. Main thread only."""
 
-    stage: str
-    """Under which heading its time is counted: "overlay" for what draws into the picture, "sink" for the rest."""
+    def write(self, frame: OutputFrame) -> None:
+        """Take a picture. Its image is borrowed until this method returns, and must not be changed."""
 
-    def write(self, picture: OutputFrame) -> None:
-        """Show, keep or draw into the picture; picture.image is lent until write() returns."""
 
-    def idle(self) -> None:
-        """Called about every 20 ms while no picture comes, so that a window stays alive."""
+@runtime_checkable
+class PolledSink(Sink, Protocol):
+    """A sink with something to do while no picture comes, such as a window. Main thread only."""
 
-    def close(self) -> None:
-        """Finish what was begun. Idempotent."""
+    def poll(self) -> None:
+        """Handle what is pending, without waiting. Called about every 20 ms while no picture comes."""
 
 
 class Source(Protocol):
@@ -35,45 +41,49 @@ class Source(Protocol):
     paced: bool
     """True: iteration itself takes as long as the pictures last (a camera, a stream). False: as fast as decoded."""
     camera: bool
-    """Whether a camera takes these pictures now: there are noise and an encoder's blocks in them. A film has less."""
+    """Whether a camera takes these pictures now, with sensor noise and an encoder's blocks. A film has less of both."""
     fps: float
-    """The nominal rate, 0 if unknown."""
+    """The nominal rate in frames a second, 0 if unknown."""
 
     def __iter__(self) -> Iterator[Frame]:
-        """Frames in order. Returns at the end or after close(); raises SourceError. No wait is longer than
-        10 s, but that for a camera by GStreamer in OpenCV before 4.7, which knows no limits."""
+        """Yield frames in order, until the end or close(). Raises SourceError.
+
+        No wait is longer than 10 s, except for a camera by GStreamer in OpenCV before 4.7, which has no time limits.
+        """
 
     def close(self) -> None:
-        """Let the device go. Idempotent; makes a running iteration end soon."""
+        """Release the device and make a running iteration end soon. Idempotent."""
 
 
 class Tag(NamedTuple):
-    """What travels through the engine with a picture."""
+    """What travels through the engine with a frame."""
 
     frame: Frame
     submitted: float
+    """When it was given to the engine, in seconds of time.monotonic()."""
 
 
 Load = Callable[[tuple[int, int]], Engine[Tag]]
+"""Makes an engine for an input size (width, height). Raises EngineError. Called in a thread of its own."""
 
 
 class EngineLoadObserver:
-    """What goes on beside the loading of an engine, which may take minutes.
+    """Accompanies the loading of engines, which may take minutes. This one does nothing; BuildPreview does.
 
-    Does nothing; see app.pipeline.build_preview.
+    Main thread only.
     """
 
     def show(self, frame: Frame | None) -> None:
-        """Called in the main thread every POLL seconds while an engine is being loaded, with the newest frame."""
+        """Show the newest frame, if there is one. Called about every 20 ms while an engine is being loaded."""
 
     @property
     def busy(self) -> bool:
-        """Whether the load is at something that takes minutes, and no picture is missed meanwhile."""
+        """Whether the load is in a step that takes minutes, during which no picture is missing."""
         return False
 
     def cancel(self) -> None:
-        """The engine is not wanted any more; the load should fail soon."""
+        """Make the load fail soon: the engine is not wanted any more."""
 
     def replace(self, failed: str) -> bool:
-        """An engine has failed while running. True: the next load gives another one."""
+        """Take note that the engine named `failed` has failed while running; True if the next load gives another."""
         return False

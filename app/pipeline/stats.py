@@ -1,4 +1,4 @@
-"""Figures of a run: rates, latencies and stage times, from the pipeline's main thread, in bounded memory."""
+"""Figures of a run: rates, latencies and stage times, in bounded memory."""
 
 from __future__ import annotations
 
@@ -17,18 +17,19 @@ STAGES = ("decode", "queue", "engine", "overlay", "sink")
 
 
 class Samples:
-    """The last `capacity` values of a measurement, in milliseconds; its memory is there from the start."""
+    """The last `capacity` values of a measurement, in milliseconds; all memory is allocated at the start."""
 
     def __init__(self, capacity: int = 4096) -> None:
         self._values = np.zeros(capacity, np.float32)
         self._count = 0
 
     def add(self, seconds: float) -> None:
+        """Add a value."""
         self._values[self._count % self._values.size] = seconds * 1000
         self._count += 1
 
     def percentiles(self, *which: float) -> list[float]:
-        """Percentiles in milliseconds, 0 before the first value."""
+        """Return the percentiles `which` (0 to 100) in milliseconds; 0 before the first value."""
         if not self._count:
             return [0.0] * len(which)
         kept = self._values[: min(self._count, self._values.size)]
@@ -36,35 +37,35 @@ class Samples:
 
 
 class Stats:
-    """Counts and times. Written by the main thread, `captured`, `dropped` and `arrivals` by the capture thread; anyone
-    may read."""
+    """Counts and times of a run. Each attribute is written by one thread; any thread may read."""
 
     def __init__(self) -> None:
-        self.spec: Spec | None = None
-        """What the engine in use is; None before the first frame."""
-        self.captured = self.dropped = self.shown = self.fallback = 0
+        self.captured = self.dropped = 0  # capture thread
+        self.arrivals = RateMeter()  # capture thread
+        """Frames of the source itself, without those that stand in for a camera that is away."""
+        self.spec: Spec | None = None  # main thread, as all that follows
+        """The engine that made the last picture; None before the first frame."""
+        self.shown = self.fallback = 0
         """`fallback`: shown pictures that another engine made than the one asked for."""
         self.latency = Samples()
-        """Capture to shown: the age of a picture when it was handed to the last sink."""
+        """Capture to shown: the age of a picture when the last sink has taken it."""
         self.engine = Samples()
-        """Time the engine worked for one frame alone: queueing behind another frame is not in it."""
+        """Time the engine worked for one frame, without queueing behind another."""
         self.stages = {stage: Samples() for stage in STAGES}
         self.inside: dict[str, Samples] = {}
-        """Stages inside the engine, by the names it gives them."""
-        self.arrivals = RateMeter()
-        """Of pictures that the source itself has given, not what stood in for them; by the capture thread."""
+        """Stages inside the engine, by the engine's names for them."""
         self._rate = RateMeter()
-        self._first = self._last = 0.0
+        self._first = self._last = 0.0  # when pictures were shown, in seconds of time.monotonic()
 
     def add(self, frame: Frame, *, submitted: float, busy: float, spent: dict[str, float]) -> None:
-        """Count a frame that has just gone through all sinks.
+        """Count a frame that has just gone through all overlays and sinks.
 
-        `submitted`: when it was given to the engine (time.monotonic()); `busy`: seconds the engine worked for it;
-        `spent`: seconds in the stages "overlay" and "sink".
+        `submitted`: when it was given to the engine, in seconds of time.monotonic(); `busy`: seconds the engine worked
+        for it; `spent`: seconds in the stages "overlay" and "sink".
         """
         now = time.monotonic()
         self.shown += 1
-        self.fallback += bool(self.spec and self.spec.state)
+        self.fallback += self.spec is not None and not self.spec.state.ok
         self._first = self._first or now
         self._last = now
         self._rate.add(now)
@@ -75,28 +76,30 @@ class Stats:
             self.stages[stage].add(seconds)
 
     def stage(self, seconds: Mapping[str, float]) -> None:
-        """Count what an engine tells of its own stages."""
+        """Count the seconds that an engine reports of its own stages."""
         for name, spent in seconds.items():
             self.inside.setdefault(name, Samples()).add(spent)
 
     @property
     def seconds(self) -> float:
-        """From the first shown picture to the last."""
+        """Seconds from the first shown picture to the last."""
         return self._last - self._first
 
     def fps(self) -> float:
-        """Pictures a second that got through all sinks, over the whole run."""
+        """Return the pictures shown a second, over the whole run."""
         return (self.shown - 1) / self.seconds if self.shown > 1 and self.seconds > 0 else 0.0
 
     def fps_now(self) -> float:
-        """The same over the last two seconds; falls towards 0 when pictures stop coming."""
+        """Return the pictures shown a second, over the last two seconds; falls towards 0 when pictures stop coming."""
         return self._rate.now()
 
     def as_dict(self) -> dict[str, Any]:
-        """The part of --stats that this object knows; milliseconds unless named otherwise."""
+        """Return these figures as --stats has them; times in milliseconds unless the name says otherwise."""
         p50, p95, p99 = self.latency.percentiles(50, 95, 99)
         engine50, engine99 = self.engine.percentiles(50, 99)
-        facts = asdict(self.spec) if self.spec else {"input": (0, 0), "output": (0, 0)}
+        facts = (
+            asdict(self.spec) | {"state": str(self.spec.state)} if self.spec else {"input": (0, 0), "output": (0, 0)}
+        )
         size = {key: dict(zip(("width", "height"), facts.pop(key), strict=True)) for key in ("input", "output")}
         return {
             "frames_captured": self.captured,

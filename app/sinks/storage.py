@@ -1,4 +1,4 @@
-"""What stays of a run: the recording, the archive of segments, snapshots."""
+"""What is kept of a session: the recording, the segments, snapshots."""
 
 from __future__ import annotations
 
@@ -9,55 +9,61 @@ from typing import Any
 from app.config.schema import Config
 from app.overlays.view_state import ViewState
 from app.pipeline.protocols import Sink
+from app.sinks.filenames import Filenames
 from app.sinks.recording.on_demand import OnDemandRecorder
 from app.sinks.recording.segmented import SegmentedRecorder
 from app.sinks.snapshot import Snapshot
 
 
 class StorageSinks:
-    """The sinks that keep pictures. Whoever made it closes it; one that cannot be had is no reason to hold the rest."""
+    """The sinks that keep pictures. Whoever has made this object closes it."""
 
-    def __init__(self, config: Config, view: ViewState, *, fps: float, lossless: bool) -> None:
-        """Raises SinkError."""
-        asked = config.recording
-        self._with_overlay = asked.overlay
+    def __init__(self, config: Config, view: ViewState, filenames: Filenames, *, fps: float, lossless: bool) -> None:
+        """Build what `config` asks for; `filenames` knows what earlier sessions have written. Raises SinkError.
+
+        `fps`: the source's nominal rate, 0 if unknown; `lossless`: no picture may be missing in a recording.
+        """
+        recording = config.recording
         with ExitStack() as stack:
-            self._recording = stack.enter_context(closing(OnDemandRecorder(asked, view, fps=fps, lossless=lossless)))
-            self.archives = [SegmentedRecorder(asked, fps=fps, lossless=lossless)] if asked.segmented else []
-            """At most one."""
-            for archive in self.archives:
-                stack.enter_context(closing(archive))
-            self._snapshot = stack.enter_context(closing(Snapshot(asked.folder, view, file=config.output.snapshot)))
+            self._on_demand = stack.enter_context(
+                closing(OnDemandRecorder(recording, view, filenames, fps=fps, lossless=lossless))
+            )
+            self.segmented = (
+                stack.enter_context(closing(SegmentedRecorder(recording, fps=fps, lossless=lossless)))
+                if recording.segmented
+                else None
+            )
+            self._snapshot = stack.enter_context(
+                closing(Snapshot(recording.folder, view, filenames, file=config.output.snapshot))
+            )
             self._opened = stack.pop_all()
+        recorders: list[Sink] = [self._on_demand, *([self.segmented] if self.segmented is not None else [])]
+        # A snapshot is always of the pure picture, a recording only where it is not to have the overlays.
+        self.before_overlays: Sequence[Sink] = [self._snapshot, *([] if recording.overlay else recorders)]
+        self.after_overlays: Sequence[Sink] = recorders if recording.overlay else []
 
     @property
     def actions(self) -> Mapping[str, Callable[[], None]]:
         """What keys can ask for."""
-        return {"record": self._recording.toggle, "snapshot": self._snapshot.request}
-
-    def around(self, drawn: Sequence[Sink]) -> list[Sink]:
-        """These sinks and those that draw, in the order in which they take a picture."""
-        recorded: list[Sink] = [self._recording, *self.archives]
-        # A snapshot is of the pure picture, a recording only where its overlay is not asked for.
-        return [self._snapshot, *drawn, *recorded] if self._with_overlay else [self._snapshot, *recorded, *drawn]
+        return {"record": self._on_demand.toggle, "snapshot": self._snapshot.request}
 
     def finish(self) -> None:
-        """End what is being recorded; what it came to is known then. Raises SinkError."""
+        """End what is being recorded; only then are its figures final. Raises SinkError."""
         try:
-            self._recording.close()
+            self._on_demand.close()
         finally:
-            for archive in self.archives:
-                archive.close()
+            if self.segmented is not None:
+                self.segmented.close()
 
     def facts(self) -> tuple[list[dict[str, Any]], dict[str, Any] | None]:
-        """Of every recording, and of the archive if there is one."""
-        return self._recording.facts(), next((archive.facts() for archive in self.archives), None)
+        """Return the figures of every recording, and of the segments if there are any, for --stats."""
+        return self._on_demand.facts(), self.segmented.facts() if self.segmented is not None else None
 
-    def insist(self) -> None:
-        """After finish(): raise SinkError if pictures came and an archive kept none of them."""
-        for archive in self.archives:
-            archive.insist()
+    def raise_if_nothing_recorded(self) -> None:
+        """Raise SinkError if pictures came and the segments have kept none of them. Call it after finish()."""
+        if self.segmented is not None:
+            self.segmented.raise_if_nothing_recorded()
 
     def close(self) -> None:
-        """Let go of everything. Idempotent. Raises SinkError."""
+        """Close all sinks. Idempotent. Raises SinkError."""
         self._opened.close()

@@ -1,4 +1,4 @@
-"""Which cameras there are: V4L2 capture devices, what they are called and what they can give."""
+"""Lists V4L2 capture devices: what they are called, and their formats, sizes and rates."""
 
 from __future__ import annotations
 
@@ -11,25 +11,25 @@ from pathlib import Path
 from typing import Any
 
 if sys.platform.startswith("linux"):
-    # Now, not with the first camera that fails: an exhibition's memory should not grow in its second week.
+    # At the top, not with the first camera that fails: an exhibition's memory should not grow in its second week.
     from linuxpy.video.device import Capability
-    from linuxpy.video.device import Device as Video
+    from linuxpy.video.device import Device as LinuxpyDevice
 
 DEV = Path("/dev")
-NAMES = Path("/sys/class/video4linux")
+SYS_VIDEO4LINUX = Path("/sys/class/video4linux")
 """Here a device's name can be read even where the device itself cannot be opened."""
 
 
 @dataclass(frozen=True)
 class Mode:
-    """One thing a camera can give. Of a camera that takes any size, the largest stands for all."""
+    """A format and size of a camera. For a camera that offers any size, the largest stands for all."""
 
     fourcc: str
     """Four letters, e.g. MJPG or YUYV."""
     size: tuple[int, int]
     """(width, height) in pixels."""
     fps: tuple[float, ...]
-    """Rates, the fastest first; empty where the driver does not tell."""
+    """Rates, the fastest first; empty if the driver does not report them."""
 
     def __str__(self) -> str:
         rates = ", ".join(f"{rate:g}" for rate in self.fps)
@@ -41,7 +41,7 @@ class V4l2Device:
     """A camera that this machine has."""
 
     path: str
-    """For example /dev/video0; another one after replugging."""
+    """For example /dev/video0; it may be another one after replugging."""
     name: str
     by_id: str | None = None
     """A path under /dev/v4l/by-id that stays the same."""
@@ -54,48 +54,53 @@ class V4l2Device:
 
 
 def cameras() -> list[V4l2Device]:
-    """All capture devices in the order of their numbers; never raises, [] where there are none."""
-    paths = [path for path in DEV.glob("video*") if re.fullmatch(r"video\d+", path.name)]
-    found = (_look(path) for path in sorted(paths, key=lambda path: int(path.name[5:])))
+    """Return all capture devices in the order of their numbers; [] if there are none. Never raises."""
+    found = map(_inspect, device_files())
     return [device for device in found if device is not None]
 
 
+def device_files() -> list[Path]:
+    """Return all files /dev/videoN in the order of their numbers; some may be no cameras."""
+    paths = [path for path in DEV.glob("video*") if re.fullmatch(r"video\d+", path.name)]
+    return sorted(paths, key=lambda path: int(path.name[5:]))
+
+
 def path_of(camera: int | str) -> Path:
-    """The device file of a camera given by its index or its path."""
+    """Return the device file of a camera given by its index or its path."""
     text = str(camera)
     return DEV / f"video{int(text)}" if text.isdecimal() else Path(text)
 
 
 def listing() -> str:
-    """One line for a message: what cameras() found."""
+    """Return what cameras() finds, as one line for a message."""
     found = cameras()
     return "cameras found: " + ", ".join(map(str, found)) if found else "no camera was found on this machine"
 
 
-def _look(path: Path) -> V4l2Device | None:
-    """What is behind one device file; None if it captures no pictures (a codec, a camera's metadata)."""
+def _inspect(path: Path) -> V4l2Device | None:
+    """Return the camera behind a device file; None if it captures no pictures, as a codec or a metadata device."""
     by_id = next(
         (str(link) for link in sorted((DEV / "v4l/by-id").glob("*")) if link.resolve() == path.resolve()), None
     )
     name, problem = path.name, ""
     modes: tuple[Mode, ...] = ()
-    with contextlib.suppress(OSError):  # on another kind of system the driver alone tells
-        name = (NAMES / path.name / "name").read_text().strip() or name
+    with contextlib.suppress(OSError):  # elsewhere than on Linux, the driver alone knows
+        name = (SYS_VIDEO4LINUX / path.name / "name").read_text().strip() or name
     if not os.access(path, os.R_OK | os.W_OK):
         return V4l2Device(str(path), name, by_id, problem="Permission denied")
     try:
-        with Video(str(path)) as video:
-            if Capability.VIDEO_CAPTURE not in video.info.device_capabilities:
+        with LinuxpyDevice(str(path)) as device:
+            if Capability.VIDEO_CAPTURE not in device.info.device_capabilities:
                 return None
-            name = video.info.card.rstrip("\0") or name
-            modes = _modes(video.info)
-    except Exception as error:  # a list must not fail over what one driver answers, whatever that is
+            name = device.info.card.rstrip("\0") or name
+            modes = _modes(device.info)
+    except Exception as error:  # whatever one driver answers, the list must not fail
         problem = getattr(error, "strerror", None) or str(error) or type(error).__name__
     return V4l2Device(str(path), name, by_id, modes, problem)
 
 
 def _modes(info: Any) -> tuple[Mode, ...]:
-    """Every format, size and rate that the driver lists, from linuxpy's view of it."""
+    """Return every format, size and rate that the driver lists, given linuxpy's description of the device."""
     modes = []
     for pixel_format in dict.fromkeys(image_format.pixel_format for image_format in info.formats):
         for choice in info.format_frame_sizes(pixel_format):

@@ -51,8 +51,6 @@ class Watchdog:
     So does the wait for a picture that is not due yet, as in a slow slide show; one that is overdue does not.
     """
 
-    stage = "sink"
-
     def __init__(
         self,
         notifier: Notifier,
@@ -67,7 +65,7 @@ class Watchdog:
         self._due = 0.0
         self._until = 0.0
 
-    def write(self, picture: OutputFrame) -> None:
+    def write(self, frame: OutputFrame) -> None:
         now = time.monotonic()
         if not self._begun:
             self._begun = True
@@ -81,7 +79,7 @@ class Watchdog:
             self._due = now + min(1.0, self._notifier.watchdog / 3 or 1.0)
             self._notifier.tell("WATCHDOG=1", f"STATUS={self._status()}")
 
-    def idle(self) -> None:
+    def poll(self) -> None:
         now = time.monotonic()
         if self._begun and now < self._awaited():
             self._feed(now)
@@ -89,6 +87,3 @@ class Watchdog:
             # A start may take minutes while an engine is built: ask for time as long as the main thread lives.
             self._until = now + 5
             self._notifier.tell("EXTEND_TIMEOUT_USEC=30000000", "STATUS=starting")
-
-    def close(self) -> None:
-        pass

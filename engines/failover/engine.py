@@ -11,338 +11,423 @@ import contextlib
 import logging
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from engines.base import Image, Spec, T, stages
-from engines.bicubic import enlarge
+from engines.base import OK, Condition, EngineState, Image, T, stages
+from engines.bicubic import enlarge, spec_for
 from engines.errors import EngineError, FrameRefusedError, as_engine_error
-from engines.failover.candidates import ActiveEngine, Candidate, CandidateHealth, CandidateList, Retry, with_reason
+from engines.failover.candidates import (
+    ActiveEngine,
+    Candidate,
+    CandidateHealth,
+    CandidateList,
+    LoadStatus,
+    Retry,
+    with_state,
+)
 from engines.slot_engine import SlotEngine
 from engines.support.event_log import log_event
 
 log = logging.getLogger(__name__)
 
-GRACE = 2.0
-"""Seconds that all unanswered frames of an engine that is given up may take before its buffers are freed."""
-REFUSALS = 5
+DRAIN_TIMEOUT_S = 2.0
+"""How long all unanswered frames of an engine that is given up may take before its buffers are freed."""
+SHUTDOWN_TIMEOUT_S = 4.0
+"""How long the end waits for an engine that is being loaded, and for each that is being freed."""
+MAX_REFUSALS = 5
 """So many frames in a row that an engine does not take, and it is given up; fewer are enlarged here and no more."""
+
+
+def _nothing() -> None:
+    """Do nothing."""
 
 
 class FailoverSlot:
     """One frame on its way through the engine in use, or enlarged here."""
 
-    def __init__(self, standby: FailoverEngine[Any], index: int) -> None:
-        self._standby, self._index = standby, index
-        width, height = standby.local.input
-        self._own: Image = np.empty((height, width, 3), np.uint8)
-        self._output: Image = np.empty((standby.local.output[1], standby.local.output[0], 3), np.uint8)
-        self._primary: ActiveEngine | None = None
+    def __init__(self, failover: FailoverEngine[Any], index: int) -> None:
+        """Allocate the buffers for what is enlarged here."""
+        self._failover, self._index = failover, index
+        (width, height), (out_width, out_height) = failover.bicubic_spec.input, failover.bicubic_spec.output
+        self._own_input: Image = np.empty((height, width, 3), np.uint8)
+        self._output: Image = np.empty((out_height, out_width, 3), np.uint8)
+        # For the thread that has the slot: the submitter until launch() returns, then the collector.
+        self._active: ActiveEngine | None = None
         self._launched = 0.0
-        self._state = ""
-        self.input: Image = self._own
+        self._state = OK
+        self.input: Image = self._own_input
         self.finished = 0.0
         self.stages: Mapping[str, float] = {}
         """Those of the engine that made the picture; bicubic has none."""
-        self.spec = standby.local
+        self.spec = failover.bicubic_spec
+        """What made the picture that wait() returned last."""
 
     def launch(self, image: Image) -> None:
-        self._standby.leave(self._primary)  # the view lent of its output has been given back
+        """Copy `image`, uint8 [H, W, 3], into the engine in use, or keep it here if there is none."""
+        self._failover.leave(self._active)  # the view lent of its output has been given back
         # The state of now, not of when it is done: by then the first choice may be back, and this frame is not its.
-        self._primary, self._state = self._standby.enter()
-        primary, self._launched = self._primary, time.monotonic()
-        if primary is not None:
-            slot = primary.engine.slots[self._index]
-            primary.unanswered.add(self._index)
+        self._active, self._state = self._failover.enter()
+        active, self._launched = self._active, time.monotonic()
+        if active is not None:
+            slot = active.engine.slot(self._index)
+            active.unanswered.add(self._index)
             try:
                 slot.launch(image)
                 self.input = slot.input
                 return
             except EngineError as error:
-                primary.unanswered.discard(self._index)
-                self._state = self._standby.fail(primary, error)
-        np.copyto(self._own, image)
-        self.input = self._own
+                active.unanswered.discard(self._index)
+                self._state = self._failover.fail(active, error)
+        np.copyto(self._own_input, image)
+        self.input = self._own_input
 
     def wait(self, timeout: float) -> Image:
-        primary = self._primary
-        if primary is not None and self.input is not self._own:
-            slot, patience = primary.engine.slots[self._index], primary.record.choice.patience
-            # Patience with this frame alone: it may have waited in a queue behind the one before it.
-            until = max(self._launched, primary.last_done) + patience
-            try:
-                image = slot.wait(0.0 if primary.failed else max(0.0, min(timeout, until - time.monotonic())))
-            except TimeoutError:
-                if not primary.failed and time.monotonic() < until:
-                    raise
-                late = EngineError(
-                    f"{primary.record.choice.name} is late", f"no answer within {patience * 1000:.0f} ms"
-                )
-                self._state = self._standby.fail(primary, late)
-            except FrameRefusedError as error:
-                primary.unanswered.discard(self._index)
-                primary.refused += 1
-                self._state = f"{primary.record.choice.name}: {error.facts}"
-                if primary.refused >= REFUSALS:
-                    self._state = self._standby.fail(primary, error)
-            except EngineError as error:
-                primary.unanswered.discard(self._index)
-                self._state = self._standby.fail(primary, error)
-            else:
-                primary.unanswered.discard(self._index)
-                primary.refused = 0
-                self.finished = primary.last_done = slot.finished
-                self.stages = stages(slot)
-                self.spec = with_reason(primary.spec, self._state if primary.record.rank else "")
+        """Return the engine's picture, or a bicubic one when that is late or fails. Raises TimeoutError."""
+        active = self._active
+        if active is not None and self.input is not self._own_input:
+            image = self._wait_for(active, timeout)
+            if image is not None:
                 return image
         enlarge(self.input, self._output)
         self.finished = time.monotonic()
         self.stages = {}
-        self.spec = with_reason(self._standby.local, self._state)
+        self.spec = with_state(self._failover.bicubic_spec, self._state)
         return self._output
 
+    def _wait_for(self, active: ActiveEngine, timeout: float) -> Image | None:
+        """The engine's picture; None if the frame has to be enlarged here. Raises TimeoutError."""
+        candidate, slot = active.health.candidate, active.engine.slot(self._index)
+        # The timeout is this frame's alone: it may have waited in a queue behind the one before it.
+        until = max(self._launched, active.last_done) + candidate.frame_timeout
+        try:
+            image = slot.wait(0.0 if active.failed else max(0.0, min(timeout, until - time.monotonic())))
+        except TimeoutError:
+            if not active.failed and time.monotonic() < until:
+                raise
+            late = f"no answer within {candidate.frame_timeout * 1000:.0f} ms"
+            self._state = self._failover.fail(active, EngineError(f"{candidate.name} is late", late))
+            return None
+        except FrameRefusedError as error:
+            active.unanswered.discard(self._index)
+            active.refusals += 1
+            self._state = EngineState(Condition.FALLBACK, f"{candidate.name}: {error.facts}")
+            if active.refusals >= MAX_REFUSALS:
+                self._state = self._failover.fail(active, error)
+            return None
+        except EngineError as error:
+            active.unanswered.discard(self._index)
+            self._state = self._failover.fail(active, error)
+            return None
+        active.unanswered.discard(self._index)
+        active.refusals = 0
+        self.finished = active.last_done = slot.finished
+        self.stages = stages(slot)
+        self.spec = with_state(active.spec, self._state if active.health.rank else OK)
+        return image
+
     def close(self) -> None:
-        self._standby.leave(self._primary)
-        self._primary = None
+        """Let go of the engine's buffers."""
+        self._failover.leave(self._active)
+        self._active = None
 
 
 class FailoverEngine(SlotEngine[T]):
     """An engine over a list of engines, the most wanted first; bicubic while none of them works.
 
-    `spec` is that of the engine that made the picture collected last; its `state` says why, unless that was the first
-    of the list.
+    `spec` is that of the engine that made the picture collected last; its state says why, unless that was the first of
+    the list.
     """
-
-    farewell = 2 * GRACE
-    """Seconds to wait at the end for an engine that is being loaded, and for each that is being freed."""
 
     def __init__(
         self,
-        choices: Sequence[Candidate],
+        candidates: Sequence[Candidate],
         size: tuple[int, int],
         *,
         scale: int | None,
         depth: int,
         retry: Retry | None = None,
+        status: LoadStatus | None = None,
+        drain_timeout: float = DRAIN_TIMEOUT_S,
+        shutdown_timeout: float = SHUTDOWN_TIMEOUT_S,
+        on_change: Callable[[], None] = _nothing,
     ) -> None:
-        """With `scale` None the first choice is loaded now, which decides the scale, and its EngineError comes out.
+        """Start the supervisor; with a scale the picture begins at once, bicubic, until an engine of it is there.
 
-        With a scale the picture begins at once, bicubic, and the supervisor looks for an engine of that scale.
+        Args:
+            candidates: At least one.
+            size: Width and height of the input.
+            scale: How many times larger the output is. With None the first candidate is loaded now, which decides it.
+            depth: Frames in flight; each candidate has as many slots at least.
+            retry: When failed engines are tried again.
+            status: Where the candidates say how far their loads have come.
+            drain_timeout: Seconds that the unanswered frames of an engine that is given up may take.
+            shutdown_timeout: Seconds to wait at the end for a load, and for each engine that is being freed.
+            on_change: Called, with no lock held and by any thread, when an engine has come into use or gone out of it.
+
+        Raises:
+            EngineError: The first candidate's, with `scale` None.
         """
-        self._retry = retry or Retry()
-        self._lineup = CandidateList(choices)
-        self._guard = threading.Condition()
+        self._retry, self._status, self._on_change = retry or Retry(), status or LoadStatus(), on_change
+        self._abandon_timeout, self._shutdown_timeout = drain_timeout, shutdown_timeout
+        self._lock = threading.Condition()
+        self._candidates = CandidateList(candidates, self._retry)  # guarded by _lock, as are the next three lines
+        self._state = EngineState(Condition.STARTING, f"{candidates[0].name} is not there yet")
         self._ending = False
-        self.state = f"{choices[0].name} is not there yet"
-        """Why it is not the first choice that is in use; empty when it is."""
+        self._disposals: list[threading.Thread] = []
         first: ActiveEngine | None = None
         if scale is None:
-            first = ActiveEngine(as_engine_error(choices[0].name, choices[0].load), self._lineup.records[0])
+            health = self._candidates.healths[0]
+            first = ActiveEngine(as_engine_error(candidates[0].name, candidates[0].load), health)
             scale = first.spec.scale
-        output = (size[0] * scale, size[1] * scale)
-        self.local = Spec("bicubic", "CPU", "bicubic", "u8", scale, size, output)
-        """What the picture is made with meanwhile."""
-        super().__init__(self.local, [FailoverSlot(self, index) for index in range(depth)], close=self._end)
-        self._disposals: list[threading.Thread] = []
-        self.spec = with_reason(self.local, self.state)
+        self.bicubic_spec = spec_for(size, scale)
+        """What the picture is made with while there is no engine."""
+        super().__init__(
+            with_state(self.bicubic_spec, self._state),
+            [FailoverSlot(self, index) for index in range(depth)],
+            close=self._end,
+        )
         if first is not None:
             self._check(first)
-            self._lineup.primary, self.state, self.spec = first, "", first.spec
-        self._supervisor = threading.Thread(target=self._supervise, name="standby", daemon=True)
+            self._candidates.active, self._state, self._spec = first, OK, first.spec
+        self._supervisor = threading.Thread(target=self._supervise, name="failover", daemon=True)
         self._supervisor.start()
 
     def __enter__(self) -> FailoverEngine[T]:
         return self
 
     def collect(self, timeout: float) -> tuple[Image, T, float] | None:
-        done = super().collect(timeout)
+        """Return the next result; see SlotEngine. `spec` is that of what made it from now on."""
+        result = super().collect(timeout)
         if isinstance(self._lent, FailoverSlot):
-            self.spec = self._lent.spec
-        return done
+            self._spec = self._lent.spec
+        return result
 
-    def say(self, text: str) -> None:
-        """Why there is no engine yet, in words of the one that is being loaded. From any thread."""
-        with self._guard:
-            if self._lineup.primary is None:
-                self.state = text
+    @property
+    def state(self) -> EngineState:
+        """How the engine in use stands to the first candidate. From any thread."""
+        with self._lock:
+            return self._current_state()
+
+    @property
+    def active(self) -> ActiveEngine | None:
+        """The engine in use, None while there is none. From any thread; it may be given up at any time."""
+        with self._lock:
+            return self._candidates.active
+
+    @property
+    def works(self) -> bool:
+        """Whether an engine is in use, or bicubic because that was asked for. From any thread."""
+        with self._lock:
+            return self._candidates.active is not None or not self._candidates.healths
+
+    @property
+    def last_failure(self) -> float | None:
+        """When a candidate failed last, in seconds of time.monotonic(); None if none has. From any thread."""
+        with self._lock:
+            return max((health.failures[-1] for health in self._candidates.healths if health.failures), default=None)
 
     # For the slots.
 
-    def enter(self) -> tuple[ActiveEngine | None, str]:
-        """The engine to use, whose buffers stay until leave(), None when there is none; and the state it is in."""
-        with self._guard:
-            if self._lineup.primary is not None:
-                self._lineup.primary.holders += 1
-            return self._lineup.primary, self.state
+    def enter(self) -> tuple[ActiveEngine | None, EngineState]:
+        """Return the engine to use, whose buffers stay until leave(), None when there is none; and the state."""
+        with self._lock:
+            if self._candidates.active is not None:
+                self._candidates.active.holders += 1
+            return self._candidates.active, self._current_state()
 
-    def leave(self, primary: ActiveEngine | None) -> None:
-        """Give up what enter() gave."""
-        if primary is not None:
-            with self._guard:
-                primary.holders -= 1
-                self._guard.notify_all()
+    def leave(self, active: ActiveEngine | None) -> None:
+        """Give up what enter() returned."""
+        if active is not None:
+            with self._lock:
+                active.holders -= 1
+                self._lock.notify_all()
 
-    def fail(self, primary: ActiveEngine, error: EngineError) -> str:
-        """Give the engine up, for the first error it is given. Returns at once; the supervisor does the rest."""
-        with self._guard:
-            if primary.failed:
-                return primary.why
-            primary.failed = True
-            self._note(primary.record, error)
-            primary.why = self.state if primary.record.rank else primary.record.told
-            if self._lineup.primary is primary:
-                self._lineup.primary = None
-            self._guard.notify_all()
-        self._dispose(primary)
-        return primary.why
+    def fail(self, active: ActiveEngine, error: EngineError) -> EngineState:
+        """Give the engine up, for the first error it is given, and return the state.
 
-    # For whoever changes between lineups (engines.failover.model_switcher).
-
-    def prepare(self, choices: Sequence[Candidate]) -> CandidateList:
-        """Load the first of `choices` that works, beside the engine in use and in the caller's thread, for change().
-
-        Raises EngineError, the first choice's.
+        Returns at once; the supervisor does the rest.
         """
-        lineup, errors = CandidateList(choices), []
-        for record in lineup.records:
+        with self._lock:
+            if active.failed:
+                return active.state
+            active.failed = True
+            self._note(active.health, error)
+            active.state = self._state if active.health.rank else active.health.state
+            if self._candidates.active is active:
+                self._candidates.active = None
+            self._lock.notify_all()
+        self._dispose(active)
+        self._on_change()
+        return active.state
+
+    # For whoever changes between lists of candidates (engines.failover.model_switcher).
+
+    def prepare(self, candidates: Sequence[Candidate]) -> CandidateList:
+        """Load the first of `candidates` that works, beside the engine in use and in the caller's thread, for swap().
+
+        Raises:
+            EngineError: None of them works; it is the first one's.
+        """
+        prepared, errors = CandidateList(candidates, self._retry), []
+        for health in prepared.healths:
             try:
-                lineup.primary = self._load(record)
+                prepared.active = self._load(health)
                 break
             except EngineError as error:
                 errors.append(error)
-                record.fail(error, self._retry, time.monotonic())
+                health.fail(error, time.monotonic())
         else:
             if errors:
                 raise errors[0]
-        return lineup
+        return prepared
 
-    def change(self, lineup: CandidateList, state: str = "") -> CandidateList:
-        """Make the picture with `lineup` from the next frame on; `state` says why, if that is a fault.
+    def swap(self, prepared: CandidateList, state: EngineState = OK) -> CandidateList:
+        """Make the picture with `prepared` from the next frame on; `state` says why, if that is not as asked for.
 
-        Returns the lineup before, which stays loaded until drop(); frames that are in it come out in their turn.
+        Returns the list before, which stays loaded until drop(); frames that are in it come out in their turn.
         """
-        with self._guard:
-            before, self._lineup = self._lineup, lineup
-            if lineup.primary is not None and lineup.primary.failed:
-                lineup.primary = None
-            self.state = state or (lineup.records[0].told if lineup.records else "")
-            self._guard.notify_all()
+        with self._lock:
+            before, self._candidates = self._candidates, prepared
+            if prepared.active is not None and prepared.active.failed:
+                prepared.active = None
+            self._state = state if not state.ok or not prepared.healths else prepared.healths[0].state
+            self._lock.notify_all()
+        self._on_change()
         return before
 
-    def drop(self, lineup: CandidateList) -> None:
-        """Free what prepare() or change() gave, once no frame is in it any more."""
-        primary, lineup.primary = lineup.primary, None
-        if primary is not None:
-            self._dispose(primary)
+    def drop(self, prepared: CandidateList) -> None:
+        """Free what prepare() or swap() returned, once no frame is in it any more."""
+        active, prepared.active = prepared.active, None
+        if active is not None:
+            self._dispose(active)
+
+    def join_disposals(self) -> None:
+        """Wait, for a limited time, until what has been dropped or given up is freed."""
+        with self._lock:
+            disposals = self._disposals
+        for thread in disposals:
+            thread.join(self._shutdown_timeout)
 
     # The supervisor.
 
-    def _note(self, record: CandidateHealth, error: EngineError, spent: float = 0.0) -> None:
-        news = not record.told
-        record.fail(error, self._retry, time.monotonic(), spent)
-        if record in self._lineup.records[:1]:
-            self.state = record.told
-        (log.warning if news else log.debug)("%s", record.told)
+    def _current_state(self) -> EngineState:
+        """The state, or how far a load has come while there is no engine. The lock is held."""
+        if self._candidates.active is None and self._status.text:
+            return EngineState(Condition.STARTING, self._status.text)
+        return self._state
+
+    def _note(self, health: CandidateHealth, error: EngineError, spent: float = 0.0) -> None:
+        """That a candidate has failed. The lock is held."""
+        news = health.state.ok
+        health.fail(error, time.monotonic(), spent)
+        if health in self._candidates.healths[:1]:
+            self._state = health.state
+        (log.warning if news else log.debug)("%s", health.state)
 
     def _supervise(self) -> None:
-        while (record := self._next()) is not None:
-            begun = time.monotonic()
+        while (health := self._next()) is not None:
+            began = time.monotonic()
             try:
-                primary = self._load(record)
+                active = self._load(health)
             except EngineError as error:
-                with self._guard:
-                    self._note(record, error, time.monotonic() - begun)
+                with self._lock:
+                    self._note(health, error, time.monotonic() - began)
             else:
-                self._publish(primary)
+                self._publish(active)
 
-    def _load(self, record: CandidateHealth) -> ActiveEngine:
-        """Raises EngineError."""
-        primary = ActiveEngine(as_engine_error(record.choice.name, record.choice.load), record)
-        self._check(primary)
-        return primary
+    def _load(self, health: CandidateHealth) -> ActiveEngine:
+        """Load a candidate. Raises EngineError."""
+        try:
+            active = ActiveEngine(as_engine_error(health.candidate.name, health.candidate.load), health)
+        finally:
+            self._status.text = ""
+        self._check(active)
+        return active
 
     def _next(self) -> CandidateHealth | None:
-        """The choice to be loaded now, as soon as there is one; None at the end."""
-        with self._guard:
+        """The candidate to be loaded now, as soon as there is one; None at the end."""
+        with self._lock:
             while not self._ending:
                 now = time.monotonic()
                 wanted = []
-                current = self._lineup.primary
-                for record in self._lineup.records[: None if current is None else current.record.rank]:
-                    wanted.append(record)
-                    if not record.often(self._retry, now):
+                active = self._candidates.active
+                for health in self._candidates.healths[: None if active is None else active.health.rank]:
+                    wanted.append(health)
+                    if not health.fails_often(now):
                         break  # those behind it have their turn when it has failed often
-                ready = next((record for record in wanted if record.due <= now), None)
+                ready = next((health for health in wanted if health.backoff.due(now)), None)
                 if ready is not None:
                     return ready
-                self._guard.wait(min((record.due - now for record in wanted), default=None))
+                self._lock.wait(min((health.backoff.wait(now) for health in wanted), default=None))
         return None
 
-    def _check(self, primary: ActiveEngine) -> None:
+    def _check(self, active: ActiveEngine) -> None:
         """Raise EngineError, with the engine freed, if it does not make the picture that is being shown."""
-        spec, slots = primary.spec, primary.engine.slots
-        if (spec.input, spec.output) == (self.local.input, self.local.output) and len(slots) >= len(self.slots):
+        spec, depth, wanted = active.spec, active.engine.depth, self.bicubic_spec
+        if (spec.input, spec.output) == (wanted.input, wanted.output) and depth >= self.depth:
             return
-        primary.engine.free()
+        active.engine.free()
         raise EngineError(
-            f"{primary.record.choice.name} makes another picture",
-            f"{spec} in {len(slots)} slots; wanted is {self.local.output} in {len(self.slots)}",
+            f"{active.health.candidate.name} makes another picture",
+            f"{spec} in {depth} slots; wanted is {wanted.output} in {self.depth}",
             "Use models of the same scale.",
         )
 
-    def _publish(self, primary: ActiveEngine) -> None:
-        with self._guard:
-            if self._ending or primary.record not in self._lineup.records:  # changed while it was being loaded
-                superfluous: ActiveEngine | None = primary
+    def _publish(self, active: ActiveEngine) -> None:
+        """Make the picture with an engine that has been loaded, unless it is not wanted any more."""
+        with self._lock:
+            if self._ending or active.health not in self._candidates.healths:  # swapped while it was being loaded
+                superfluous: ActiveEngine | None = active
             else:
-                superfluous, self._lineup.primary = self._lineup.primary, primary
-                self._tell(primary)
-            self._guard.notify_all()
+                superfluous, self._candidates.active = self._candidates.active, active
+                self._announce(active)
+            self._lock.notify_all()
         if superfluous is not None:
             self._dispose(superfluous)
+        self._on_change()
 
-    def _tell(self, primary: ActiveEngine) -> None:
-        """That it is in use."""
-        if primary.record.rank == 0:
-            self.state = ""
-        if primary.record.told:
-            log_event(log, logging.WARNING, "engine_back", "%(engine)s is back", engine=primary.spec)
-            primary.record.told = ""
-        elif primary.record.rank:
+    def _announce(self, active: ActiveEngine) -> None:
+        """Log that it is in use. The lock is held."""
+        if active.health.rank == 0:
+            self._state = OK
+        if not active.health.state.ok:
+            log_event(log, logging.WARNING, "engine_back", "%(engine)s is back", engine=active.spec)
+            active.health.state = OK
+        elif active.health.rank:
             message = "%(engine)s takes over (%(reason)s)"
-            log_event(log, logging.WARNING, "engine_takes_over", message, engine=primary.spec, reason=self.state)
+            log_event(log, logging.WARNING, "engine_takes_over", message, engine=active.spec, reason=self._state)
         else:
-            log_event(log, logging.INFO, "engine_ready", "%(engine)s", engine=primary.spec)
+            log_event(log, logging.INFO, "engine_ready", "%(engine)s", engine=active.spec)
 
-    def _dispose(self, primary: ActiveEngine) -> None:
+    def _dispose(self, active: ActiveEngine) -> None:
         """Free an engine once no slot holds on to it, in a thread of its own: a hung one must hold up nothing."""
 
         def dispose() -> None:
-            with self._guard:
-                self._guard.wait_for(lambda: not primary.holders)
-            until = time.monotonic() + GRACE
-            for index in list(primary.unanswered):
+            with self._lock:
+                self._lock.wait_for(lambda: not active.holders)
+            until = time.monotonic() + self._abandon_timeout
+            for index in list(active.unanswered):
                 with contextlib.suppress(TimeoutError, EngineError):
-                    primary.engine.slots[index].wait(max(0.0, until - time.monotonic()))
-            primary.engine.free()
+                    active.engine.slot(index).wait(max(0.0, until - time.monotonic()))
+            active.engine.free()
 
-        thread = threading.Thread(target=dispose, name="standby disposal", daemon=True)
-        with self._guard:
-            if primary.freed:  # given up while frames were still in it, which then failed
+        thread = threading.Thread(target=dispose, name="failover disposal", daemon=True)
+        with self._lock:
+            if active.freed:  # given up while frames were still in it, which then failed
                 return
-            primary.freed = True
+            active.freed = True
             thread.start()  # before anybody may want to join it
             self._disposals = [*(old for old in self._disposals if old.is_alive()), thread]
 
     def _end(self) -> None:
         """After all slots are closed: stop the supervisor, free the engine in use and those still being freed."""
-        with self._guard:
+        with self._lock:
             self._ending = True
-            current, self._lineup = self._lineup, CandidateList(())
-            self._guard.notify_all()
+            current, self._candidates = self._candidates, CandidateList(())
+            self._lock.notify_all()
         self.drop(current)
-        self._supervisor.join(self.farewell)  # it may be in the middle of loading one
-        for thread in self._disposals:
-            thread.join(self.farewell)
+        self._supervisor.join(self._shutdown_timeout)  # it may be in the middle of loading one
+        self.join_disposals()

@@ -1,7 +1,7 @@
-"""One engine over a family of models, which goes from one model to the next between two frames.
+"""One engine over a ladder of models, which goes from one model to the next between two frames.
 
-A driver decides when; see app/governor/policy.py. The smallest model is always loaded, so that going down takes no time
-when the machine has none, and goes as far as it may have to; the next larger one is loaded when the driver asks for it,
+A policy decides when; see app/governor/policy.py. The smallest model is always loaded, so that going down takes no time
+when the machine has none, and goes as far as it may have to; the next larger one is loaded when the policy asks for it,
 by a thread of low priority, and tried out before it is used. No frame is lost and none overtakes another: frames that
 are in the model before come out of it.
 """
@@ -12,245 +12,369 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
-from typing import NamedTuple, Protocol
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, Protocol
 
 import numpy as np
 
-from engines.base import Image, T
+from engines.base import OK, Condition, EngineState, Image, Slot, Spec, T
 from engines.errors import EngineError
-from engines.failover.candidates import Candidate, CandidateList, Retry
-from engines.failover.engine import FailoverEngine
+from engines.failover.candidates import Candidate, CandidateList, LoadStatus, Retry
+from engines.failover.engine import SHUTDOWN_TIMEOUT_S, FailoverEngine
+from engines.support.backoff import Backoff
 from engines.support.event_log import log_event
 from engines.support.priority import low_priority
 
+if TYPE_CHECKING:
+    from engines.catalog.ladder import Rung
+
 log = logging.getLogger(__name__)
 
-TICK = 0.1
-"""Seconds between two questions to the driver."""
-WINDOW, ENOUGH = 0.8, 3
+DECISION_PERIOD_S = 0.1
+"""Between two questions to the policy."""
+COST_WINDOW_S, MIN_COST_FRAMES = 0.8, 3
 """What a frame costs is the mean over so many seconds, of so many frames at least."""
-STALE = 5.0
-"""Seconds after which a frame's cost tells nothing of now."""
-AGAIN = 30.0
-"""Seconds until a model that could not be loaded is tried again."""
-TRIALS, LASTING = 5, 0.4
-"""A larger model makes so many pictures that nobody sees, in so many seconds at least, to know what it costs.
-One at once after the other: who pauses in between gets more of a busy processor than is his share, and more than later.
-"""
-TRIAL = 2.0
-"""Seconds that one of them may take."""
-RESTING = "no model keeps the rate here"
+COST_EXPIRY_S = 5.0
+"""After how long a frame's cost says nothing about now."""
+RELOAD_AFTER_S = 30.0
+"""Until a model that could not be loaded is tried again."""
+TRIAL_FRAMES = 5
+"""A larger model makes so many pictures that nobody sees, to find out what it costs."""
+MIN_TRIAL_S = 0.4
+"""How long they take together at least. One at once after the other: who pauses in between gets more of a busy
+processor than is his share, and more than later."""
+TRIAL_TIMEOUT_S = 2.0
+"""How long one of them may take."""
+NO_MODEL_FITS = EngineState(Condition.REDUCED, "no model keeps the rate here")
 
 
 class SwitchRung(NamedTuple):
     """One model, and the engines that can run it; none of them: bicubic."""
 
     name: str
-    choices: Sequence[Candidate]
+    candidates: Sequence[Candidate]
 
 
 class SwitchPolicy(Protocol):
-    """Who decides. Called by one thread."""
+    """Decides when the model changes. Rungs are given by their index, the smallest model's first.
 
-    def decide(self, gear: int, busy: float | None) -> int:
-        """1 to go to the next larger model, -1 to go down, 0 to stay.
+    begin() is called by the thread that makes the switcher, all else by the switcher's one thread.
+    """
+
+    def begin(self, rungs: Sequence[Rung], index: int) -> None:
+        """Note that a new engine over these models begins with number `index`."""
+
+    def decide(self, index: int, busy: float | None) -> int:
+        """Return 1 to go to the next larger model, -1 to go down, 0 to stay with `index`.
 
         `busy`: seconds the engine works for a frame just now; None: not known; infinite: it has failed.
         The answer is asked for again until the model wanted is loaded.
         """
 
-    def accepts(self, gear: int, seconds: float) -> bool:
-        """Whether to go up to `gear`, which took `seconds` a frame beside the engine in use."""
+    def accepts(self, index: int, seconds: float) -> bool:
+        """Return whether to go up to `index`, which took `seconds` a frame beside the engine in use."""
 
-    def failed(self, gear: int, error: EngineError) -> None:
-        """The larger model that was asked for cannot be loaded."""
+    def failed(self, index: int, error: EngineError) -> None:
+        """Note that the larger model that was asked for cannot be loaded."""
 
-    def stepped(self, gear: int) -> None:
-        """From the next frame on `gear` makes the picture."""
+    def stepped(self, index: int) -> None:
+        """Note that from the next frame on `index` makes the picture."""
 
 
-class ModelSwitcher(FailoverEngine[T]):
-    """A FailoverEngine whose lineup changes with the gear. `gear` is the one in use."""
+class ModelSwitcher(Generic[T]):
+    """An Engine that changes the candidates of a FailoverEngine, which it owns; `index` is the rung in use.
+
+    Locks: its own is never taken with the FailoverEngine's held, but the other way round.
+    """
 
     def __init__(
         self,
-        gears: Sequence[SwitchRung],
+        rungs: Sequence[SwitchRung],
         size: tuple[int, int],
-        driver: SwitchPolicy,
+        policy: SwitchPolicy,
         *,
-        gear: int,
+        first: int,
         scale: int | None,
         depth: int,
         retry: Retry | None = None,
-        cancel: Callable[[], None] = lambda: None,
+        status: LoadStatus | None = None,
+        cancel: Callable[[], None] | None = None,
+        decision_period: float = DECISION_PERIOD_S,
+        min_trial: float = MIN_TRIAL_S,
+        trial_timeout: float = TRIAL_TIMEOUT_S,
+        reload_after: float = RELOAD_AFTER_S,
+        shutdown_timeout: float = SHUTDOWN_TIMEOUT_S,
     ) -> None:
-        """`gears` smallest first, all of one scale; it begins with `gear`, a network, as FailoverEngine has it.
+        """Begin with rung `first`, a network, as FailoverEngine does, and start the threads that load and switch.
 
-        `cancel` ends, at the end, a load that takes long.
+        Args:
+            rungs: All models, smallest first, all of one scale.
+            size: Width and height of the input.
+            policy: Decides when to switch.
+            first: The index of the rung to begin with.
+            scale: As FailoverEngine has it, like `depth`, `retry` and `status`.
+            depth: Frames in flight.
+            retry: When failed engines are tried again.
+            status: Where the candidates say how far their loads have come.
+            cancel: Ends, at the end, a load that takes long.
+            decision_period: Seconds between two questions to the policy.
+            min_trial: Seconds that a trial of a larger model takes at least.
+            trial_timeout: Seconds that one frame of a trial may take.
+            reload_after: Seconds until a model that could not be loaded is tried again.
+            shutdown_timeout: Seconds to wait at the end for each thread.
+
+        Raises:
+            EngineError: The first rung's, with `scale` None.
         """
-        self.gear = gear
-        self._gears, self._driver, self._cancel = gears, driver, cancel
-        self._recent: deque[tuple[float, float]] = deque(maxlen=256)
-        self._wanted: set[int] = set()
+        self.index = first  # changed by the switching thread only
+        self._rungs, self._policy, self._cancel_load = rungs, policy, cancel
+        self._decision_period, self._min_trial, self._trial_timeout = decision_period, min_trial, trial_timeout
+        self._shutdown_timeout = shutdown_timeout
+        self._costs: deque[tuple[float, float]] = deque(maxlen=256)
+        """When a frame was collected, and the seconds it cost. By the collector's thread; others copy or clear it."""
+        self._lock = threading.Condition()
+        self._wanted: set[int] = set()  # guarded by _lock, as are the next three lines
         self._ready: dict[int, CandidateList] = {}
         self._errors: dict[int, EngineError] = {}
-        self._due: dict[int, float] = {}
+        self._backoffs = [Backoff(reload_after) for _ in rungs]
         self._over = threading.Event()
-        super().__init__(gears[gear].choices, size, scale=scale, depth=depth, retry=retry)
+        self._failover: FailoverEngine[T] = FailoverEngine(
+            rungs[first].candidates,
+            size,
+            scale=scale,
+            depth=depth,
+            retry=retry,
+            status=status,
+            shutdown_timeout=shutdown_timeout,
+            on_change=self._wake_loader,
+        )
         self._want_spare()
-        self._threads = [
-            threading.Thread(target=work, name=name, daemon=True)
-            for work, name in ((self._load_wanted, "gearbox loader"), (self._steer, "gearbox"))
-        ]
-        for thread in self._threads:
-            thread.start()
+        self._loader = threading.Thread(target=self._load_wanted, name="model loader", daemon=True)
+        self._switcher = threading.Thread(target=self._switch, name="model switcher", daemon=True)
+        self._loader.start()
+        self._switcher.start()
+
+    # An Engine's methods: see engines.base.Engine.
+
+    @property
+    def spec(self) -> Spec:
+        """What made the picture collected last; before the first, what will."""
+        return self._failover.spec
+
+    @property
+    def depth(self) -> int:
+        """How many slots there are."""
+        return self._failover.depth
+
+    @property
+    def stages(self) -> Mapping[str, float]:
+        """Seconds of the stages of the engine in use. For the collector's thread."""
+        return self._failover.stages
+
+    def slot(self, index: int) -> Slot:
+        """Return slot `index`."""
+        return self._failover.slot(index)
+
+    def reserve(self) -> bool:
+        """Block until a slot is free. False: cancelled."""
+        return self._failover.reserve()
+
+    def submit(self, image: Image, tag: T) -> None:
+        """Start work on `image` in the slot reserved before."""
+        self._failover.submit(image, tag)
+
+    def collect(self, timeout: float) -> tuple[Image, T, float] | None:
+        """Return the next result, and note what it has cost."""
+        result = self._failover.collect(timeout)
+        if result is not None:
+            self._costs.append((time.monotonic(), result[2]))
+        return result
+
+    def finish(self) -> None:
+        """End the input."""
+        self._failover.finish()
+
+    def cancel(self) -> None:
+        """Unblock both sides at once."""
+        self._failover.cancel()
 
     def __enter__(self) -> ModelSwitcher[T]:
         return self
 
-    def collect(self, timeout: float) -> tuple[Image, T, float] | None:
-        done = super().collect(timeout)
-        if done is not None:
-            self._recent.append((time.monotonic(), done[2]))
-        return done
+    def __exit__(self, *exception: Any) -> None:
+        """Wait for what is in flight, then free everything."""
+        self.cancel()
+        self._stop()
+        self._failover.__exit__(*exception)
+        self._drop_all()
 
-    # The thread that steers.
+    def free(self) -> None:
+        """Free everything. No slot is in flight."""
+        self._stop()
+        self._failover.free()
+        self._drop_all()
 
-    def _steer(self) -> None:
-        while not self._over.wait(TICK):
-            way = self._driver.decide(self.gear, self._busy())
-            target = self.gear + 1 if way > 0 else self._below() if way < 0 else self.gear
-            if target == self.gear or not 0 <= target < len(self._gears):
+    # The thread that switches.
+
+    def _switch(self) -> None:
+        while not self._over.wait(self._decision_period):
+            step = self._policy.decide(self.index, self._cost())
+            target = self.index + 1 if step > 0 else self._next_lower() if step < 0 else self.index
+            if target == self.index or not 0 <= target < len(self._rungs):
                 continue
-            if target > self.gear and (error := self._errors.pop(target, None)):
+            if target > self.index and (error := self._take_error(target)):
                 self._want_spare()
-                self._driver.failed(target, error)
-            elif self._prepared(target) and (target < self.gear or self._tried(target)):
-                self._shift(target)
+                self._policy.failed(target, error)
+            elif self._is_prepared(target) and (target < self.index or self._passes_trial(target)):
+                self._swap(target)
 
-    def _busy(self) -> float | None:
-        """What a frame costs just now; see Driver."""
-        with self._guard:
-            lineup, now = self._lineup, time.monotonic()
-            if lineup.records and lineup.primary is None:
-                failed = [record.failed[-1] for record in lineup.records if record.failed]
-                return float("inf") if failed and now - max(failed) < STALE else None
-        recent = [entry for entry in list(self._recent) if now - entry[0] < STALE]
-        fresh = [entry for entry in recent if now - entry[0] < WINDOW]
-        told = fresh if len(fresh) >= ENOUGH else recent[-ENOUGH:]
-        return sum(busy for _, busy in told) / len(told) if len(told) >= ENOUGH else None
+    def _cost(self) -> float | None:
+        """What a frame costs just now; see SwitchPolicy.decide()."""
+        now = time.monotonic()
+        if not self._failover.works:
+            failure = self._failover.last_failure
+            return float("inf") if failure is not None and now - failure < COST_EXPIRY_S else None
+        recent = [entry for entry in list(self._costs) if now - entry[0] < COST_EXPIRY_S]
+        fresh = [entry for entry in recent if now - entry[0] < COST_WINDOW_S]
+        counted = fresh if len(fresh) >= MIN_COST_FRAMES else recent[-MIN_COST_FRAMES:]
+        return sum(busy for _, busy in counted) / len(counted) if len(counted) >= MIN_COST_FRAMES else None
 
-    def _prepared(self, gear: int) -> bool:
-        """Whether `gear` is loaded; from now on that is seen to."""
-        with self._guard:
-            self._wanted.add(gear)
-            self._guard.notify_all()
-            return gear in self._ready or not self._gears[gear].choices
+    def _take_error(self, index: int) -> EngineError | None:
+        """Why a rung could not be loaded; it is forgotten."""
+        with self._lock:
+            return self._errors.pop(index, None)
 
-    def _tried(self, gear: int) -> bool:
-        """Let `gear`, which is loaded, make some pictures that nobody sees; whether the driver takes it."""
-        lineup, seconds = self._ready.get(gear), list[float]()
+    def _is_prepared(self, index: int) -> bool:
+        """Whether a rung is loaded; from now on the loader sees to that."""
+        with self._lock:
+            self._wanted.add(index)
+            self._lock.notify_all()
+            return index in self._ready or not self._rungs[index].candidates
+
+    def _passes_trial(self, index: int) -> bool:
+        """Let a rung, which is loaded, make some pictures that nobody sees; whether the policy takes it."""
         try:
-            if lineup is None or (primary := lineup.primary) is None or primary.failed:
-                raise EngineError(f"{self._gears[gear].name} is not there any more")
-            blank, slot = np.zeros((self.spec.input[1], self.spec.input[0], 3), np.uint8), primary.engine.slots[0]
-            while len(seconds) < TRIALS or sum(seconds) < LASTING:
-                if self._over.is_set():
-                    return False
-                begun = time.monotonic()
-                primary.unanswered.add(0)
-                slot.launch(blank)
-                slot.wait(TRIAL)
-                primary.unanswered.discard(0)
-                seconds.append(slot.finished - begun)
-        except (EngineError, TimeoutError) as error:
-            slow = EngineError(f"{self._gears[gear].name} is too slow", f"no answer within {TRIAL:g} s")
+            seconds = self._try_out(index)
+        except EngineError as error:
             self._want_spare()
-            self._driver.failed(gear, slow if isinstance(error, TimeoutError) else error)
+            self._policy.failed(index, error)
             return False
-        if self._driver.accepts(gear, sum(seconds) / len(seconds)):
+        if seconds and self._policy.accepts(index, sum(seconds) / len(seconds)):
             return True
-        self._want_spare()
+        if seconds:
+            self._want_spare()
         return False
 
-    def _shift(self, gear: int) -> None:
-        """Make the picture with `gear` from the next frame on."""
-        with self._guard:
+    def _try_out(self, index: int) -> list[float]:
+        """The seconds that each picture of a trial took, none at the end of the switcher. Raises EngineError."""
+        name, seconds = self._rungs[index].name, list[float]()
+        with self._lock:
+            prepared = self._ready.get(index)
+        active = prepared.active if prepared is not None else None
+        if active is None or active.failed:
+            raise EngineError(f"{name} is not there any more")
+        width, height = self.spec.input
+        blank, slot = np.zeros((height, width, 3), np.uint8), active.engine.slot(0)
+        while len(seconds) < TRIAL_FRAMES or sum(seconds) < self._min_trial:
+            if self._over.is_set():
+                return []
+            began = time.monotonic()
+            active.unanswered.add(0)
+            slot.launch(blank)
+            try:
+                slot.wait(self._trial_timeout)
+            except TimeoutError:
+                raise EngineError(f"{name} is too slow", f"no answer within {self._trial_timeout:g} s") from None
+            active.unanswered.discard(0)
+            seconds.append(slot.finished - began)
+        return seconds
+
+    def _swap(self, index: int) -> None:
+        """Make the picture with a rung from the next frame on."""
+        with self._lock:
             if self._over.is_set():
                 return
             self._wanted.clear()  # what is taken here is not to be loaded once more
-            lineup = self._ready.pop(gear, None) or CandidateList(())
-        before = self.change(lineup, "" if self._gears[gear].choices else RESTING)
-        with self._guard:
-            if before.primary is not None:
-                self._ready[self.gear] = before
-            self.gear = gear
-        self._recent.clear()
+            prepared = self._ready.pop(index, None) or CandidateList(())
+        before = self._failover.swap(prepared, OK if self._rungs[index].candidates else NO_MODEL_FITS)
+        with self._lock:
+            if before.active is not None:
+                self._ready[self.index] = before
+            self.index = index
+        self._costs.clear()
         self._want_spare()
-        self._driver.stepped(gear)
+        self._policy.stepped(index)
 
-    def _below(self) -> int:
-        """Where to go down to: the smallest network, and from there to bicubic, if that is one of the gears."""
-        smallest = next(number for number, gear in enumerate(self._gears) if gear.choices)
-        return smallest if self.gear > smallest else self.gear - 1
+    def _next_lower(self) -> int:
+        """Where to go down to: the smallest network, and from there to bicubic, if that is one of the rungs."""
+        smallest = next(number for number, rung in enumerate(self._rungs) if rung.candidates)
+        return smallest if self.index > smallest else self.index - 1
 
     def _want_spare(self) -> None:
-        """Have that ready, if it has to be loaded, and no other gear."""
-        below = self._below()
-        self._want({below} if below >= 0 and self._gears[below].choices else set())
+        """Have that ready, if it has to be loaded, and no other rung."""
+        lower = self._next_lower()
+        self._want({lower} if lower >= 0 and self._rungs[lower].candidates else set())
 
-    def _want(self, gears: set[int]) -> None:
-        with self._guard:
-            self._wanted = gears
-            unwanted = [self._ready.pop(one) for one in list(self._ready) if one not in gears]
-            self._guard.notify_all()
-        for lineup in unwanted:
-            self.drop(lineup)
+    def _want(self, wanted: set[int]) -> None:
+        """Have these rungs ready and drop the others."""
+        with self._lock:
+            self._wanted = wanted
+            unwanted = [self._ready.pop(index) for index in list(self._ready) if index not in wanted]
+            self._lock.notify_all()
+        for prepared in unwanted:
+            self._failover.drop(prepared)
 
     # The thread that loads.
 
+    def _wake_loader(self) -> None:
+        """Called by the FailoverEngine, whose lock is not held."""
+        with self._lock:
+            self._lock.notify_all()
+
     def _load_wanted(self) -> None:
-        while (gear := self._missing()) is not None:
-            lineup: CandidateList | None = None
+        while (index := self._missing()) is not None:
+            prepared: CandidateList | None = None
             try:
                 with low_priority():
-                    lineup = self.prepare(self._gears[gear].choices)
+                    prepared = self._failover.prepare(self._rungs[index].candidates)
             except EngineError as error:
-                with self._guard:
-                    self._errors[gear], self._due[gear] = error, time.monotonic() + AGAIN
-                name, reason = self._gears[gear].name, error.facts or error.problem
+                with self._lock:
+                    self._errors[index] = error
+                    self._backoffs[index].failed(time.monotonic())
+                name, reason = self._rungs[index].name, error.facts or error.problem
                 message = "%(model)s cannot be loaded: %(reason)s"
                 log_event(log, logging.INFO, "model_load_failed", message, model=name, reason=reason)
-            self._recent.clear()  # loading may have cost the picture something
-            with self._guard:
-                if lineup is not None and gear in self._wanted and not self._ending:
-                    self._ready[gear], lineup = lineup, None
-                    self._errors.pop(gear, None)
-            if lineup is not None:
-                self.drop(lineup)
+            self._costs.clear()  # loading may have cost the picture something
+            with self._lock:
+                if prepared is not None and index in self._wanted and not self._over.is_set():
+                    self._ready[index], prepared = prepared, None
+                    self._errors.pop(index, None)
+            if prepared is not None:
+                self._failover.drop(prepared)
 
     def _missing(self) -> int | None:
-        """The gear to be loaded now, the smallest first, once the one in use works; None at the end."""
-        with self._guard:
-            while not self._ending:
+        """The rung to be loaded now, the smallest first, once the one in use works; None at the end."""
+        with self._lock:
+            while not self._over.is_set():
                 now = time.monotonic()
-                absent = sorted(self._wanted - set(self._ready)) if self._lineup.primary or not self._choices() else []
-                if due := [gear for gear in absent if self._due.get(gear, 0.0) <= now]:
+                absent = sorted(self._wanted - set(self._ready)) if self._failover.works else []
+                if due := [index for index in absent if self._backoffs[index].due(now)]:
                     return due[0]
-                self._guard.wait(min((self._due[gear] - now for gear in absent), default=None))
+                self._lock.wait(min((self._backoffs[index].wait(now) for index in absent), default=None))
         return None
 
-    def _choices(self) -> Sequence[Candidate]:
-        return self._gears[self.gear].choices
+    # The end.
 
-    def _end(self) -> None:
+    def _stop(self) -> None:
+        """Let both threads end; the switching one may be about to change something."""
         self._over.set()
-        self._cancel()
-        self._threads[-1].join(self.farewell)  # it may be about to change something
-        super()._end()
+        if self._cancel_load is not None:
+            self._cancel_load()
+        self._wake_loader()
+        self._switcher.join(self._shutdown_timeout)
+
+    def _drop_all(self) -> None:
+        """Free what is ready, and what the loader may still bring, for a limited time."""
         self._want(set())
-        for thread in self._threads:
-            thread.join(self.farewell)
-        for disposal in self._disposals:
-            disposal.join(self.farewell)
+        self._loader.join(self._shutdown_timeout)
+        self._failover.join_disposals()

@@ -8,57 +8,55 @@ the child's own side is engines/worker.py.
 from __future__ import annotations
 
 import json
-import logging
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from engines import bicubic, candidates
-from engines.base import Image, Spec
+from engines.base import Image
 from engines.catalog import shipped as catalog
 from engines.errors import EngineError
-from engines.failover.candidates import Candidate, Retry
-from engines.failover.engine import FailoverEngine
+from engines.isolation.protocol import ANSWER, STAGE_TIME, frame_bytes, frame_views, spec_from_json
+from engines.request import EngineRequest
 from engines.slot_engine import SlotEngine
 from engines.support import event_log
-from engines.support.child_process import FAREWELL, ChildProcess
-from engines.worker import DONE, STAGE, sizes, views
+from engines.support.child_process import ChildProcess
 
-log = logging.getLogger(__name__)
-
-BUILD = 1800.0
+LOAD_TIMEOUT_S = 1800.0
 """Seconds the child may take to load: an engine that has to be built takes minutes on a small board."""
-SILENCE = 120.0
+SILENCE_TIMEOUT_S = 120.0
 """Seconds the child may say nothing while it loads: of a build it tells twice a second; a driver may hang."""
-RETRY = Retry(longest=5.0)
-SHORT = FAREWELL / 10
-"""A FailoverEngine's farewell: a child that is still loading, or hangs, is ended by its thread or by our end."""
 
 
 class EngineProcess:
     """The process, and what is shared with it."""
 
-    def __init__(self, options: dict[str, Any], tell: Callable[[str], None]) -> None:
-        """Starts it and waits until its engine is loaded, which `tell` is told of if it takes long.
-
-        Raises EngineError: the child's own, or that it is gone or does not come to an end.
-        """
+    def __init__(
+        self,
+        request: EngineRequest,
+        report: Callable[[str], None] | None = None,
+        *,
+        load_timeout: float = LOAD_TIMEOUT_S,
+        silence_timeout: float = SILENCE_TIMEOUT_S,
+    ) -> None:
+        """Start it and wait until its engine is loaded; see load(). Raises EngineError."""
+        self._load_timeout, self._silence_timeout = load_timeout, silence_timeout
         self._process = ChildProcess("engines.worker")
         self._reading, self._sending = threading.Lock(), threading.Lock()
-        self._answers: dict[int, bytes] = {}
+        self._answers: dict[int, bytes] = {}  # guarded by _reading
         try:
-            self.send(json.dumps(options | {"log": event_log.settings()}).encode())
-            told = self._loaded(tell)
-            if "error" in told:
-                raise EngineError(*told["error"])
-            sizes = {key: tuple(told[key]) for key in ("input", "output")}
-            self.spec = Spec(**(told | sizes))
-            self.views = self._share(options["depth"])
+            self.send(json.dumps({"log": event_log.settings(), "request": request.as_dict()}).encode())
+            answer = self._loaded(report)
+            if "error" in answer:
+                raise EngineError(*answer["error"])
+            self.spec = spec_from_json(answer)
+            memory = self._process.mapped(request.depth * sum(frame_bytes(self.spec)))
+            self.views = frame_views(memory, self.spec, request.depth)
+            """Input and output of each slot, uint8 [H, W, 3]."""
             self.send(b"go")
         except BaseException:
             self.close()
@@ -99,39 +97,42 @@ class EngineProcess:
         try:
             while index not in self._answers:
                 message = self.receive(max(0.0, until - time.monotonic()))
-                number, _ = DONE.unpack_from(message)
+                number, _ = ANSWER.unpack_from(message)
                 self._answers[number if number >= 0 else -1 - number] = message
             message = self._answers.pop(index)
         finally:
             self._reading.release()
-        number, finished = DONE.unpack_from(message)
-        told = message[DONE.size :]
+        number, finished = ANSWER.unpack_from(message)
+        rest = message[ANSWER.size :]
         if number < 0:
-            raise EngineError(*json.loads(told))
-        return finished, {name.rstrip(b"\0").decode(): seconds for name, seconds in STAGE.iter_unpack(told)}
+            raise EngineError(*json.loads(rest))
+        return finished, {name.rstrip(b"\0").decode(): seconds for name, seconds in STAGE_TIME.iter_unpack(rest)}
 
     def close(self) -> None:
         """End the process, whatever it is doing, and let go of the memory. Idempotent."""
         self._process.close()
         # The map goes with the last view of it: somebody may still be looking at a picture.
 
-    def _loaded(self, tell: Callable[[str], None]) -> dict[str, Any]:
+    def _loaded(self, report: Callable[[str], None] | None) -> dict[str, Any]:
         """What the child says once its engine is loaded, or has failed to."""
-        until = time.monotonic() + BUILD
+        until = time.monotonic() + self._load_timeout
         while True:
             left = max(0.0, until - time.monotonic())
             try:
-                told: dict[str, Any] = json.loads(self.receive(min(left, SILENCE)))
+                message: dict[str, Any] = json.loads(self.receive(min(left, self._silence_timeout)))
             except TimeoutError:
-                how = f"said nothing for {SILENCE:.0f} s" if left > SILENCE else f"been loading it for {BUILD:.0f} s"
+                silent = left > self._silence_timeout
+                how = (
+                    f"said nothing for {self._silence_timeout:.0f} s"
+                    if silent
+                    else f"been loading it for {self._load_timeout:.0f} s"
+                )
                 facts = f"its process has {how}"
                 raise EngineError("The engine does not load", facts, "Try --engine bicubic.") from None
-            if "progress" not in told:
-                return told
-            tell(told["progress"])
-
-    def _share(self, depth: int) -> list[tuple[Image, Image]]:
-        return views(self._process.mapped(depth * sum(sizes(self.spec))), self.spec, depth)
+            if "progress" not in message:
+                return message
+            if report is not None:
+                report(message["progress"])
 
     def _gone(self) -> EngineError:
         return EngineError(
@@ -172,75 +173,24 @@ class IsolatedEngine(SlotEngine[Any]):
 
 
 def load(
-    name: str,
-    model: str,
-    size: tuple[int, int],
+    request: EngineRequest,
     *,
-    depth: int = 2,
-    tell: Callable[[str], None] = lambda text: None,
-    **options: Any,
+    report: Callable[[str], None] | None = None,
+    load_timeout: float = LOAD_TIMEOUT_S,
+    silence_timeout: float = SILENCE_TIMEOUT_S,
 ) -> IsolatedEngine:
-    """What engines.load() gives, in a process of its own; `options` are that function's. Raises EngineError.
+    """Return what engines.load() makes of `request`, in a process of its own.
 
-    `tell` is told, in this thread, how far a load that takes long has come.
+    Args:
+        request: For one engine of this machine, without fallbacks and models to switch between.
+        report: Is told, in this thread, how far a load that takes long has come.
+        load_timeout: Seconds that the child may take to load.
+        silence_timeout: Seconds that it may say nothing while it loads.
+
+    Raises:
+        EngineError: The child's own, or that it is gone or does not come to an end.
     """
-    if catalog.is_path(model):
-        model = str(Path(model).absolute())  # the child runs in another folder
-    return IsolatedEngine(
-        EngineProcess(options | {"name": name, "model": model, "size": size, "depth": depth}, tell), depth
-    )
-
-
-def choices(
-    names: Sequence[str],
-    model: str,
-    size: tuple[int, int],
-    *,
-    deadline: float = 0.25,
-    tell: Callable[[str], None] = lambda text: None,
-    **options: Any,
-) -> list[Candidate]:
-    """The engines `names`, each in a process of its own, for a Standby; bicubic, which that one has itself, left out.
-
-    `tell` is told how far a load has come, in the thread that loads; `options` are those of load(). Raises EngineError
-    for a name that cannot be right.
-    """
-
-    def choice(name: str) -> Candidate:
-        told: dict[str, Any] = {"tell": lambda text: tell(f"{name}: {text}")}
-        return Candidate(name, partial(load, name, model, size, **told, **options), deadline)
-
-    wanted = dict.fromkeys(name for one in names for name in candidates(one) if name != "bicubic")
-    return [choice(name) for name in wanted]
-
-
-def guarded(
-    names: Sequence[str],
-    model: str,
-    size: tuple[int, int],
-    *,
-    depth: int = 2,
-    deadline: float = 0.25,
-    scale: int | None = None,
-    **options: Any,
-) -> SlotEngine[Any]:
-    """The first of the engines `names` that works, each in a process of its own, with bicubic in its place meanwhile.
-
-    The picture begins at once if the model's name tells its scale; else when the first engine is there. An answer
-    later than `deadline` seconds is a fault. `scale` and `options` are those of engines.load(). Raises EngineError for
-    a name or a model that cannot be right.
-    """
-    made: list[FailoverEngine[Any]] = []  # a load may begin before there is one
-
-    def tell(text: str) -> None:
-        for one in made:
-            one.say(text)
-
-    found = choices(names, model, size, deadline=deadline, tell=tell, depth=depth, scale=scale, **options)
-    if not found:
-        return bicubic.load(size, scale=scale or catalog.scale_in(model) or catalog.SCALE, depth=depth)
-    told = catalog.scale_in(str(catalog.find(model, scale=scale)))
-    standby: FailoverEngine[Any] = FailoverEngine(found, size, scale=told, depth=depth, retry=RETRY)
-    made.append(standby)
-    standby.farewell = SHORT
-    return standby
+    if catalog.is_path(request.model):
+        request = replace(request, model=str(Path(request.model).absolute()))  # the child runs in another folder
+    child = EngineProcess(request, report, load_timeout=load_timeout, silence_timeout=silence_timeout)
+    return IsolatedEngine(child, request.depth)

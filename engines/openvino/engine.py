@@ -16,29 +16,27 @@ import openvino as ov
 from openvino.frontend import FrontEndManager
 from platformdirs import user_cache_path
 
-from engines.base import Image, Spec
-from engines.catalog import shipped as catalog
+from engines.base import Engine, Image, Spec
 from engines.catalog.contract import refused, scale_between, unfit
+from engines.catalog.resolved import resolve_file
 from engines.errors import EngineError, ModelError
 from engines.openvino import row_shuffle, self_check, self_check_cache, uint8_activations
 from engines.openvino.self_check_cache import Key, SelfCheckCache
+from engines.request import EngineRequest
 from engines.slot_engine import SlotEngine
 
 log = logging.getLogger(__name__)
 
-NO_MEMORY = ("MemoryError", "std::bad_alloc")
-WARM_UP = 60.0
+NO_MEMORY_ERRORS = ("MemoryError", "std::bad_alloc")
+WARM_UP_TIMEOUT_S = 60.0
 """Seconds that a slot's first inference may take."""
-
-
-LEFT: list[OpenVinoSlot] = []
-"""Closed while they hung, with the buffers that they may write to one day."""
 
 
 class OpenVinoSlot:
     """One inference request with its own input and output buffer, which OpenVINO reads and writes in place."""
 
     def __init__(self, compiled: ov.CompiledModel) -> None:
+        """Make an inference request and allocate its buffers."""
         inputs, outputs = (np.empty(list(port.shape), np.uint8) for port in (compiled.input(), compiled.output()))
         self._request = compiled.create_infer_request()
         self._request.set_input_tensor(ov.Tensor(inputs, shared_memory=True))
@@ -78,7 +76,7 @@ class OpenVinoSlot:
         """The request goes with its last reference; one that runs is left behind: its end would be waited for."""
         with contextlib.suppress(RuntimeError):  # what it has failed with has been told
             if not self._request.wait_for(0):
-                LEFT.append(self)
+                abandoned_slots().append(self)
 
 
 @functools.cache
@@ -92,12 +90,18 @@ def core() -> ov.Core:
     return ov.Core()
 
 
+@functools.cache
+def abandoned_slots() -> list[OpenVinoSlot]:
+    """Return this process's slots that were closed while they hung, with the buffers that they may write to one day."""
+    return []
+
+
 def first_line(error: Exception) -> str:
     """The part of an OpenVINO message that tells something: it begins with source positions of its own."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     told = [line for line in lines if not line.startswith(("Exception from", "Check '"))]
     last = (told or lines or [type(error).__name__])[-1]
-    return "there is not enough memory" if last.startswith(NO_MEMORY) else last
+    return "there is not enough memory" if last.startswith(NO_MEMORY_ERRORS) else last
 
 
 def read(path: Path) -> ov.Model:
@@ -240,20 +244,18 @@ def is_right_here(rewriting: Rewriting, path: Path, size: tuple[int, int], threa
     return psnr_db >= self_check.LEAST_DB
 
 
-def load(
-    model: str,
-    size: tuple[int, int],
-    *,
-    depth: int,
-    threads: int | None,
-    scale: int | None = None,
-    rewriting: Rewriting | None = None,
-) -> SlotEngine[Any]:
-    """An OpenVINO engine for inputs of `size` (width, height); engines.load() documents the rest.
+def load(request: EngineRequest, *, rewriting: Rewriting | None = None) -> Engine[Any]:
+    """Return an OpenVINO engine for `request`, of which size, model, scale, depth and `openvino` count.
 
     `rewriting`, None for default_rewriting(), is applied to an int8 file only where it is right (is_right_here()).
+
+    Raises:
+        ModelError: The model is missing, breaks the contract or does not take this size.
+        EngineError: OpenVINO cannot compile it.
     """
-    path, rewriting = catalog.find(model, precisions(), scale), rewriting or default_rewriting()
+    size, threads, rewriting = request.size, request.openvino.threads, rewriting or default_rewriting()
+    path = resolve_file(request.model, request.scale, precisions()).path
+    assert path is not None  # resolve_file() always has one
     network = read(path)
     scale = fit(network, path, size)
     if not self_check.is_quantised(network) or is_right_here(rewriting, path, size, threads):
@@ -269,9 +271,9 @@ def load(
         input=size,
         output=(size[0] * scale, size[1] * scale),
     )
-    slots = [OpenVinoSlot(compiled) for _ in range(depth)]
+    slots = [OpenVinoSlot(compiled) for _ in range(request.depth)]
     blank = np.zeros((size[1], size[0], 3), np.uint8)
     for slot in slots:  # the first inference allocates; no visitor should wait for that
         slot.launch(blank)
-        slot.wait(WARM_UP)
+        slot.wait(WARM_UP_TIMEOUT_S)
     return SlotEngine(spec, slots)

@@ -13,27 +13,28 @@ from typing import Any
 
 import numpy as np
 
-from engines.base import Spec
-from engines.catalog import shipped as catalog
+from engines.base import Engine, Spec
 from engines.catalog.contract import scale_between
+from engines.catalog.resolved import resolve_file
 from engines.cuda import driver
 from engines.cuda.device import Buffer, CudaDevice
 from engines.cuda.slot import CudaSlot
 from engines.errors import EngineError
+from engines.request import EngineRequest
 from engines.slot_engine import SlotEngine
 from engines.support.progress import BuildProgress
 from engines.tensorrt import sdk
-from engines.tensorrt.builder import PRECISIONS, build, dimensions, key_for
+from engines.tensorrt.builder import PREFERRED_PRECISIONS, build, dimensions, key_for
 from engines.tensorrt.plan_cache import Plan, PlanCache, digest
 from engines.tensorrt.sdk import device, gpu_name, last_error, logger, portable, trt
 
 log = logging.getLogger(__name__)
 
-WARM_UP = 60.0
-"""Seconds that a slot's first inference may take; TensorRT-RTX compiles its kernels then."""
-SHARE, LEAST, MOST = 0.5, 64 << 20, 2 << 30
+WARM_UP_TIMEOUT_S = 60.0
+"""How long a slot's first inference may take; TensorRT-RTX compiles its kernels then."""
+WORKSPACE_SHARE, MIN_WORKSPACE_BYTES, MAX_WORKSPACE_BYTES = 0.5, 64 << 20, 2 << 30
 """The builder's workspace: this share of the memory that is free, and its limits in bytes."""
-PROFILED = 100
+PROFILED_FRAMES = 100
 """Inferences that a layer profile is averaged over."""
 
 
@@ -43,9 +44,10 @@ class Inference:
     def __init__(
         self, gpu: CudaDevice, engine: trt.ICudaEngine, addresses: dict[str, int], profiler: trt.IProfiler | None
     ) -> None:
-        """`addresses`: where input and output lie on the device; `profiler` is told the time of every layer.
+        """Allocate the scratch memory. The context is current.
 
-        Raises EngineError, pycuda's errors.
+        `addresses`: where input and output lie on the device, by their names; `profiler` is told the time of every
+        layer. Raises EngineError, pycuda's errors.
         """
         context = engine.create_execution_context(trt.ExecutionContextAllocationStrategy.USER_MANAGED)
         if context is None:
@@ -62,27 +64,31 @@ class Inference:
             context.profiler = profiler
 
     def enqueue(self, stream: int) -> None:
+        """Put an inference into a stream. Raises EngineError."""
         assert self._context is not None  # closed slots are not launched
         if not self._context.execute_async_v3(stream):
             raise EngineError("TensorRT has refused a frame", last_error(), "Start again, or try --engine openvino.")
 
     def bind(self, source: int, result: int) -> None:
+        """Use these addresses of the device for input and output from now on."""
         assert self._context is not None
         for name, address in zip(self._names, (source, result), strict=True):
             self._context.set_tensor_address(name, address)
 
     def capturable(self, stream: int) -> bool:
+        """Return whether TensorRT lets it be recorded into a graph."""
         ask = getattr(self._context, "is_stream_capturable", None)  # TensorRT-RTX
         return ask is None or bool(ask(stream))
 
     def close(self) -> None:
+        """Free the context and its scratch memory."""
         self._context = None
         with contextlib.suppress(self._error):
             self._scratch.free()
 
 
 def tensors(engine: trt.ICudaEngine) -> list[tuple[str, tuple[int, ...]]]:
-    """Name and shape of the input and of the output."""
+    """Return name and shape of the input and of the output."""
     found: dict[trt.TensorIOMode, tuple[str, tuple[int, ...]]] = {}
     for index in range(engine.num_io_tensors):
         name = engine.get_tensor_name(index)
@@ -93,14 +99,17 @@ def tensors(engine: trt.ICudaEngine) -> list[tuple[str, tuple[int, ...]]]:
 def make_slot(
     gpu: CudaDevice, engine: trt.ICudaEngine, *, mapped: bool, profiler: trt.IProfiler | None = None
 ) -> CudaSlot:
-    """A slot that has run once. The context is current. Raises EngineError, pycuda's errors, holding nothing."""
+    """Return a slot that has run once. The context is current.
+
+    Raises EngineError or pycuda's errors, and holds nothing then.
+    """
     with ExitStack() as undo:
         names, shapes = zip(*tensors(engine), strict=True)
 
         def buffer(shape: tuple[int, ...]) -> Buffer:
-            made = Buffer(gpu, shape, mapped=mapped)
-            undo.callback(made.free, gpu.driver.Error)
-            return made
+            allocated = Buffer(gpu, shape, mapped=mapped)
+            undo.callback(allocated.free, gpu.driver.Error)
+            return allocated
 
         source, result = buffer(shapes[0]), buffer(shapes[1])
         addresses = dict(zip(names, (source.address, result.address), strict=True))
@@ -110,13 +119,13 @@ def make_slot(
         undo.pop_all()
         undo.callback(slot.close)
         slot.launch(np.zeros_like(slot.input))
-        slot.wait(WARM_UP)
+        slot.wait(WARM_UP_TIMEOUT_S)
         undo.pop_all()
     return slot
 
 
 def make_slots(gpu: CudaDevice, engine: trt.ICudaEngine, depth: int, *, mapped: bool) -> list[CudaSlot]:
-    """`depth` slots, with graphs if possible. The context is current. Raises as make_slot() does, holding nothing."""
+    """Return `depth` slots, with graphs if possible. The context is current. Raises as make_slot() does."""
     slots = []
     with ExitStack() as undo:
         for _ in range(depth):
@@ -129,7 +138,7 @@ def make_slots(gpu: CudaDevice, engine: trt.ICudaEngine, depth: int, *, mapped: 
 
 
 def log_layers(gpu: CudaDevice, engine: trt.ICudaEngine, *, mapped: bool) -> None:
-    """The layer profile: the mean time of each layer, slowest first. The context is current.
+    """Log the layer profile: the mean time of each layer, slowest first. The context is current.
 
     In a slot of its own, because a profiler cannot be taken from a context again, and slows it down.
     """
@@ -147,33 +156,33 @@ def log_layers(gpu: CudaDevice, engine: trt.ICudaEngine, *, mapped: bool) -> Non
     profiler.spent.clear()  # the first inference warms up
     try:
         blank = np.zeros_like(slot.input)
-        for _ in range(PROFILED):
+        for _ in range(PROFILED_FRAMES):
             slot.launch(blank)
-            slot.wait(WARM_UP)
+            slot.wait(WARM_UP_TIMEOUT_S)
     finally:
         slot.close()
-    whole = sum(profiler.spent.values()) or 1.0
-    log.info("layers, mean of %d inferences, %.3f ms in all:", PROFILED, whole / PROFILED)
+    total = sum(profiler.spent.values()) or 1.0
+    log.info("layers, mean of %d inferences, %.3f ms in all:", PROFILED_FRAMES, total / PROFILED_FRAMES)
     for name, ms in sorted(profiler.spent.items(), key=lambda item: -item[1]):
-        log.info("%8.3f ms %5.1f %%  %s", ms / PROFILED, 100 * ms / whole, name)
+        log.info("%8.3f ms %5.1f %%  %s", ms / PROFILED_FRAMES, 100 * ms / total, name)
 
 
 def engine_for(
     gpu: CudaDevice, path: Path, size: tuple[int, int], dla: int | None, progress: BuildProgress
 ) -> tuple[trt.ICudaEngine, Plan]:
-    """An engine for inputs of `size`, and its plan, which is built if none is kept. The context is current.
+    """Return TensorRT's engine for inputs of `size`, and its plan, which is built if none is kept.
 
-    Raises EngineError, ModelError.
+    The context is current. Raises EngineError, ModelError.
     """
     plans = PlanCache()
     key = key_for(path, size, gpu_name(gpu.name, gpu.capability), dla=dla)
     timing = f"timing-{digest((key.sdk + key.gpu).encode())[:12]}.cache"
 
     def built() -> Plan:
-        workspace = int(min(MOST, max(LEAST, gpu.free() * SHARE)))
+        workspace = int(min(MAX_WORKSPACE_BYTES, max(MIN_WORKSPACE_BYTES, gpu.free() * WORKSPACE_SHARE)))
         # Told which GPU it is for, TensorRT-RTX takes the oldest it knows too, and says so of one that it does not.
-        here = [gpu.capability] if portable() else []
-        return build(path, size, progress, dla=dla, capabilities=here, workspace=workspace, plans=plans, timing=timing)
+        local = [gpu.capability] if portable() else []
+        return build(path, size, progress, dla=dla, capabilities=local, workspace=workspace, plans=plans, timing=timing)
 
     runtime = trt.Runtime(logger())  # it ends the process where there is no driver: `gpu` tells that there is one
     if dla is not None:
@@ -181,26 +190,28 @@ def engine_for(
     return plans.get(key, built, runtime.deserialize_cuda_engine, progress)
 
 
-def load(
-    model: str,
-    size: tuple[int, int],
-    *,
-    depth: int,
-    memory: str = "auto",
-    dla: int | None = None,
-    profile: bool = False,
-    progress: BuildProgress | None = None,
-    scale: int | None = None,
-) -> SlotEngine[Any]:
-    """A TensorRT engine for inputs of `size` (width, height); engines.load() documents the rest. Raises EngineError."""
+def load(request: EngineRequest, *, progress: BuildProgress | None = None) -> Engine[Any]:
+    """Return a TensorRT engine for `request`, of which size, model, scale, depth and `tensorrt` count.
+
+    Args:
+        request: What is wanted.
+        progress: Is told how far a build has come, and can end it.
+
+    Raises:
+        ModelError: The model is missing, breaks the contract or does not take this size.
+        EngineError: TensorRT or the GPU cannot be used, or the build has failed.
+    """
+    size, depth, options = request.size, request.depth, request.tensorrt
+    dla = options.dla
     gpu = device()
-    sdk.module()  # one that does not start is told of before a model that is not there
-    path = catalog.find(model, PRECISIONS, scale)
-    mapped = gpu.integrated and gpu.maps if memory == "auto" else memory == "mapped"
+    sdk.module()  # one that does not start is reported before a model that is not there
+    path = resolve_file(request.model, request.scale, PREFERRED_PRECISIONS).path
+    assert path is not None  # resolve_file() always has one
+    mapped = gpu.integrated and gpu.maps if options.memory == "auto" else options.memory == "mapped"
     try:
         with gpu:
             engine, plan = engine_for(gpu, path, size, dla, progress or BuildProgress())
-            if profile:
+            if options.profile:
                 log_layers(gpu, engine, mapped=mapped)
             (_, taken), (_, given) = tensors(engine)
             scale = scale_between(path, (taken[2], taken[1]), (given[2], given[1]))

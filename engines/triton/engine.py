@@ -6,68 +6,72 @@ GPU), raw, or as JPEG files that the served model NAME-jpeg decodes and encodes 
 
 from __future__ import annotations
 
-import re
+from functools import partial
 from typing import Any
 
 import numpy as np
 
-from engines.base import Spec
+from engines.base import Engine, Spec
+from engines.catalog.resolved import resolve_served
 from engines.errors import EngineError
-from engines.slot_engine import SlotEngine
-from engines.triton.address import Address, parse
-from engines.triton.client import TritonClient, TritonOptions
+from engines.request import EngineRequest
+from engines.slot_engine import HANG_TIMEOUT_S, SlotEngine
+from engines.triton.address import Address
+from engines.triton.client import TritonClient
 from engines.triton.load_balancer import balanced
 from engines.triton.slots import make_slots
 
-PARTING = 0.5
-"""Seconds to wait at the end for a frame that is under way. What comes later ends in memory that is still there."""
+SERVER_DRAIN_TIMEOUT_S = 0.5
+"""How long the end waits for a frame that is under way. What comes later ends in memory that is still there."""
+TIMEOUTS_IN_FLIGHT = 4
+"""A server drops a frame that it has not begun after so many frame timeouts: with frames queueing behind one another
+one timeout is not yet late."""
 
 
-def connect(
-    server: str, address: Address, size: tuple[int, int], *, depth: int, options: TritonOptions, deadline: float
-) -> SlotEngine[Any]:
-    """An engine over one server of `address`, for inputs of `size` (width, height). Raises EngineError."""
-    connection = TritonClient(server, address, size, options)
+def connect(server: str, address: Address, request: EngineRequest, *, hang_timeout: float) -> Engine[Any]:
+    """Return an engine over one `server`, HOST:PORT, of `address`; see load(). Raises EngineError."""
+    size = request.size
+    connection = TritonClient(server, address, size, request.triton)
     try:
-        slots, way = make_slots(connection, depth, deadline)
+        slots, way = make_slots(connection, request.depth, hang_timeout)
         blank = np.zeros((size[1], size[0], 3), np.uint8)
-        for slot in slots:  # so that what does not work is told now, and the first frame finds all buffers in place
+        for slot in slots:  # so that what does not work is found now, and the first frame finds all buffers in place
             slot.launch(blank)
-            slot.wait(deadline)
+            slot.wait(hang_timeout)
     except BaseException as error:
         connection.close()
         if isinstance(error, TimeoutError):
-            facts = f"a blank frame took more than {deadline:g} s"
+            facts = f"a blank frame took more than {hang_timeout:g} s"
             raise EngineError(f"The Triton server {server} is too slow", facts, "Look at its load.") from None
         raise
-    precision = re.search(r"-(fp16|int8)$", address.model)
     spec = Spec(
         name="triton",
         device=f"{server}, {way}",
         model=address.model,
-        precision=precision[1] if precision else "fp32",
+        precision=resolve_served(address.model, None).precision,
         scale=connection.scale,
         input=size,
         output=connection.output,
     )
-    return SlotEngine(spec, slots, deadline=deadline, parting=PARTING, close=connection.close)
+    return SlotEngine(
+        spec, slots, hang_timeout=hang_timeout, drain_timeout=SERVER_DRAIN_TIMEOUT_S, close=connection.close
+    )
 
 
-def load(
-    text: str, size: tuple[int, int], *, depth: int, options: TritonOptions, patience: float | None
-) -> SlotEngine[Any]:
-    """An engine at triton://HOST:PORT[,...]/MODEL. Raises EngineError.
+def load(address: Address, request: EngineRequest, *, frame_timeout: float | None) -> Engine[Any]:
+    """Return an engine at `address`, over one server or several.
 
-    `patience`: seconds after which nobody waits for a frame any more; None: somebody always does.
+    Args:
+        address: The servers, and the model that they serve.
+        request: What is wanted; size, depth and `triton` count.
+        frame_timeout: Seconds after which nobody waits for a frame any more; None: somebody always does.
+
+    Raises:
+        EngineError: No server can be reached, or none serves that model for this size.
     """
-    address = parse(text)
-    # The server drops what it has not begun by then; with frames queueing behind one another that is not yet late.
-    deadline = 4 * patience if patience else 30.0
-
-    def one(server: str) -> SlotEngine[Any]:
-        return connect(server, address, size, depth=depth, options=options, deadline=deadline)
-
-    if len(address.servers) == 1:
-        return one(address.servers[0])
-    members = {server: lambda server=server: one(server) for server in address.servers}
-    return balanced(members, depth, late=patience / 2 if patience else deadline / 4, parting=PARTING)
+    hang_timeout = TIMEOUTS_IN_FLIGHT * frame_timeout if frame_timeout else HANG_TIMEOUT_S
+    loads = {s: partial(connect, s, address, request, hang_timeout=hang_timeout) for s in address.servers}
+    if len(loads) == 1:
+        return loads[address.servers[0]]()
+    late = frame_timeout / 2 if frame_timeout else hang_timeout / 4
+    return balanced(loads, request.depth, frame_timeout=late, drain_timeout=SERVER_DRAIN_TIMEOUT_S)

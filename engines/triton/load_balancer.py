@@ -11,217 +11,258 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
 
-from engines.base import Image
+from engines.base import Engine, Image
 from engines.errors import EngineError, FrameRefusedError, as_engine_error
 from engines.slot_engine import SlotEngine
+from engines.support.backoff import Backoff
 from engines.support.event_log import log_event
 
 log = logging.getLogger(__name__)
 
-AGAIN = 1.0
-"""Seconds between two attempts at an engine that is away."""
+BACKEND_RETRY_S = 1.0
+"""Between two attempts at a backend that is away."""
 
 
 class Backend:
-    """One of the engines; `engine` is None while it is away."""
+    """One of the engines. All attributes but the name and `load` are guarded by the pool's lock."""
 
-    def __init__(self, name: str, load: Callable[[], SlotEngine[Any]]) -> None:
+    def __init__(self, name: str, load: Callable[[], Engine[Any]], retry_after: float) -> None:
+        """`load` makes the engine or raises EngineError; `retry_after`: seconds between two attempts."""
         self.name, self.load = name, load
-        self.engine: SlotEngine[Any] | None = None
-        self.flying = self.launched = 0
+        self.engine: Engine[Any] | None = None
+        """None while it is away."""
+        self.in_flight = self.launched = 0
         self.error: EngineError | None = None
+        self.backoff = Backoff(retry_after)
 
 
 class BackendPool:
-    """Who is there. A thread looks for those who are not."""
+    """Knows who is there. A thread for each backend looks for it while it is away."""
 
-    def __init__(self, members: Mapping[str, Callable[[], SlotEngine[Any]]]) -> None:
-        """Raises EngineError, the first member's, when none can be had."""
-        self._members = [Backend(name, load) for name, load in members.items()]
-        self._guard = threading.Condition()
-        self._holders: Counter[SlotEngine[Any]] = Counter()
+    def __init__(self, loads: Mapping[str, Callable[[], Engine[Any]]], retry_after: float = BACKEND_RETRY_S) -> None:
+        """Load all backends at once, by their names.
+
+        Raises:
+            EngineError: None of them can be loaded; it is the first one's.
+        """
+        self._backends = [Backend(name, load, retry_after) for name, load in loads.items()]
+        self._shutdown_timeout = BACKEND_RETRY_S
+        self._lock = threading.Condition()
+        self._holders: Counter[Engine[Any]] = Counter()  # guarded by _lock
         """How many slots are in an engine, which is not freed under them."""
-        self._ending = False
-        with ThreadPoolExecutor(len(self._members)) as pool:
-            list(pool.map(self._try, self._members))
-        self.first = next((member.engine for member in self._members if member.engine), None)
+        self._ending = False  # guarded by _lock
+        with ThreadPoolExecutor(len(self._backends)) as threads:
+            list(threads.map(self._try, self._backends))
+        self.first = next((backend.engine for backend in self._backends if backend.engine), None)
         if self.first is None:
-            assert self._members[0].error is not None
-            raise self._members[0].error
+            assert self._backends[0].error is not None
+            raise self._backends[0].error
         self._threads = [
-            threading.Thread(target=self._look, args=(member,), name="balance", daemon=True) for member in self._members
+            threading.Thread(target=self._look, args=(backend,), name="load balancer", daemon=True)
+            for backend in self._backends
         ]
         for thread in self._threads:
             thread.start()
 
-    def _try(self, member: Backend) -> None:
+    def _try(self, backend: Backend) -> None:
+        """Load a backend, or note why that fails."""
         try:
-            engine = as_engine_error(member.name, member.load)
+            engine = as_engine_error(backend.name, backend.load)
         except EngineError as error:
-            if member.error is None:
-                log_lost(member, error)
-            member.error = error
+            if backend.error is None:
+                log_lost(backend, error)
+            with self._lock:
+                backend.error = error
+                backend.backoff.failed(time.monotonic())
             return
-        with self._guard:
+        with self._lock:
             if not self._ending:
-                member.engine, member.flying = engine, 0
-                for one in self._members:  # else it would have every frame, until it has had as many as the others
-                    one.launched = 0
-                if member.error is not None:
-                    log_event(log, logging.WARNING, "server_back", "%(server)s is back", server=member.name)
-                member.error = None
+                backend.engine, backend.in_flight = engine, 0
+                for other in self._backends:  # else it would have every frame, until it has had as many as the others
+                    other.launched = 0
+                if backend.error is not None:
+                    log_event(log, logging.WARNING, "server_back", "%(server)s is back", server=backend.name)
+                backend.error = None
                 return
         engine.free()
 
-    def _look(self, member: Backend) -> None:
-        """A thread for each: one that hangs while it is looked for keeps no other away."""
+    def _look(self, backend: Backend) -> None:
+        """Load the backend again whenever it is away. A thread for each: one that hangs keeps no other away."""
         while True:
-            with self._guard:
-                if self._guard.wait_for(lambda: self._ending, AGAIN):
+            with self._lock:
+                while not self._ending:
+                    now = time.monotonic()
+                    if backend.engine is None and backend.backoff.due(now):
+                        break
+                    self._lock.wait(backend.backoff.wait(now) if backend.engine is None else None)
+                if self._ending:
                     return
-            if member.engine is None:
-                self._try(member)
+            self._try(backend)
 
-    def pick(self) -> tuple[Backend, SlotEngine[Any]]:
-        """The member with the fewest frames in flight, and of these the one that had the fewest. Raises EngineError."""
-        with self._guard:
-            there = [member for member in self._members if member.engine is not None]
-            if not there:
-                raise next(member.error for member in self._members if member.error is not None)
-            member = min(there, key=lambda one: (one.flying, one.launched))
-            member.flying += 1
-            member.launched += 1
-            assert member.engine is not None
-            self._holders[member.engine] += 1
-            return member, member.engine
+    def pick(self) -> tuple[Backend, Engine[Any]]:
+        """Return the backend with the fewest frames in flight, of several the one that has had the fewest.
 
-    def back(self, member: Backend, engine: SlotEngine[Any]) -> None:
-        """A frame that pick() was asked for has left the engine, whose buffers it does not use any more."""
-        with self._guard:
-            if member.engine is engine:
-                member.flying -= 1
+        Raises:
+            EngineError: All of them are away.
+        """
+        with self._lock:
+            usable = [backend for backend in self._backends if backend.engine is not None]
+            if not usable:
+                raise next(backend.error for backend in self._backends if backend.error is not None)
+            backend = min(usable, key=lambda each: (each.in_flight, each.launched))
+            backend.in_flight += 1
+            backend.launched += 1
+            assert backend.engine is not None
+            self._holders[backend.engine] += 1
+            return backend, backend.engine
+
+    def release(self, backend: Backend, engine: Engine[Any]) -> None:
+        """Note that a frame that pick() was asked for has left the engine, whose buffers it does not use any more."""
+        with self._lock:
+            if backend.engine is engine:
+                backend.in_flight -= 1
             self._holders[engine] -= 1
-            self._guard.notify_all()
+            self._lock.notify_all()
 
-    def lost(self, member: Backend, engine: SlotEngine[Any]) -> bool:
-        """Whether lose() was called."""
-        with self._guard:
-            return member.engine is not engine
+    def is_down(self, backend: Backend, engine: Engine[Any]) -> bool:
+        """Return whether mark_down() was called."""
+        with self._lock:
+            return backend.engine is not engine
 
-    def lose(self, member: Backend, engine: SlotEngine[Any], error: EngineError) -> None:
-        """Leave a member out until it is found again."""
-        with self._guard:
-            if member.engine is not engine:
+    def mark_down(self, backend: Backend, engine: Engine[Any], error: EngineError) -> None:
+        """Leave a backend out until it is found again."""
+        with self._lock:
+            if backend.engine is not engine:
                 return
-            member.engine, member.error = None, error
-        log_lost(member, error)
-        threading.Thread(target=self._dispose, args=(engine,), name="balance disposal", daemon=True).start()
+            backend.engine, backend.error = None, error
+            backend.backoff.failed(time.monotonic())
+            self._lock.notify_all()
+        log_lost(backend, error)
+        threading.Thread(target=self._dispose, args=(engine,), name="load balancer disposal", daemon=True).start()
 
-    def _dispose(self, engine: SlotEngine[Any]) -> None:
-        with self._guard:
+    def _dispose(self, engine: Engine[Any]) -> None:
+        """Free an engine once no frame is in it."""
+        with self._lock:
             # At the end no slot is waited for any more: one whose frame was given up gives nothing back.
-            self._guard.wait_for(lambda: self._ending or not self._holders[engine])
+            self._lock.wait_for(lambda: self._ending or not self._holders[engine])
             self._holders.pop(engine, None)
         engine.free()
 
     def end(self) -> None:
-        with self._guard:
+        """Free all backends. No slot is in flight."""
+        with self._lock:
             self._ending = True
-            self._guard.notify_all()
-            engines = [member.engine for member in self._members if member.engine]
-            for member in self._members:
-                member.engine = None
+            self._lock.notify_all()
+            engines = [backend.engine for backend in self._backends if backend.engine]
+            for backend in self._backends:
+                backend.engine = None
         for engine in engines:
             engine.free()
-        until = time.monotonic() + AGAIN
+        until = time.monotonic() + self._shutdown_timeout
         for thread in self._threads:
             thread.join(max(0.0, until - time.monotonic()))
 
 
-class BalancedSlot:
-    """One frame at whichever engine it was given to; one that fails or is late passes it on to another."""
+def log_lost(backend: Backend, error: EngineError) -> None:
+    """Log that `backend` gets no more frames until it is back."""
+    reason = error.facts or error.problem
+    log_event(
+        log, logging.WARNING, "server_lost", "%(server)s gets no frames: %(reason)s", server=backend.name, reason=reason
+    )
 
-    def __init__(self, team: BackendPool, index: int, late: float) -> None:
-        self._team, self._index, self._late = team, index, late
-        self._at: tuple[Backend, SlotEngine[Any]] | None = None
+
+class BalancedSlot:
+    """One frame at whichever backend it was given to; one that fails or is late passes it on to another."""
+
+    def __init__(self, pool: BackendPool, index: int, frame_timeout: float) -> None:
+        """`frame_timeout`: seconds after which the frame goes to another backend."""
+        self._pool, self._index, self._frame_timeout = pool, index, frame_timeout
+        # For the thread that has the slot: the submitter until launch() returns, then the collector.
+        self._holder: tuple[Backend, Engine[Any]] | None = None
         self._until = 0.0
-        assert team.first is not None
-        self.input = team.first.slots[index].input
+        assert pool.first is not None
+        self.input = pool.first.slot(index).input
         self.finished = 0.0
 
     def launch(self, image: Image) -> None:
+        """Copy `image`, uint8 [H, W, 3], into a backend. Raises EngineError when all of them are away."""
         while True:
-            member, engine = self._team.pick()
+            backend, engine = self._pool.pick()
             try:
-                engine.slots[self._index].launch(image)
+                engine.slot(self._index).launch(image)
             except EngineError as error:
-                self._team.lose(member, engine, error)
-                self._team.back(member, engine)
+                self._pool.mark_down(backend, engine, error)
+                self._pool.release(backend, engine)
                 continue
-            self._at, self._until = (member, engine), time.monotonic() + self._late
-            self.input = engine.slots[self._index].input
+            self._holder, self._until = (backend, engine), time.monotonic() + self._frame_timeout
+            self.input = engine.slot(self._index).input
             return
 
     def wait(self, timeout: float) -> Image:
+        """Return the backend's picture. Raises TimeoutError; EngineError when all of them are away."""
         until = time.monotonic() + timeout
         while True:
-            if self._at is None:  # nobody was there when it was passed on
+            if self._holder is None:  # nobody was there when it was passed on
                 self.launch(self.input)
-            assert self._at is not None
-            member, engine = self._at
-            slot, now = engine.slots[self._index], time.monotonic()
-            lost = self._team.lost(member, engine)
+            assert self._holder is not None
+            backend, engine = self._holder
+            slot, now = engine.slot(self._index), time.monotonic()
+            down = self._pool.is_down(backend, engine)
             try:
-                image = slot.wait(0.0 if lost else max(0.0, min(until, self._until) - now))
+                image = slot.wait(0.0 if down else max(0.0, min(until, self._until) - now))
             except TimeoutError:
-                if not lost and time.monotonic() < self._until:
+                if not down and time.monotonic() < self._until:
                     raise
-                late = f"no answer within {self._late * 1000:.0f} ms"
-                self._team.lose(member, engine, EngineError(f"{member.name} is late", late))
+                late = f"no answer within {self._frame_timeout * 1000:.0f} ms"
+                self._pool.mark_down(backend, engine, EngineError(f"{backend.name} is late", late))
                 self._pass_on()
             except FrameRefusedError:  # it has to be borne: to pass it on would load the others until they refuse, too
-                self._at = None
-                self._team.back(member, engine)
+                self._holder = None
+                self._pool.release(backend, engine)
                 raise
             except EngineError as error:
-                self._team.lose(member, engine, error)
+                self._pool.mark_down(backend, engine, error)
                 self._pass_on()
             else:
-                self._team.back(member, engine)
+                self._pool.release(backend, engine)
                 self.finished = slot.finished
                 return image
 
     def _pass_on(self) -> None:
-        """To another member, from the input that lies in this one."""
-        assert self._at is not None
-        before, self._at = self._at, None
+        """Give the frame to another backend, from the input that lies in this one."""
+        assert self._holder is not None
+        before, self._holder = self._holder, None
         try:
             self.launch(self.input)
         finally:
-            self._team.back(*before)
+            self._pool.release(*before)
 
     def close(self) -> None:
-        pass  # the engines' own slots are closed with them
+        """Do nothing: the backends' own slots are closed with them."""
 
 
 def balanced(
-    members: Mapping[str, Callable[[], SlotEngine[Any]]], depth: int, *, late: float, parting: float | None = None
-) -> SlotEngine[Any]:
-    """An engine over those of `members` that can be had. Raises EngineError when none can.
+    loads: Mapping[str, Callable[[], Engine[Any]]],
+    depth: int,
+    *,
+    frame_timeout: float,
+    drain_timeout: float | None = None,
+    retry_after: float = BACKEND_RETRY_S,
+) -> Engine[Any]:
+    """Return an engine over those backends that can be loaded.
 
-    A frame that is not done within `late` seconds goes to another member; `parting` as SlotEngine has it.
+    Args:
+        loads: Makes each of them, by its name.
+        depth: Frames in flight; each backend has as many slots.
+        frame_timeout: Seconds after which a frame goes to another backend.
+        drain_timeout: As SlotEngine has it.
+        retry_after: Seconds between two attempts at a backend that is away.
+
+    Raises:
+        EngineError: None of them can be loaded; it is the first one's.
     """
-    team = BackendPool(members)
-    assert team.first is not None
-    spec = replace(team.first.spec, device=", ".join(members))
-    return SlotEngine(
-        spec, [BalancedSlot(team, index, late) for index in range(depth)], parting=parting, close=team.end
-    )
-
-
-def log_lost(member: Backend, error: EngineError) -> None:
-    """Log that `member` gets no more frames until it is back."""
-    reason = error.facts or error.problem
-    log_event(
-        log, logging.WARNING, "server_lost", "%(server)s gets no frames: %(reason)s", server=member.name, reason=reason
-    )
+    pool = BackendPool(loads, retry_after)
+    assert pool.first is not None
+    spec = replace(pool.first.spec, device=", ".join(loads))
+    slots = [BalancedSlot(pool, index, frame_timeout) for index in range(depth)]
+    return SlotEngine(spec, slots, drain_timeout=drain_timeout, close=pool.end)

@@ -24,7 +24,7 @@ from typing import Any
 import engines
 from engines.catalog import shipped as catalog
 from engines.errors import UserError
-from engines.triton.client import TritonOptions
+from engines.request import EngineRequest, Transport, TritonOptions
 from scripts.benchmarks import timing
 from scripts.common.checkout import ROOT
 from scripts.common.figure import Figure
@@ -206,11 +206,18 @@ def engine_against_triton(
 ) -> Comparison:
     """Throughput and latency of one camera's engine: bare, and through Triton by shared memory and raw."""
     frame, result, address = timing.noise(size), Comparison(), f"triton://{server.address}/{model}"
+    ways: dict[str, tuple[Transport, int]]
     ways = {"shared memory": ("shm", 2), "shared memory, three in flight": ("shm", 3), "raw over loopback": ("raw", 2)}
     with contextlib.ExitStack() as stack:
-        loaded = [stack.enter_context(engines.load("openvino", str(catalog.FOLDER / f"{model}.onnx"), size))]
+        loaded = [
+            stack.enter_context(
+                engines.load(EngineRequest("openvino", str(catalog.MODELS_FOLDER / f"{model}.onnx"), size))
+            )
+        ]
         for transport, depth in ways.values():
-            engine = engines.load(address, "fast", size, depth=depth, options=TritonOptions(transport=transport))
+            engine = engines.load(
+                EngineRequest(address, "fast", size, depth=depth, triton=TritonOptions(transport=transport))
+            )
             loaded.append(stack.enter_context(engine))
         loops = [timing.EngineLoop(engine, frame) for engine in loaded]
         bare_alone, *alone = timing.alternate([partial(one.alone, 25) for one in loops], rounds)

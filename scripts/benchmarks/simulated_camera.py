@@ -28,9 +28,10 @@ from app.pipeline.pipeline import Pipeline
 from app.pipeline.protocols import Tag
 from app.pipeline.stats import Stats
 from engines import bicubic
-from engines.base import Image, Spec
+from engines.base import Engine, Image, Spec
 from engines.catalog import shipped as catalog
 from engines.errors import EngineError, UserError
+from engines.request import EngineRequest, OpenVinoOptions, Transport
 from engines.slot_engine import SlotEngine
 from scripts.serving import client_options
 
@@ -70,8 +71,6 @@ class FleetSource:
 class FleetSink:
     """A sink that keeps how old each picture is, who made it, and what is wrong with it."""
 
-    stage = "sink"
-
     def __init__(self, stats: Stats, wanted: list[Image] | None, images: list[Image]) -> None:
         self._stats, self._wanted, self._images = stats, wanted, images
         self.ages: list[float] = []
@@ -81,38 +80,32 @@ class FleetSink:
         self.wrong = self.unordered = 0
         self._last = (-1, 0.0)
 
-    def write(self, picture: OutputFrame) -> None:
-        frame, now = picture.frame, time.monotonic()
+    def write(self, frame: OutputFrame) -> None:
+        captured, now = frame.input, time.monotonic()
         name = self._stats.spec.name if self._stats.spec else ""
         if not self.makers or self.makers[-1][1] != name:
             self.makers.append((now, name))
-        self.unordered += frame.index <= self._last[0]
+        self.unordered += captured.index <= self._last[0]
         if self._wanted is not None:
-            self.wrong += not self._right(picture, name)
-        if frame.index == 0:
+            self.wrong += not self._right(frame, name)
+        if captured.index == 0:
             print("ready", flush=True)
         else:
-            self.ages.append(now - frame.captured)
+            self.ages.append(now - captured.captured)
             if self._last[0] > 0:
                 self.gaps.append((now, now - self._last[1]))
-        self._last = frame.index, now
+        self._last = captured.index, now
 
-    def _right(self, picture: OutputFrame, name: str) -> bool:
-        index = picture.frame.index % DISTINCT_FRAMES
+    def _right(self, frame: OutputFrame, name: str) -> bool:
+        index = frame.input.index % DISTINCT_FRAMES
         if name == "bicubic":
-            wanted = bicubic.enlarge(self._images[index], np.empty_like(picture.image))[
+            wanted = bicubic.enlarge(self._images[index], np.empty_like(frame.image))[
                 ::COMPARE_STRIDE, ::COMPARE_STRIDE
             ]
         else:
             assert self._wanted is not None
             wanted = self._wanted[index]
-        return bool((picture.image[::COMPARE_STRIDE, ::COMPARE_STRIDE] == wanted).all())
-
-    def idle(self) -> None:
-        pass
-
-    def close(self) -> None:
-        pass
+        return bool((frame.image[::COMPARE_STRIDE, ::COMPARE_STRIDE] == wanted).all())
 
 
 class HttpSlot:
@@ -153,12 +146,12 @@ class HttpSlot:
 
 
 def load(
-    engine: str, size: tuple[int, int], depth: int, transport: str, fallback: str, config: Path | None = None
-) -> SlotEngine[Tag]:
+    engine: str, size: tuple[int, int], depth: int, transport: Transport, fallback: str, config: Path | None = None
+) -> Engine[Tag]:
     """Any engine of the program, or http://HOST:PORT/MODEL. A `transport` counts for more than what `config` says."""
     if engine.startswith("http://"):
         server, _, model = engine.removeprefix("http://").partition("/")
-        scale = catalog.scale_in(model) or catalog.SCALE
+        scale = catalog.scale_in(model) or catalog.DEFAULT_SCALE
         spec = Spec("http", engine, model, "fp32", scale, size, (scale * size[0], scale * size[1]))
         pool = ThreadPoolExecutor(depth)
         return SlotEngine(spec, [HttpSlot(server, spec, pool) for _ in range(depth)], close=pool.shutdown)
@@ -166,7 +159,7 @@ def load(
     options = client_options.read(config)
     if transport != "auto":
         options = replace(options, transport=transport)
-    return engines.load(engine, "fast", size, depth=depth, options=options, fallback=names)
+    return engines.load(EngineRequest(engine, "fast", size, depth=depth, triton=options, fallback=tuple(names)))
 
 
 def pictures(number: int, size: tuple[int, int]) -> list[Image]:
@@ -182,8 +175,8 @@ def expected(images: list[Image], engine: str) -> list[Image]:
     """What the model that `engine` names makes of them, on this machine's own engine; every SPARSEth row and column."""
     size = (images[0].shape[1], images[0].shape[0])
     results = []
-    file = catalog.FOLDER / f"{engine.rpartition('/')[2]}.onnx"
-    with engines.load("openvino", str(file), size, threads=1) as local:
+    file = catalog.MODELS_FOLDER / f"{engine.rpartition('/')[2]}.onnx"
+    with engines.load(EngineRequest("openvino", str(file), size, openvino=OpenVinoOptions(threads=1))) as local:
         for image in images:
             local.reserve()
             local.submit(image, None)
@@ -205,8 +198,8 @@ def camera(options: argparse.Namespace) -> dict[str, Any]:
     Pipeline(
         source,
         lambda size: load(options.engine, size, options.depth, options.transport, options.fallback, options.config),
-        [watch],
         stats,
+        after=[watch],
         lossless=False,
     ).run()
     p50, p99 = np.percentile(watch.ages, [50, 99]) * 1000 if watch.ages else (0.0, 0.0)

@@ -22,9 +22,8 @@ import psutil
 
 from app.sources import open_source
 from app.system.malloc_trim import find_glibc_function
-from engines.base import Image
+from engines.base import Engine, Image
 from engines.errors import UserError
-from engines.slot_engine import SlotEngine
 from scripts.common.checkout import ROOT
 
 START_TIMEOUT_S = 120.0
@@ -43,7 +42,7 @@ def noise(size: tuple[int, int]) -> Image:
 class EngineLoop:
     """An engine fed with one frame again and again, by a thread of its own as in app.pipeline.pipeline."""
 
-    def __init__(self, engine: SlotEngine[None], frame: Image) -> None:
+    def __init__(self, engine: Engine[None], frame: Image) -> None:
         self.spec = engine.spec
         self._engine, self._frame = engine, frame
         self.busy: list[float] = []

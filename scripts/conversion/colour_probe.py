@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from app.sources.demo.poster import draw
+from app.sources.demo.poster import draw_poster
 from engines.base import Image
 from scripts.conversion.third_party import Floats, Geometry, ThirdPartyNetwork, WrapError
 
@@ -71,7 +71,7 @@ def psnr(a: Image, b: Image) -> float:
 @functools.cache
 def poster() -> Image:
     """The demo's, drawn once. Whoever gets it must not draw into it."""
-    return draw(640, 360)
+    return draw_poster(640, 360)
 
 
 def probe_pair(size: tuple[int, int], scale: int) -> tuple[Image, Image]:

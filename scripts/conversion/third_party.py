@@ -12,7 +12,7 @@ import openvino as ov
 from numpy.typing import NDArray
 from onnx import TensorProto, inliner
 
-from engines.catalog.contract import LARGEST_SCALE
+from engines.catalog.contract import MAX_SCALE
 from engines.errors import UserError, one_line
 from engines.openvino.engine import core, first_line
 
@@ -140,7 +140,7 @@ class ThirdPartyNetwork:
             if not self._fits(scale) or made.shape[1:] != (scale * self.height, scale * self.width):
                 raise self._refused(
                     f"it makes {size_of(made)} of {self.width}x{self.height}",
-                    f"It must give 1 to {LARGEST_SCALE} times the size.",
+                    f"It must give 1 to {MAX_SCALE} times the size.",
                 )
             return Geometry(scale)
         why = ""
@@ -167,12 +167,12 @@ class ThirdPartyNetwork:
         lost = {scale * n - m for a, b in zip(asked, made, strict=True) for n, m in zip(a, b, strict=True)}
         if not self._fits(scale) or len(lost) != 1 or min(lost) < 0 or (self.fixed and lost != {0}):
             sizes = ", ".join(f"{b[1]}x{b[0]} of {a[1]}x{a[0]}" for a, b in zip(asked, made, strict=True))
-            raise WrapError(f"it makes {sizes}", f"which is not 1 to {LARGEST_SCALE} times the size")
+            raise WrapError(f"it makes {sizes}", f"which is not 1 to {MAX_SCALE} times the size")
         return Geometry(scale, multiple, lost.pop())
 
     @staticmethod
     def _fits(scale: int) -> bool:
-        return 1 <= scale <= LARGEST_SCALE
+        return 1 <= scale <= MAX_SCALE
 
 
 def read(path: Path) -> onnx.ModelProto:

@@ -14,6 +14,7 @@ import engines
 from app.sources import open_source
 from engines.base import Image
 from engines.errors import UserError
+from engines.request import EngineRequest
 from scripts.evaluation.test_sets import LUMA_WEIGHTS
 from scripts.evaluation.upscalers import Run, upscale_one
 
@@ -107,7 +108,7 @@ class Clip:
 
     def flicker_of(self, model: str, engine: str = "openvino") -> tuple[float, str]:
         """Of a model in the precision that `engine` chooses, and which that is. Raises EngineError."""
-        with engines.load(engine, model, self.size, depth=2) as loaded:
+        with engines.load(EngineRequest(engine, model, self.size, depth=2)) as loaded:
             return self.flicker(lambda image: upscale_one(loaded, image)), loaded.spec.precision
 
 

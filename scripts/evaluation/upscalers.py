@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 
 import engines
-from engines.base import SMALLEST, Image, Spec
+from engines.base import MIN_INPUT_SIZE, Engine, Image, Spec
 from engines.catalog import shipped as catalog
 from engines.catalog.onnx_metadata import properties
+from engines.request import EngineRequest
 from engines.slot_engine import SlotEngine
 
 FILE_PRECISIONS = ("fp32", "fp16", "int8")
@@ -36,7 +37,7 @@ class MeasuredUpscaler:
     file: Path
 
 
-def upscale_one(engine: SlotEngine[Any], image: Image) -> Image:
+def upscale_one(engine: Engine[Any], image: Image) -> Image:
     """`image` enlarged by an engine that has nothing else to do; a copy. Again and again only at a depth of 2: of two
     slots one stays lent."""
     engine.reserve()
@@ -51,7 +52,9 @@ def through(engine: str, model: str, scale: int = 2) -> Run:
     """By the engine that people use; every picture has one made for its size."""
 
     def run(image: Image) -> Image:
-        with engines.load(engine, model, (image.shape[1], image.shape[0]), depth=1, scale=scale) as loaded:
+        with engines.load(
+            EngineRequest(engine, model, (image.shape[1], image.shape[0]), depth=1, scale=scale)
+        ) as loaded:
             return upscale_one(loaded, image)
 
     return run
@@ -63,7 +66,7 @@ def bicubic(scale: int) -> Run:
 
 
 @contextmanager
-def in_f32(model: Path, size: tuple[int, int], threads: int | None = None) -> Iterator[SlotEngine[Any]]:
+def in_f32(model: Path, size: tuple[int, int], threads: int | None = None) -> Iterator[Engine[Any]]:
     """OpenVINO for inputs of `size` (width, height), computing in f32 also where it would rather use bf16."""
 
     from engines.openvino import engine as openvino_engine
@@ -75,7 +78,7 @@ def in_f32(model: Path, size: tuple[int, int], threads: int | None = None) -> It
         options["INFERENCE_NUM_THREADS"] = threads
     compiled = openvino_engine.core().compile_model(network, "CPU", options)
     spec = Spec("openvino", "CPU", model.stem, "fp32", scale, size, (size[0] * scale, size[1] * scale))
-    engine: SlotEngine[Any] = SlotEngine(spec, [openvino_engine.OpenVinoSlot(compiled) for _ in range(2)])
+    engine: Engine[Any] = SlotEngine(spec, [openvino_engine.OpenVinoSlot(compiled) for _ in range(2)])
     with engine:
         yield engine
 
@@ -119,7 +122,7 @@ def float16(model: Path) -> Run:
 
 def spec_of(engine: str, model: str) -> Spec:
     """What an engine says of a model; its precision is that of the arithmetic."""
-    with engines.load(engine, model, SMALLEST, depth=1) as loaded:
+    with engines.load(EngineRequest(engine, model, MIN_INPUT_SIZE, depth=1)) as loaded:
         return loaded.spec
 
 

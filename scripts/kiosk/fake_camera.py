@@ -8,8 +8,8 @@ How it behaves is written in its device file, which any process may change at an
   yuyv          refuses MJPG
   refuse        does not open
   slow          takes 1.5 s to open
-A second word is its size, such as "ok 320x240". To unplug it, the file is removed. The file clock beside it says by how
-many seconds the program's wall clock is off.
+A second word is its size, such as "ok 320x240". To unplug it, the file is removed. The file gstreamer beside it does
+the same for a GStreamer pipeline, and the file clock says by how many seconds the program's wall clock is off.
 
     python scripts/kiosk/fake_camera.py FOLDER [arguments of app.run]      runs the program with FOLDER as its /dev
 """
@@ -22,7 +22,7 @@ import sys
 import time
 from datetime import datetime, timedelta, tzinfo
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import cv2
 import numpy as np
@@ -42,8 +42,19 @@ STATE_POLL_S = 0.02
 class FakeCamera:
     """Opened on a device file, as OpenCV opens it."""
 
-    def __init__(self, path: str, *_: Any) -> None:
-        self._path = Path(path)
+    last: ClassVar[FakeCamera]
+    """The one that was opened last, for a test."""
+    age_s: ClassVar[float | None] = 0.0
+    """How old a picture is when it is grabbed; None where the driver tells no time."""
+
+    def __init__(self, path: str, api: int, *arguments: Any) -> None:
+        FakeCamera.last = self
+        self.arguments = (path, api, *arguments)
+        self.requested: list[int] = []
+        """The properties that were set, whether or not it obeyed."""
+        self.released = 0
+        """How often it was released."""
+        self._path = v4l2.DEV / "gstreamer" if api == cv2.CAP_GSTREAMER else Path(path)
         self._file = self._path.resolve()
         word, self._size = self._state()
         if word == "slow":
@@ -58,13 +69,16 @@ class FakeCamera:
         return self._open
 
     def set(self, prop: int, value: float) -> bool:
+        self.requested.append(prop)
         if prop == cv2.CAP_PROP_FOURCC and self._state()[0] == "yuyv":
             return False
         self._props[prop] = value
         return True
 
     def get(self, prop: int) -> float:
-        return time.monotonic() * 1000 if prop == cv2.CAP_PROP_POS_MSEC else self._props.get(prop, 0.0)
+        if prop == cv2.CAP_PROP_POS_MSEC:
+            return 0.0 if self.age_s is None else (time.monotonic() - self.age_s) * 1000
+        return self._props.get(prop, 0.0)
 
     def grab(self) -> bool:
         self._due = max(self._due + 1 / (self._props[cv2.CAP_PROP_FPS] or 30), time.monotonic())
@@ -83,13 +97,16 @@ class FakeCamera:
         word, size = self._state()
         if word in ("garbled", ""):
             return False, None
-        if word == "same" and self._still is not None:
+        if word != "same" or self._still is None:
+            self._still = scene(self._count, size)
+        if image is None or image.shape != self._still.shape:
             return True, self._still.copy()
-        self._still = scene(self._count, size)
-        return True, self._still.copy()
+        image[:] = self._still  # as OpenCV does with a buffer that fits
+        return True, image
 
     def release(self) -> None:
         self._open = False
+        self.released += 1
 
     def _inode(self) -> int:
         """Another number after each replugging; 0 while it is away."""
@@ -219,7 +236,7 @@ def install(folder: Path) -> None:
     time.time = lambda: real() + FakeClock.off()
     for module in (segmented, on_demand, snapshot):  # the type itself cannot be changed
         module.datetime = FakeClock  # type: ignore[attr-defined]
-    v4l2.DEV, v4l2.NAMES = folder, folder / "names"
+    v4l2.DEV, v4l2.SYS_VIDEO4LINUX = folder, folder / "names"
     cv2.VideoCapture = FakeCamera  # type: ignore[misc,assignment] # the vendor's boundary
 
 

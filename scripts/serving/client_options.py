@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from app.config.command_line import parse
-from engines.triton.client import TritonOptions
+from engines.request import TritonOptions
 
 
 def read(file: Path | None) -> TritonOptions:

@@ -14,7 +14,7 @@ import yaml
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, field_validator, model_validator
 from pydantic.dataclasses import dataclass
 
-from engines.catalog.contract import LARGEST_SCALE
+from engines.catalog.contract import MAX_SCALE
 from engines.errors import UserError
 from scripts.common.checkout import ROOT
 from scripts.conversion.exporter import ExportError, network_from_onnx
@@ -42,7 +42,7 @@ class Recipe:
     """See configs/train/fast-x3.yaml for the meaning of each. Raises pydantic's ValidationError."""
 
     seed: Whole
-    scale: Annotated[int, Field(ge=1, le=LARGEST_SCALE)]
+    scale: Annotated[int, Field(ge=1, le=MAX_SCALE)]
     channels: Count
     depth: Whole
     expand: Count

@@ -18,6 +18,7 @@ from app.report import Report
 from app.system.sensors import Reading
 from app.system.telemetry import Telemetry
 from engines import bicubic
+from engines.base import Condition, EngineState
 
 
 class Camera:
@@ -57,7 +58,8 @@ def test_the_overlay_tells_what_was_promised(made: Report) -> None:
 def test_the_overlay_tells_what_stands_in(made: Report) -> None:
     spec = made._stats.spec
     assert spec is not None
-    made._stats.spec = dataclasses.replace(spec, state="triton://host:8001/fast-x2 is away: connection refused")
+    away = EngineState(Condition.FALLBACK, "triton://host:8001/fast-x2 is away: connection refused")
+    made._stats.spec = dataclasses.replace(spec, state=away)
     told = made.lines()
     assert "bicubic (triton://host:8001/fast-x2 is away: connection refused)" in " ".join(told)
     assert max(map(len, told)) <= 60
@@ -66,7 +68,7 @@ def test_the_overlay_tells_what_stands_in(made: Report) -> None:
 
 def test_the_file_has_the_keys_that_others_read(made: Report, tmp_path: Path) -> None:
     path = tmp_path / "stats.json"
-    report.save(path, made.as_dict([{"path": "a.mp4", "frames": 10, "seconds": 0.3, "dropped": 0}]))
+    report.save_figures(path, made.as_dict([{"path": "a.mp4", "frames": 10, "seconds": 0.3, "dropped": 0}]))
     figures = json.loads(path.read_text())
     assert figures["frames_captured"] == 12
     assert figures["frames_dropped"] == 2
@@ -82,15 +84,13 @@ def test_the_file_has_the_keys_that_others_read(made: Report, tmp_path: Path) ->
     assert figures["peak_memory_mb"] > 10
 
 
-def test_the_log_gets_a_line_now_and_then(
-    made: Report, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_the_log_gets_a_line_now_and_then(made: Report, caplog: pytest.LogCaptureFixture) -> None:
     picture = OutputFrame(np.zeros((2, 2, 3), np.uint8), Frame(np.zeros((1, 1, 3), np.uint8), 0, 0, 0))
     with caplog.at_level("INFO"):
         made.write(picture)
         assert not caplog.records
-        monkeypatch.setattr(report, "PERIOD", 0.0)
-        made.write(picture)
+        often = Report(made._stats, Camera(), made._telemetry, log_period_s=0.0)  # type: ignore[arg-type]
+        often.write(picture)
     assert "dropped 2" in caplog.text
 
 

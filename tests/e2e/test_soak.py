@@ -47,7 +47,7 @@ def test_a_slope_is_not_bent_by_what_is_in_use_for_a_moment() -> None:
 
 
 def test_what_was_recorded_is_read_off_the_log() -> None:
-    lines = [
+    lines: list[tuple[str, str | None, dict[str, object]]] = [
         ("12:00:05", "recording_finished", {"frames": 86, "seconds": 2.8, "path": "/disk/20261124-120002.mp4"}),
         ("12:00:06", "recording_failed", {"frames": 15, "seconds": 0.5, "reason": "No space left on device"}),
         ("12:00:11", "recording_resumed", {"path": "/disk/20261124-120011.mp4"}),

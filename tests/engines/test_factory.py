@@ -18,19 +18,20 @@ import pytest
 from app.config.command_line import parse
 from app.config.schema import Config
 from app.config.yaml_file import from_mapping, read_yaml
+from app.engine_request import engine_loader, engine_request
 from app.governor.driver import GovernorDriver
-from app.inputs import engine_for, model_for, opened_input
-from app.overlays.view_state import ViewState
 from app.pipeline.build_preview import BuildPreview
 from app.pipeline.protocols import Source
 from app.pipeline.stats import Stats
+from app.session import open_input
 from app.system.sensors import Reading
+from engines.base import Engine
 from engines.catalog import shipped as catalog
 from engines.errors import EngineError
 from engines.slot_engine import SlotEngine
 from scripts.kiosk.fake_camera import FakeDevDir
-from tests.engines.openvino.test_engine import resizing
 from tests.support.clips import encode, jpeg, multipart, serve
+from tests.support.onnx_models import resizing
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 SIZE = (32, 24)
@@ -42,10 +43,10 @@ def webcam(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = tmp_path / "models"
     folder.mkdir()
     for name in ("fast-x2", "fast-x2-int8", "fast-webcam-x2", "fast-webcam-x2-int8"):
-        shutil.copy(catalog.FOLDER / f"{name.replace('-webcam', '')}.onnx", folder / f"{name}.onnx")
+        shutil.copy(catalog.MODELS_FOLDER / f"{name.replace('-webcam', '')}.onnx", folder / f"{name}.onnx")
     for scale in (3, 4):
         resizing(folder / f"fast-x{scale}.onnx", scale)
-    monkeypatch.setattr(catalog, "FOLDER", folder)
+    monkeypatch.setattr(catalog, "MODELS_FOLDER", folder)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     return folder
 
@@ -62,18 +63,22 @@ def config(*arguments: str) -> Config:
 
 
 @contextlib.contextmanager
-def engine(config: Config) -> Iterator[tuple[Source, SlotEngine[Any]]]:
+def engine(config: Config) -> Iterator[tuple[Source, Engine[Any]]]:
     """The source that `config` names, and the engine that the app makes for it."""
-    with contextlib.closing(opened_input(config)) as source:
-        make = engine_for(
+    with contextlib.closing(open_input(config)) as source:
+        make = engine_loader(
             config,
             source,
             Stats(),
-            BuildPreview(ViewState(), [], auto=True),
+            BuildPreview(auto=True),
             GovernorDriver(lambda: 30.0, Reading, hot=None),
         )
         with make(SIZE) as made:
             yield source, made
+
+
+def model_for(config: Config, source: Source) -> str:
+    return engine_request(config, camera=source.camera, size=SIZE).model
 
 
 def chosen(*arguments: str) -> str:
@@ -125,7 +130,7 @@ def test_the_shipped_configurations_with_a_camera(camera: FakeDevDir, name: str)
     data = read_yaml(CONFIGS / f"{name}.yaml")
     data.setdefault("input", {})["camera"] = 0
     asked = from_mapping(data, name)
-    with contextlib.closing(opened_input(asked)) as source:
+    with contextlib.closing(open_input(asked)) as source:
         assert source.camera and model_for(asked, source) == "fast-webcam"
 
 
@@ -133,7 +138,7 @@ def test_the_model_is_the_cameras_though_it_is_away(camera: FakeDevDir) -> None:
     """The attract loop goes through the engine that is there: another one would take seconds to load."""
     camera.unplug(0)
     asked = config("--camera", "0", "--reconnect", "--attract", "demo", "--attract-after", "0")
-    with contextlib.closing(opened_input(asked)) as source:
+    with contextlib.closing(open_input(asked)) as source:
         assert model_for(asked, source) == "fast-webcam"
 
 
@@ -187,15 +192,15 @@ class Obedient(GovernorDriver):
 
     wish = 0
 
-    def decide(self, gear: int, busy: float | None) -> int:
-        super().decide(gear, busy)
+    def decide(self, index: int, busy: float | None) -> int:
+        super().decide(index, busy)
         return self.wish
 
-    def accepts(self, gear: int, seconds: float) -> bool:
+    def accepts(self, index: int, seconds: float) -> bool:
         return True
 
-    def stepped(self, gear: int) -> None:
-        super().stepped(gear)
+    def stepped(self, index: int) -> None:
+        super().stepped(index)
         self.wish = 0
 
 
@@ -203,14 +208,14 @@ class Obedient(GovernorDriver):
 @pytest.mark.parametrize("options", [(), ("--isolate",)])
 def test_a_governor_goes_from_model_to_model(tmp_path: Path, options: tuple[str, ...]) -> None:
     larger = tmp_path / "larger-x2.onnx"
-    larger.write_bytes((catalog.FOLDER / "fast-x2.onnx").read_bytes())
+    larger.write_bytes((catalog.MODELS_FOLDER / "fast-x2.onnx").read_bytes())
     names = f"fast,bicubic,{larger}"
     asked = config("--source", "demo", "--engine", "openvino", "--governor", "--governor-models", names, *options)
     steering = Obedient(lambda: 30.0, Reading, hot=None)
     image, end = np.zeros((SIZE[1], SIZE[0], 3), np.uint8), time.monotonic() + 60
-    with contextlib.closing(opened_input(asked)) as source:
-        loading = BuildPreview(ViewState(), [], auto=True)
-        with engine_for(asked, source, Stats(), loading, steering)(SIZE) as made:
+    with contextlib.closing(open_input(asked)) as source:
+        loading = BuildPreview(auto=True)
+        with engine_loader(asked, source, Stats(), loading, steering)(SIZE) as made:
             for way, model in ((0, "fast-x2-int8"), (1, "larger-x2"), (-1, "fast-x2-int8"), (-1, "bicubic")):
                 steering.wish = way
                 while made.spec.model != model:
@@ -220,7 +225,7 @@ def test_a_governor_goes_from_model_to_model(tmp_path: Path, options: tuple[str,
                         with contextlib.suppress(TimeoutError):
                             assert made.collect(0.05) is not None
                             break
-                assert bool(made.spec.state) == (model == "bicubic")
+                assert made.spec.state.ok != (model == "bicubic")
     steps = steering.as_dict()
     assert steps["models"] == ["bicubic", "fast", "larger-x2"]
     assert [step["to"] for step in steps["last_steps"]] == ["larger-x2", "fast", "bicubic"]

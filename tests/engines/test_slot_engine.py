@@ -60,11 +60,11 @@ def nothing(_level: int) -> None:
 
 
 @contextmanager
-def engine(depth: int, work: Work = nothing, deadline: float = 30.0) -> Iterator[SlotEngine[int]]:
+def engine(depth: int, work: Work = nothing, hang_timeout: float = 30.0) -> Iterator[SlotEngine[int]]:
     spec = Spec("pool", "threads", "none", "u8", 1, SIZE, SIZE)
     with (
         concurrent.futures.ThreadPoolExecutor(depth) as pool,
-        SlotEngine[int](spec, [PoolSlot(pool, work) for _ in range(depth)], deadline=deadline) as slots,
+        SlotEngine[int](spec, [PoolSlot(pool, work) for _ in range(depth)], hang_timeout=hang_timeout) as slots,
     ):
         yield slots
 
@@ -141,7 +141,7 @@ def test_leaving_at_any_moment_ends_both_sides(depth: int, taken: int, fault: in
             assert fault is not None and fault < taken
     submitter.join(10)
     assert not submitter.is_alive()
-    assert [slot.closed for slot in slots.slots] == [1] * depth  # type: ignore[attr-defined]
+    assert [slots.slot(index).closed for index in range(depth)] == [1] * depth  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize("depth", [1, 2, 3])
@@ -208,7 +208,7 @@ def test_a_failure_of_the_device_comes_out_of_collect() -> None:
 def test_a_hung_device_is_told_after_the_deadline() -> None:
     gate = threading.Event()
     try:
-        with engine(2, lambda _level: gate.wait(60), deadline=0.2) as slots:
+        with engine(2, lambda _level: gate.wait(60), hang_timeout=0.2) as slots:
             slots.reserve()
             slots.submit(grey(0), 0)
             with pytest.raises(TimeoutError):
@@ -234,7 +234,7 @@ def test_a_frame_behind_another_has_the_deadline_to_itself() -> None:
         time.sleep(2)
         first_done.set()
 
-    with engine(2, work, deadline=3.8) as slots:
+    with engine(2, work, hang_timeout=3.8) as slots:
         for level in (0, 1):
             slots.reserve()
             slots.submit(grey(level), level)
@@ -283,7 +283,7 @@ def test_leaving_waits_for_a_device_that_stands_still_no_longer_than_it_is_told_
             slots = [Cancelled(pool, lambda _level: gate.wait(60)) for _ in range(2)]
             begun = time.monotonic()
             spec = Spec("pool", "threads", "none", "u8", 1, SIZE, SIZE)
-            with SlotEngine[int](spec, slots, deadline=60.0, parting=0.2) as both:
+            with SlotEngine[int](spec, slots, hang_timeout=60.0, drain_timeout=0.2) as both:
                 for level in (0, 1):
                     both.reserve()
                     both.submit(grey(level), level)

@@ -434,7 +434,7 @@ def install(patch: Any, machine: Machine, **library: int) -> None:
     driver = Library(machine, **library)
     patch.setattr(libcuda, "load", lambda: driver)
     patch.setattr(libcuda, "built_for", lambda: [("tensorrt-cu13 11.4.0", 13)])
-    patch.setattr(slot, "PAUSE", 0.0)
+    patch.setattr(slot, "MAX_POLL_S", 0.0)
     forget()
 
 

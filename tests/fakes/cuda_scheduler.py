@@ -11,10 +11,11 @@ import numpy as np
 
 from engines.base import Image
 from engines.catalog import shipped as catalog
-from engines.cuda import slot as cuda_slot
+from engines.cuda.slot import CudaSlot
 from engines.errors import EngineError
+from engines.isolation.protocol import frame_bytes, frame_views
+from engines.request import EngineRequest, TensorRtOptions
 from engines.tensorrt import engine as tensorrt_engine
-from engines.worker import sizes, views
 from tests.fakes.cuda import Choose, Machine, install
 from tests.fakes.tensorrt import compiled
 
@@ -40,9 +41,15 @@ def drive(patch: Any, choose: Choose) -> Machine:
     """A whole life of an engine, with one way of doing things chosen after the other. Raises AssertionError."""
     machine = Machine(choose, integrated=bool(choose(2)), capturable=choose(4) > 0)
     install(patch, machine)
-    patch.setattr(cuda_slot, "SAMPLE", (1, 2, 32)[choose(3)])
+    sample_every = (1, 2, 32)[choose(3)]
     depth, leave_after = 1 + choose(3), (FRAMES, FRAMES, 3, 0)[choose(4)]
-    with tensorrt_engine.load(MODEL, SIZE, depth=depth, profile=choose(8) == 0) as engine:
+    options = TensorRtOptions(profile=choose(8) == 0)
+    request = EngineRequest("tensorrt", MODEL, SIZE, depth=depth, tensorrt=options)
+    with tensorrt_engine.load(request) as engine:
+        for index in range(depth):
+            slot = engine.slot(index)
+            assert isinstance(slot, CudaSlot)
+            slot.sample_every = sample_every
         if choose(2):
             place(engine, depth, machine)
         if choose(3) == 0:
@@ -52,7 +59,7 @@ def drive(patch: Any, choose: Choose) -> Machine:
         except EngineError as error:
             assert machine.refuse and "has refused a frame" in error.problem, error
             collected = 0
-        if machine.capturable and cuda_slot.SAMPLE == 32 and collected == FRAMES:
+        if machine.capturable and sample_every == 32 and collected == FRAMES:
             assert machine.graph_launches == FRAMES, "graphs were not used"
     check_clean(machine)
     return machine
@@ -61,8 +68,9 @@ def drive(patch: Any, choose: Choose) -> Machine:
 def place(engine: Any, depth: int, machine: Machine) -> None:
     """Let it work in memory that it shares with another process, as engines.worker does; or find that it cannot."""
     machine.registers = machine.choose(4) > 0
-    shared = views(mmap.mmap(-1, depth * sum(sizes(engine.spec))), engine.spec, depth)
-    for slot, (image, output) in zip(engine.slots, shared, strict=True):
+    shared = frame_views(mmap.mmap(-1, depth * sum(frame_bytes(engine.spec))), engine.spec, depth)
+    for index, (image, output) in enumerate(shared):
+        slot = engine.slot(index)
         assert slot.place(image, output) == machine.registers
         assert np.shares_memory(slot.input, image) == machine.registers
 

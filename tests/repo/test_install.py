@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -12,6 +13,7 @@ import time
 from pathlib import Path
 
 import pytest
+from packaging.specifiers import SpecifierSet
 
 pytestmark = pytest.mark.integration
 
@@ -95,6 +97,16 @@ def test_the_run_script_says_which_python_it_wants(tmp_path: Path, python: str, 
     done = subprocess.run(command, env={"PATH": str(path)}, capture_output=True, text=True, timeout=30)
     assert done.returncode == 2
     assert "No Python 3.10 to 3.14 was found" in done.stderr and expected in done.stderr
+
+
+def test_the_scripts_take_the_pythons_that_setup_py_takes() -> None:
+    versions = [f"3.{minor}" for minor in range(8, 20)]
+    script = ". scripts/shell/venv.sh; for one in $*; do if supported $one; then echo $one; fi; done"
+    done = subprocess.run(
+        ["bash", "-c", script, "bash", *versions], cwd=ROOT, capture_output=True, text=True, timeout=30
+    )
+    (stated,) = re.findall(r'python_requires="(.*?)"', (ROOT / "setup.py").read_text())
+    assert done.stdout.split() == [one for one in versions if one in SpecifierSet(stated)]
 
 
 def test_an_interrupted_set_up_is_made_good(tmp_path: Path) -> None:

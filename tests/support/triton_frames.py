@@ -5,14 +5,14 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
-from typing import Any
+from dataclasses import replace
+from typing import Any, Literal
 
 import numpy as np
 
 import engines
-from engines.base import Image
-from engines.slot_engine import SlotEngine
-from engines.triton.client import TritonOptions
+from engines.base import Engine, Image
+from engines.request import EngineRequest, TritonOptions
 from scripts.serving.server import TritonServer
 
 SIZE = (64, 48)
@@ -24,14 +24,23 @@ def picture(seed: int, size: tuple[int, int] = SIZE) -> Image:
 
 
 def load(
-    server: TritonServer | str, size: tuple[int, int] = SIZE, *, model: str = MODEL, depth: int = 2, **more: Any
-) -> SlotEngine[int]:
-    options = TritonOptions(**{key: more.pop(key) for key in list(more) if key in TritonOptions.__dataclass_fields__})
+    server: TritonServer | str,
+    size: tuple[int, int] = SIZE,
+    *,
+    model: str = MODEL,
+    depth: int = 2,
+    scale: int | None = None,
+    fallback: tuple[str, ...] = (),
+    start: Literal["strict", "standby"] = "strict",
+    **options: Any,
+) -> Engine[int]:
+    """`options`: those of engines.request.TritonOptions."""
     address = server if isinstance(server, str) else server.address
-    return engines.load(f"triton://{address}/{model}", "fast", size, depth=depth, options=options, **more)
+    request = EngineRequest(f"triton://{address}/{model}", "fast", size, depth=depth, scale=scale, fallback=fallback)
+    return engines.load(replace(request, start=start, triton=TritonOptions(**options)))
 
 
-def through(engine: SlotEngine[int], pictures: list[Image]) -> list[Image]:
+def through(engine: Engine[int], pictures: list[Image]) -> list[Image]:
     """Each picture's result; the order is checked."""
 
     def submit() -> None:
@@ -50,7 +59,7 @@ def through(engine: SlotEngine[int], pictures: list[Image]) -> list[Image]:
     return results
 
 
-def collect(engine: SlotEngine[int]) -> tuple[Image, int]:
+def collect(engine: Engine[int]) -> tuple[Image, int]:
     end = time.monotonic() + 60
     while time.monotonic() < end:
         try:
@@ -64,7 +73,7 @@ def collect(engine: SlotEngine[int]) -> tuple[Image, int]:
 
 def local(pictures: list[Image], model: str = MODEL) -> list[Image]:
     size = (pictures[0].shape[1], pictures[0].shape[0])
-    with engines.load("openvino", f"{model}-fp32", size) as engine:
+    with engines.load(EngineRequest("openvino", f"{model}-fp32", size)) as engine:
         return through(engine, pictures)
 
 

@@ -1,4 +1,4 @@
-"""Which of FFmpeg's and GStreamer's H.264 encoders can be used."""
+"""Which of FFmpeg's and GStreamer's H.264 encoders work on this machine."""
 
 from __future__ import annotations
 
@@ -21,15 +21,16 @@ ENCODERS = ("libx264", "h264_nvenc", "h264_v4l2m2m", "h264_nvmpi", "h264_vaapi",
 
 
 def check_encoder(name: str, *, start: bool = True) -> None:
-    """Raise SinkError, naming what there is, if FFmpeg has no H.264 encoder `name` or it does not `start` here.
+    """Raise SinkError if FFmpeg has no H.264 encoder `name`, or (with `start`) if it does not start here.
 
-    Only `name` itself is started: on some boards a hardware encoder that is not there hangs whoever tries it.
+    The error names the encoders that there are. Only `name` itself is started: on some boards an absent hardware
+    encoder hangs whoever tries it.
     """
     if name in gst_encoder.PIPELINES:
         if start:
             gst_encoder.check(name)
         return
-    problem, fact = f"{name} is no encoder for H.264", ""
+    problem, fact = f"{name} is not an H.264 encoder", ""
     if known(name):
         problem = f"The encoder {name} cannot be used on this machine"
         try:
@@ -47,8 +48,8 @@ def check_encoder(name: str, *, start: bool = True) -> None:
 def try_out(name: str) -> None:
     """Raise FFmpegError or ValueError if the encoder `name` does not start.
 
-    One that has started once is not tried again, for every segment and at a reload, where it is in use and a board may
-    have no other.
+    One that has started is not tried again for every segment or at a reload: it is in use then, and a board may have
+    only one.
     """
     context = typing.cast("VideoCodecContext", av.CodecContext.create(name, "w"))
     context.width, context.height, context.pix_fmt = 640, 360, "yuv420p"  # above every hardware's smallest
@@ -57,9 +58,9 @@ def try_out(name: str) -> None:
 
 
 def known(name: str) -> bool:
-    """Whether this FFmpeg was built with an H.264 encoder `name`; its hardware may be missing all the same.
+    """Return whether this FFmpeg was built with an H.264 encoder `name`; its hardware may be missing all the same.
 
-    Another codec in an MP4 is what ordinary players do not play.
+    Other codecs do not count: ordinary players do not play them.
     """
     try:
         return av.Codec(name, "w").id == av.Codec("h264", "r").id

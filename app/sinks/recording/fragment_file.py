@@ -11,8 +11,8 @@ from typing import Any
 
 log = logging.getLogger(__name__)
 
-BUFFER = 8 << 20
-"""Bytes that a muxer may collect: a fragment reaches the system in one call, which a kill does not cut in two."""
+BUFFER_BYTES = 8 << 20
+"""What a muxer may collect: a fragment reaches the system in one call, which a kill does not cut in two."""
 
 
 class TruncatedError(Exception):
@@ -20,18 +20,18 @@ class TruncatedError(Exception):
 
 
 class FragmentFile:
-    """For av.open(): what the muxer flushes is written whole, or taken back if the disk does not take all of it.
+    """A file for av.open(): what the muxer flushes is written whole, or undone if the disk does not take all of it.
 
-    What the file held before is lost with the first write and not earlier, for what is to be recorded may never come.
-    Another process's file is let alone as long as that writes it.
+    What the file held before is overwritten with the first write and not earlier: the first picture may never come.
+    A file that another process is writing is left alone.
     """
 
     def __init__(self, path: Path) -> None:
-        """Raises OSError; BlockingIOError if another one has it open."""
+        """Open or create `path`. Raises OSError; BlockingIOError if another program is writing it."""
         self._new, self._begun = not path.exists(), False
         self.writes, self.failed = 0, False
-        """How many have reached the system; whether one has not, after which a muxer tries no more."""
-        self._end = 0  # bytes that it holds, unless somebody else has cut some off
+        """How many writes have reached the system; whether one has not, after which a muxer gives up."""
+        self._end = 0  # bytes it should hold, unless somebody else has cut some off
         self._file = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o666)
         self.name = str(path)
         try:
@@ -44,7 +44,7 @@ class FragmentFile:
         """Write all of `data`. Raises OSError and TruncatedError, with the file as it was before."""
         if not self._begun:
             if os.fstat(self._file).st_size:
-                log.warning("%s is there already and is written anew", self.name)
+                log.warning("overwriting existing file %s", self.name)
             self._begun = True
             os.ftruncate(self._file, 0)
         before = os.lseek(self._file, 0, os.SEEK_CUR)
@@ -63,7 +63,7 @@ class FragmentFile:
         return len(data)
 
     def check_length(self) -> int:
-        """Return its length in bytes. Raises TruncatedError if something that was written is not in it any more."""
+        """Return the file's length in bytes. Raises TruncatedError if something that was written is missing."""
         size = os.fstat(self._file).st_size
         if size < self._end:
             self.failed = True
@@ -76,19 +76,22 @@ class FragmentFile:
         None if it was deleted or moved to another file system, or the system does not tell (only Linux does). Raises
         OSError.
         """
-        told = os.fstat(self._file)
+        stat = os.fstat(self._file)
         places = [path]
         with contextlib.suppress(OSError):
             places.append(Path(f"/proc/self/fd/{self._file}").readlink())
-        return next((place for place in places if identity(place.resolve()) == (told.st_dev, told.st_ino)), None)
+        return next((place for place in places if identity(place.resolve()) == (stat.st_dev, stat.st_ino)), None)
 
     def read(self, count: int) -> bytes:
+        """Read up to `count` bytes. Raises OSError."""
         return os.read(self._file, count)
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        """Move to `offset`, and return the position from the start. Raises OSError."""
         return os.lseek(self._file, offset, whence)
 
     def tell(self) -> int:
+        """Return the position from the start."""
         return os.lseek(self._file, 0, os.SEEK_CUR)
 
     def __enter__(self) -> FragmentFile:
@@ -98,31 +101,34 @@ class FragmentFile:
         self.close()
 
     def close(self) -> None:
-        """Idempotent. The container does not do it. A file into which no picture came is gone again.
+        """Close the file, which the container does not do, and delete it if it has no picture. Idempotent.
 
-        So is one that held something and was begun anew: that was given up for a first picture which did not fit. What
-        others have put in its place meanwhile stays, and so does what they have left of one that was truncated.
+        That includes a file whose old contents have been overwritten by a first picture that did not fit on the disk.
+        What others have put in its place meanwhile stays, and so does what they have left of a truncated one.
         """
         if self._file >= 0:
             with contextlib.suppress(OSError):
                 whole = os.fstat(self._file).st_size >= self._end
                 if whole and (self._new or self._begun) and first(self._file) < 0:
-                    told, place = os.fstat(self._file), Path(self.name).resolve()  # of a link what it leads to
-                    if identity(place) == (told.st_dev, told.st_ino):
+                    stat, place = os.fstat(self._file), Path(self.name).resolve()  # where a link leads to
+                    if identity(place) == (stat.st_dev, stat.st_ino):
                         place.unlink()
             os.close(self._file)
             self._file = -1
 
 
 def first(file: int) -> int:
-    """Where in an open file its first fragment (MP4) or cluster (Matroska) begins; -1: none does. Raises OSError."""
+    """Find where in an open file the first fragment (MP4) or cluster (Matroska) begins; -1 if none does.
+
+    Raises OSError.
+    """
     os.lseek(file, 0, os.SEEK_SET)
     head = os.read(file, 8192)
     return max(head.find(b"moof"), head.find(b"\x1f\x43\xb6\x75"))
 
 
 def playable(path: Path) -> bool:
-    """Whether the first fragment or cluster has reached the file."""
+    """Return whether the first fragment or cluster is in the file."""
     with contextlib.suppress(OSError), path.open("rb") as file:
         at = first(file.fileno())
         # The box is written first and its pictures after it: it is whole once the next one has begun, or all is there.
@@ -131,7 +137,7 @@ def playable(path: Path) -> bool:
 
 
 def flush(path: Path) -> None:
-    """Through the system's cache to the disk."""
+    """Write what the system has cached of `path` to the disk. Raises OSError."""
     file = os.open(path, os.O_RDONLY)
     try:
         os.fdatasync(file)
@@ -140,9 +146,9 @@ def flush(path: Path) -> None:
 
 
 def lock(file: int, *, shared: bool = False) -> bool:
-    """For as long as it is open; False where files have no locks. Raises BlockingIOError if another one holds it.
+    """Lock an open file until it is closed; False where files have no locks. Raises BlockingIOError if it is locked.
 
-    `shared`: as others may who only look whether it is being written; for that it need not be open for writing.
+    `shared`: the lock of a program that only looks whether the file is being written; it need not be open for writing.
     """
     if sys.platform != "win32":
         import fcntl
@@ -153,14 +159,14 @@ def lock(file: int, *, shared: bool = False) -> bool:
         except BlockingIOError:
             raise
         except OSError:
-            pass  # a file system that knows none
+            pass  # a file system without locks
     return False
 
 
 def identity(path: Path) -> tuple[int, int] | None:
-    """Which file `path` is, whatever its name; None if there is none. Raises OSError if that cannot be told."""
+    """Return (device, inode) of the file at `path`; None if there is none. Raises OSError if it cannot tell."""
     try:
-        told = path.stat(follow_symlinks=False)
+        stat = path.stat(follow_symlinks=False)
     except (FileNotFoundError, NotADirectoryError):
         return None
-    return told.st_dev, told.st_ino
+    return stat.st_dev, stat.st_ino

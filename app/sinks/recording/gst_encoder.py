@@ -1,7 +1,7 @@
 """A board's own H.264 encoder through GStreamer, in a process of its own: pictures go in by a pipe, H.264 comes out.
 
-It costs no binding, keeps the true times (a pipeline would make up even ones), and a driver that crashes or hangs takes
-a segment with it at most, not the picture.
+This needs no binding and keeps the true times (a pipeline would make up even ones), and a driver that crashes or hangs
+takes a segment with it at most, not the picture.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ from app.errors import SinkError
 from app.system import board
 
 LAUNCH = "gst-launch-1.0"
-WAIT = 5.0
-"""Seconds the encoder may take for one picture, and to start or to finish."""
+TIMEOUT_S = 5.0
+"""What the encoder may take for one picture, and to start or to finish."""
 TIME_BASE = Fraction(1, 90000)
 
-# What turns I420 pictures into H.264. On a Jetson: NVIDIA's "Accelerated GStreamer" guide, "Supported H.264 Encoder".
+# What makes H.264 of I420 pictures. On a Jetson: NVIDIA's "Accelerated GStreamer" guide, "Supported H.264 Encoder".
 PIPELINES = {
     "nvv4l2h264enc": "nvvidconv ! video/x-raw(memory:NVMM),format=NV12 ! nvv4l2h264enc bitrate={bits}"
     " iframeinterval={gop} idrinterval={gop} insert-sps-pps=true maxperf-enable=true",
@@ -38,7 +38,7 @@ PIPELINES = {
 
 
 def choose(name: str) -> str:
-    """The encoder that `name` stands for; `auto` asks the board's model, since probing for hardware hung boards."""
+    """Return the encoder that `name` stands for; `auto` goes by the board's model, since probing hung some boards."""
     if name != "auto":
         return name
     model = board.model()
@@ -54,7 +54,7 @@ def check(name: str) -> None:
     with contextlib.suppress(OSError, subprocess.TimeoutExpired):
         if (
             inspect
-            and subprocess.run([inspect, "--exists", name], timeout=4 * WAIT, capture_output=True).returncode == 0
+            and subprocess.run([inspect, "--exists", name], timeout=4 * TIMEOUT_S, capture_output=True).returncode == 0
         ):
             return
     raise SinkError(
@@ -65,10 +65,16 @@ def check(name: str) -> None:
 
 
 class GstStream:
-    """In place of PyAV's stream of an output container, as far as a Recorder needs one."""
+    """Stands in for PyAV's stream of an output container, as far as a Recorder needs one. Recorder thread only."""
 
-    def __init__(self, container: Any, encoder: str, size: tuple[int, int], fps: float) -> None:
-        """`size` (width, height), even numbers."""
+    def __init__(
+        self, container: Any, encoder: str, size: tuple[int, int], fps: float, timeout_s: float = TIMEOUT_S
+    ) -> None:
+        """Start `encoder` for pictures of `size` (width, height), even numbers, that go into `container`.
+
+        `timeout_s`: what it may take for one picture, and to finish.
+        """
+        self._timeout_s = timeout_s
         self.width, self.height = size
         rate, bits = Fraction(fps).limit_denominator(1001), int(size[0] * size[1] * fps * 0.1)
         caps = {"bits": bits, "kbits": max(1, bits // 1000), "gop": max(1, round(fps))}
@@ -102,7 +108,7 @@ class GstStream:
             thread.start()
 
     def encode(self, frame: av.VideoFrame | None) -> list[Any]:
-        """The packets that are ready, after adding a yuv420p `frame`; with None the rest of them.
+        """Add a yuv420p `frame` and return the packets that are ready; with None, the rest of them.
 
         Raises SinkError if the encoder has ended, or has not taken a picture in time.
         """
@@ -111,7 +117,7 @@ class GstStream:
             self._put(np.ascontiguousarray(frame.to_ndarray()).tobytes())
         else:
             self._put(None)
-            self._threads[1].join(WAIT)
+            self._threads[1].join(self._timeout_s)
         ready = []
         while not self._packets.empty():
             ready.append(self._stamped(self._packets.get()))
@@ -120,8 +126,8 @@ class GstStream:
         return ready
 
     def _put(self, data: bytes | None) -> None:
-        until = time.monotonic() + WAIT
-        why = f"it has not taken a picture for {WAIT:g} s"
+        until = time.monotonic() + self._timeout_s
+        why = f"it has not taken a picture for {self._timeout_s:g} s"
         while time.monotonic() < until:
             if (status := self._process.poll()) is not None:
                 why = f"{LAUNCH} has ended with status {status}"
@@ -135,16 +141,16 @@ class GstStream:
     def close(self) -> None:
         """End the process, whatever it is doing. Idempotent."""
         with contextlib.suppress(subprocess.TimeoutExpired):
-            self._process.wait(WAIT if not self._threads[0].is_alive() else 0.1)
+            self._process.wait(self._timeout_s if not self._threads[0].is_alive() else 0.1)
         self._process.kill()
-        self._process.wait(WAIT)
+        self._process.wait(self._timeout_s)
         with contextlib.suppress(queue.Full):
             self._feed.put_nowait(None)
 
     def _stamped(self, packet: Any) -> Any:
-        """With its time: an encoder without B-frames gives packets in the order of the pictures."""
+        """Give `packet` its time: an encoder without B-frames returns packets in the order of the pictures."""
         if self._stream is None:
-            # The muxer wants the parameter sets before the first picture: a demuxer finds them in it.
+            # The muxer wants the parameter sets before the first picture; a demuxer finds them in it.
             with av.open(io.BytesIO(bytes(packet)), format="h264") as first:
                 self._stream = self._container.add_stream_from_template(first.streams.video[0])
             self._stream.time_base = TIME_BASE

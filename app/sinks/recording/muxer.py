@@ -12,9 +12,9 @@ import av
 
 from app.errors import SinkError
 from app.ffmpeg import reason
-from app.sinks.recording.fragment_file import BUFFER, FragmentFile
+from app.sinks.recording.fragment_file import BUFFER_BYTES, FragmentFile
 
-# What has been written plays even if the power fails now: nothing waits in a buffer, and no index waits for the end.
+# What has been written plays even if the power fails: nothing waits in a buffer, and no index waits for the end.
 FORMATS: dict[str, dict[str, str]] = {
     "mp4": {
         "movflags": "+frag_keyframe+empty_moov+default_base_moof",
@@ -24,13 +24,13 @@ FORMATS: dict[str, dict[str, str]] = {
     "matroska": {"cluster_time_limit": "500", "flush_packets": "1"},  # milliseconds
 }
 
-KINDS = {".mp4": "mp4", ".mkv": "matroska"}
-"""FFmpeg's names of what can be recorded."""
+FORMAT_OF_SUFFIX = {".mp4": "mp4", ".mkv": "matroska"}
+"""FFmpeg's names of the formats that can be recorded."""
 
 
 def kind_of(path: Path) -> str:
-    """FFmpeg's name of the kind of file that `path` is to be. Raises SinkError."""
-    kind = KINDS.get(path.suffix.lower())
+    """Return FFmpeg's name of the format that `path` has by its suffix. Raises SinkError."""
+    kind = FORMAT_OF_SUFFIX.get(path.suffix.lower())
     if kind is None:
         raise SinkError(
             f"Cannot record to {path}",
@@ -41,12 +41,12 @@ def kind_of(path: Path) -> str:
 
 
 def create(path: Path) -> tuple[Any, FragmentFile]:
-    """An open container for `path` and the file it writes; its folder is made. Raises SinkError."""
+    """Open a container for `path`, and the file it writes to; make its folder. Raises SinkError."""
     kind = kind_of(path)
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         file = FragmentFile(path)
-        return av.open(file, "w", format=kind, options=FORMATS[kind], buffer_size=BUFFER), file
+        return av.open(file, "w", format=kind, options=FORMATS[kind], buffer_size=BUFFER_BYTES), file
 
 
 def pictures(path: Path) -> tuple[int, float]:
@@ -63,7 +63,7 @@ def pictures(path: Path) -> tuple[int, float]:
 
 
 def check_file(path: Path) -> None:
-    """Make the folder of `path`. Raises SinkError if nothing can be recorded there; what is there is let alone."""
+    """Make the folder of `path`. Raises SinkError if nothing can be recorded there; an existing file stays as it is."""
     kind_of(path)
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -71,17 +71,19 @@ def check_file(path: Path) -> None:
         # No FragmentFile: the run before a reload may be writing it.
         os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o666))
         if new:
-            path.resolve().unlink()  # a link to what was not there yet stays
+            path.resolve().unlink()  # a link to a file that did not exist yet stays
 
 
 @contextlib.contextmanager
 def writing(path: Path) -> Iterator[None]:
-    """Errors of the system on the way to `path`, as SinkErrors."""
+    """Turn errors of the system on the way to `path` into SinkErrors."""
     try:
         yield
     except BlockingIOError:
         raise SinkError(f"Cannot record to {path}", "another program is writing it", "Give another name.") from None
-    except OSError as error:  # PyAV's errors of the system are OSErrors too
+    except OSError as error:  # PyAV's system errors are OSErrors too
         raise SinkError(
-            f"Cannot record to {path}", reason(error), f"Is {path.parent.absolute()} a folder you may write to?"
+            f"Cannot record to {path}",
+            reason(error),
+            f"Check that {path.parent.absolute()} is a folder and that you may write to it.",
         ) from None

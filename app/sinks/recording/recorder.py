@@ -19,8 +19,8 @@ from av.video.reformatter import ColorRange, Colorspace, VideoReformatter
 
 from app.errors import RecordingError, SinkError
 from app.ffmpeg import EXACT, cause, reason
-from app.pipeline.frame import FramePool, OutputFrame
-from app.sinks.filenames import move
+from app.pipeline.frame import FramePool, OutputFrame, letterbox
+from app.sinks.filenames import rename_without_replacing
 from app.sinks.recording import gst_encoder
 from app.sinks.recording.encoders import check_encoder
 from app.sinks.recording.fragment_file import TruncatedError, identity
@@ -32,10 +32,10 @@ from engines.support.event_log import log_event
 
 log = logging.getLogger(__name__)
 
-LONGEST = {"mp4": 2**31 - 2}
-"""Ticks that a picture may last, by kind of file: after a longer one FFmpeg gives each picture of an MP4 one tick."""
-GIVE_UP = 20.0
-"""Seconds the encoder may take for one picture, and for what is queued when the recording ends."""
+MAX_PICTURE_TICKS = {"mp4": 2**31 - 2}
+"""How long a picture may last, by kind of file: after a longer one FFmpeg gives each picture of an MP4 one tick."""
+ENCODER_TIMEOUT_S = 20.0
+"""What the encoder may take for one picture, and for all that is queued when the recording ends."""
 
 ENCODE = nvtx.nvtx_range("encode")
 
@@ -44,6 +44,7 @@ class TakenError(SinkError):
     """Somebody else has deleted, moved or truncated a recording while it was being written."""
 
     def __init__(self, path: Path, what: str, left: str) -> None:
+        """Say `what` has happened to the recording at `path`, and what is `left` of it."""
         super().__init__(
             f"The recording {path} has been taken away or cut short",
             f"it was {what} while it was being written; {left}",
@@ -58,8 +59,6 @@ class Recorder:
     fitted into it with black bars.
     """
 
-    stage = "sink"
-
     def __init__(
         self,
         path: Path,
@@ -70,35 +69,41 @@ class Recorder:
         lossless: bool,
         depth: int = 8,
         watched: bool = False,
+        encoder_timeout_s: float = ENCODER_TIMEOUT_S,
+        board_timeout_s: float = gst_encoder.TIMEOUT_S,
     ) -> None:
-        """Begin it, without a picture yet. Raises SinkError.
+        """Begin a recording, without a picture yet. Raises SinkError.
 
-        `lossless`: with `depth` pictures queued write() waits, instead of dropping this one. `watched`: the recording
-        fails with TakenError once its file is not at `path` any more; else whoever has it asks for `gone`. One that is
-        truncated fails so in any case.
+        `quality`: libx264's constant rate factor. `fps`: the nominal rate, 0 if unknown. `lossless`: with `depth`
+        pictures queued write() waits, instead of dropping this one. `watched`: the recording fails with TakenError once
+        its file is not at `path` any more; else whoever owns it asks for `gone`. One that is truncated fails so in any
+        case. `encoder_timeout_s`: for one picture, and for the queue at the end; `board_timeout_s`: for one picture of
+        a board's own encoder.
         """
-        self.path, self.frames, self.dropped = path, 0, 0
-        self._packets: list[int] = []  # the times of those that the muxer holds back
-        self._kept = (0, 0)  # pictures in the file, and the time of the last of them
+        self.path = path  # renamed by the owner; the recorder thread sets it when somebody else has moved the file
+        self.frames = 0  # recorder thread
+        self.dropped = 0  # main thread while the encoder keeps up, recorder thread once it has failed
+        self._held_back: list[int] = []  # recorder thread; times of the packets that the muxer has not written yet
+        self._kept = (0, 0)  # recorder thread; pictures in the file, and the time of the last of them, in ticks
         encoder = gst_encoder.choose(encoder)
         self._encoder, self._quality, self._fps, self._lossless = encoder, quality, fps or 30.0, lossless
-        self._watched = watched
+        self._watched, self._timeout_s, self._board_timeout_s = watched, encoder_timeout_s, board_timeout_s
         self._queue: queue.Queue[tuple[Image, float] | None] = queue.Queue(depth)
         self._buffers, self._reformatter = FramePool(), VideoReformatter()
-        self._failure: BaseException | None = None
-        self._first: int | None = None
+        self._failure: BaseException | None = None  # set by the recorder thread, taken by the thread that asks
+        self._first: int | None = None  # recorder thread, like those below; in ticks
         self._last = -1
         self._stream: Any = None
         check_encoder(encoder)
         self._container, self._file = create(path)
-        self._longest = LONGEST.get(kind_of(path), sys.maxsize)
-        self._identity = identity(path)
+        self._max_picture_ticks = MAX_PICTURE_TICKS.get(kind_of(path), sys.maxsize)
+        self._identity = identity(path)  # changed by the owner's thread alone, in rename()
         self._thread = threading.Thread(target=self._work, name="recorder", daemon=True)
         self._thread.start()
 
     @property
     def seconds(self) -> float:
-        """From the first recorded frame to the last."""
+        """Seconds from the first recorded frame to the last."""
         return float((self._last - self._first) * TIME_BASE) if self._first is not None else 0.0
 
     @property
@@ -113,13 +118,13 @@ class Recorder:
 
     def rename(self, wanted: Path) -> None:
         """Go on under the name `wanted`, or wanted-2 ... if that is taken. Raises OSError."""
-        self.path = move(self.path, wanted)
+        self.path = rename_without_replacing(self.path, wanted)
         self._identity = identity(self.path)
 
     def facts(self) -> dict[str, Any]:
-        """For --stats. After a failure: what is in the file, without what was on its way to it.
+        """Return the figures for --stats; after a failure those of what is in the file.
 
-        `path` is where a file is that somebody has moved, if that can be told.
+        `path` is where the file is now if somebody has moved it, as far as the system says.
         """
         return {
             "path": str(self.path),
@@ -128,49 +133,50 @@ class Recorder:
             "dropped": self.dropped,
         }
 
-    def write(self, picture: OutputFrame) -> None:
+    def write(self, frame: OutputFrame) -> None:
         """Queue a copy. Raises SinkError if the recording has failed or is closed; what was written before plays."""
         self._check()
-        image = self._buffers.take(*picture.image.shape[:2])
-        np.copyto(image, picture.image)
-        until = time.monotonic() + GIVE_UP
+        image = self._buffers.acquire(*frame.image.shape[:2])
+        np.copyto(image, frame.image)
+        until = time.monotonic() + self._timeout_s
         while self._thread.is_alive():
             try:
-                self._queue.put((image, picture.frame.position), timeout=0.2 if self._lossless else 0.0)
+                self._queue.put((image, frame.input.position), timeout=0.2 if self._lossless else 0.0)
                 return
             except queue.Full:
                 if not self._lossless:
                     self.dropped += 1
-                    self._buffers.give(image)
+                    self._buffers.release(image)
                     return
             if time.monotonic() > until:
-                raise self._error(f"the encoder has not taken a picture for {GIVE_UP:g} s")
+                raise self._error(f"the encoder has not taken a picture for {self._timeout_s:g} s")
         self._check()
         raise self._error("it is closed")
 
-    def idle(self) -> None:
-        """Tell of a failure even if no picture comes any more."""
+    def poll(self) -> None:
+        """Raise SinkError if the recording has failed, even if no picture comes any more."""
         self._check()
 
     def close(self) -> None:
-        """finish(), and tell what was recorded."""
+        """Finish, and log what was recorded. Raises SinkError as finish() does."""
         if self.finish():
-            self.tell()
+            self.log_result()
 
     def finish(self) -> bool:
-        """Encode what is queued and close the file; whether this call has, and there is something in it.
+        """Encode what is queued and close the file; True if this call has done so and the file has pictures.
 
-        Raises SinkError if the recording has failed unnoticed.
+        Raises SinkError if the recording has failed and nobody knows yet.
         """
         whole = False
         if self._thread.is_alive():
-            until = time.monotonic() + GIVE_UP
+            until = time.monotonic() + self._timeout_s
             with contextlib.suppress(queue.Full):
-                self._queue.put(None, timeout=GIVE_UP)
+                self._queue.put(None, timeout=self._timeout_s)
             self._thread.join(max(0.0, until - time.monotonic()))
             if self._thread.is_alive():
-                message = "the encoder has not finished %(path)s within %(timeout_s)g s; it plays up to there"
-                log_event(log, logging.WARNING, "recording_unfinished", message, path=self.path, timeout_s=GIVE_UP)
+                message = "the encoder has not finished %(path)s within %(timeout_s)g s; what was written plays"
+                timeout_s = self._timeout_s
+                log_event(log, logging.WARNING, "recording_unfinished", message, path=self.path, timeout_s=timeout_s)
             else:
                 whole = bool(self.frames)
         if not self._thread.is_alive():
@@ -179,14 +185,15 @@ class Recorder:
         return whole
 
     def discard(self) -> None:
-        """Finish, and delete the file if it is still this one. Never raises."""
+        """Finish, and delete the file unless somebody has replaced it. Never raises."""
         with contextlib.suppress(SinkError):
             self.finish()
         with contextlib.suppress(OSError):
             if not self.gone:
                 self.path.unlink()
 
-    def tell(self) -> None:
+    def log_result(self) -> None:
+        """Log what was recorded."""
         log_event(
             log,
             logging.INFO,
@@ -222,14 +229,14 @@ class Recorder:
                     self._encode_all()
                 if self.frames:
                     self._file.check_length()
-                    self._look_for_it()
+                    self._check_place()
         except BaseException as error:
             why = cause(error)
             if isinstance(why, TruncatedError):
                 frames, (left, seconds) = self.frames, pictures(self.path)
                 self._keep(left, round(seconds / TIME_BASE))
-                told = f"{left} of its {frames} frames, {seconds:.1f} s, are left"
-                self._failure = TakenError(self.path, str(why), told)
+                rest = f"{left} of its {frames} frames, {seconds:.1f} s, are left"
+                self._failure = TakenError(self.path, str(why), rest)
             else:
                 if self._file.failed:  # the muxer loses what it was about to write: half a second, by FORMATS
                     self._keep(*self._kept)
@@ -237,7 +244,7 @@ class Recorder:
             if isinstance(self._stream, gst_encoder.GstStream):
                 self._stream.close()
         if self._failure is not None:
-            self._drop_queued()  # whoever waits for room finds it, and then the failure
+            self._drop_queued()  # a writer that waits for room finds it, and then the failure
 
     def _drop_queued(self) -> None:
         with contextlib.suppress(queue.Empty):
@@ -245,7 +252,7 @@ class Recorder:
                 self.dropped += self._queue.get_nowait() is not None
 
     def _encode_all(self) -> None:
-        """Encode what comes, until the end or until the file is gone."""
+        """Encode pictures until the end of the queue, or until a watched file is gone."""
         while (item := self._queue.get()) is not None:
             image, position = item
             before = self._file.writes
@@ -255,30 +262,30 @@ class Recorder:
             except BaseException:
                 self.dropped += 1
                 raise
-            self._buffers.give(image)
+            self._buffers.release(image)
             if self._watched and self._file.writes != before and self._place() != self.path:
                 break
         if self._stream is not None:
             self._mux(None)
 
     def _place(self) -> Path | None:
-        """Where the file is now; None if it is gone. One that cannot be looked at counts as there."""
+        """Find where the file is now; None if it is gone. A file that cannot be looked at counts as in its place."""
         try:
             return self._file.find(self.path)
         except OSError:
             return self.path
 
-    def _look_for_it(self) -> None:
-        """Fail if a file that is watched, and has all its pictures, is not where it should be."""
+    def _check_place(self) -> None:
+        """Fail if a watched file, which has all its pictures, is not where it should be."""
         if not self._watched or (place := self._place()) == self.path:
             return
-        asked, length = self.path, f"{self.frames} frames, {self.seconds:.1f} s,"
+        wanted, length = self.path, f"{self.frames} frames, {self.seconds:.1f} s,"
         if place is None:
             self._keep(0, 0)
-            self._failure = TakenError(asked, "deleted or moved away", f"its {length} are lost")
+            self._failure = TakenError(wanted, "deleted or moved away", f"its {length} are lost")
         else:
             self.path = place
-            self._failure = TakenError(asked, f"moved to {place}", f"its {length} are there")
+            self._failure = TakenError(wanted, f"moved to {place}", f"its {length} are there")
 
     def _keep(self, frames: int, last: int) -> None:
         """Count only the first `frames`, the last of which is at `last` ticks of the recording; the rest is lost."""
@@ -301,26 +308,28 @@ class Recorder:
             self._first = ticks
         else:
             ticks = max(ticks, self._last + 1)
-            self._first += max(0, ticks - self._last - self._longest)  # what is left of a night without a camera
+            self._first += max(0, ticks - self._last - self._max_picture_ticks)  # cuts a night without a camera short
         frame.pts, frame.time_base = ticks - self._first, TIME_BASE
         self._last = ticks
         self._mux(frame)
         self.frames += 1
 
     def _mux(self, frame: av.VideoFrame | None) -> None:
-        """Encode `frame`, or with None what is left, and keep account of what has reached the file."""
+        """Encode `frame`, or what is left if it is None, and keep count of what has reached the file."""
         for packet in self._stream.encode(frame):
             before, pts = self._file.writes, packet.pts
             self._container.mux(packet)
-            if self._file.writes != before and self._packets:  # this one ended the fragment of those before it
-                self._kept = self._kept[0] + len(self._packets), self._packets[-1]
-                self._packets.clear()
-            self._packets.append(pts)
+            if self._file.writes != before and self._held_back:  # this packet ended the fragment of the ones before it
+                self._kept = self._kept[0] + len(self._held_back), self._held_back[-1]
+                self._held_back.clear()
+            self._held_back.append(pts)
 
     def _open_stream(self, image: Image) -> Any:
         height, width = image.shape[:2]
         if self._encoder in gst_encoder.PIPELINES:
-            return gst_encoder.GstStream(self._container, self._encoder, (width & ~1, height & ~1), self._fps)
+            return gst_encoder.GstStream(
+                self._container, self._encoder, (width & ~1, height & ~1), self._fps, self._board_timeout_s
+            )
         rate = Fraction(self._fps).limit_denominator(1001)
         stream: Any = self._container.add_stream(self._encoder, rate=rate, options=self._options())
         stream.width, stream.height, stream.pix_fmt, stream.time_base = width & ~1, height & ~1, "yuv420p", TIME_BASE
@@ -340,13 +349,12 @@ class Recorder:
 
 
 def fitted(image: Image, size: tuple[int, int]) -> Image:
-    """`image` itself, cut by the odd pixel, or scaled into `size` (width, height) between black bars."""
-    (height, width), (wide, high) = image.shape[:2], size
+    """Return `image` without its odd pixels, or scaled into `size` (width, height) between black bars."""
+    height, width = image.shape[:2]
     if (width & ~1, height & ~1) == size:
-        return image[:high, :wide]
-    scale = min(wide / width, high / height)
-    inner = (max(1, round(width * scale)), max(1, round(height * scale)))
-    canvas = np.zeros((high, wide, 3), np.uint8)
-    x, y = (wide - inner[0]) // 2, (high - inner[1]) // 2
-    canvas[y : y + inner[1], x : x + inner[0]] = cv2.resize(image, inner, interpolation=cv2.INTER_AREA)
+        return image[: size[1], : size[0]]
+    canvas = np.zeros((size[1], size[0], 3), np.uint8)
+    x, y, inner_width, inner_height = letterbox((width, height), size)
+    inner = canvas[y : y + inner_height, x : x + inner_width]
+    cv2.resize(image, (inner_width, inner_height), dst=inner, interpolation=cv2.INTER_AREA)
     return canvas

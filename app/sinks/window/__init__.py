@@ -11,7 +11,6 @@ from app.sinks.window.window_process import WindowProcess
 
 TITLE = "Live super-resolution"
 
-
 WindowSink = OpenCvWindow | WindowProcess
 
 
@@ -19,33 +18,28 @@ class PersistentWindow:
     """The window, if any, which stays on the screen from one session to the next. Main thread only."""
 
     def __init__(self) -> None:
-        self._windows: list[WindowSink] = []
+        self._window: WindowSink | None = None
 
     def open(
-        self,
-        output: OutputConfig,
-        view: ViewState,
-        actions: Mapping[str, Callable[[], None]],
-        *,
-        locked: bool,
-    ) -> list[WindowSink]:
-        """Return the window that `output` asks for, if any, which obeys this view from now on.
+        self, output: OutputConfig, view: ViewState, actions: Mapping[str, Callable[[], None]], *, locked: bool
+    ) -> WindowSink | None:
+        """Return the window that `output` asks for, if any; its keys change `view` and call `actions` from now on.
 
-        The one that was there stays if it is of that kind, and is closed otherwise: nobody would look after its keys.
-        Raises SinkError where there is no display.
+        The window that is there stays if it is of the right kind; else it is closed, as nobody would handle its keys.
+        `locked`: keys do nothing. Raises SinkError where there is no display.
         """
         kind = None if output.headless else WindowProcess if output.isolate else OpenCvWindow
-        for other in [window for window in self._windows if type(window) is not kind]:
-            self._windows.remove(other)
-            other.close()
-        if kind is not None and not self._windows:
-            self._windows.append(kind(TITLE, view, actions))
-        for window in self._windows:
-            window.obey(view, actions, locked=locked)
-        return self._windows
+        if type(self._window) is not kind:
+            self.close()
+        if kind is None:
+            return None
+        if self._window is None:
+            self._window = kind(TITLE, view, actions)
+        self._window.obey(view, actions, locked=locked)
+        return self._window
 
     def close(self) -> None:
-        """Close the window. Idempotent."""
-        for window in self._windows:
+        """Close the window, if there is one. Idempotent."""
+        window, self._window = self._window, None
+        if window is not None:
             window.close()
-        self._windows.clear()

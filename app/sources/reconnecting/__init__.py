@@ -1,1 +1,1 @@
-"""A source that survives unplugging."""
+"""A source that survives unplugging and servers that go away."""

@@ -1,15 +1,13 @@
-"""A cheap look at whether a camera or a server is there, so that its return need not be guessed by opening.
+"""Cheap probes of whether a camera or a server is there, so that its return need not be found by opening it.
 
-A look gives a token: None while there is nothing, and another one after each return.
+A probe returns a token: None while there is nothing, and another token after each return.
 """
 
 from __future__ import annotations
 
 import contextlib
-import re
 import socket
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import urlsplit
@@ -19,55 +17,74 @@ from app.sources import v4l2
 from app.sources.v4l2 import path_of
 from app.uri import shown
 
-Look = Callable[[], object]
+Probe = Callable[[], object]
 
-PORTS = {"rtsp": 554, "rtsps": 322, "http": 80, "https": 443}
-PROBE = 0.4
-"""Seconds a server may take to accept a connection."""
+DEFAULT_PORTS = {"rtsp": 554, "rtsps": 322, "http": 80, "https": 443}
+CONNECT_TIMEOUT_S = 0.4
+"""Time that a server may take to accept a connection."""
 
 
-class KnownCamera(NamedTuple):
-    """What a camera is known by when it comes back."""
+class CameraIdentity(NamedTuple):
+    """What a camera is recognised by when it comes back."""
 
     link: Path | None
+    """Its link under /dev/v4l/by-id, if it has one."""
     name: str
-    part: str
+    number: str
+    """Which of the files of one device it is: a webcam has a second one, for metadata."""
 
 
-KNOWN: dict[int | str | None, KnownCamera] = {}
-"""By what was asked for. Of the whole program: a new configuration must find a camera that has moved, too."""
+class KnownCameras:
+    """The cameras that have been open, by what was asked for: an index, a path, or None for the first one there is.
+
+    It outlives a session, so that a new configuration finds a camera that has moved meanwhile. Any thread may use it:
+    each access is a single operation on a dictionary.
+    """
+
+    def __init__(self) -> None:
+        self._identities: dict[int | str | None, CameraIdentity] = {}
+
+    def __getitem__(self, camera: int | str | None) -> CameraIdentity | None:
+        return self._identities.get(camera)
+
+    def __setitem__(self, camera: int | str | None, identity: CameraIdentity) -> None:
+        self._identities[camera] = identity
 
 
-@dataclass
 class HotplugCamera:
-    """A V4L2 camera as something that is unplugged and comes back, perhaps under another number."""
+    """A V4L2 camera that may be unplugged and come back, perhaps under another number.
 
-    asked: int | str | None
-    """An index, a path, or None for the first camera there is."""
+    Reader threads call its methods, one after another.
+    """
+
+    def __init__(self, camera: int | str | None, known: KnownCameras) -> None:
+        """`camera`: an index, a path, or None for the first camera there is; `known` is shared and written to."""
+        self.camera = camera
+        self._known = known
 
     def remember(self, path: Path) -> None:
-        """This is the camera, open now: keep what it will be known by again."""
-        name, part = _named(path)
-        KNOWN[self.asked] = KnownCamera(next((link for link in _links() if _same(link, path)), None), name, part)
+        """Note what the camera that is open now at `path` will be recognised by."""
+        link = next((link for link in _links() if _same(link, path)), None)
+        self._known[self.camera] = CameraIdentity(link, *_name_and_number(path))
 
     def find(self) -> Path | None:
-        """Where the camera is now: by its by-id path, else at its own place, else by its name elsewhere.
+        """Return where the camera is now: at its by-id link, else at its own place, else by its name elsewhere.
 
-        If it is nowhere: another one in its place, which somebody has put there.
+        If it is nowhere, return another one that somebody has put in its place; None if there is none.
         """
-        known, asked = KNOWN.get(self.asked), None if self.asked is None else path_of(self.asked)
+        known, asked = self._known[self.camera], None if self.camera is None else path_of(self.camera)
         places = [place for place in (known and known.link, asked) if place is not None and place.exists()]
-        found = [*places, *_devices()]
+        found = [*places, *v4l2.device_files()]
         if known is not None and known.name:
-            same = next((place for place in found if _named(place) == (known.name, known.part)), None)
+            same = next((place for place in found if _name_and_number(place) == (known.name, known.number)), None)
             if same is not None:
                 return same
         if asked is None:
             return next(iter(found), None)
         return asked if asked.exists() else None
 
-    def look(self) -> object:
-        """The token: the device file itself, with the time it was made."""
+    def probe(self) -> object:
+        """Return the token: which device file it is, and when that was made."""
         place = self.find()
         with contextlib.suppress(OSError):
             if place is not None:
@@ -76,36 +93,31 @@ class HotplugCamera:
         return None
 
 
-def server(url: str) -> Look:
-    """A look that tells whether the server of `url` accepts connections. Raises SourceError if it is no address."""
+def server_probe(url: str) -> Probe:
+    """Return a probe of whether the server of `url` accepts connections. Raises SourceError if it is no address."""
     try:
         parts = urlsplit(url)
-        host, port = parts.hostname, parts.port or PORTS.get(parts.scheme, 0)
-    except ValueError:  # what it says may hold a part of a password
+        host, port = parts.hostname, parts.port or DEFAULT_PORTS.get(parts.scheme, 0)
+    except ValueError:  # whose text may contain a part of a password
         raise SourceError(
             f"{shown(url)} is no address",
             "its host or its port makes no sense",
             "Write it as rtsp://name:password@host:port/path; in a password @ is %40 and / is %2F.",
         ) from None
 
-    def look() -> object:
+    def probe() -> object:
         try:
-            with socket.create_connection((host, port), PROBE):
+            with socket.create_connection((host, port), CONNECT_TIMEOUT_S):
                 return True
         except OSError:
             return None
 
-    return look if host and port else nothing
+    return probe if host and port else no_probe
 
 
-def nothing() -> object:
-    """For what cannot be looked at: a pipeline, a UDP port."""
+def no_probe() -> object:
+    """Stand in for the probe of what cannot be probed: a pipeline, a UDP port."""
     return None
-
-
-def _devices() -> list[Path]:
-    paths = [path for path in v4l2.DEV.glob("video*") if re.fullmatch(r"video\d+", path.name)]
-    return sorted(paths, key=lambda path: int(path.name[5:]))
 
 
 def _links() -> list[Path]:
@@ -118,11 +130,10 @@ def _same(link: Path, path: Path) -> bool:
     return False
 
 
-def _named(path: Path) -> tuple[str, str]:
-    """The device's name, and which of the files of one device it is: a webcam has a second one, of metadata."""
-    folder = v4l2.NAMES / path.resolve().name
-    told = ["", ""]
+def _name_and_number(path: Path) -> tuple[str, str]:
+    folder = v4l2.SYS_VIDEO4LINUX / path.resolve().name
+    texts = ["", ""]
     for number, file in enumerate(("name", "index")):
         with contextlib.suppress(OSError):
-            told[number] = (folder / file).read_text(encoding="utf-8", errors="replace").strip()
-    return told[0], told[1]
+            texts[number] = (folder / file).read_text(encoding="utf-8", errors="replace").strip()
+    return texts[0], texts[1]

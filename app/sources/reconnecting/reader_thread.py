@@ -1,4 +1,4 @@
-"""Opens a source and reads it in a thread of its own, which may hang without anybody waiting for it."""
+"""A thread that opens a source and reads it, and that may hang in a driver without anybody waiting for it."""
 
 from __future__ import annotations
 
@@ -11,55 +11,62 @@ from collections.abc import Callable
 from app.pipeline.frame import Frame
 from app.pipeline.pacing import paced
 from app.pipeline.protocols import Source
-from app.sources.reconnecting.hotplug import Look, nothing
+from app.sources.reconnecting.hotplug import Probe, no_probe
 from engines.base import fits
 from engines.errors import UserError
 from engines.support import nvtx
 
-LOOK = 0.2
-"""Seconds between two looks for a device's return."""
-UNKNOWN = object()
-"""Nobody has looked yet."""
+PROBE_PERIOD_S = 0.2
+"""Time between two probes for a device's return."""
+NOT_PROBED = object()
+"""The token before the first probe."""
 
 
 class ReaderThread:
-    """One opening of a source. `latest` of its pictures can be taken; `over` when it has ended, and `why`."""
+    """Opens a source once and reads it to its end. The newest picture can be taken; older ones are released."""
 
     def __init__(
         self,
         open_: Callable[[], Source],
         changed: threading.Condition,
         *,
-        delay: float = 0.0,
-        look: Look = nothing,
-        seen: object = UNKNOWN,
+        delay_s: float = 0.0,
+        probe: Probe = no_probe,
+        last_seen: object = NOT_PROBED,
     ) -> None:
-        """Opens after `delay` seconds, or at once when `look` finds a device that was not there. Notifies `changed`.
+        """Open after `delay_s`, or at once when `probe` finds a device that was not there. Notifies `changed`.
 
-        `seen`: that of the reader before, so that what came while it opened in vain is found.
+        `last_seen`: the token of the reader before this one, so that a device that came while that one opened in vain
+        is found.
         """
-        self._changed, self._delay, self._look, self.seen = changed, delay, look, seen
-        self._latest: Frame | None = None
-        self._source: Source | None = None
+        self._changed, self._delay_s, self._probe = changed, delay_s, probe
+        self._latest: Frame | None = None  # guarded by `changed`
         self._ended = threading.Event()
+        # Written by the reader thread, each in one assignment; read by whoever owns this.
+        self._source: Source | None = None
+        self.last_seen = last_seen
+        """The token of the last probe."""
         self.over = False
-        self.why: UserError | None = None
+        """Whether the reading has ended; written under `changed`."""
+        self.error: UserError | None = None
+        """Why it has ended, if with an error. Set before `over`."""
         self.opening: float | None = None
-        """When opening began, time.monotonic()."""
+        """When opening began, in seconds of time.monotonic()."""
         self.opened: float | None = None
+        """When the source was open, in seconds of time.monotonic(). Set after `name` and `fps`."""
         self.name, self.fps = "", 0.0
-        # Nothing here keeps `open_`: it can know of the reader before this one, and so of all that there have been.
+        # Nothing here keeps `open_`, which may refer to the reader before this one, and so to all before it.
         self.thread = threading.Thread(target=self._work, args=(open_,), name="reader", daemon=True)
         self.thread.start()
 
     def take(self) -> Frame | None:
-        """The newest picture that has not been taken yet. The caller holds `changed`."""
+        """Return the newest picture if it has not been taken yet. The caller holds `changed`."""
         frame, self._latest = self._latest, None
         return frame
 
     @property
     def waiting(self) -> bool:
-        """Whether there is something to take, or it is over. The caller holds `changed`."""
+        """Whether there is a picture to take, or the reading is over. The caller holds `changed`."""
         return self._latest is not None or self.over
 
     @property
@@ -68,7 +75,7 @@ class ReaderThread:
         return self.thread.is_alive()
 
     def end(self) -> None:
-        """Let go of the source as soon as it lets go of the thread. Returns at once."""
+        """Have the source closed as soon as the thread is out of it. Returns at once."""
         self._ended.set()
         source = self._source
         if source is not None:
@@ -80,26 +87,26 @@ class ReaderThread:
 
     def _work(self, open_: Callable[[], Source]) -> None:
         try:
-            self._await()
+            self._wait()
             if not self._ended.is_set():
                 self._read(open_)
         except UserError as error:
-            self.why = error.with_traceback(None)
-        except Exception as error:  # a driver's surprise must not end an exhibition
-            self.why = UserError("The source has failed", f"{type(error).__name__}: {error}")
+            self.error = error.with_traceback(None)
+        except Exception as error:  # whatever a driver raises must not end an exhibition
+            self.error = UserError("The source has failed", f"{type(error).__name__}: {error}")
         finally:
             with self._changed:
                 self.over = True
                 self._changed.notify_all()
 
-    def _await(self) -> None:
-        """The pause between two openings, cut short by the device's return."""
-        until = time.monotonic() + self._delay
-        if self._delay and self.seen is UNKNOWN:
-            self.seen = self._look()
-        while (left := until - time.monotonic()) > 0 and not self._ended.wait(min(LOOK, left)):
-            before, self.seen = self.seen, self._look()
-            if self.seen is not None and self.seen != before:
+    def _wait(self) -> None:
+        """Wait between two openings, until the device is back if that is sooner."""
+        until = time.monotonic() + self._delay_s
+        if self._delay_s and self.last_seen is NOT_PROBED:
+            self.last_seen = self._probe()
+        while (left := until - time.monotonic()) > 0 and not self._ended.wait(min(PROBE_PERIOD_S, left)):
+            before, self.last_seen = self.last_seen, self._probe()
+            if self.last_seen is not None and self.last_seen != before:
                 return
 
     def _read(self, open_: Callable[[], Source]) -> None:
@@ -112,22 +119,22 @@ class ReaderThread:
                 return
             frames = nvtx.nvtx_iterate("read", source)
             for frame in frames if source.paced else paced(frames, self._ended):
-                if not fits(frame.size):  # a broken header can give any
+                if not fits(frame.size):  # a broken header can give any size
                     frame.release()
                     continue
                 with self._changed:
-                    gone = frame if self._ended.is_set() else self.take()
-                    if gone is not frame:
+                    superseded = frame if self._ended.is_set() else self.take()
+                    if superseded is not frame:
                         self._latest = frame
                         self._changed.notify_all()
-                if gone is not None:
-                    gone.release()
-                if gone is frame:
+                if superseded is not None:
+                    superseded.release()
+                if superseded is frame:
                     return
 
 
 def fingerprint(frame: Frame) -> int:
-    """A checksum of every fourth row: the noise of a sensor changes all of them from one picture to the next."""
+    """Return a checksum of every fourth row: a sensor's noise changes each of them from one picture to the next."""
     value = 0
     for row in frame.image[::4]:
         value = zlib.crc32(row, value)

@@ -12,7 +12,17 @@ from hypothesis import strategies as st
 
 from app.governor import driver
 from app.governor.driver import GovernorDriver
-from app.governor.policy import CALM, COOLER, FULL, GAP, LAG, LONGEST, SUSTAINED, Governor, Observation
+from app.governor.policy import (
+    COOL_BELOW_LIMIT_C,
+    MAX_PAUSE_S,
+    MIN_STEP_GAP_S,
+    STEP_DOWN_AFTER_S,
+    STEP_DOWN_LOAD,
+    STEP_UP_AFTER_S,
+    THERMAL_LAG_S,
+    Governor,
+    Observation,
+)
 from app.system.sensors import Reading
 from engines.catalog.ladder import Rung
 from engines.errors import EngineError
@@ -79,7 +89,7 @@ def test_never_two_steps_within_ten_seconds(
     made = machine(*sorted(loads), at=min(at, len(loads) - 1), noise=0.2, honest=honest)
     for seconds, busy, temperature, throttled in spans:
         made.run(seconds, busy, temperature, throttled)
-    assert all(later - earlier >= GAP for (earlier, _), (later, _) in pairwise(made.steps))
+    assert all(later - earlier >= MIN_STEP_GAP_S for (earlier, _), (later, _) in pairwise(made.steps))
 
 
 @pytest.mark.integration
@@ -96,7 +106,7 @@ def test_a_constant_load_is_settled_on_once(loads: list[float], at: int, busy: f
     made.run(1200, busy)
     gears = [gear for _, gear in made.steps]
     assert gears == sorted(set(gears))
-    assert made.at == 0 or made.loads[made.at] * busy <= FULL * (1 + noise)
+    assert made.at == 0 or made.loads[made.at] * busy <= STEP_DOWN_LOAD * (1 + noise)
 
 
 @pytest.mark.integration
@@ -104,11 +114,11 @@ def test_a_constant_load_is_settled_on_once(loads: list[float], at: int, busy: f
 @given(low=st.floats(0.05, 0.4), high=st.floats(1.0, 3.0))
 def test_a_model_that_deceives_in_trials_is_left_alone_for_longer_each_time(low: float, high: float) -> None:
     made = machine(low, high, honest=False)
-    made.run(4 * LONGEST)
+    made.run(4 * MAX_PAUSE_S)
     taken = [moment for moment, gear in made.steps if gear == 1]
     pauses = [later - earlier for earlier, later in pairwise(taken)]
     assert pauses == sorted(pauses) or all(
-        later >= earlier - TICK or later >= LONGEST for earlier, later in pairwise(pauses)
+        later >= earlier - TICK or later >= MAX_PAUSE_S for earlier, later in pairwise(pauses)
     )
     assert len(taken) <= 10, "an hour has fewer of them than the first ten minutes would have without"
 
@@ -119,7 +129,7 @@ def test_down_at_once_and_up_when_the_load_is_gone() -> None:
     assert not made.steps
     begun = made.now
     made.run(8, busy=1.4)  # 0.98 of the time there is
-    assert made.at == 0 and made.steps[0][0] - begun <= SUSTAINED + 2 * TICK
+    assert made.at == 0 and made.steps[0][0] - begun <= STEP_DOWN_AFTER_S + 2 * TICK
     made.run(60, busy=1.4)
     assert made.at == 1, "0.7 fits"
     made.run(60)
@@ -136,7 +146,7 @@ def test_up_only_if_it_fits_with_room(second: float, taken: bool) -> None:
 def test_a_short_stall_changes_nothing() -> None:
     made = machine(0.2, 0.7, at=1)
     made.run(20)
-    made.run(SUSTAINED / 2, busy=10)
+    made.run(STEP_DOWN_AFTER_S / 2, busy=10)
     made.run(20)
     assert not made.steps
 
@@ -145,7 +155,7 @@ def test_heat_steps_down_slowly_and_not_up_before_it_is_cool() -> None:
     made = machine(0.1, 0.2, 0.3, at=2)
     made.run(30, temperature=95)
     assert made.at == 0
-    made.run(200, temperature=90 - COOLER / 2)
+    made.run(200, temperature=90 - COOL_BELOW_LIMIT_C / 2)
     assert made.at == 0
     made.run(200, temperature=60)
     assert made.at == 2
@@ -156,13 +166,13 @@ def test_heat_steps_down_slowly_and_not_up_before_it_is_cool() -> None:
 
 def test_a_step_for_heat_is_given_time_to_show() -> None:
     governor, steps = Governor([0, 1, 4], 2, hot=90), []
-    for tick in range(round(2.5 * LAG / TICK)):
+    for tick in range(round(2.5 * THERMAL_LAG_S / TICK)):
         if governor.decide(Observation(tick * TICK, 0.3, temperature=95)) < 0:
             governor.stepped(
                 tick * TICK, governor.at - 1
             )  # as engines.failover.model_switcher does where bicubic is one of the gears
             steps.append(tick * TICK)
-    assert len(steps) == 2 and steps[1] - steps[0] == pytest.approx(LAG, abs=2 * TICK)
+    assert len(steps) == 2 and steps[1] - steps[0] == pytest.approx(THERMAL_LAG_S, abs=2 * TICK)
 
 
 def test_held_down_clocks_keep_it_from_going_up_and_send_it_down_sooner() -> None:
@@ -180,9 +190,9 @@ def test_bicubic_is_left_as_soon_as_a_trial_fits() -> None:
     made.governor = Governor([0, 10], 1)
     made.run(30, busy=3)
     assert made.at == 0
-    made.run(3 * LONGEST, busy=3)
+    made.run(3 * MAX_PAUSE_S, busy=3)
     assert made.at == 0
-    made.run(LONGEST + 30)
+    made.run(MAX_PAUSE_S + 30)
     assert made.at == 1
 
 
@@ -210,8 +220,8 @@ def test_what_cannot_be_loaded_is_asked_for_again_later() -> None:
         if governor.decide(Observation(tick * TICK, 0.1)) > 0:
             asked.append(tick * TICK)
             governor.refused(tick * TICK)
-    assert asked[0] == pytest.approx(CALM) and 4 <= len(asked) <= 8
-    assert all(b - a >= 2 * GAP for a, b in pairwise(asked))
+    assert asked[0] == pytest.approx(STEP_UP_AFTER_S) and 4 <= len(asked) <= 8
+    assert all(b - a >= 2 * MIN_STEP_GAP_S for a, b in pairwise(asked))
 
 
 class Clock:
@@ -277,8 +287,8 @@ def test_without_a_rate_it_says_so_once_and_heeds_the_heat(
             answers.add(made.decide(1, 5.0))
         return answers
 
-    assert steps(driver.UNKNOWN - 1) == {0} and not caplog.text
-    assert steps(2 * driver.UNKNOWN) == {0} and caplog.text.count("no rate to keep is known") == 1
+    assert steps(driver.RATE_UNKNOWN_AFTER_S - 1) == {0} and not caplog.text
+    assert steps(2 * driver.RATE_UNKNOWN_AFTER_S) == {0} and caplog.text.count("no rate to keep is known") == 1
     reading[0] = Reading(temperature=95)
     assert -1 in steps(2)
     made.stepped(0)

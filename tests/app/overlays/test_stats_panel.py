@@ -21,7 +21,7 @@ LINES = ["29.9 fps on screen", "engine 12.0 ms   age 40 ms, p99 55 ms"]
 
 def drawn(view: ViewState, width: int = 1280, height: int = 720, level: int = 128) -> Image:
     image = np.full((height, width, 3), level, np.uint8)
-    StatsPanel(view, lambda: LINES).write(OutputFrame(image, Frame(image, 0, 0, 0)))
+    StatsPanel(view, lambda: LINES).draw(OutputFrame(image, Frame(image, 0, 0, 0)))
     return image
 
 
@@ -80,10 +80,10 @@ def test_figures_are_asked_for_twice_a_second_at_most(monkeypatch: pytest.Monkey
     panel = StatsPanel(ViewState(), lambda: asked.append(1) or LINES)  # type: ignore[func-returns-value]
     image = np.zeros((360, 640, 3), np.uint8)
     for _ in range(10):
-        panel.write(OutputFrame(image, Frame(image, 0, 0, 0)))
+        panel.draw(OutputFrame(image, Frame(image, 0, 0, 0)))
     assert len(asked) == 1
-    now += stats_panel.PERIOD
-    panel.write(OutputFrame(image, Frame(image, 0, 0, 0)))
+    now += stats_panel.REFRESH_S
+    panel.draw(OutputFrame(image, Frame(image, 0, 0, 0)))
     assert len(asked) == 2
 
 
@@ -111,7 +111,7 @@ def test_a_picture_of_another_size_gets_letters_of_its_own() -> None:
     for _ in range(2):
         for height in (720, 360):
             image = np.full((height, height * 16 // 9, 3), 128, np.uint8)
-            shown.write(OutputFrame(image, Frame(image, 0, 0, 0)))
+            shown.draw(OutputFrame(image, Frame(image, 0, 0, 0)))
             images.append(image)
     assert np.array_equal(images[1], drawn(view, 640, 360))
     assert np.array_equal(images[2], drawn(view, 1280, 720))

@@ -13,14 +13,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-import app.pipeline.build_preview
 from app.overlays.view_state import ViewState
+from app.pipeline.build_preview import BuildPreview
 from app.pipeline.frame import Frame, FramePool, OutputFrame
 from app.pipeline.pacing import paced
 from app.pipeline.pipeline import Pipeline
 from app.pipeline.protocols import EngineLoadObserver
 from app.pipeline.stats import Stats
 from engines import bicubic
+from engines.base import Engine
 from engines.errors import EngineError
 from engines.failover.candidates import Candidate
 from engines.failover.engine import FailoverEngine
@@ -45,10 +46,10 @@ class Numbered:
             if self._closed.wait(self._period):
                 return
             width, height = self._sizes[index * len(self._sizes) // self._count]
-            image = self.buffers.take(height, width)
+            image = self.buffers.acquire(height, width)
             self.allocated.add(image.ctypes.data)
             image.fill(index % 256)
-            yield Frame(image, index, time.monotonic(), index / 30, on_release=self.buffers.give)
+            yield Frame(image, index, time.monotonic(), index / 30, on_release=self.buffers.release)
 
     def close(self) -> None:
         self._closed.set()
@@ -63,21 +64,15 @@ class Failing(Numbered):
 class Keep:
     """Keeps number, size and grey level of what it is given; may take its time or fail."""
 
-    stage = "sink"
-
     def __init__(self, act: Callable[[OutputFrame], None] = lambda picture: None) -> None:
         self.seen: list[tuple[int, tuple[int, int], int]] = []
         self._act = act
 
-    def write(self, picture: OutputFrame) -> None:
-        height, width, _ = picture.image.shape
-        assert picture.image.min() == picture.image.max()
-        self.seen.append((picture.frame.index, (width, height), int(picture.image[0, 0, 0])))
-        self._act(picture)
-
-    def idle(self) -> None: ...
-
-    def close(self) -> None: ...
+    def write(self, frame: OutputFrame) -> None:
+        height, width, _ = frame.image.shape
+        assert frame.image.min() == frame.image.max()
+        self.seen.append((frame.input.index, (width, height), int(frame.image[0, 0, 0])))
+        self._act(frame)
 
 
 def wait_until(true: Callable[[], object]) -> None:
@@ -87,20 +82,20 @@ def wait_until(true: Callable[[], object]) -> None:
         time.sleep(0.002)
 
 
-def load(size: tuple[int, int]) -> SlotEngine[Any]:
+def load(size: tuple[int, int]) -> Engine[Any]:
     return bicubic.load(size, scale=2, depth=2)
 
 
 def test_a_file_loses_nothing_and_keeps_its_order() -> None:
     source, keep, stats = Numbered(200), Keep(), Stats()
-    Pipeline(source, load, [keep], stats, lossless=True).run()
+    Pipeline(source, load, stats, after=[keep], lossless=True).run()
     assert keep.seen == [(i, (64, 48), i) for i in range(200)]
     assert (stats.captured, stats.dropped, stats.shown) == (200, 0, 200)
 
 
 def test_memory_goes_round() -> None:
     source = Numbered(300)
-    Pipeline(source, load, [Keep()], Stats(), lossless=True).run()
+    Pipeline(source, load, Stats(), after=[Keep()], lossless=True).run()
     # Ring 2, engine 2, one on show, one being made, one between two hands.
     assert len(source.allocated) <= 7
 
@@ -108,11 +103,11 @@ def test_memory_goes_round() -> None:
 def test_a_live_source_drops_the_oldest_and_counts_it() -> None:
     source, stats = Numbered(120, period=0.002), Stats()
 
-    def slow(picture: OutputFrame) -> None:
-        wait_until(lambda: stats.captured >= min(120, picture.frame.index + 10))
+    def slow(frame: OutputFrame) -> None:
+        wait_until(lambda: stats.captured >= min(120, frame.input.index + 10))
 
     keep = Keep(slow)
-    Pipeline(source, load, [keep], stats, lossless=False).run()
+    Pipeline(source, load, stats, after=[keep], lossless=False).run()
     numbers = [index for index, _, _ in keep.seen]
     assert numbers == sorted(set(numbers))
     assert numbers[-1] == 119
@@ -124,11 +119,11 @@ def test_a_live_source_drops_the_oldest_and_counts_it() -> None:
 def test_another_size_loads_another_engine() -> None:
     source, keep, loaded = Numbered(90, sizes=[(32, 24), (17, 33), (32, 24)]), Keep(), []
 
-    def counted(size: tuple[int, int]) -> SlotEngine[Any]:
+    def counted(size: tuple[int, int]) -> Engine[Any]:
         loaded.append(size)
         return load(size)
 
-    Pipeline(source, counted, [keep], Stats(), lossless=True).run()
+    Pipeline(source, counted, Stats(), after=[keep], lossless=True).run()
     assert loaded == [(32, 24), (17, 33), (32, 24)]
     assert [index for index, _, _ in keep.seen] == list(range(90))
     assert [size for _, size, _ in keep.seen] == [(64, 48)] * 30 + [(34, 66)] * 30 + [(64, 48)] * 30
@@ -137,10 +132,10 @@ def test_another_size_loads_another_engine() -> None:
 @pytest.mark.integration
 def test_limits_end_the_run() -> None:
     keep = Keep()
-    Pipeline(Numbered(10**6), load, [keep], Stats(), lossless=True, limit=17).run()
+    Pipeline(Numbered(10**6), load, Stats(), after=[keep], lossless=True, limit=17).run()
     assert len(keep.seen) == 17
     stats = Stats()
-    Pipeline(Numbered(10**6, period=0.005), load, [Keep()], stats, lossless=False, duration=0.5).run()
+    Pipeline(Numbered(10**6, period=0.005), load, stats, after=[Keep()], lossless=False, duration=0.5).run()
     assert 0.4 < stats.seconds < 10
 
 
@@ -151,7 +146,7 @@ def test_the_duration_ends_a_run_whose_source_has_fallen_silent() -> None:
             self._closed.wait(30)
 
     stats, begun = Stats(), time.monotonic()
-    Pipeline(Silent(3), load, [Keep()], stats, lossless=False, duration=0.3).run()
+    Pipeline(Silent(3), load, stats, after=[Keep()], lossless=False, duration=0.3).run()
     assert stats.shown and time.monotonic() - begun < 10
 
 
@@ -160,7 +155,7 @@ def test_the_duration_ends_a_run_whose_source_has_fallen_silent() -> None:
 def test_stop_ends_everything(lossless: bool) -> None:
     before = threading.active_count()
     keep = Keep()
-    pipeline = Pipeline(Numbered(10**6, period=0.001), load, [keep], Stats(), lossless=lossless)
+    pipeline = Pipeline(Numbered(10**6, period=0.001), load, Stats(), after=[keep], lossless=lossless)
 
     def stop() -> None:
         wait_until(lambda: len(keep.seen) > 20)
@@ -175,29 +170,29 @@ def test_stop_ends_everything(lossless: bool) -> None:
 
 
 def test_stop_before_the_first_frame() -> None:
-    pipeline = Pipeline(Numbered(5, period=3600), load, [], Stats(), lossless=True)
+    pipeline = Pipeline(Numbered(5, period=3600), load, Stats(), lossless=True)
     threading.Timer(0.1, pipeline.stop).start()
     pipeline.run()
 
 
 def test_a_source_without_frames_ends() -> None:
-    Pipeline(Numbered(0), load, [Keep()], Stats(), lossless=True).run()
+    Pipeline(Numbered(0), load, Stats(), after=[Keep()], lossless=True).run()
 
 
 def test_a_failing_source_fails_the_run_after_what_it_gave_was_shown() -> None:
     keep = Keep()
     with pytest.raises(OSError, match="cable"):
-        Pipeline(Failing(20), load, [keep], Stats(), lossless=True).run()
+        Pipeline(Failing(20), load, Stats(), after=[keep], lossless=True).run()
     assert len(keep.seen) == 20
 
 
 def test_a_failing_sink_fails_the_run() -> None:
-    def act(picture: OutputFrame) -> None:
-        if picture.frame.index == 5:
+    def act(frame: OutputFrame) -> None:
+        if frame.input.index == 5:
             raise OSError("the disk is full")
 
     with pytest.raises(OSError, match="full"):
-        Pipeline(Numbered(10**6), load, [Keep(act)], Stats(), lossless=True).run()
+        Pipeline(Numbered(10**6), load, Stats(), after=[Keep(act)], lossless=True).run()
 
 
 def test_of_two_failures_the_first_comes_out() -> None:
@@ -208,11 +203,11 @@ def test_of_two_failures_the_first_comes_out() -> None:
                     thread.join(20)
             raise RuntimeError("a consequence")
 
-    def made(size: tuple[int, int]) -> SlotEngine[Any]:
+    def made(size: tuple[int, int]) -> Engine[Any]:
         return SlotEngine(load(size).spec, [Slot(size, 2)])
 
     with pytest.raises(OSError, match="cable"):
-        Pipeline(Failing(1), made, [], Stats(), lossless=True).run()
+        Pipeline(Failing(1), made, Stats(), lossless=True).run()
 
 
 @pytest.mark.parametrize("where", ["load", "launch", "wait"])
@@ -231,18 +226,18 @@ def test_a_failing_engine_fails_the_run(where: str) -> None:
                 raise EngineError("the driver is gone")
             return super().wait(timeout)
 
-    def broken(size: tuple[int, int]) -> SlotEngine[Any]:
+    def broken(size: tuple[int, int]) -> Engine[Any]:
         if where == "load":
             raise EngineError("the driver is gone")
         return SlotEngine(load(size).spec, [Slot(size, 2), Slot(size, 2)])
 
     before = threading.active_count()
     with pytest.raises(EngineError, match="driver"):
-        Pipeline(Numbered(10**6), broken, [Keep()], Stats(), lossless=True).run()
+        Pipeline(Numbered(10**6), broken, Stats(), after=[Keep()], lossless=True).run()
     assert threading.active_count() == before
 
 
-class Spare(EngineLoadObserver):
+class FallbackObserver(EngineLoadObserver):
     """Lets `count` failed engines be replaced, and keeps what it was shown."""
 
     def __init__(self, count: int = 0) -> None:
@@ -279,16 +274,16 @@ def test_a_failed_engine_is_replaced_and_its_frames_are_not_lost(where: str) -> 
                 raise EngineError("the driver is gone")
             return super().wait(timeout)
 
-    def made(size: tuple[int, int]) -> SlotEngine[Any]:
+    def made(size: tuple[int, int]) -> Engine[Any]:
         return SlotEngine(load(size).spec, [Slot(size, 2), Slot(size, 2)])
 
-    keep, spare, before = Keep(), Spare(3), threading.active_count()
-    Pipeline(Numbered(60), made, [keep], Stats(), lossless=True, loading=spare).run()
+    keep, observer, before = Keep(), FallbackObserver(3), threading.active_count()
+    Pipeline(Numbered(60), made, Stats(), after=[keep], lossless=True, observer=observer).run()
     assert keep.seen == [(i, (64, 48), i) for i in range(60)]
-    assert 1 < len(spare.failed) <= 3 and set(spare.failed) == {"bicubic"}
+    assert 1 < len(observer.failed) <= 3 and set(observer.failed) == {"bicubic"}
     assert threading.active_count() == before
     with pytest.raises(EngineError, match="driver"):
-        Pipeline(Numbered(10**6), made, [keep], Stats(), lossless=True, loading=Spare(1)).run()
+        Pipeline(Numbered(10**6), made, Stats(), after=[keep], lossless=True, observer=FallbackObserver(1)).run()
 
 
 @pytest.mark.integration
@@ -316,12 +311,12 @@ def test_frames_keep_their_order_when_one_engine_fails_after_another() -> None:
 
     kinds = iter([Breaking, Broken, bicubic.BicubicSlot])
 
-    def made(size: tuple[int, int]) -> SlotEngine[Any]:
+    def made(size: tuple[int, int]) -> Engine[Any]:
         kind = next(kinds)
         return SlotEngine(load(size).spec, [kind(size, 2), kind(size, 2)])
 
     keep = Keep()
-    Pipeline(Numbered(8), made, [keep], Stats(), lossless=True, loading=Spare(2)).run()
+    Pipeline(Numbered(8), made, Stats(), after=[keep], lossless=True, observer=FallbackObserver(2)).run()
     assert keep.seen == [(i, (64, 48), i) for i in range(8)]
 
 
@@ -329,53 +324,52 @@ def test_while_an_engine_is_built_the_window_lives_and_a_stop_ends_it() -> None:
     class Window(Keep):
         visits = 0
 
-        def idle(self) -> None:
+        def poll(self) -> None:
             self.visits += 1
-            if self.visits >= 5 and spare.shown >= 5:
+            if self.visits >= 5 and observer.shown >= 5:
                 pipeline.stop()
 
-    window, spare, before = Window(), Spare(), threading.active_count()
+    window, observer, before = Window(), FallbackObserver(), threading.active_count()
 
-    def slow(size: tuple[int, int]) -> SlotEngine[Any]:
-        assert spare.cancelled.wait(20)
+    def slow(size: tuple[int, int]) -> Engine[Any]:
+        assert observer.cancelled.wait(20)
         raise EngineError("Loading the engine was stopped")
 
-    pipeline = Pipeline(Numbered(10, period=0.01), slow, [window], Stats(), lossless=False, loading=spare)
+    pipeline = Pipeline(Numbered(10, period=0.01), slow, Stats(), after=[window], lossless=False, observer=observer)
     pipeline.run()
-    assert spare.cancelled.is_set() and window.visits >= 5 and spare.shown >= 5 and not window.seen
+    assert observer.cancelled.is_set() and window.visits >= 5 and observer.shown >= 5 and not window.seen
     assert threading.active_count() == before
 
 
 @pytest.mark.integration
 @pytest.mark.parametrize(("built", "longest", "alive"), [(True, 60, True), (False, 60, False), (True, 0.3, False)])
 def test_a_build_in_the_middle_of_a_run_is_a_sign_of_life_and_a_load_that_hangs_is_none(
-    built: bool, longest: float, alive: bool, monkeypatch: pytest.MonkeyPatch
+    built: bool, longest: float, alive: bool
 ) -> None:
-    monkeypatch.setattr(app.pipeline.build_preview, "LONGEST", longest)
-    loading = app.pipeline.build_preview.BuildPreview(ViewState(), [], auto=False)
+    loading = BuildPreview(auto=False, max_build_s=longest)
     told: list[bool] = []
 
-    def slow(size: tuple[int, int]) -> SlotEngine[Any]:
+    def slow(size: tuple[int, int]) -> Engine[Any]:
         if size != SIZE:  # the second one, when pictures have been shown
             with loading.progress.work("building") if built else contextlib.nullcontext():
                 time.sleep(2.5)
-                told.append(time.monotonic() < pipeline.due)
+                told.append(time.monotonic() < pipeline.due.at)
         return load(size)
 
-    pipeline = Pipeline(Numbered(20, sizes=[SIZE, (17, 33)]), slow, [Keep()], Stats(), lossless=True, loading=loading)
-    monkeypatch.setattr("app.pipeline.pipeline.BUSY", 1.5)
+    source = Numbered(20, sizes=[SIZE, (17, 33)])
+    pipeline = Pipeline(source, slow, Stats(), after=[Keep()], lossless=True, observer=loading, build_grace_s=1.5)
     pipeline.run()
     assert told == [alive]
 
 
 def test_an_engine_that_comes_after_the_stop_is_closed() -> None:
-    spare, closed = Spare(), threading.Event()
+    observer, closed = FallbackObserver(), threading.Event()
 
-    def late(size: tuple[int, int]) -> SlotEngine[Any]:
-        assert spare.cancelled.wait(20)
+    def late(size: tuple[int, int]) -> Engine[Any]:
+        assert observer.cancelled.wait(20)
         return SlotEngine(load(size).spec, [], close=closed.set)
 
-    pipeline = Pipeline(Numbered(10), late, [], Stats(), lossless=True, loading=spare)
+    pipeline = Pipeline(Numbered(10), late, Stats(), lossless=True, observer=observer)
     threading.Timer(0.1, pipeline.stop).start()
     pipeline.run()
     assert closed.is_set()
@@ -386,14 +380,14 @@ def test_what_is_shown_while_an_engine_is_built() -> None:
     view = ViewState()
 
     class Window(Keep):
-        def write(self, picture: OutputFrame) -> None:
+        def write(self, frame: OutputFrame) -> None:
             notice = re.sub(r" \d+ s \(", " N s (", view.notice)
-            shown.append(((picture.image.shape[1], picture.image.shape[0]), notice))
+            shown.append(((frame.image.shape[1], frame.image.shape[0]), notice))
 
     window = Window()
-    loading = app.pipeline.build_preview.BuildPreview(view, [window], auto=True, scale=3)
+    loading = BuildPreview(view.say, window=window, auto=True, scale=3)
 
-    def slow(size: tuple[int, int]) -> SlotEngine[Any]:
+    def slow(size: tuple[int, int]) -> Engine[Any]:
         if shown:
             return load(size)
         with loading.progress.work("building the engine for fast-x2 at 32x24", last=94.0):
@@ -402,7 +396,7 @@ def test_what_is_shown_while_an_engine_is_built() -> None:
         return load(size)
 
     keep = Keep()
-    Pipeline(Numbered(5), slow, [keep], Stats(), lossless=True, loading=loading).run()
+    Pipeline(Numbered(5), slow, Stats(), after=[keep], lossless=True, observer=loading).run()
     assert shown[0] == (
         (96, 72),
         "building the engine for fast-x2 at 32x24: Timing tactics 2/3, N s (last time 94 s)",
@@ -411,18 +405,18 @@ def test_what_is_shown_while_an_engine_is_built() -> None:
     loading.cancel()
     assert loading.progress.cancelled
     assert loading.replace("tensorrt") and loading.failed == {"tensorrt"}
-    assert not app.pipeline.build_preview.BuildPreview(view, [], auto=False).replace("tensorrt")
+    assert not BuildPreview(auto=False).replace("tensorrt")
 
 
 def test_stages_inside_the_engine_are_counted() -> None:
     class Slot(bicubic.BicubicSlot):
         stages = {"copy in": 0.001, "inference": 0.004}  # noqa: RUF012 (read only)
 
-    def made(size: tuple[int, int]) -> SlotEngine[Any]:
+    def made(size: tuple[int, int]) -> Engine[Any]:
         return SlotEngine(load(size).spec, [Slot(size, 2), Slot(size, 2)])
 
     stats = Stats()
-    Pipeline(Numbered(10), made, [Keep()], stats, lossless=True).run()
+    Pipeline(Numbered(10), made, stats, after=[Keep()], lossless=True).run()
     assert stats.as_dict()["stages_ms"]["inference"] == {"p50": 4.0, "p99": 4.0}
     assert "decode" in stats.as_dict()["stages_ms"]
 
@@ -431,7 +425,7 @@ def test_idle_sinks_are_visited_while_nothing_comes() -> None:
     class Window(Keep):
         visits = 0
 
-        def idle(self) -> None:
+        def poll(self) -> None:
             self.visits += 1
 
     class Pausing(Numbered):
@@ -440,14 +434,14 @@ def test_idle_sinks_are_visited_while_nothing_comes() -> None:
             wait_until(lambda: window.visits >= 5)
 
     window = Window()
-    Pipeline(Pausing(3), load, [window], Stats(), lossless=False).run()
+    Pipeline(Pausing(3), load, Stats(), after=[window], lossless=False).run()
     assert window.visits >= 5
 
 
 @pytest.mark.integration
 def test_a_paced_file_takes_its_time() -> None:
     stats = Stats()
-    Pipeline(Numbered(31), load, [Keep()], stats, lossless=True, paced=True).run()
+    Pipeline(Numbered(31), load, stats, after=[Keep()], lossless=True, paced=True).run()
     assert stats.shown == 31
     assert stats.seconds > 0.9  # 30 steps of 1/30 s; slower is the machine's fault, faster would be ours
 
@@ -463,13 +457,13 @@ def test_the_last_picture_has_its_time_too_unless_the_end_is_asked_for() -> None
         return time.monotonic() - shown[-1]
 
     shown, window = list[float](), Keep(lambda _: shown.append(time.monotonic()))
-    assert seconds(Pipeline(Slides(1), load, [window], Stats(), lossless=True, paced=True)) >= 0.25
+    assert seconds(Pipeline(Slides(1), load, Stats(), after=[window], lossless=True, paced=True)) >= 0.25
     Slides.fps = 0.01
-    assert seconds(Pipeline(Slides(1), load, [window], Stats(), lossless=True)) < 20, "as fast as it goes"
-    ended = Pipeline(Slides(1), load, [window], Stats(), lossless=True, paced=True)
+    assert seconds(Pipeline(Slides(1), load, Stats(), after=[window], lossless=True)) < 20, "as fast as it goes"
+    ended = Pipeline(Slides(1), load, Stats(), after=[window], lossless=True, paced=True)
     threading.Timer(0.1, ended.stop).start()
-    assert seconds(ended) < 20 and time.monotonic() < ended.due
-    assert seconds(Pipeline(Slides(1), load, [window], Stats(), lossless=True, paced=True, duration=0.1)) < 20
+    assert seconds(ended) < 20 and time.monotonic() < ended.due.at
+    assert seconds(Pipeline(Slides(1), load, Stats(), after=[window], lossless=True, paced=True, duration=0.1)) < 20
 
 
 def test_a_paced_frame_is_as_old_as_its_turn_and_a_stall_is_not_rushed_after(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -494,7 +488,7 @@ def test_a_paced_frame_is_as_old_as_its_turn_and_a_stall_is_not_rushed_after(mon
 
 def test_figures_add_up() -> None:
     stats = Stats()
-    Pipeline(Numbered(50), load, [Keep(lambda _: time.sleep(0.002))], stats, lossless=True).run()
+    Pipeline(Numbered(50), load, stats, after=[Keep(lambda _: time.sleep(0.002))], lossless=True).run()
     figures = stats.as_dict()
     assert figures["frames_shown"] == 50
     assert figures["input"] == {"width": 32, "height": 24}
@@ -507,8 +501,21 @@ def test_figures_add_up() -> None:
 
 def test_every_sink_costs_its_time() -> None:
     stats, sinks = Stats(), [Keep(lambda _: time.sleep(0.005)), Keep(lambda _: time.sleep(0.005)), Keep()]
-    Pipeline(Numbered(10), load, sinks, stats, lossless=True).run()
+    Pipeline(Numbered(10), load, stats, after=sinks, lossless=True).run()
     assert stats.stages["sink"].percentiles(50)[0] >= 10
+
+
+def test_sinks_before_the_overlays_get_the_pure_picture_and_those_after_them_what_is_drawn() -> None:
+    class Marker:
+        def draw(self, frame: OutputFrame) -> None:
+            time.sleep(0.005)
+            frame.image.fill(255)
+
+    before, after, stats = Keep(), Keep(), Stats()
+    Pipeline(Numbered(5), load, stats, before=[before], overlays=[Marker()], after=[after], lossless=True).run()
+    assert [level for _, _, level in before.seen] == [0, 1, 2, 3, 4]
+    assert [level for _, _, level in after.seen] == 5 * [255]
+    assert stats.stages["overlay"].percentiles(50)[0] >= 5, "drawing has a stage of its own"
 
 
 def test_pictures_of_another_engine_are_counted() -> None:
@@ -521,14 +528,14 @@ def test_pictures_of_another_engine_are_counted() -> None:
                 raise EngineError("The server is away", "connection refused")
             return super().wait(timeout)
 
-    def remote() -> SlotEngine[Any]:
+    def remote() -> Engine[Any]:
         if Broken.count:
             raise EngineError("The server is away", "connection refused")
         return SlotEngine(replace(load(SIZE).spec, name="remote"), [Broken(SIZE, 2), Broken(SIZE, 2)])
 
     keep, stats = Keep(), Stats()
-    standby = FailoverEngine[Any]([Candidate("remote", remote)], SIZE, scale=None, depth=2)
-    Pipeline(Numbered(50), lambda size: standby, [keep], stats, lossless=True).run()
+    failover = FailoverEngine[Any]([Candidate("remote", remote)], SIZE, scale=None, depth=2)
+    Pipeline(Numbered(50), lambda size: failover, stats, after=[keep], lossless=True).run()
     assert keep.seen == [(i, (64, 48), i) for i in range(50)]
     assert stats.fallback == stats.as_dict()["frames_fallback"] == 40
     engine = stats.as_dict()["engine"]

@@ -13,6 +13,7 @@ from app.errors import SinkError
 from app.overlays.text_panel import TextPanel
 from app.overlays.view_state import ViewState
 from app.pipeline.frame import Frame, Origin, OutputFrame
+from app.sinks.filenames import Filenames
 from app.sinks.snapshot import Snapshot, side_by_side
 from engines.base import Image
 from engines.bicubic import enlarge
@@ -45,7 +46,7 @@ def test_the_key_saves_both_sides(tmp_path: Path) -> None:
     saved = cv2.imread(str(file))
     assert saved is not None
     assert saved.shape == (72, 256, 3)
-    bicubic = enlarge(shown.frame.image, np.empty((72, 128, 3), np.uint8))
+    bicubic = enlarge(shown.input.image, np.empty((72, 128, 3), np.uint8))
     assert np.array_equal(saved[:40, :120], bicubic[:40, :120])
     assert (saved[:40, 130:] == 90).all()
 
@@ -90,8 +91,9 @@ def test_a_file_gets_what_the_source_sees_and_not_what_stands_in_for_it(tmp_path
 
 
 def test_after_a_reload_a_file_gets_another_name(tmp_path: Path) -> None:
+    filenames = Filenames()
     for number in range(2):
-        snapshot = Snapshot(tmp_path, ViewState(), file=tmp_path / "a.png")
+        snapshot = Snapshot(tmp_path, ViewState(), filenames, file=tmp_path / "a.png")
         snapshot.write(picture(20 + number))
         snapshot.close()
     assert (level(tmp_path / "a.png"), level(tmp_path / "a-2.png")) == (20, 21)
@@ -146,6 +148,6 @@ def test_each_side_has_its_own_name(monkeypatch: pytest.MonkeyPatch) -> None:
             places[self.text.partition(":")[0]] = x
             super().draw(image, x, y)
 
-    monkeypatch.setattr("app.sinks.snapshot.Panel", Placed)
-    side_by_side(picture().frame.image, picture().image)
+    monkeypatch.setattr("app.sinks.snapshot.TextPanel", Placed)
+    side_by_side(picture().input.image, picture().image)
     assert places["before"] < 128 < places["after"]

@@ -12,7 +12,7 @@ import pytest
 from app.errors import SourceError
 from app.pipeline.protocols import Source
 from app.sources import open_source, v4l2
-from tests.fake_camera import install
+from scripts.kiosk.fake_camera import FakeCamera, FakeDevDir
 from tests.support.clips import encode, numbers, picture
 
 
@@ -92,26 +92,26 @@ def test_without_a_camera_it_is_the_demo(
     assert "No camera was found" in caplog.text
 
 
-def test_the_first_camera_or_the_one_that_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    install(tmp_path, monkeypatch)
+def test_the_first_camera_or_the_one_that_is_named(dev: FakeDevDir) -> None:
+    first, second = dev.plug(0), dev.plug(10)
 
     def opened(camera: int | str | None) -> str:
         source = open_source(camera=camera, source=None, size=None, fps=None, loop=False)
         source.close()
         return source.name
 
-    assert opened(None) == f"camera {tmp_path / 'video0'}"
-    assert opened(10) == opened("10") == f"camera {tmp_path / 'video10'}"
-    assert opened(str(tmp_path / "video10")) == f"camera {tmp_path / 'video10'}"
+    assert opened(None) == f"camera {first}"
+    assert opened(10) == opened("10") == f"camera {second}"
+    assert opened(str(second)) == f"camera {second}"
 
 
-def test_pipelines_reach_gstreamer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    driver = install(tmp_path, monkeypatch)
+def test_pipelines_reach_gstreamer(dev: FakeDevDir, monkeypatch: pytest.MonkeyPatch) -> None:
+    (dev.folder / "gstreamer").write_text("ok")
     monkeypatch.setattr(cv2, "getBuildInformation", lambda: "GStreamer: YES (1.20)")
     assert named("csi:1").name == "camera csi:1"
-    assert "sensor-id=1" in driver.args[0]
+    assert "sensor-id=1" in FakeCamera.last.arguments[0]
     named("gst: videotestsrc")
-    assert driver.args[0].startswith("videotestsrc ! ")
+    assert FakeCamera.last.arguments[0].startswith("videotestsrc ! ")
 
 
 @pytest.mark.integration

@@ -20,9 +20,9 @@ from app.errors import SourceError
 from app.pipeline.frame import Frame, Origin
 from app.pipeline.protocols import Source
 from app.sources.reconnecting import source
-from app.sources.reconnecting.factory import check_attract, open_lasting
-from app.sources.reconnecting.hotplug import HotplugCamera
-from app.sources.reconnecting.reader_thread import UNKNOWN, ReaderThread
+from app.sources.reconnecting.factory import check_attract, open_reconnecting
+from app.sources.reconnecting.hotplug import HotplugCamera, KnownCameras
+from app.sources.reconnecting.reader_thread import NOT_PROBED, ReaderThread
 from app.sources.reconnecting.source import fitted
 from app.uri import comes_and_goes
 from scripts.kiosk.fake_camera import FakeCamera, FakeDevDir
@@ -42,7 +42,7 @@ class Watched:
     def __init__(self, **options: Any) -> None:
         usual: dict[str, Any] = {"camera": None, "source": None, "size": None, "fps": None}
         kiosk: dict[str, Any] = {"attract": "demo", "attract_after": 60.0, "frozen_after": 0.6}
-        self.source: Any = open_lasting(**(usual | kiosk | options))
+        self.source: Any = open_reconnecting(**(usual | kiosk | options))
         self.frames: list[tuple[float, Origin, tuple[int, int], float]] = []
         self.captured: list[float] = []
         self.image: Any = None
@@ -97,7 +97,7 @@ def wait_until(true: Callable[[], object]) -> None:
 @pytest.fixture
 def long_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     """A camera that is plugged in is opened at once, or not within LIMIT."""
-    monkeypatch.setattr(source, "PAUSES", (10 * LIMIT, 10 * LIMIT))
+    monkeypatch.setattr(source, "RETRY_PAUSES_S", (10 * LIMIT, 10 * LIMIT))
 
 
 @pytest.mark.usefixtures("long_pauses")
@@ -165,16 +165,17 @@ def test_one_that_comes_while_it_is_opened_in_vain_is_found(dev: FakeDevDir) -> 
         raise SourceError("The camera is busy")
 
     def reader(open_: Callable[[], Source], delay: float, seen: object) -> ReaderThread:
-        made = ReaderThread(open_, changed, delay=delay, look=HotplugCamera(None).look, seen=seen)
+        probe = HotplugCamera(None, KnownCameras()).probe
+        made = ReaderThread(open_, changed, delay_s=delay, probe=probe, last_seen=seen)
         made.thread.join(LIMIT)
         return made
 
-    first = reader(too_early, 0.5, UNKNOWN)
+    first = reader(too_early, 0.5, NOT_PROBED)
     began = time.monotonic()
-    second = reader(in_vain, 10 * LIMIT, first.seen)
+    second = reader(in_vain, 10 * LIMIT, first.last_seen)
     assert time.monotonic() - began < SOON
     began = time.monotonic()
-    reader(in_vain, 1.0, second.seen)
+    reader(in_vain, 1.0, second.last_seen)
     assert time.monotonic() - began >= 1, "it is the one that has failed"
 
 
@@ -194,7 +195,7 @@ def test_found_by_its_name_where_there_are_no_links(dev: FakeDevDir) -> None:
 
 
 def test_a_webcams_second_device_file_is_not_taken_for_it(dev: FakeDevDir) -> None:
-    plug, path = HotplugCamera(0), dev.plug(0, name="Mine", by_id=False)
+    plug, path = HotplugCamera(0, KnownCameras()), dev.plug(0, name="Mine", by_id=False)
     plug.remember(path)
     dev.unplug(0)
     dev.plug(4, name="Mine", by_id=False)
@@ -206,14 +207,15 @@ def test_a_webcams_second_device_file_is_not_taken_for_it(dev: FakeDevDir) -> No
 
 def test_a_new_source_still_knows_a_camera_that_has_moved(dev: FakeDevDir) -> None:
     """As after a new configuration."""
+    known = KnownCameras()
     dev.plug(0)
-    with Watched(camera=0) as seen:
+    with Watched(camera=0, known_cameras=known) as seen:
         seen.until(LIVE)
         dev.unplug(0)
         dev.plug(6)
         seen.until(HELD)
         seen.until(LIVE)
-    with Watched(camera=0) as seen:
+    with Watched(camera=0, known_cameras=known) as seen:
         assert seen.until(LIVE) < SOON
 
 
@@ -283,7 +285,7 @@ def test_a_film_of_the_owners_is_fitted_in(dev: FakeDevDir, tmp_path: Path) -> N
 def test_a_film_that_was_away_is_shown_when_it_is_back(
     dev: FakeDevDir, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("app.sources.reconnecting.source.PAUSES", (0.1, 0.2))
+    monkeypatch.setattr("app.sources.reconnecting.source.RETRY_PAUSES_S", (0.1, 0.2))
     film = encode(tmp_path / "film.mkv", 10)
     dev.plug(0)
     with Watched(camera=0, attract_after=0.1, attract=str(film)) as seen:
@@ -383,8 +385,8 @@ def test_a_camera_that_hangs_each_time_leaves_few_threads(dev: FakeDevDir, monke
             return super().grab()
 
     monkeypatch.setattr(cv2, "VideoCapture", Hanging)
-    monkeypatch.setattr(source, "PAUSES", (0.02, 0.05))
-    monkeypatch.setattr(source, "OPENING", 0.4)
+    monkeypatch.setattr(source, "RETRY_PAUSES_S", (0.02, 0.05))
+    monkeypatch.setattr(source, "OPEN_TIMEOUT_S", 0.4)
     before = set(threading.enumerate())
 
     def readers() -> int:
@@ -394,11 +396,11 @@ def test_a_camera_that_hangs_each_time_leaves_few_threads(dev: FakeDevDir, monke
     with Watched(camera=0, frozen_after=0.2) as seen:
         try:
             end = time.monotonic() + LIMIT
-            while readers() < source.STRAYS + 1:
+            while readers() < source.MAX_HUNG_READERS + 1:
                 assert time.monotonic() < end
                 time.sleep(0.05)
             time.sleep(2.0)  # the next would have opened and hung by now
-            assert readers() == source.STRAYS + 1
+            assert readers() == source.MAX_HUNG_READERS + 1
         finally:
             go.set()
         seen.until(LIVE)
@@ -466,13 +468,13 @@ def test_fitted_keeps_the_shape(shape: tuple[int, int]) -> None:
 
 
 def test_frames_are_released_once() -> None:
-    from app.sources.reconnecting.source import RefCountedFrame
+    from app.sources.reconnecting.ref_counted_frame import RefCountedFrame
 
     given: list[int] = []
     shared = RefCountedFrame(Frame(np.zeros((2, 2, 3), np.uint8), 0, 0, 0, on_release=lambda image: given.append(1)))
-    shared.hold()
-    shared.hold()
-    shared.let_go()
+    shared.retain()
+    shared.retain()
+    shared.release()
     assert not given
-    shared.let_go()
+    shared.release()
     assert given == [1]

@@ -34,7 +34,7 @@ def facts(model: ShippedModel) -> dict[str, str]:
 
 
 def test_names_end_in_scale_and_precision_and_all_together_are_small() -> None:
-    files = sorted(catalog.FOLDER.iterdir())
+    files = sorted(catalog.MODELS_FOLDER.iterdir())
     assert {path for path in files if path.suffix == ".onnx"} == {model.path for model in MODELS}
     assert {path.suffix for path in files} == {".onnx", ".md"}
     assert {path.stem for path in files if path.suffix == ".md"} == {name_of(models) for models, _ in FAMILIES}
@@ -80,7 +80,7 @@ def test_a_file_tells_the_recipe_it_was_trained_by(models: list[ShippedModel], c
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder of models that are empty files."""
-    monkeypatch.setattr(catalog, "FOLDER", tmp_path)
+    monkeypatch.setattr(catalog, "MODELS_FOLDER", tmp_path)
     for stem in ("fast-x2", "fast-x2-int8", "fast-x3", "fast-webcam-x2-int8", "odd"):
         (tmp_path / f"{stem}.onnx").write_bytes(bytes(2048))
     return tmp_path
@@ -155,6 +155,6 @@ def test_cards_and_the_page_of_quality_tell_the_same(models: list[ShippedModel],
         _, first, _, second, *_ = every[name_of(models), precision]
         told = card.psnr[precision]["Set5"], card.psnr[precision]["Set14"]
         assert (float(first), float(second)) == pytest.approx(told, abs=0.0101)  # processors round differently
-    text = (catalog.FOLDER / f"{name_of(models)}.md").read_text(encoding="utf-8")
+    text = (catalog.MODELS_FOLDER / f"{name_of(models)}.md").read_text(encoding="utf-8")
     for other, precision, psnr in re.findall(r"^\| (\S+), (\S+) \| ([\d.]+) / [\d.]+ \|$", text, re.MULTILINE):
         assert float(webcams[other, precision][0]) == pytest.approx(float(psnr), abs=0.0101)

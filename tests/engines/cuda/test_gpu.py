@@ -16,16 +16,18 @@ import psutil
 import pytest
 
 import engines
-from engines.base import Image, Spec
+from engines.base import Engine, Image, Spec
 from engines.cuda import driver
 from engines.cuda import slot as cuda_slot
 from engines.cuda.device import Buffer, CudaDevice
 from engines.cuda.slot import CudaSlot
 from engines.errors import EngineError
+from engines.isolation.protocol import frame_bytes, frame_views
+from engines.request import EngineRequest, Memory, TensorRtOptions
 from engines.slot_engine import SlotEngine
 from engines.tensorrt import sdk
-from engines.worker import sizes, views
 from tests.fakes.cuda import forget
+from tests.support.stages import medians, stage_medians
 
 pytestmark = pytest.mark.gpu
 
@@ -97,7 +99,7 @@ def test_a_graph_gives_what_a_stream_gives(gpu: CudaDevice, mapped: bool, monkey
     assert set(one.stages) == {"copy in", "inference", "copy out"} and one.stages["inference"] > 0
     with gpu:
         assert one.record_graph()
-    monkeypatch.setattr(cuda_slot, "SAMPLE", 3)
+    one.sample_every = 3
     for seed in range(12):
         one.launch(picture(seed))
         assert (one.wait(20) == wanted(picture(seed))).all()
@@ -113,7 +115,7 @@ def test_memory_of_another_process_is_worked_in(gpu: CudaDevice, mapped: bool) -
         one.wait(20)
         assert one.record_graph()
     spec = Spec("four times", gpu.name, "none", "u8", 2, SIZE, (2 * SIZE[0], 2 * SIZE[1]))
-    (shared,) = views(mmap.mmap(-1, sum(sizes(spec))), spec, 1)
+    (shared,) = frame_views(mmap.mmap(-1, sum(frame_bytes(spec))), spec, 1)
     assert one.place(*shared), "this GPU cannot; see the log"
     for seed in range(12):
         shared[0][:] = picture(seed)
@@ -214,12 +216,7 @@ def test_frames_overlap(gpu: CudaDevice) -> None:
         now.close()
 
 
-def medians(taken: list[dict[str, float]]) -> dict[str, float]:
-    """Of each stage."""
-    return {name: float(np.median([one[name] for one in taken])) for name in taken[-1]}
-
-
-def compare(engine: SlotEngine[Any], frame: Image, alone: dict[str, float], frames: int = 2000) -> None:
+def compare(engine: Engine[Any], frame: Image, alone: dict[str, float], frames: int = 2000) -> None:
     """The rate of all slots against what the slowest of the stages `alone`, in seconds, allows: printed for
     docs/performance.md (goal 0.95); asserted only loosely, for a GPU may be shared.
     """
@@ -240,9 +237,7 @@ def compare(engine: SlotEngine[Any], frame: Image, alone: dict[str, float], fram
     thread.join(20)
     share = rate * max(alone.values())
     told = ", ".join(f"{name} {1000 * seconds:.3f} ms" for name, seconds in alone.items())
-    print(
-        f"{len(engine.slots)} slots: {rate:.1f} frames a second, {share:.3f} of what the slowest stage allows; {told}"
-    )
+    print(f"{engine.depth} slots: {rate:.1f} frames a second, {share:.3f} of what the slowest stage allows; {told}")
     assert share > 0.3
 
 
@@ -257,7 +252,7 @@ def test_slots_keep_the_gpu_busy(gpu: CudaDevice, depth: int) -> None:
         with gpu:
             assert one.record_graph()
     taken: list[dict[str, float]] = []
-    for _ in range(5 * cuda_slot.SAMPLE):
+    for _ in range(5 * cuda_slot.SAMPLE_EVERY):
         made[0].launch(frame)
         made[0].wait(20)
         taken.append(dict(made[0].stages))
@@ -295,12 +290,12 @@ BUILDS = pytest.mark.timeout(1800)
 """An engine is built first, which takes a small board minutes."""
 
 
-def loaded(**options: Any) -> SlotEngine[Any]:
+def loaded(**options: Any) -> Engine[Any]:
     """The engine, or a skip where TensorRT-RTX has no kernels for this GPU: it takes 7.5 to 12.x without 9.0."""
     if why := sdk.unavailable():
         pytest.skip(why)
     try:
-        return engines.load("tensorrt", "fast", SIZE, **options)
+        return engines.load(EngineRequest("tensorrt", "fast", SIZE, **options))
     except EngineError as error:
         if error.problem == f"TensorRT-RTX cannot build for {sdk.device().capability}":
             pytest.skip(str(error))
@@ -309,15 +304,15 @@ def loaded(**options: Any) -> SlotEngine[Any]:
 
 @BUILDS
 @pytest.mark.parametrize("memory", ["copy", "mapped"])
-def test_the_whole_engine_against_the_processor(engine_cache: None, memory: str) -> None:
+def test_the_whole_engine_against_the_processor(engine_cache: None, memory: Memory) -> None:
     frame: Image = np.asarray(cv2.resize(picture(1)[:90, :160], SIZE, interpolation=cv2.INTER_CUBIC), np.uint8)
-    with engines.load("openvino", "fast-x2-fp32", SIZE, depth=1) as reference:
+    with engines.load(EngineRequest("openvino", "fast-x2-fp32", SIZE, depth=1)) as reference:
         reference.reserve()
         reference.submit(frame, None)
         done = reference.collect(60)
         assert done is not None
         truth = done[0].astype(float)
-    with loaded(memory=memory) as engine:
+    with loaded(tensorrt=TensorRtOptions(memory=memory)) as engine:
         print(engine.spec)
         for number in range(40):  # piece by piece and as a graph
             engine.reserve()
@@ -329,23 +324,12 @@ def test_the_whole_engine_against_the_processor(engine_cache: None, memory: str)
         print(engine.stages)
 
 
-def stages(frame: Image) -> dict[str, float]:
-    """Median seconds of each stage while no other frame is in flight."""
-    taken: list[dict[str, float]] = []
-    with loaded(depth=2) as engine:  # the picture of the last collect() is lent until the next
-        for _ in range(20 * cuda_slot.SAMPLE):
-            engine.reserve()
-            engine.submit(frame, None)
-            engine.collect(60)
-            taken.append(dict(engine.stages))
-    return medians(taken)
-
-
 @BUILDS
 @pytest.mark.parametrize("depth", [2, 3])
 def test_pipelined_throughput_against_the_slowest_stage(engine_cache: None, depth: int) -> None:
     frame = picture(1)
-    alone = stages(frame)
+    with loaded(depth=2) as engine:
+        alone = stage_medians(engine, frame)
     with loaded(depth=depth) as engine:
         compare(engine, frame, alone)
 

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from engines import slot_engine
 from engines.cuda import slot as cuda_slot
 from engines.errors import EngineError
+from engines.request import EngineRequest
 from engines.tensorrt import engine as tensorrt_engine
 from tests.fakes import cuda_scheduler
 from tests.fakes.cuda import Machine, install
@@ -45,7 +46,7 @@ def test_any_schedule_gives_the_same_pictures_in_order(content: bytes) -> None:
 def test_a_submitter_and_a_collector(monkeypatch: pytest.MonkeyPatch, integrated: bool) -> None:
     machine = Machine(random.Random(5).randrange, integrated=integrated)
     install(monkeypatch, machine)
-    with tensorrt_engine.load(MODEL, SIZE, depth=2) as engine:
+    with tensorrt_engine.load(EngineRequest("tensorrt", MODEL, SIZE, depth=2)) as engine:
 
         def submit() -> None:
             for number in range(200):
@@ -106,7 +107,7 @@ class Without(ast.NodeTransformer):
 
     def visit_Expr(self, node: ast.Expr) -> ast.AST:
         text = ast.unparse(node)
-        waits = ("done.record(", "slot.wait(WARM_UP)")
+        waits = ("done.record(", "slot.wait(WARM_UP_TIMEOUT_S)")
         if text.startswith(waits) and self._here(node):
             return ast.Pass()
         if any(text.startswith(f"{name}.record(") for name in CLOCKS):
@@ -180,7 +181,7 @@ def test_without_a_synchronisation_some_schedule_fails(
     monkeypatch: pytest.MonkeyPatch, piece: Any, number: int
 ) -> None:
     monkeypatch.setattr(tensorrt_engine, piece.__name__, mutated(piece, Without(number)))
-    monkeypatch.setattr(cuda_slot, "CLOSE", 0.2)
+    monkeypatch.setattr(cuda_slot, "CLOSE_TIMEOUT_S", 0.2)
     assert is_caught(drive)
 
 
@@ -194,7 +195,7 @@ def test_a_view_that_is_not_lent_is_caught(monkeypatch: pytest.MonkeyPatch) -> N
     def hold(patch: Any, choose: Any) -> None:
         machine = Machine(choose)
         install(patch, machine)
-        with tensorrt_engine.load(MODEL, SIZE, depth=1) as engine:
+        with tensorrt_engine.load(EngineRequest("tensorrt", MODEL, SIZE, depth=1)) as engine:
             for number in (0, 1):
                 engine.reserve()
                 engine.submit(pictures()[number][0], number)
@@ -215,7 +216,7 @@ def test_what_the_mutations_cover() -> None:
         "query()",
         "is_done()",
         "done.record",
-        "slot.wait(WARM_UP)",
+        "slot.wait(WARM_UP_TIMEOUT_S)",
         "with self._device",
         "gpu",
     ):

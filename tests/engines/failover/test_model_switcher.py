@@ -21,11 +21,11 @@ from engines.catalog.onnx_metadata import properties
 from engines.errors import EngineError
 from engines.failover import model_switcher
 from engines.failover.candidates import Candidate
-from engines.failover.model_switcher import RESTING, ModelSwitcher, SwitchRung
-from engines.support.priority import NICER, low_priority
-from tests.engines.failover.test_failover import GONE, QUICK, SIZE, Device, Run, raising
+from engines.failover.model_switcher import NO_MODEL_FITS, ModelSwitcher, SwitchRung
+from engines.support.priority import NICE_INCREMENT, low_priority
+from tests.support.failing_engines import GONE, QUICK, SIZE, Device, Run, raising
 
-TRIED = model_switcher.TRIALS
+TRIED = model_switcher.TRIAL_FRAMES
 
 
 @dataclass
@@ -39,39 +39,49 @@ class Driver:
     errors: list[tuple[int, EngineError]] = field(default_factory=list)
     gears: list[int] = field(default_factory=list)
 
-    def decide(self, gear: int, busy: float | None) -> int:
+    def begin(self, rungs: Sequence[ladder.Rung], index: int) -> None:
+        pass
+
+    def decide(self, index: int, busy: float | None) -> int:
         self.busy.append(busy)
         return self.wish
 
-    def accepts(self, gear: int, seconds: float) -> bool:
-        self.trials.append((gear, seconds))
+    def accepts(self, index: int, seconds: float) -> bool:
+        self.trials.append((index, seconds))
         if not self.takes:
             self.wish = 0
         return self.takes
 
-    def failed(self, gear: int, error: EngineError) -> None:
-        self.errors.append((gear, error))
+    def failed(self, index: int, error: EngineError) -> None:
+        self.errors.append((index, error))
         self.wish = 0
 
-    def stepped(self, gear: int) -> None:
-        self.gears.append(gear)
+    def stepped(self, index: int) -> None:
+        self.gears.append(index)
         self.wish = 0
-
-
-@pytest.fixture(autouse=True)
-def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(model_switcher, "TICK", 0.002)
-    monkeypatch.setattr(model_switcher, "LASTING", 0.0)
 
 
 @contextmanager
-def geared(*devices: Device | None, gear: int, depth: int = 2) -> Iterator[tuple[ModelSwitcher[int], Driver, Run]]:
-    gears = [
+def switching(
+    *devices: Device | None, first: int, depth: int = 2, trial_timeout: float = 10.0
+) -> Iterator[tuple[ModelSwitcher[int], Driver, Run]]:
+    rungs = [
         SwitchRung("bicubic", []) if one is None else SwitchRung(one.name, [Candidate(one.name, one.load, 5.0)])
         for one in devices
     ]
     driver = Driver()
-    with ModelSwitcher[int](gears, SIZE, driver, gear=gear, scale=None, depth=depth, retry=QUICK) as box:
+    with ModelSwitcher[int](
+        rungs,
+        SIZE,
+        driver,
+        first=first,
+        scale=None,
+        depth=depth,
+        retry=QUICK,
+        decision_period=0.002,
+        min_trial=0.0,
+        trial_timeout=trial_timeout,
+    ) as box:
         yield box, driver, Run(box)
     assert all(slot.closed for one in devices if one for slot in one.slots), "an engine was not freed"
 
@@ -100,7 +110,7 @@ def devices(*names: str) -> list[Device]:
 def test_down_and_up_again_between_two_frames() -> None:
     made = devices("small", "middle", "large")
     small, middle, large = made
-    with geared(*made, gear=2) as (box, driver, run):
+    with switching(*made, first=2) as (box, driver, run):
         run.frames(5)
         until(lambda: small.loads)
         assert not middle.loads, "only what one may have to go down to"
@@ -131,9 +141,9 @@ def test_no_frame_is_lost_and_none_overtakes_another(
 ) -> None:
     """Run checks the tags, and that each picture is of its frame, made by whom it says."""
     made = [Device(name="small", on_frame=raising(GONE, *broken) if broken else lambda n: None), Device(name="large")]
-    with geared(*made, gear=1, depth=depth) as (box, driver, run):
+    with switching(*made, first=1, depth=depth) as (box, driver, run):
         for way in ways:
-            if 0 <= box.gear + way < 2:
+            if 0 <= box.index + way < 2:
                 driver.wish = way
             run.frames(15, period)
         driver.wish = 0
@@ -143,11 +153,11 @@ def test_no_frame_is_lost_and_none_overtakes_another(
 
 def test_bicubic_as_the_last_step_says_so() -> None:
     (small,) = devices("small")
-    with geared(None, small, gear=1) as (box, driver, run):
+    with switching(None, small, first=1) as (box, driver, run):
         run.frames(3)
         step(box, driver, run, -1)
         run.frames(5)
-        assert run.made[-1] == "bicubic" and run.states[-1] == RESTING and box.gear == 0
+        assert run.made[-1] == "bicubic" and run.states[-1] == NO_MODEL_FITS.reason and box.index == 0
         time.sleep(0.05)
         assert small.loads == 1, "nobody has asked for it"
         step(box, driver, run, 1)
@@ -158,12 +168,12 @@ def test_bicubic_as_the_last_step_says_so() -> None:
 def test_a_larger_model_is_tried_before_it_is_used() -> None:
     small, large = devices("small", "large")
     large.on_frame = lambda _: time.sleep(0.02)
-    with geared(small, large, gear=0) as (box, driver, run):
+    with switching(small, large, first=0) as (box, driver, run):
         run.frames(3)
         driver.takes, driver.wish = False, 1
         until(lambda: driver.trials)
         run.frames(5)
-        assert box.gear == 0 and set(run.made) == {"small"} and driver.trials[0][1] >= 0.02
+        assert box.index == 0 and set(run.made) == {"small"} and driver.trials[0][1] >= 0.02
         until(lambda: all(slot.closed for slot in large.slots))
         assert large.frames == TRIED
         driver.takes = True
@@ -175,12 +185,12 @@ def test_a_larger_model_that_cannot_be_had_is_told() -> None:
     small, large = devices("small", "large")
     large.on_load = raising(GONE, 0)
     large.on_frame = raising(EngineError("out of memory"), 0)
-    with geared(small, large, gear=0) as (box, driver, run):
+    with switching(small, large, first=0) as (box, driver, run):
         run.frames(3)
         driver.wish = 1
         until(lambda: driver.errors)
         assert driver.errors == [(1, GONE)]
-        box._due.clear()  # it would be half a minute
+        box._backoffs[1].reset()  # it would be half a minute
         driver.wish = 1
         until(lambda: len(driver.errors) == 2)
         assert driver.errors[1][1].problem == "out of memory"
@@ -188,13 +198,12 @@ def test_a_larger_model_that_cannot_be_had_is_told() -> None:
         run.until("large")
 
 
-def test_a_trial_without_an_answer_is_a_failure(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_trial_without_an_answer_is_a_failure() -> None:
     gate = threading.Event()
-    monkeypatch.setattr(model_switcher, "TRIAL", 0.05)
     small, large = devices("small", "large")
     large.on_frame = lambda _: gate.wait(20) and None
     try:
-        with geared(small, large, gear=0) as (_, driver, run):
+        with switching(small, large, first=0, trial_timeout=0.05) as (_, driver, run):
             run.frames(3)
             driver.wish = 1
             until(lambda: driver.errors)
@@ -208,7 +217,7 @@ def test_a_trial_without_an_answer_is_a_failure(monkeypatch: pytest.MonkeyPatch)
 def test_what_a_frame_costs_is_told_and_what_has_failed_is_infinite() -> None:
     small, large = devices("small", "large")
     large.on_frame = lambda _: time.sleep(0.01)
-    with geared(small, large, gear=1, depth=1) as (_, driver, run):
+    with switching(small, large, first=1, depth=1) as (_, driver, run):
         run.frames(20)
         until(lambda: driver.busy[-1] is not None)
         assert driver.busy[-1] is not None and 0.009 < driver.busy[-1] < 5
@@ -221,7 +230,7 @@ def test_what_a_frame_costs_is_told_and_what_has_failed_is_infinite() -> None:
 
 def test_a_spare_that_has_died_meanwhile_is_replaced() -> None:
     small, large = devices("small", "large")
-    with geared(small, large, gear=1) as (box, driver, run):
+    with switching(small, large, first=1) as (box, driver, run):
         run.frames(3)
         until(lambda: 0 in box._ready)
         small.on_launch = raising(GONE, 0)
@@ -239,7 +248,7 @@ def test_the_end_does_not_wait_for_a_load() -> None:
             [SwitchRung(one.name, [Candidate(one.name, one.load, 5.0)]) for one in (small, large)],
             SIZE,
             Driver(),
-            gear=1,
+            first=1,
             scale=None,
             depth=2,
             cancel=gate.set,
@@ -257,11 +266,11 @@ def test_the_end_does_not_wait_for_a_load() -> None:
 
 
 def test_the_ladder_of_what_is_shipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    real = catalog.FOLDER
+    real = catalog.MODELS_FOLDER
     for name in ("fast-x2", "fast-x2-int8", "fast-webcam-x2", "fast-x3", "big-x2", "huge-webcam-x2"):
         (tmp_path / f"{name}.onnx").write_bytes((real / "fast-x2.onnx").read_bytes())
     (tmp_path / "big-x2.onnx").write_bytes(b"no model at all" * 90000)
-    monkeypatch.setattr(catalog, "FOLDER", tmp_path)
+    monkeypatch.setattr(catalog, "MODELS_FOLDER", tmp_path)
 
     def names(model: str, *others: str) -> list[str]:
         rungs, at, told = ladder.ladder(model, others)
@@ -286,7 +295,7 @@ def test_the_ladder_of_what_is_shipped(tmp_path: Path, monkeypatch: pytest.Monke
 
 def test_metadata_are_those_that_onnx_reads() -> None:
     onnx = pytest.importorskip("onnx")
-    for path in catalog.FOLDER.glob("*.onnx"):
+    for path in catalog.MODELS_FOLDER.glob("*.onnx"):
         assert properties(path) == {entry.key: entry.value for entry in onnx.load(path).metadata_props}
 
 
@@ -307,7 +316,7 @@ def test_work_in_the_background_is_quiet_until_its_end() -> None:
         quiet = priority()
         thread.start()
         child = subprocess.Popen(["sleep", "20"])
-        assert quiet in (min(19, usual + NICER), usual), "where it may not be undone, it is not done"
+        assert quiet in (min(19, usual + NICE_INCREMENT), usual), "where it may not be undone, it is not done"
         tasks = [0, child.pid, thread.native_id or 0]
         assert [priority(task) for task in tasks] == [quiet] * 3
     try:

@@ -19,14 +19,17 @@ import psutil
 import pytest
 
 import engines
-from engines.base import Image
+from engines.base import Engine, Image
 from engines.catalog import shipped as catalog
 from engines.errors import EngineError, one_line
+from engines.failover.engine import FailoverEngine
 from engines.isolation import engine as isolation
-from engines.isolation.engine import IsolatedEngine, guarded
+from engines.isolation.engine import IsolatedEngine
+from engines.isolation.protocol import ANSWER
+from engines.request import EngineRequest
 from engines.slot_engine import SlotEngine
 from engines.support.child_process import ChildProcess
-from engines.worker import DONE, EngineWorker
+from engines.worker import EngineWorker
 from tests.conftest import Crowded
 
 pytestmark = pytest.mark.integration
@@ -36,7 +39,7 @@ SIZE = (96, 64)
 FRAMES = np.random.default_rng(0).integers(0, 256, (6, SIZE[1], SIZE[0], 3), np.uint8)
 
 
-def through(engine: SlotEngine[int], image: Image, tag: int = 0, timeout: float = 60) -> Image:
+def through(engine: Engine[int], image: Image, tag: int = 0, timeout: float = 60) -> Image:
     assert engine.reserve()
     engine.submit(image, tag)
     end = time.monotonic() + timeout
@@ -59,7 +62,10 @@ def until(true: Callable[[], object], limit: float = 60) -> None:
 
 @pytest.mark.parametrize("name", ["openvino", "bicubic"])
 def test_the_same_pictures_come_out(name: str) -> None:
-    with isolation.load(name, "fast", SIZE) as alone, engines.load(name, "fast", SIZE) as here:
+    with (
+        isolation.load(EngineRequest(name, "fast", SIZE)) as alone,
+        engines.load(EngineRequest(name, "fast", SIZE)) as here,
+    ):
         assert alone.spec == here.spec
         for tag, image in enumerate(FRAMES):
             assert np.array_equal(through(alone, image, tag), through(here, image, tag))
@@ -68,12 +74,12 @@ def test_the_same_pictures_come_out(name: str) -> None:
 def test_a_file_is_looked_for_where_the_program_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "own-x2.onnx").write_bytes(catalog.find("fast-x2-fp32").read_bytes())
     monkeypatch.chdir(tmp_path)
-    with isolation.load("openvino", "own-x2.onnx", (16, 16), depth=1) as engine:
+    with isolation.load(EngineRequest("openvino", "own-x2.onnx", (16, 16), depth=1)) as engine:
         assert engine.spec.model == "own-x2"
 
 
 def test_two_in_flight_keep_their_order() -> None:
-    with isolation.load("bicubic", "fast", SIZE, depth=3) as engine:
+    with isolation.load(EngineRequest("bicubic", "fast", SIZE, depth=3)) as engine:
         for tag in (0, 1):
             assert engine.reserve()
             engine.submit(FRAMES[tag], tag)
@@ -89,13 +95,13 @@ def test_two_in_flight_keep_their_order() -> None:
 def test_mistakes_come_out_as_they_are(tmp_path: Path) -> None:
     (tmp_path / "text.onnx").write_text("this is no network")
     with pytest.raises(EngineError, match="not an ONNX model"):
-        isolation.load("openvino", str(tmp_path / "text.onnx"), SIZE)
+        isolation.load(EngineRequest("openvino", str(tmp_path / "text.onnx"), SIZE))
     with pytest.raises(EngineError, match="cannot be upscaled"):
-        isolation.load("openvino", "fast", (1, 1))
+        isolation.load(EngineRequest("openvino", "fast", (1, 1)))
 
 
 def test_a_killed_child_is_told_of_at_once() -> None:
-    with isolation.load("bicubic", "fast", SIZE) as engine:
+    with isolation.load(EngineRequest("bicubic", "fast", SIZE)) as engine:
         through(engine, FRAMES[0])
         os.kill(engine.child.pid, signal.SIGKILL)
         began = time.monotonic()
@@ -108,7 +114,7 @@ def test_a_killed_child_is_told_of_at_once() -> None:
 @pytest.mark.skipif(not hasattr(resource, "prlimit"), reason="a limit is set on another process")
 def test_a_child_without_memory_goes_on() -> None:
     """A frame needs none that is not there already."""
-    with isolation.load("openvino", "fast", SIZE) as engine:
+    with isolation.load(EngineRequest("openvino", "fast", SIZE)) as engine:
         wanted = through(engine, FRAMES[1]).copy()
         had = psutil.Process(engine.child.pid).memory_info().vms
         resource.prlimit(engine.child.pid, resource.RLIMIT_AS, (had, had))
@@ -133,7 +139,7 @@ if "engines.worker" in sys.orig_argv:
 def test_a_child_without_memory_says_so_in_the_engines_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "sitecustomize.py").write_text(SHORT.format(flag=str(tmp_path / "full")))
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    with isolation.load("openvino", "fast", SIZE) as engine:
+    with isolation.load(EngineRequest("openvino", "fast", SIZE)) as engine:
         through(engine, FRAMES[0])
         (tmp_path / "full").touch()
         with pytest.raises(EngineError) as caught:
@@ -157,14 +163,14 @@ def test_a_slot_that_does_not_answer_is_told_with_what_to_do() -> None:
     worker.start()
     ours.send_bytes((0).to_bytes(4, "little"))
     assert ours.poll(20)
-    told = json.loads(ours.recv_bytes()[DONE.size :])
+    told = json.loads(ours.recv_bytes()[ANSWER.size :])
     ours.close()
     worker.join(20)
     assert told == ["The engine failed on a frame", "TimeoutError", "Try --engine bicubic."]
 
 
 def test_a_child_that_hangs_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
-    engine = isolation.load("bicubic", "fast", SIZE)
+    engine = isolation.load(EngineRequest("bicubic", "fast", SIZE))
     child = psutil.Process(engine.child.pid)
     child.suspend()
     engine.reserve()
@@ -180,7 +186,7 @@ def test_nothing_is_left_behind() -> None:
     us = psutil.Process()
     before = us.num_fds()
     for _ in range(3):
-        with isolation.load("bicubic", "fast", SIZE) as engine:
+        with isolation.load(EngineRequest("bicubic", "fast", SIZE)) as engine:
             through(engine, FRAMES[0])
     assert us.num_fds() <= before + 1
     assert not [child for child in us.children() if "engines.worker" in " ".join(child.cmdline())]
@@ -189,7 +195,7 @@ def test_nothing_is_left_behind() -> None:
 def test_it_outlives_the_thread_that_has_loaded_it() -> None:
     """Linux ends a child with the very thread that has started it, if it was told to end with its parent."""
     made: list[IsolatedEngine] = []
-    loader = threading.Thread(target=lambda: made.append(isolation.load("bicubic", "fast", SIZE)))
+    loader = threading.Thread(target=lambda: made.append(isolation.load(EngineRequest("bicubic", "fast", SIZE))))
     loader.start()
     loader.join(20)
     with made[0] as engine:
@@ -200,7 +206,8 @@ def test_it_outlives_the_thread_that_has_loaded_it() -> None:
 ORPHAN = """
 import os, sys, time
 from engines.isolation import engine as isolation
-engine = isolation.load("bicubic", "fast", (96, 64))
+from engines.request import EngineRequest
+engine = isolation.load(EngineRequest("bicubic", "fast", (96, 64)))
 print(engine.child.pid, flush=True)
 time.sleep(60)
 """
@@ -222,11 +229,11 @@ import sys, time
 sys.path.insert(0, {root!r})
 import engines
 real = engines.load
-def load(*arguments, progress, **options):
+def load(request, *, progress):
     with progress.work("building the engine"):
         progress.stage("timing kernels")
         time.sleep(3)
-    return real(*arguments, progress=progress, **options)
+    return real(request, progress=progress)
 if "engines.worker" in sys.orig_argv:
     engines.load = load
 """
@@ -235,19 +242,18 @@ if "engines.worker" in sys.orig_argv:
 def test_a_load_that_takes_long_is_told_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "sitecustomize.py").write_text(SLOW.format(root=str(ROOT)))
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    with guarded(["openvino"], "fast", SIZE) as engine:
-        until(lambda: through(engine, FRAMES[0]) is not None and "timing kernels" in engine.spec.state)
-        assert engine.spec.name == "bicubic" and "openvino: building the engine" in engine.spec.state
+    with engines.load(EngineRequest("openvino", "fast", SIZE, isolate=True)) as engine:
+        until(lambda: through(engine, FRAMES[0]) is not None and "timing kernels" in engine.spec.state.reason)
+        assert engine.spec.name == "bicubic" and "openvino: building the engine" in engine.spec.state.reason
         until(lambda: through(engine, FRAMES[0]) is not None and engine.spec.name == "openvino")
-        assert not engine.spec.state
+        assert engine.spec.state.ok
 
 
 def test_a_load_without_end_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "sitecustomize.py").write_text(SLOW.format(root=str(ROOT)))
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    monkeypatch.setattr(isolation, "BUILD", 1.0)
     with pytest.raises(EngineError, match="has been loading it"):
-        isolation.load("bicubic", "fast", SIZE)
+        isolation.load(EngineRequest("bicubic", "fast", SIZE), load_timeout=1.0)
 
 
 STOPPED = """
@@ -260,9 +266,8 @@ if "engines.worker" in sys.orig_argv:
 def test_a_load_that_hangs_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "sitecustomize.py").write_text(STOPPED)
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    monkeypatch.setattr(isolation, "SILENCE", 0.5)
     with pytest.raises(EngineError, match="said nothing for"):
-        isolation.load("bicubic", "fast", SIZE)
+        isolation.load(EngineRequest("bicubic", "fast", SIZE), silence_timeout=0.5)
     assert not [one for one in psutil.Process().children() if one.status() == psutil.STATUS_STOPPED]
 
 
@@ -293,18 +298,22 @@ def test_a_process_that_cannot_be_killed_is_left_behind(monkeypatch: pytest.Monk
 
 def test_a_process_that_cannot_be_started_is_tried_again(crowded: Crowded) -> None:
     refused = crowded(1)
-    with guarded(["openvino"], "fast", SIZE) as engine:
+    with engines.load(EngineRequest("openvino", "fast", SIZE, isolate=True)) as engine:
         until(lambda: refused and through(engine, FRAMES[0]) is not None and engine.spec.name == "openvino")
 
 
-def current(engine: SlotEngine[int]) -> IsolatedEngine | None:
-    primary = engine._lineup.primary  # type: ignore[attr-defined] # of a FailoverEngine: whom to hurt
-    return primary.engine if primary is not None else None
+def current(engine: Engine[int]) -> IsolatedEngine | None:
+    assert isinstance(engine, FailoverEngine)
+    active = engine.active
+    if active is None:
+        return None
+    assert isinstance(active.engine, IsolatedEngine)
+    return active.engine
 
 
 @pytest.mark.parametrize("fault", [signal.SIGKILL, signal.SIGSTOP])
 def test_the_picture_goes_on_and_the_engine_comes_back(fault: signal.Signals) -> None:
-    with guarded(["openvino"], "fast", SIZE, deadline=1.0) as engine:
+    with engines.load(EngineRequest("openvino", "fast", SIZE, isolate=True, frame_timeout=1.0)) as engine:
         for _ in range(2):
             until(lambda: through(engine, FRAMES[0]) is not None and engine.spec.name == "openvino")
             child = current(engine)
@@ -317,17 +326,17 @@ def test_the_picture_goes_on_and_the_engine_comes_back(fault: signal.Signals) ->
                 waits.append(time.monotonic() - began)
                 if engine.spec.name == "bicubic":
                     break
-            assert engine.spec.name == "bicubic" and engine.spec.state
+            assert engine.spec.name == "bicubic" and not engine.spec.state.ok
             assert max(waits) < 10  # 0.3 s is measured by scripts/soak.py; this machine may be busy
 
 
 def test_an_engine_that_never_works_gives_way_to_the_next(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     with pytest.raises(EngineError, match="cannot be used"):
-        guarded(["tensorrt"], "fast", SIZE)
+        engines.load(EngineRequest("tensorrt", "fast", SIZE, isolate=True))
     bad = tmp_path / "bad-x2.onnx"
     bad.write_text("this is no network")
-    with guarded(["openvino"], str(bad), SIZE) as engine:
+    with engines.load(EngineRequest("openvino", str(bad), SIZE, isolate=True)) as engine:
         assert through(engine, FRAMES[0]).shape == (128, 192, 3)
-        until(lambda: "parsed" in engine.spec.state or through(engine, FRAMES[0]) is None)
-    with guarded(["bicubic"], "fast", SIZE) as plain:
+        until(lambda: "parsed" in engine.spec.state.reason or through(engine, FRAMES[0]) is None)
+    with engines.load(EngineRequest("bicubic", "fast", SIZE, isolate=True)) as plain:
         assert type(plain) is SlotEngine

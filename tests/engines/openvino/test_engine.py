@@ -11,21 +11,22 @@ import time
 from pathlib import Path
 
 import numpy as np
-import onnx
 import psutil
 import pytest
-from onnx import TensorProto, helper
+from onnx import helper
 
 import engines
 from engines.base import Image
 from engines.catalog import shipped as catalog
 from engines.errors import EngineError
+from engines.request import EngineRequest, OpenVinoOptions
+from tests.support.onnx_models import FLOATS, port, resizing, same, save
+from tests.support.upscaling import upscaled
 
 pytestmark = [pytest.mark.media, pytest.mark.integration]
 
 ROOT = Path(__file__).parents[3]
 SIZE = (32, 24)
-BYTES, FLOATS = TensorProto.UINT8, TensorProto.FLOAT
 
 
 @pytest.fixture(autouse=True)
@@ -35,52 +36,13 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "cache"
 
 
-def port(name: str, kind: int = BYTES, shape: tuple[int | str, ...] = (1, "H", "W", 3)) -> onnx.ValueInfoProto:
-    return helper.make_tensor_value_info(name, kind, list(shape))
-
-
-def save(
-    path: Path, nodes: list[onnx.NodeProto], inputs: list[onnx.ValueInfoProto], outputs: list[onnx.ValueInfoProto]
-) -> str:
-    graph = helper.make_graph(nodes, "made", inputs, outputs)
-    path.write_bytes(
-        helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8).SerializeToString()
-    )
-    return str(path)
-
-
-def resizing(path: Path, scale: float) -> str:
-    """A model that repeats each pixel `scale` times along both axes."""
-    nodes = [
-        helper.make_node("Cast", ["frame"], ["f"], to=FLOATS),
-        helper.make_node("Constant", [], ["by"], value_floats=[1.0, scale, scale, 1.0]),
-        helper.make_node("Resize", ["f", "", "by"], ["g"], mode="nearest"),
-        helper.make_node("Cast", ["g"], ["sr"], to=BYTES),
-    ]
-    return save(path, nodes, [port("frame")], [port("sr", shape=(1, "h", "w", 3))])
-
-
-def same(kind: str = "Identity", *names: str) -> list[onnx.NodeProto]:
-    return [helper.make_node(kind, list(names) or ["frame"], ["sr"])]
-
-
 def picture(size: tuple[int, int], seed: int = 0) -> Image:
     return np.random.default_rng(seed).integers(0, 256, (size[1], size[0], 3), np.uint8)
 
 
-def upscaled(frame: Image, model: str = "fast", *, depth: int = 1) -> Image:
-    with engines.load("openvino", model, (frame.shape[1], frame.shape[0]), depth=depth) as engine:
-        engine.reserve()
-        engine.submit(frame, None)
-        done = engine.collect(60)
-        assert done is not None
-        image: Image = done[0].copy()
-    return image
-
-
 def refused(model: str, size: tuple[int, int] = SIZE) -> EngineError:
     with pytest.raises(EngineError) as told:
-        engines.load("openvino", model, size)
+        engines.load(EngineRequest("openvino", model, size))
     assert told.value.problem.startswith(str(model)) and told.value.fix
     return told.value
 
@@ -143,7 +105,9 @@ def test_any_model_of_the_contract_runs(tmp_path: Path, scale: int) -> None:
 @pytest.mark.parametrize("file", ["fp32", "int8"])
 @pytest.mark.parametrize("size", [(16, 16), (17, 16), (33, 47), (160, 91)])
 def test_sizes_and_what_is_told_of_the_engine(size: tuple[int, int], file: str) -> None:
-    with engines.load("openvino", f"fast-x2-{file}", size, threads=1) as engine:
+    with engines.load(
+        EngineRequest("openvino", f"fast-x2-{file}", size, openvino=OpenVinoOptions(threads=1))
+    ) as engine:
         spec = engine.spec
         assert (spec.name, spec.scale) == ("openvino", 2)
         assert spec.model == ("fast-x2-int8" if file == "int8" else "fast-x2")
@@ -164,7 +128,7 @@ def test_sizes_and_what_is_told_of_the_engine(size: tuple[int, int], file: str) 
 @pytest.mark.parametrize("size", [(1, 1), (15, 16), (20000, 20000), (4097, 16)])
 def test_sizes_that_no_engine_takes(size: tuple[int, int]) -> None:
     with pytest.raises(EngineError, match=f"{size[0]}x{size[1]} cannot be upscaled"):
-        engines.load("openvino", "fast", size)
+        engines.load(EngineRequest("openvino", "fast", size))
 
 
 @pytest.mark.parametrize(("capabilities", "chosen"), [(["FP32", "INT8"], "fast-x2-int8"), (["FP32"], "fast-x2")])
@@ -191,7 +155,7 @@ def test_first_in_first_out_and_the_same_at_any_depth(depth: int) -> None:
     pictures = [picture(SIZE, seed) for seed in range(7)]
     wanted = [upscaled(one) for one in pictures]
     order = []
-    with engines.load("openvino", "fast", SIZE, depth=depth) as engine:
+    with engines.load(EngineRequest("openvino", "fast", SIZE, depth=depth)) as engine:
 
         def submit() -> None:
             for number, one in enumerate(pictures):
@@ -210,7 +174,7 @@ def test_first_in_first_out_and_the_same_at_any_depth(depth: int) -> None:
 
 
 def test_a_late_collector_does_not_make_the_engine_look_slow() -> None:
-    with engines.load("openvino", "fast", (16, 16)) as engine:
+    with engines.load(EngineRequest("openvino", "fast", (16, 16))) as engine:
         engine.reserve()
         engine.submit(np.zeros((16, 16, 3), np.uint8), "tag")
         time.sleep(5)
@@ -220,8 +184,8 @@ def test_a_late_collector_does_not_make_the_engine_look_slow() -> None:
 
 def test_no_thread_of_openvino_waits_for_python() -> None:
     """One that did so at the end of the process would abort it: a callback's GIL is taken after wait() has returned."""
-    with engines.load("openvino", "fast", (320, 180)) as engine:
-        slot, before = engine.slots[0], sys.getswitchinterval()
+    with engines.load(EngineRequest("openvino", "fast", (320, 180))) as engine:
+        slot, before = engine.slot(0), sys.getswitchinterval()
         sys.setswitchinterval(1000)
         try:
             slot.launch(picture((320, 180)))
@@ -236,7 +200,7 @@ def test_no_thread_of_openvino_waits_for_python() -> None:
 
 def test_closes_with_frames_in_flight() -> None:
     for _ in range(3):
-        with engines.load("openvino", "fast", (320, 180), depth=3) as engine:
+        with engines.load(EngineRequest("openvino", "fast", (320, 180), depth=3)) as engine:
             for number in range(3):
                 engine.reserve()
                 engine.submit(picture((320, 180)), number)
@@ -257,7 +221,8 @@ def test_a_signal_is_survived_whatever_engines_were_freed_before() -> None:
     """OpenVINO gives threads a stack for signals, and may take it away."""
     code = (
         "import engines, signal, os\n"
-        "older, newer = (engines.load('openvino', 'fast', (32, 24)) for _ in range(2))\n"
+        "request = engines.EngineRequest('openvino', 'fast', (32, 24))\n"
+        "older, newer = (engines.load(request) for _ in range(2))\n"
         "older.free(); del older\n"
         "newer.free(); del newer\n"
         "signal.signal(signal.SIGUSR1, lambda *_: print('heard', flush=True))\n"
@@ -267,18 +232,19 @@ def test_a_signal_is_survived_whatever_engines_were_freed_before() -> None:
     assert (done.returncode, done.stdout) == (0, "heard\n"), done.stderr
 
 
-def test_one_that_hangs_is_not_waited_for_at_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    left: list[object] = []
-    monkeypatch.setattr("engines.openvino.engine.LEFT", left)
-    engine = engines.load("openvino", "quality", (640, 360), threads=1)
-    engine.slots[0].launch(picture((640, 360)))
+def test_one_that_hangs_is_not_waited_for_at_the_end() -> None:
+    from engines.openvino import engine as openvino_engine
+
+    before = list(openvino_engine.abandoned_slots())
+    engine = engines.load(EngineRequest("openvino", "quality", (640, 360), openvino=OpenVinoOptions(threads=1)))
+    engine.slot(0).launch(picture((640, 360)))
     begun = time.monotonic()
     engine.free()
     closed = time.monotonic() - begun
-    engine.slots[0].wait(60)
-    assert left == engine.slots[:1] and closed < time.monotonic() - begun
+    engine.slot(0).wait(60)
+    assert openvino_engine.abandoned_slots() == [*before, engine.slot(0)] and closed < time.monotonic() - begun
     engine.free()
-    assert left == engine.slots[:1], "by now it has come to its end"
+    assert openvino_engine.abandoned_slots() == [*before, engine.slot(0)], "by now it has come to its end"
 
 
 def test_compiled_models_are_kept_and_a_damaged_one_is_made_anew(cache: Path) -> None:

@@ -18,6 +18,7 @@ from engines.openvino import engine as openvino
 from engines.openvino import self_check, self_check_cache
 from engines.openvino.engine import Rewriting
 from engines.openvino.self_check_cache import Key, SelfCheckCache
+from engines.request import EngineRequest
 
 SIZE = (40, 24)
 QUANTISED = [model for model in catalog.shipped() if model.precision == "int8"]
@@ -47,7 +48,7 @@ class Rewrite:
 
 def upscaled(rewriting: Rewriting | None = None, name: str = "fast-x3-int8") -> Image:
     frame = self_check.check_frame(SIZE)
-    with openvino.load(name, SIZE, depth=1, threads=None, rewriting=rewriting) as engine:
+    with openvino.load(EngineRequest("openvino", name, SIZE, depth=1), rewriting=rewriting) as engine:
         engine.reserve()
         engine.submit(frame, None)
         done = engine.collect(60)

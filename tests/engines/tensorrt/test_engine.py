@@ -26,16 +26,17 @@ from engines.cuda import driver, slot
 from engines.errors import EngineError, ModelError
 from engines.failover.candidates import Candidate
 from engines.failover.engine import FailoverEngine
-from engines.isolation import engine as isolation
+from engines.request import EngineRequest, Memory, TensorRtOptions
+from engines.slot_engine import SlotEngine
 from engines.support.progress import BuildProgress
 from engines.tensorrt import builder
 from engines.tensorrt import engine as tensorrt_engine
 from engines.tensorrt.plan_cache import PlanCache
 from scripts import build_engine
-from tests.engines.cuda import test_gpu
 from tests.fakes.cuda import Library, Machine, forget, install
 from tests.fakes.cuda_scheduler import MODEL, SIZE, check_clean, pictures
 from tests.support.clips import encode
+from tests.support.stages import stage_medians
 
 
 @pytest.fixture(autouse=True)
@@ -66,7 +67,7 @@ def one_frame(engine: Any) -> None:
 
 
 def test_what_is_told_of_it(machine: Machine) -> None:
-    with engines.load("tensorrt", MODEL, SIZE, depth=2) as engine:
+    with engines.load(EngineRequest("tensorrt", MODEL, SIZE, depth=2)) as engine:
         spec = engine.spec
         assert (spec.name, spec.model, spec.scale, spec.output) == ("tensorrt", "fast-x2", 2, (32, 32))
         assert spec.device == "Lazy, copied memory" and spec.precision == "fp32"
@@ -77,7 +78,7 @@ def test_what_is_told_of_it(machine: Machine) -> None:
 
 
 def test_its_stages_are_told_behind_a_standby(machine: Machine) -> None:
-    choice = Candidate("tensorrt", partial(engines.load, "tensorrt", MODEL, SIZE))
+    choice = Candidate("tensorrt", partial(engines.load, EngineRequest("tensorrt", MODEL, SIZE)))
     with FailoverEngine[str]([choice], SIZE, scale=None, depth=2) as engine:
         one_frame(engine)
         assert set(engine.stages) == {"copy in", "inference", "copy out"}
@@ -103,7 +104,7 @@ def test_its_stages_come_out_of_a_process_of_its_own(
     """As in the kiosk: `machine` is for the look whether there is a GPU, the child has one of its own."""
     (tmp_path / "sitecustomize.py").write_text(LAZY.format(root=str(Path(__file__).parents[3])))
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    with isolation.guarded(["tensorrt"], MODEL, SIZE, deadline=5) as engine:
+    with engines.load(EngineRequest("tensorrt", MODEL, SIZE, isolate=True, frame_timeout=5)) as engine:
         until = time.monotonic() + 60
         while engine.spec.name != "tensorrt":
             assert time.monotonic() < until and not engine.stages, engine.spec
@@ -117,10 +118,10 @@ def test_its_stages_come_out_of_a_process_of_its_own(
     ("memory", "integrated", "mapped"),
     [("auto", False, False), ("auto", True, True), ("copy", True, False), ("mapped", False, True)],
 )
-def test_the_kind_of_memory(monkeypatch: pytest.MonkeyPatch, memory: str, integrated: bool, mapped: bool) -> None:
+def test_the_kind_of_memory(monkeypatch: pytest.MonkeyPatch, memory: Memory, integrated: bool, mapped: bool) -> None:
     machine = Machine(random.Random(3).randrange, integrated=integrated)
     install(monkeypatch, machine)
-    with engines.load("tensorrt", MODEL, SIZE, memory=memory) as engine:
+    with engines.load(EngineRequest("tensorrt", MODEL, SIZE, tensorrt=TensorRtOptions(memory=memory))) as engine:
         on_device = [one for one in machine.memories.values() if not one.host]
         assert len(on_device) == (2 if mapped else 6)  # scratch; and input and output, of two slots
         assert ("mapped" in engine.spec.device) == mapped
@@ -129,7 +130,7 @@ def test_the_kind_of_memory(monkeypatch: pytest.MonkeyPatch, memory: str, integr
 
 
 def test_nothing_is_made_per_frame(machine: Machine) -> None:
-    with engines.load("tensorrt", MODEL, SIZE, depth=2) as engine:
+    with engines.load(EngineRequest("tensorrt", MODEL, SIZE, depth=2)) as engine:
         before = machine.allocations, machine.events, len(machine.streams)
         for _ in range(100):
             one_frame(engine)
@@ -140,7 +141,7 @@ def test_nothing_is_made_per_frame(machine: Machine) -> None:
 def test_graphs_are_not_needed(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     machine = Machine(random.Random(3).randrange, capturable=False)
     install(monkeypatch, machine)
-    with caplog.at_level(logging.INFO), engines.load("tensorrt", MODEL, SIZE, depth=3) as engine:
+    with caplog.at_level(logging.INFO), engines.load(EngineRequest("tensorrt", MODEL, SIZE, depth=3)) as engine:
         one_frame(engine)
     assert caplog.text.count("no CUDA graph") == 1
     check_clean(machine)
@@ -148,7 +149,7 @@ def test_graphs_are_not_needed(monkeypatch: pytest.MonkeyPatch, caplog: pytest.L
 
 @pytest.mark.integration
 def test_a_late_collector_does_not_make_the_engine_look_slow(machine: Machine) -> None:
-    with engines.load("tensorrt", MODEL, SIZE, depth=1) as engine:
+    with engines.load(EngineRequest("tensorrt", MODEL, SIZE, depth=1)) as engine:
         engine.reserve()
         engine.submit(pictures()[0][0], None)
         time.sleep(0.3)
@@ -158,14 +159,14 @@ def test_a_late_collector_does_not_make_the_engine_look_slow(machine: Machine) -
 
 def test_plans_and_timings_are_kept(machine: Machine, cache: Path) -> None:
     for _ in range(2):
-        with engines.load("tensorrt", MODEL, SIZE):
+        with engines.load(EngineRequest("tensorrt", MODEL, SIZE)):
             pass
     assert machine.builds == 1
     (plan,) = PlanCache().entries()
     assert plan.key.gpu == "Lazy, compute capability 8.7" and plan.key.sdk == "tensorrt 10.3.0"
     assert [path.read_bytes() for path in cache.rglob("timing-*.cache")] == [b"timed"]
     plan.path.write_bytes(plan.path.read_bytes()[:-2])
-    with engines.load("tensorrt", MODEL, SIZE) as engine:
+    with engines.load(EngineRequest("tensorrt", MODEL, SIZE)) as engine:
         one_frame(engine)
     assert machine.builds == 2
 
@@ -183,7 +184,7 @@ def test_the_builder_has_half_of_what_is_free_within_limits(
     monkeypatch.setattr(tensorrt_engine, "build", build)
     machine.capacity = free
     with pytest.raises(EngineError, match="enough"):
-        engines.load("tensorrt", MODEL, SIZE, depth=1)
+        engines.load(EngineRequest("tensorrt", MODEL, SIZE, depth=1))
     assert told == [allowed]
 
 
@@ -191,7 +192,7 @@ def test_a_build_can_be_stopped(machine: Machine) -> None:
     progress = BuildProgress()
     sys.modules["tensorrt"].during_build = progress.cancel  # type: ignore[attr-defined]
     with pytest.raises(EngineError, match="was stopped"):
-        engines.load("auto", MODEL, SIZE, progress=progress)
+        engines.load(EngineRequest("auto", MODEL, SIZE), progress=progress)
     check_clean(machine)
 
 
@@ -200,10 +201,10 @@ def test_tensorrt_rtx_builds_for_the_gpu_here(machine: Machine, cache: Path) -> 
     newer = enum.IntEnum("newer", ["SM86", "SM87"])
     vars(sys.modules["tensorrt"])["ComputeCapability"] = older
     with pytest.raises(EngineError, match=r"cannot build for 8\.7") as told:
-        engines.load("tensorrt", MODEL, SIZE)
+        engines.load(EngineRequest("tensorrt", MODEL, SIZE))
     assert told.value.facts == "it can for 8.6, 12.0"
     vars(sys.modules["tensorrt"])["ComputeCapability"] = newer
-    with engines.load("tensorrt", MODEL, SIZE) as engine:
+    with engines.load(EngineRequest("tensorrt", MODEL, SIZE)) as engine:
         one_frame(engine)
     assert PlanCache().entries()[0].key.gpu == "compute capability 8.7"
     assert not list(cache.rglob("timing-*")), "it times nothing"
@@ -211,28 +212,28 @@ def test_tensorrt_rtx_builds_for_the_gpu_here(machine: Machine, cache: Path) -> 
 
 
 def test_dla(machine: Machine) -> None:
-    with engines.load("tensorrt", MODEL, SIZE, dla=1) as engine:
+    with engines.load(EngineRequest("tensorrt", MODEL, SIZE, tensorrt=TensorRtOptions(dla=1))) as engine:
         assert "DLA 1" in engine.spec.device
     assert PlanCache().entries()[0].key.options == "dla 1"
     with pytest.raises(EngineError, match="There is no DLA core 2") as told:
-        engines.load("tensorrt", MODEL, SIZE, dla=2)
+        engines.load(EngineRequest("tensorrt", MODEL, SIZE, tensorrt=TensorRtOptions(dla=2)))
     assert "offers 2" in told.value.facts
 
 
 def test_a_newer_parser_is_told_of_a_dla(machine: Machine) -> None:
     sdk = vars(sys.modules["tensorrt"])
-    engines.load("tensorrt", MODEL, SIZE, dla=0).free()
+    engines.load(EngineRequest("tensorrt", MODEL, SIZE, tensorrt=TensorRtOptions(dla=0))).free()
     assert sdk["parser_flags"] == []
     sdk["OnnxParserFlag"] = enum.IntEnum("OnnxParserFlag", ["ADJUST_FOR_DLA"])
     for core, told in ((None, []), (1, [sdk["OnnxParserFlag"].ADJUST_FOR_DLA])):
-        engines.load("tensorrt", MODEL, SIZE, dla=core).free()
+        engines.load(EngineRequest("tensorrt", MODEL, SIZE, tensorrt=TensorRtOptions(dla=core))).free()
         assert sdk["parser_flags"] == told
 
 
 def test_what_is_measured_on_a_gpu_can_be_measured(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(slot, "SAMPLE", 2)
-    monkeypatch.setattr(test_gpu, "loaded", lambda **options: engines.load("tensorrt", MODEL, SIZE, **options))
-    assert test_gpu.stages(pictures()[0][0]).keys() == {"copy in", "inference", "copy out"}
+    monkeypatch.setattr(slot, "SAMPLE_EVERY", 2)
+    with engines.load(EngineRequest("tensorrt", MODEL, SIZE, depth=2)) as engine:
+        assert stage_medians(engine, pictures()[0][0]).keys() == {"copy in", "inference", "copy out"}
 
 
 DEAF = """
@@ -267,15 +268,20 @@ def test_a_second_ctrl_c_does_not_wait_for_a_builder_that_does_not_ask() -> None
 
 
 def test_a_layer_profile_goes_to_the_log(machine: Machine, caplog: pytest.LogCaptureFixture) -> None:
-    with caplog.at_level(logging.INFO), engines.load("tensorrt", MODEL, SIZE, profile=True) as engine:
+    with (
+        caplog.at_level(logging.INFO),
+        engines.load(EngineRequest("tensorrt", MODEL, SIZE, tensorrt=TensorRtOptions(profile=True))) as engine,
+    ):
         one_frame(engine)
     assert "1.000 ms 100.0 %  convolution" in caplog.text
 
 
 def test_that_of_one_which_stands_in_for_a_server_does_too(machine: Machine, caplog: pytest.LogCaptureFixture) -> None:
     away = f"triton://127.0.0.1:1/{MODEL}"
-    asked: dict[str, Any] = {"fallback": ["tensorrt"], "strict": False, "profile": True}
-    with caplog.at_level(logging.INFO), engines.load(away, MODEL, SIZE, **asked):
+    request = EngineRequest(
+        away, MODEL, SIZE, fallback=("tensorrt",), start="standby", tensorrt=TensorRtOptions(profile=True)
+    )
+    with caplog.at_level(logging.INFO), engines.load(request):
         until = time.monotonic() + 20
         while "convolution" not in caplog.text:
             assert time.monotonic() < until, caplog.text
@@ -288,7 +294,7 @@ def test_out_of_memory_at_any_allocation(monkeypatch: pytest.MonkeyPatch, number
     machine.fail_allocation = number
     install(monkeypatch, machine)
     with pytest.raises(EngineError, match="cannot be set up for 16x16, 2 frames in flight") as told:
-        engines.load("tensorrt", MODEL, SIZE)
+        engines.load(EngineRequest("tensorrt", MODEL, SIZE))
     assert "Lazy: cuMem" in told.value.facts and "out of memory" in told.value.facts and "--size" in told.value.fix
     assert machine.allocations == number
     del told
@@ -306,7 +312,7 @@ FAILURES = {
 
 @pytest.mark.parametrize("text", FAILURES)
 def test_a_device_that_fails_while_running(machine: Machine, text: str) -> None:
-    with pytest.raises(EngineError) as told, engines.load("tensorrt", MODEL, SIZE) as engine:
+    with pytest.raises(EngineError) as told, engines.load(EngineRequest("tensorrt", MODEL, SIZE)) as engine:
         one_frame(engine)
         engine.reserve()
         machine.broken = text
@@ -317,7 +323,10 @@ def test_a_device_that_fails_while_running(machine: Machine, text: str) -> None:
 
 
 def test_a_device_that_fails_between_launch_and_wait(machine: Machine) -> None:
-    with pytest.raises(EngineError, match="failed on a frame"), engines.load("tensorrt", MODEL, SIZE) as engine:
+    with (
+        pytest.raises(EngineError, match="failed on a frame"),
+        engines.load(EngineRequest("tensorrt", MODEL, SIZE)) as engine,
+    ):
         engine.reserve()
         engine.submit(pictures()[0][0], None)
         machine.broken = "cuEventQuery failed: device lost"
@@ -326,12 +335,14 @@ def test_a_device_that_fails_between_launch_and_wait(machine: Machine) -> None:
 
 
 @pytest.mark.integration
-def test_a_device_that_hangs_is_left_alone(
-    machine: Machine, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    monkeypatch.setattr(slot, "CLOSE", 0.1)
-    engine = engines.load("tensorrt", MODEL, SIZE)
-    engine._deadline = 0.2
+def test_a_device_that_hangs_is_left_alone(machine: Machine, caplog: pytest.LogCaptureFixture) -> None:
+    engine = engines.load(EngineRequest("tensorrt", MODEL, SIZE))
+    assert isinstance(engine, SlotEngine)
+    engine._hang_timeout = 0.2
+    for index in range(engine.depth):
+        cuda_slot = engine.slot(index)
+        assert isinstance(cuda_slot, slot.CudaSlot)
+        cuda_slot.close_timeout = 0.1
     engine.reserve()
     machine.choose = lambda count: 0  # nothing moves any more
     engine.submit(pictures()[0][0], None)
@@ -362,7 +373,7 @@ def test_why_it_cannot_be_used(machine: Machine, monkeypatch: pytest.MonkeyPatch
     told = engines.unavailable("tensorrt")
     assert told == "the NVIDIA driver is too old: it knows CUDA up to 12.6, tensorrt-cu13 11.4.0 needs 13.0"
     with pytest.raises(EngineError, match="tensorrt cannot be used"):
-        engines.load("tensorrt", MODEL, SIZE)
+        engines.load(EngineRequest("tensorrt", MODEL, SIZE))
     monkeypatch.setattr(driver, "load", library(machine))
     machine.broken = "no CUDA-capable device is detected"
     assert "driver does not work: cuInit failed: no CUDA-capable device" in str(engines.unavailable("tensorrt"))
@@ -386,27 +397,27 @@ def test_auto_takes_it_and_goes_on_without_it(
     machine: Machine, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     assert engines.candidates("auto")[:2] == ["tensorrt", "openvino"]
-    with engines.load("auto", MODEL, SIZE) as engine:
+    with engines.load(EngineRequest("auto", MODEL, SIZE)) as engine:
         assert engine.spec.name == "tensorrt"
     machine.fail_allocation = machine.allocations + 3
-    with engines.load("auto", MODEL, SIZE) as engine:
+    with engines.load(EngineRequest("auto", MODEL, SIZE)) as engine:
         assert engine.spec.name == "openvino"
     assert "the engine tensorrt fails, trying the next" in caplog.text and "out of memory" in caplog.text
-    with engines.load("auto", MODEL, SIZE, without={"tensorrt"}) as engine:
+    with engines.load(EngineRequest("auto", MODEL, SIZE, exclude=("tensorrt",))) as engine:
         assert engine.spec.name == "openvino"
     with pytest.raises(EngineError, match="No engine is left"):
-        engines.load("tensorrt", MODEL, SIZE, without={"tensorrt"})
+        engines.load(EngineRequest("tensorrt", MODEL, SIZE, exclude=("tensorrt",)))
 
 
 def test_a_bad_model_is_nobody_elses_task(machine: Machine, tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="no model called"):
-        engines.load("auto", "fats", SIZE)
+        engines.load(EngineRequest("auto", "fats", SIZE))
     file = tmp_path / "text.onnx"
     file.write_text("no model at all")
     with pytest.raises(EngineError, match="TensorRT cannot read"):
-        engines.load("tensorrt", str(file), SIZE)
+        engines.load(EngineRequest("tensorrt", str(file), SIZE))
     with pytest.raises(ModelError, match="not an ONNX model"):
-        engines.load("auto", str(file), SIZE)
+        engines.load(EngineRequest("auto", str(file), SIZE))
     check_clean(machine)
 
 
@@ -415,7 +426,7 @@ def test_an_sdk_that_does_not_start(monkeypatch: pytest.MonkeyPatch, machine: Ma
     monkeypatch.delitem(sys.modules, "tensorrt")
     monkeypatch.syspath_prepend(str(tmp_path))
     with pytest.raises(EngineError, match="tensorrt cannot be imported") as told:
-        engines.load("tensorrt", MODEL, SIZE)
+        engines.load(EngineRequest("tensorrt", MODEL, SIZE))
     assert "libnvinfer.so.10" in told.value.facts
 
 
@@ -528,7 +539,7 @@ def test_contexts_belong_to_threads(machine: Machine) -> None:
         thread.join(30)
         assert not failed, failed
 
-    in_thread(lambda: made.append(engines.load("tensorrt", MODEL, SIZE)))
+    in_thread(lambda: made.append(engines.load(EngineRequest("tensorrt", MODEL, SIZE))))
     engine = made[0]
     in_thread(lambda: (engine.reserve(), engine.submit(pictures()[1][0], 1)))
     in_thread(lambda: made.append(engine.collect(5)[0].copy()))
@@ -540,6 +551,6 @@ def test_contexts_belong_to_threads(machine: Machine) -> None:
 def test_the_catalogue_prefers_what_tensor_cores_like(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("fast-x2", "fast-x2-fp16", "fast-x2-int8", "fast-x4"):
         (tmp_path / f"{name}.onnx").write_bytes(b"")
-    monkeypatch.setattr(catalog, "FOLDER", tmp_path)
-    assert catalog.find("fast", builder.PRECISIONS).name == "fast-x2-fp16.onnx"
+    monkeypatch.setattr(catalog, "MODELS_FOLDER", tmp_path)
+    assert catalog.find("fast", builder.PREFERRED_PRECISIONS).name == "fast-x2-fp16.onnx"
     assert catalog.find("fast").name == "fast-x2.onnx"

@@ -19,18 +19,19 @@ from onnx import TensorProto, helper
 from engines.catalog import shipped as catalog
 from engines.cuda import driver
 from engines.errors import EngineError, ModelError
+from engines.request import EngineRequest
 from engines.support.progress import BuildProgress
 from engines.tensorrt import builder
 from engines.tensorrt import engine as tensorrt_engine
 from engines.tensorrt.sdk import unavailable
 from scripts import build_engine
 from scripts.conversion.wrapper import wrap
-from tests.engines.openvino.test_engine import FLOATS, SIZE, port, resizing, same, save
 from tests.fakes.cuda import forget
-from tests.scripts.conversion.test_wrap import network
+from tests.support.onnx_models import FLOATS, network, port, resizing, same, save
 
 ROOT = Path(__file__).parents[3]
 SDK = ROOT / ".venv" / "sdk" / "rtx"
+SIZE = (32, 24)
 SIZES = [(640, 360), (1280, 720), (1920, 1080)]
 CAPABILITIES = ["8.6", "8.9", "12.0"]
 
@@ -165,7 +166,7 @@ def test_no_dla_here() -> None:
 def test_without_a_driver_it_is_not_available() -> None:
     assert str(unavailable()).startswith("there is no NVIDIA driver")
     with pytest.raises(EngineError, match="The GPU cannot be used"):
-        tensorrt_engine.load("fast", SIZE, depth=1)
+        tensorrt_engine.load(EngineRequest("tensorrt", "fast", SIZE, depth=1))
 
 
 def test_the_script_builds_lists_and_prunes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

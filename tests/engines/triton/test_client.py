@@ -19,14 +19,16 @@ from tritonclient.grpc import service_pb2, service_pb2_grpc
 
 import engines
 from engines import bicubic
-from engines.base import Image
+from engines.base import Engine, Image, Slot
+from engines.catalog.resolved import resolve_served
 from engines.errors import EngineError, FrameRefusedError
 from engines.failover.candidates import Candidate
 from engines.failover.engine import FailoverEngine
+from engines.request import EngineRequest, Transport, TritonOptions
 from engines.slot_engine import SlotEngine
-from engines.triton.address import is_here, parse
-from engines.triton.client import MUTE, TritonClient, TritonOptions, reason
-from engines.triton.load_balancer import BackendPool, balanced
+from engines.triton.address import is_this_machine, parse
+from engines.triton.client import NOT_GRPC, TritonClient, reason
+from engines.triton.load_balancer import BACKEND_RETRY_S, BackendPool, balanced
 from engines.triton.slots import make_slots
 
 SIZE = (16, 16)
@@ -35,11 +37,16 @@ NAME = "there is no host of this name"
 
 def test_addresses() -> None:
     one = parse("triton://host:8101/fast-x2")
-    assert (one.servers, one.model, one.version, one.scale) == (("host:8101",), "fast-x2", "", 2)
+    assert (one.servers, one.model, one.version) == (("host:8101",), "fast-x2", "")
+    assert resolve_served(one.model, None).scale == 2
     two = parse("triton://a,b:9000/quality-x4-int8/3")
-    assert two.servers == ("a:8001", "b:9000") and (two.version, two.scale) == ("3", 4)
+    assert two.servers == ("a:8001", "b:9000") and two.version == "3"
+    assert resolve_served(two.model, None).scale == 4
     assert str(two) == "triton://a:8001,b:9000/quality-x4-int8/3"
-    assert parse("triton://[::1]:8001/m").servers == ("[::1]:8001",) and parse("triton://h/m").scale is None
+    assert (
+        parse("triton://[::1]:8001/m").servers == ("[::1]:8001",)
+        and resolve_served(parse("triton://h/m").model, None).scale is None
+    )
 
 
 @pytest.mark.parametrize(
@@ -48,20 +55,20 @@ def test_addresses() -> None:
 )
 def test_what_is_no_address(text: str) -> None:
     with pytest.raises(EngineError, match="no address of a Triton server") as told:
-        engines.load(text, "fast", SIZE)
+        engines.load(EngineRequest(text, "fast", SIZE))
     assert "triton://127.0.0.1:8001/fast-x2" in told.value.fix
 
 
 def test_which_hosts_are_this_one() -> None:
-    assert is_here("127.0.0.1:8001") and is_here("localhost:8001") and is_here("[::1]:8001")
-    assert not is_here("192.0.2.1:8001")  # RFC 5737: nobody's
-    assert not is_here("no-such-host.invalid:8001")
+    assert is_this_machine("127.0.0.1:8001") and is_this_machine("localhost:8001") and is_this_machine("[::1]:8001")
+    assert not is_this_machine("192.0.2.1:8001")  # RFC 5737: nobody's
+    assert not is_this_machine("no-such-host.invalid:8001")
 
 
 @pytest.mark.parametrize("host", ["a..b", "x" * 70])
 def test_a_name_that_no_host_can_have_is_told_as_one_that_none_has(host: str) -> None:
     with pytest.raises(EngineError, match="There is no Triton server at") as told:
-        engines.load(f"triton://{host}:8001/m", "fast", SIZE, options=TritonOptions(timeout=1.0))
+        engines.load(EngineRequest(f"triton://{host}:8001/m", "fast", SIZE, triton=TritonOptions(timeout=1.0)))
     assert host in told.value.problem and told.value.facts and told.value.fix
 
 
@@ -70,9 +77,11 @@ def test_auto_is_never_a_server() -> None:
 
 
 def test_the_next_engine_stands_in_for_a_server_that_is_away() -> None:
-    with engines.load("triton://127.0.0.1:1/fast-x2", "fast", SIZE, fallback=["openvino"], strict=False) as engine:
+    with engines.load(
+        EngineRequest("triton://127.0.0.1:1/fast-x2", "fast", SIZE, fallback=("openvino",), start="standby")
+    ) as engine:
         frames_until(engine, lambda: engine.spec.name == "openvino")
-        assert engine.spec.state == "triton://127.0.0.1:1/fast-x2 is away: connection refused; trying again"
+        assert engine.spec.state.reason == "triton://127.0.0.1:1/fast-x2 is away: connection refused; trying again"
 
 
 class Other(service_pb2_grpc.GRPCInferenceServiceServicer):  # type: ignore[misc]
@@ -123,7 +132,7 @@ def serving(other: Other) -> Iterator[str]:
 )
 def test_servers_that_are_not_what_they_should_be(other: Other, problem: str, facts: str) -> None:
     with serving(other) as address, pytest.raises(EngineError) as told:
-        engines.load(address, "fast", SIZE)
+        engines.load(EngineRequest(address, "fast", SIZE))
     assert problem in told.value.problem and facts in told.value.facts and told.value.fix
 
 
@@ -159,9 +168,12 @@ def test_of_a_refusal_the_reason_is_told_and_not_its_beginning(text: str, told: 
     [
         ("errors resolving a:1: [field:hostname lookup:address lookup failed for a:1: Domain name not found]", NAME),
         ("DNS resolution failed for a:1: C-ares status is not ARES_SUCCESS qtype=A: Domain name not found", NAME),
-        ("failed to connect to all addresses; last error: UNAVAILABLE: ipv4:127.0.0.1:1: Socket closed", MUTE),
-        ("failed to connect to all addresses; last error: UNAVAILABLE: Handshake read failed (Socket closed)", MUTE),
-        ("failed to connect to all addresses; last error: UNAVAILABLE: Failed parsing HTTP/2 (Expected ...)", MUTE),
+        ("failed to connect to all addresses; last error: UNAVAILABLE: ipv4:127.0.0.1:1: Socket closed", NOT_GRPC),
+        (
+            "failed to connect to all addresses; last error: UNAVAILABLE: Handshake read failed (Socket closed)",
+            NOT_GRPC,
+        ),
+        ("failed to connect to all addresses; last error: UNAVAILABLE: Failed parsing HTTP/2 (Expected ...)", NOT_GRPC),
         ("failed to connect to all addresses; last error: UNKNOWN: Connection refused (111)", "connection refused"),
         ("Socket closed", "Socket closed"),  # in the middle of a frame
     ],
@@ -192,7 +204,7 @@ def test_a_token_is_sent_as_its_header_wants_it(header: str, sent: str, tmp_path
 def test_a_server_that_crashes_with_shared_memory_gets_none() -> None:
     with serving(Other(version="2.49.0")) as address:
         with pytest.raises(EngineError, match="no shared memory") as told:
-            engines.load(address, "fast", SIZE, options=TritonOptions(transport="shm"))
+            engines.load(EngineRequest(address, "fast", SIZE, triton=TritonOptions(transport="shm")))
         assert "it is 2.49.0" in told.value.facts
         with closing(TritonClient(parse(address).servers[0], parse(address), SIZE, TritonOptions())) as connection:
             assert make_slots(connection, 1, 1.0)[1] == "raw"
@@ -223,7 +235,7 @@ SHORT.raw_output_contents[0] = SHORT.raw_output_contents[0][:-7]
         pytest.param("jpeg", service_pb2.ModelInferResponse(), id="no file"),
     ],
 )
-def test_a_damaged_answer_is_a_fault_like_others(transport: str, damaged: Any) -> None:
+def test_a_damaged_answer_is_a_fault_like_others(transport: Transport, damaged: Any) -> None:
     model, good = (
         ("fast-x2", Other().ModelInfer(None, None)) if transport == "raw" else ("fast-x2-jpeg", jpeg_answer(JPEG))
     )
@@ -237,10 +249,12 @@ def test_a_damaged_answer_is_a_fault_like_others(transport: str, damaged: Any) -
     other, options = Damaging(), TritonOptions(transport=transport)
     with serving(other) as address:
         with pytest.raises(EngineError, match="is not an upscaling model"):
-            engines.load(address, "fast", SIZE, options=options)
-        fallback: dict[str, Any] = {"fallback": ["bicubic"], "strict": False, "patience": 1.0}
-        with engines.load(address, "fast", SIZE, options=options, **fallback) as engine:
-            frames_until(engine, lambda: "trying again" in engine.spec.state)
+            engines.load(EngineRequest(address, "fast", SIZE, triton=options))
+        request = EngineRequest(
+            address, "fast", SIZE, triton=options, fallback=("bicubic",), start="standby", frame_timeout=1.0
+        )
+        with engines.load(request) as engine:
+            frames_until(engine, lambda: "trying again" in engine.spec.state.reason)
             for other.answer, name in ((good, "triton"), (damaged, "bicubic"), (good, "triton")):
                 frames_until(engine, lambda name=name: engine.spec.name == name)  # type: ignore[misc]
 
@@ -259,15 +273,18 @@ def test_a_frame_that_a_full_server_does_not_take_costs_itself_alone() -> None:
             return super().ModelInfer(request, context)
 
     full, raw = Full(), TritonOptions(transport="raw")
-    with serving(full) as address, engines.load(address, "fast", SIZE, options=raw, fallback=["bicubic"]) as engine:
+    with (
+        serving(full) as address,
+        engines.load(EngineRequest(address, "fast", SIZE, triton=raw, fallback=("bicubic",))) as engine,
+    ):
         made = []
         for _ in range(50):
             run(engine, 1, first=1, checked=False)
             made.append(engine.spec.name)
-            assert "trying again" not in engine.spec.state
+            assert "trying again" not in engine.spec.state.reason
         assert made.count("bicubic") == full.refused == 10
         full.always = True  # one that takes nothing is given up
-        frames_until(engine, lambda: "Exceeds maximum queue size; trying again" in engine.spec.state)
+        frames_until(engine, lambda: "Exceeds maximum queue size; trying again" in engine.spec.state.reason)
 
 
 def test_closing_a_slot_cancels_its_late_request() -> None:
@@ -312,11 +329,13 @@ def test_of_two_servers_one_that_hangs_costs_no_picture() -> None:
     with serving(Other()) as one, serving(Hanging()) as two:
         address = f"{one.rpartition('/')[0]},{two.removeprefix('triton://')}"
         raw = TritonOptions(transport="raw")
-        with engines.load(address, "fast", SIZE, options=raw, fallback=["bicubic"], patience=0.6) as engine:
+        with engines.load(
+            EngineRequest(address, "fast", SIZE, triton=raw, fallback=("bicubic",), frame_timeout=0.6)
+        ) as engine:
             hang.set()
             for _ in range(4):
                 run(engine, 1, checked=False)
-                assert (engine.spec.name, engine.spec.state) == ("triton", "")
+                assert (engine.spec.name, engine.spec.state.reason) == ("triton", "")
             go.set()
 
 
@@ -328,7 +347,7 @@ class Station:
         self.away = False
         self.late = 0.0
 
-    def load(self) -> SlotEngine[object]:
+    def load(self) -> Engine[object]:
         self.loads += 1
         if self.away:
             raise EngineError("The server is away", "connection refused")
@@ -354,14 +373,18 @@ class Station:
         return SlotEngine(bicubic.load(SIZE, scale=2, depth=1).spec, [Slot(SIZE, 2) for _ in range(3)])
 
 
+def slots_of(engine: Engine[object]) -> list[Slot]:
+    return [engine.slot(index) for index in range(engine.depth)]
+
+
 @contextmanager
-def shared(*stations: Station) -> Iterator[SlotEngine[int]]:
+def shared(*stations: Station, retry_after: float = BACKEND_RETRY_S) -> Iterator[Engine[int]]:
     members = {f"station {number}": station.load for number, station in enumerate(stations)}
-    with balanced(members, 3, late=1.0) as engine:
+    with balanced(members, 3, frame_timeout=1.0, retry_after=retry_after) as engine:
         yield engine
 
 
-def run(engine: SlotEngine[int], count: int, *, first: int = 0, checked: bool = True) -> None:
+def run(engine: Engine[int], count: int, *, first: int = 0, checked: bool = True) -> None:
     """`count` frames of rising grey levels, each of which has to come out as itself."""
 
     def submit() -> None:
@@ -378,7 +401,7 @@ def run(engine: SlotEngine[int], count: int, *, first: int = 0, checked: bool = 
     submitter.join(10)
 
 
-def frames_until(engine: SlotEngine[int], true: Callable[[], bool]) -> None:
+def frames_until(engine: Engine[int], true: Callable[[], bool]) -> None:
     until = time.monotonic() + 60
     while not true():
         assert time.monotonic() < until, engine.spec
@@ -386,7 +409,7 @@ def frames_until(engine: SlotEngine[int], true: Callable[[], bool]) -> None:
         time.sleep(0.002)
 
 
-def until_asked(engine: SlotEngine[int], station: Station, *, each: int) -> None:
+def until_asked(engine: Engine[int], station: Station, *, each: int) -> None:
     """`each` frames and again, until one of them goes to `station`; 60 s at most."""
     count, until = station.frames, time.monotonic() + 60
     while station.frames == count and time.monotonic() < until:
@@ -400,10 +423,9 @@ def test_the_load_is_shared_evenly() -> None:
     assert [station.frames for station in stations] == pytest.approx([30, 30, 30], abs=6)
 
 
-def test_a_dead_one_is_left_out_and_found_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("engines.triton.load_balancer.AGAIN", 0.05)
+def test_a_dead_one_is_left_out_and_found_again() -> None:
     good, bad = Station(), Station()
-    with shared(good, bad) as engine:
+    with shared(good, bad, retry_after=0.05) as engine:
         run(engine, 10)
         bad.away = True
         run(engine, 30)
@@ -415,10 +437,9 @@ def test_a_dead_one_is_left_out_and_found_again(monkeypatch: pytest.MonkeyPatch)
         assert bad.frames > count
 
 
-def test_one_that_is_found_again_does_not_get_everything(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("engines.triton.load_balancer.AGAIN", 0.02)
+def test_one_that_is_found_again_does_not_get_everything() -> None:
     good, bad = Station(), Station()
-    with shared(good, bad) as engine:
+    with shared(good, bad, retry_after=0.02) as engine:
         run(engine, 90)
         bad.away = True
         run(engine, 6)
@@ -429,10 +450,9 @@ def test_one_that_is_found_again_does_not_get_everything(monkeypatch: pytest.Mon
         assert good.frames - count >= 8
 
 
-def test_one_that_is_found_again_makes_up_for_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("engines.triton.load_balancer.AGAIN", 0.02)
+def test_one_that_is_found_again_makes_up_for_nothing() -> None:
     good, bad = Station(), Station()
-    with shared(good, bad) as engine:
+    with shared(good, bad, retry_after=0.02) as engine:
         bad.away = True
         for _ in range(200):  # a camera's frames come one by one; after a night they would be a million
             run(engine, 1)
@@ -457,11 +477,11 @@ def test_a_late_one_passes_its_frame_on() -> None:
 def test_one_that_is_left_out_is_freed() -> None:
     good, bad, freed = Station(), Station(), threading.Event()
 
-    def load() -> SlotEngine[object]:
+    def load() -> Engine[object]:
         made = bad.load()
-        return SlotEngine(made.spec, made.slots, close=freed.set)
+        return SlotEngine(made.spec, slots_of(made), close=freed.set)
 
-    with balanced({"good": good.load, "bad": load}, 3, late=0.1) as engine:
+    with balanced({"good": good.load, "bad": load}, 3, frame_timeout=0.1) as engine:
         run(engine, 10)
         bad.away = True
         run(engine, 10)
@@ -471,12 +491,12 @@ def test_one_that_is_left_out_is_freed() -> None:
 def test_at_the_end_one_that_is_left_out_is_freed_though_a_frame_never_came_back() -> None:
     bad, freed = Station(), threading.Event()
 
-    def load() -> SlotEngine[object]:
+    def load() -> Engine[object]:
         made = bad.load()
-        return SlotEngine(made.spec, made.slots, close=freed.set)
+        return SlotEngine(made.spec, slots_of(made), close=freed.set)
 
     team = BackendPool({"bad": load})
-    team.lose(*team.pick(), EngineError("it is late"))
+    team.mark_down(*team.pick(), EngineError("it is late"))
     assert not freed.is_set()
     team.end()
     assert freed.wait(20)
@@ -485,19 +505,20 @@ def test_at_the_end_one_that_is_left_out_is_freed_though_a_frame_never_came_back
 def test_one_is_not_freed_while_a_frame_is_given_to_it() -> None:
     good, slow, given, go, freed = Station(), Station(), threading.Event(), threading.Event(), threading.Event()
 
-    def load() -> SlotEngine[object]:
+    def load() -> Engine[object]:
         made = slow.load()
-        begin = made.slots[2].launch
+        slot = made.slot(2)
+        begin = slot.launch
 
         def launch(image: Image) -> None:
             given.set()
             go.wait(20)
             begin(image)
 
-        made.slots[2].launch = launch  # type: ignore[method-assign] # its first frame is late meanwhile
-        return SlotEngine(made.spec, made.slots, close=freed.set)
+        slot.launch = launch  # type: ignore[method-assign] # its first frame is late meanwhile
+        return SlotEngine(made.spec, slots_of(made), close=freed.set)
 
-    with balanced({"slow": load, "good": good.load}, 3, late=0.1) as engine:
+    with balanced({"slow": load, "good": good.load}, 3, frame_timeout=0.1) as engine:
         slow.late = 20.0
         camera = threading.Thread(target=run, args=(engine, 3), daemon=True)
         camera.start()
@@ -528,11 +549,11 @@ def test_a_frame_that_one_does_not_take_is_not_counted_as_in_flight() -> None:
             image: Image = self._slot.wait(timeout)
             return image
 
-    def load() -> SlotEngine[object]:
+    def load() -> Engine[object]:
         made = full.load()
-        return SlotEngine(made.spec, [Refusing(slot) for slot in made.slots])
+        return SlotEngine(made.spec, [Refusing(slot) for slot in slots_of(made)])
 
-    choice = Candidate("both", lambda: balanced({"good": good.load, "full": load}, 3, late=1.0), 2.0)
+    choice = Candidate("both", lambda: balanced({"good": good.load, "full": load}, 3, frame_timeout=1.0), 2.0)
     with FailoverEngine[int]([choice], SIZE, scale=None, depth=3) as engine:
         until = time.monotonic() + 60
         while left:
@@ -543,17 +564,18 @@ def test_a_frame_that_one_does_not_take_is_not_counted_as_in_flight() -> None:
         assert (good.frames - before[0], full.frames - before[1]) == pytest.approx((30, 30), abs=6)
 
 
-def test_one_that_hangs_keeps_no_other_away(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("engines.triton.load_balancer.AGAIN", 0.05)
+def test_one_that_hangs_keeps_no_other_away() -> None:
     first, second, third, asked, go = Station(), Station(), Station(), threading.Event(), threading.Event()
 
-    def load() -> SlotEngine[object]:
+    def load() -> Engine[object]:
         if first.away:
             asked.set()
             go.wait(20)
         return first.load()
 
-    with balanced({"first": load, "second": second.load, "third": third.load}, 3, late=0.1) as engine:
+    with balanced(
+        {"first": load, "second": second.load, "third": third.load}, 3, frame_timeout=0.1, retry_after=0.05
+    ) as engine:
         run(engine, 9)
         first.away = second.away = True
         run(engine, 30)
@@ -565,16 +587,15 @@ def test_one_that_hangs_keeps_no_other_away(monkeypatch: pytest.MonkeyPatch) -> 
         assert second.frames > count
 
 
-def test_one_that_fails_as_nobody_has_foreseen_is_found_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("engines.triton.load_balancer.AGAIN", 0.05)
+def test_one_that_fails_as_nobody_has_foreseen_is_found_again() -> None:
     good, bad, failures = Station(), Station(), [MemoryError(), OSError("Too many open files")]
 
-    def load() -> SlotEngine[object]:
+    def load() -> Engine[object]:
         if failures:
             raise failures.pop()
         return bad.load()
 
-    with balanced({"good": good.load, "bad": load}, 3, late=0.1) as engine:
+    with balanced({"good": good.load, "bad": load}, 3, frame_timeout=0.1, retry_after=0.05) as engine:
         until_asked(engine, bad, each=6)
         assert bad.frames and not failures
 

@@ -23,8 +23,9 @@ import yaml
 import engines
 from engines.bicubic import enlarge
 from engines.errors import EngineError
+from engines.request import EngineRequest, TritonOptions
 from engines.triton import shared_memory
-from engines.triton.client import MUTE, TritonOptions
+from engines.triton.client import NOT_GRPC
 from scripts import scale, triton_repository
 from scripts.benchmarks.fleet import Fleet, drive
 from scripts.serving.server import ROOT, TritonServer, known_regions, shared_names, until
@@ -93,7 +94,10 @@ def test_several_cameras_get_their_own_frames(server: TritonServer) -> None:
 
 
 def refused(address: str, size: tuple[int, int] = SIZE, **more: Any) -> EngineError:
-    with pytest.raises(EngineError) as told, engines.load(address, "fast", size, options=TritonOptions(**more)):
+    with (
+        pytest.raises(EngineError) as told,
+        engines.load(EngineRequest(address, "fast", size, triton=TritonOptions(**more))),
+    ):
         pass
     assert told.value.facts and told.value.fix
     return told.value
@@ -111,7 +115,7 @@ def test_what_cannot_be_is_told(server: TritonServer, tmp_path: Path) -> None:
     assert "There is no Triton server" in away.problem and away.facts == "connection refused"
     for port, tls in ((server.http, False), (server.metrics, False), (server.http, True)):
         wrong_port = refused(f"triton://127.0.0.1:{port}/{MODEL}", timeout=1.0, tls=tls)
-        assert str(port) in wrong_port.problem and wrong_port.facts == MUTE and "8001 by default" in wrong_port.fix
+        assert str(port) in wrong_port.problem and wrong_port.facts == NOT_GRPC and "8001 by default" in wrong_port.fix
     nowhere = refused(f"triton://no-such-host.invalid:8001/{MODEL}")
     assert "There is no Triton server" in nowhere.problem and nowhere.facts == "there is no host of this name"
     token = refused(f"triton://{server.address}/{MODEL}", token_file=tmp_path / "missing")
@@ -125,7 +129,7 @@ def test_what_cannot_be_is_told(server: TritonServer, tmp_path: Path) -> None:
 def test_a_killed_server_costs_no_picture_and_comes_back(repository: Path) -> None:
     pictures = [picture(seed) for seed in range(10)]
     wanted = local(pictures)
-    with TritonServer(repository) as one, load(one, fallback=["bicubic"]) as engine:
+    with TritonServer(repository) as one, load(one, fallback=("bicubic",)) as engine:
         made: list[str] = []
         gaps: list[float] = []
         last = time.monotonic()
@@ -140,7 +144,7 @@ def test_a_killed_server_costs_no_picture_and_comes_back(repository: Path) -> No
             if engine.spec.name == "triton":
                 assert (image == wanted[number]).all()
             else:
-                assert one.address in engine.spec.state
+                assert one.address in engine.spec.state.reason
             gaps.append(time.monotonic() - last)
             last = time.monotonic()
             made.append(engine.spec.name)
@@ -166,14 +170,14 @@ def test_a_killed_server_costs_no_picture_and_comes_back(repository: Path) -> No
 
 def test_without_a_server_at_the_start(repository: Path) -> None:
     one = TritonServer(repository)
-    with pytest.raises(EngineError, match="There is no Triton server"), load(one, fallback=["bicubic"]):
+    with pytest.raises(EngineError, match="There is no Triton server"), load(one, fallback=("bicubic",)):
         pass
-    with load(one, fallback=["bicubic"], strict=False) as engine:
+    with load(one, fallback=("bicubic",), start="standby") as engine:
 
         def refused() -> bool:
             through(engine, [picture(0)])
             assert engine.spec.name == "bicubic"
-            return "connection refused" in engine.spec.state
+            return "connection refused" in engine.spec.state.reason
 
         until(refused)
         try:
@@ -232,7 +236,7 @@ def test_a_model_reloaded_and_unloaded_under_load(server: TritonServer) -> None:
         made.append(engine.spec.name)
         return made[-1]
 
-    with load(server, fallback=["bicubic"]) as engine, grpc.InferenceServerClient(server.address) as client:
+    with load(server, fallback=("bicubic",)) as engine, grpc.InferenceServerClient(server.address) as client:
         frames()
         reload = threading.Thread(target=client.load_model, args=(MODEL,))
         reload.start()
@@ -243,7 +247,7 @@ def test_a_model_reloaded_and_unloaded_under_load(server: TritonServer) -> None:
         try:
             client.unload_model(MODEL)
             until(lambda: frames() == "bicubic")
-            until(lambda: "is away" in engine.spec.state)
+            until(lambda: "is away" in engine.spec.state.reason)
         finally:
             client.load_model(MODEL)
         until(lambda: frames() == "triton")
@@ -375,7 +379,7 @@ def test_models_that_are_not_as_they_should_be(guarded: tuple[TritonServer, dict
     fixed = f"triton://{server.address}/fixed-x2"
     told = refused(fixed, (80, 60), **options)
     assert "takes pictures of 64x48 only" in told.problem and "--size 64x48" in told.fix
-    with engines.load(fixed, "fast", SIZE, options=TritonOptions(**options)) as engine:
+    with engines.load(EngineRequest(fixed, "fast", SIZE, triton=TritonOptions(**options))) as engine:
         through(engine, [picture(0)])
     broken = refused(f"triton://{server.address}/broken-x2", **options)
     assert "is not ready" in broken.problem and "no such luck" in broken.facts
@@ -399,7 +403,7 @@ class Gpu:
 
     def create_shared_memory_region(self, name: str, size: int, device: int) -> Any:
         region = shared_memory.Region(size)
-        return region, region.part(0, (size,))
+        return region, region.view(0, (size,))
 
     def get_raw_handle(self, handle: Any) -> str:
         key: str = handle[0].key
@@ -412,7 +416,7 @@ class Gpu:
         return handle[1].copy().reshape(shape)
 
     def destroy_shared_memory_region(self, handle: Any) -> None:
-        handle[0].forget()
+        handle[0].release()
 
 
 def test_memory_of_a_gpu(server: TritonServer, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -438,7 +442,7 @@ def test_memory_of_a_gpu(server: TritonServer, monkeypatch: pytest.MonkeyPatch) 
 
 CLIENT = """
 import sys, time, numpy as np, engines
-engine = engines.load(sys.argv[1], "fast", (64, 48))
+engine = engines.load(engines.EngineRequest(sys.argv[1], "fast", (64, 48)))
 engine.reserve(); engine.submit(np.zeros((48, 64, 3), np.uint8), 0); engine.collect(10)
 print("running", flush=True)
 time.sleep(60)
@@ -470,24 +474,26 @@ def test_memory_that_the_server_does_not_see_is_given_back(
 
 def test_a_living_process_that_cannot_be_seen_keeps_its_regions(monkeypatch: pytest.MonkeyPatch) -> None:
     """As another user's, where /proc is mounted with hidepid."""
-    born, space = shared_memory._born, shared_memory._namespace()
-    monkeypatch.setattr(shared_memory, "_born", lambda pid: born(pid) if pid == os.getpid() else "")
-    assert not shared_memory.abandoned(f"livesr-{space}-{os.getppid()}-123-0")
-    assert shared_memory.abandoned(f"livesr-{space}-{2**22 + 1}-123-0")  # above Linux's highest id
+    born, space = shared_memory._start_time, shared_memory._namespace()
+    monkeypatch.setattr(shared_memory, "_start_time", lambda pid: born(pid) if pid == os.getpid() else "")
+    assert not shared_memory.REGION_NAMES.is_abandoned(f"livesr-{space}-{os.getppid()}-123-0")
+    assert shared_memory.REGION_NAMES.is_abandoned(f"livesr-{space}-{2**22 + 1}-123-0")  # above Linux's highest id
 
 
 def test_whose_region_it_is() -> None:
     region = shared_memory.Region(4096)
-    assert shared_names() == {region.name} and not shared_memory.abandoned(region.name)
-    region.part(0, (4096,))[:] = 7
-    shared_memory.clean()
+    assert shared_names() == {region.name} and not shared_memory.REGION_NAMES.is_abandoned(region.name)
+    region.view(0, (4096,))[:] = 7
+    shared_memory.remove_abandoned_files()
     assert shared_names() == {region.name}
-    region.forget()
-    assert not shared_names() and shared_memory.abandoned(region.name)
-    assert region.part(0, (4096,)).sum() == 7 * 4096  # the memory is there as long as somebody uses it
+    region.release()
+    assert not shared_names() and shared_memory.REGION_NAMES.is_abandoned(region.name)
+    assert region.view(0, (4096,)).sum() == 7 * 4096  # the memory is there as long as somebody uses it
     space, pid, born, number = region.name.split("-")[1:]
-    assert shared_memory.abandoned(f"livesr-{space}-{pid}-{int(born) + 1}-{number}"), "an id used again"
-    assert not shared_memory.abandoned(f"livesr-{int(space) + 1}-{pid}-1-0"), "another container's"
-    assert not shared_memory.abandoned("somebody-elses")
+    assert shared_memory.REGION_NAMES.is_abandoned(f"livesr-{space}-{pid}-{int(born) + 1}-{number}"), "an id used again"
+    assert not shared_memory.REGION_NAMES.is_abandoned(f"livesr-{int(space) + 1}-{pid}-1-0"), "another container's"
+    assert not shared_memory.REGION_NAMES.is_abandoned("somebody-elses")
     parent = Path(f"/proc/{os.getppid()}/stat").read_text().rpartition(")")[2].split()[19]
-    assert not shared_memory.abandoned(f"livesr-{space}-{os.getppid()}-{parent}-0"), "a living process's"
+    assert not shared_memory.REGION_NAMES.is_abandoned(f"livesr-{space}-{os.getppid()}-{parent}-0"), (
+        "a living process's"
+    )

@@ -60,7 +60,7 @@ def known(server: TritonServer) -> set[str]:
 
     with grpc.InferenceServerClient(server.address) as client:
         there = client.get_cuda_shared_memory_status().regions
-    return {name for name in there if name.startswith(shared_memory.PREFIX)}
+    return {name for name in there if name.startswith(shared_memory.REGION_PREFIX)}
 
 
 def plain(server: TritonServer, pictures: list[Image], transport: str) -> list[Image]:
@@ -95,8 +95,8 @@ def test_several_cameras_get_their_own_frames(server: TritonServer) -> None:
 
 CLIENT = """
 import sys, time, numpy as np, engines
-from engines.triton.client import TritonOptions
-with engines.load(sys.argv[1], "fast", (64, 48), options=TritonOptions(transport="cuda")) as engine:
+from engines.request import EngineRequest, TritonOptions
+with engines.load(EngineRequest(sys.argv[1], "fast", (64, 48), triton=TritonOptions(transport="cuda"))) as engine:
     engine.reserve(); engine.submit(np.zeros((48, 64, 3), np.uint8), 0); engine.collect(10)
     print("running", flush=True)
     time.sleep(float(sys.argv[2]))
@@ -131,7 +131,7 @@ def test_the_next_camera_takes_away_what_a_killed_one_has_left(server: TritonSer
 
 def test_a_killed_server_comes_back_with_memory_of_its_own(repository: Path, cuda: Any) -> None:
     """What its predecessor had mapped is given back, and nothing twice."""
-    with TritonServer(repository) as one, load(one, transport="cuda", fallback=["bicubic"]) as engine:
+    with TritonServer(repository) as one, load(one, transport="cuda", fallback=("bicubic",)) as engine:
         wanted = plain(one, [picture(0)], "raw")[0]
 
         def maker() -> str:

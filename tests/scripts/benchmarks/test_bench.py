@@ -12,6 +12,7 @@ import pytest
 
 import engines
 from app.system.malloc_trim import find_glibc_function
+from engines.request import EngineRequest
 from scripts.bench import Bench, BenchSettings, main, table
 from scripts.benchmarks import timing
 from scripts.benchmarks.timing import AppRun, EngineLoop, alternate, growth, noise
@@ -49,7 +50,7 @@ def test_a_figure_says_whether_its_target_is_met() -> None:
 @pytest.mark.parametrize("depth", [1, 2])
 @pytest.mark.parametrize("name", ["bicubic", "openvino"])
 def test_an_engine_is_looped(name: str, depth: int) -> None:
-    with engines.load(name, "fast", TINY, depth=depth) as engine:
+    with engines.load(EngineRequest(name, "fast", TINY, depth=depth)) as engine:
         loop = EngineLoop(engine, noise(TINY))
         assert 0 < loop.frames(20) < 1000
         assert loop.seconds(0.01) > 0  # a second round goes on with the slots as the first left them

@@ -12,6 +12,7 @@ import pytest
 import engines
 from engines.base import Image
 from engines.catalog import shipped as catalog
+from engines.request import EngineRequest
 
 pytestmark = pytest.mark.torch
 
@@ -46,7 +47,7 @@ def picture(size: tuple[int, int]) -> Image:
 
 
 def by_engine(model: Path, image: Image) -> tuple[Image, str]:
-    with engines.load("openvino", str(model), (image.shape[1], image.shape[0]), depth=1) as engine:
+    with engines.load(EngineRequest("openvino", str(model), (image.shape[1], image.shape[0]), depth=1)) as engine:
         engine.reserve()
         engine.submit(image, None)
         done = engine.collect(60)

@@ -13,7 +13,7 @@ from engines.catalog.shipped import ModelCard
 
 pytestmark = pytest.mark.torch
 
-SHIPPED = catalog.FOLDER
+SHIPPED = catalog.MODELS_FOLDER
 
 
 @pytest.fixture
@@ -50,9 +50,9 @@ def test_a_card(name: str, tmp_path: Path, sets: Path, run: Path, monkeypatch: p
 
     models = tmp_path / "models"
     models.mkdir()
-    for file in catalog.FOLDER.glob("fast-*x2*.onnx"):
+    for file in catalog.MODELS_FOLDER.glob("fast-*x2*.onnx"):
         shutil.copy(file, models)
-    monkeypatch.setattr(catalog, "FOLDER", models)
+    monkeypatch.setattr(catalog, "MODELS_FOLDER", models)
     assert (
         main([name, "--run", str(run), "--sets", str(sets), "--hardware", "an abacus", "--data", "bsds500", "pages"])
         == 0
@@ -88,9 +88,9 @@ def test_a_goal_that_is_missed_is_told() -> None:
 @pytest.fixture
 def models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder to ship from."""
-    monkeypatch.setattr(catalog, "FOLDER", tmp_path / "models")
-    catalog.FOLDER.mkdir()
-    return catalog.FOLDER
+    monkeypatch.setattr(catalog, "MODELS_FOLDER", tmp_path / "models")
+    catalog.MODELS_FOLDER.mkdir()
+    return catalog.MODELS_FOLDER
 
 
 def test_a_model_of_another_name(models: Path, sets: Path, run: Path) -> None:

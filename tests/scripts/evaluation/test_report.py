@@ -20,7 +20,7 @@ from scripts.evaluation.measure import PictureSet, Score
 from scripts.evaluation.published_figures import PUBLISHED_NETWORKS
 from scripts.evaluation.test_sets import psnr
 from tests.fakes import peer_venv
-from tests.scripts.evaluation.test_flicker import film, noisy
+from tests.support.flicker_films import film, noisy
 
 ABOUT = {"processor": "an abacus", "cores": 2, "python": "3.12", "versions": {"openvino": "2026.4"}}
 
@@ -262,10 +262,10 @@ def test_one_run_of_everything(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     models, out = tmp_path / "models", tmp_path / "docs"
     for folder in (models, out, tmp_path / "clips"):
         folder.mkdir()
-    for file in catalog.FOLDER.glob("fast-x2*.onnx"):
+    for file in catalog.MODELS_FOLDER.glob("fast-x2*.onnx"):
         (models / file.name).symlink_to(file)
         (models / file.name.replace("fast", "fast-webcam")).symlink_to(file)
-    monkeypatch.setattr(catalog, "FOLDER", models)
+    monkeypatch.setattr(catalog, "MODELS_FOLDER", models)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     for name in ("Set5", "Set14"):
         small_set(tmp_path / "sets" / name)

@@ -23,6 +23,7 @@ from app.config.schema import RecordingConfig
 from app.errors import SinkError
 from app.overlays.view_state import ViewState
 from app.pipeline.frame import Frame, OutputFrame
+from app.sinks.filenames import Filenames
 from app.sinks.recording.encoders import check_encoder
 from app.sinks.recording.fragment_file import FragmentFile
 from app.sinks.recording.muxer import check_file
@@ -158,9 +159,8 @@ def test_a_picture_after_the_end_is_refused(tmp_path: Path) -> None:
 
 
 def test_an_encoder_that_hangs_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("app.sinks.recording.recorder.GIVE_UP", 0.5)
     asleep = threading.Event()
-    recorder = Recorder(tmp_path / "a.mp4", lossless=True, depth=1)
+    recorder = Recorder(tmp_path / "a.mp4", lossless=True, depth=1, encoder_timeout_s=0.5)
     monkeypatch.setattr(recorder, "_encode", lambda *_: asleep.wait(100))  # hardware that does not come back
     image = scene(0)
     with pytest.raises(SinkError, match="has failed") as caught:
@@ -226,9 +226,9 @@ def test_a_link_stays_and_what_it_leads_to_is_recorded(tmp_path: Path) -> None:
 
 def test_a_recording_that_was_begun_goes_on_under_another_name(tmp_path: Path) -> None:
     """As it is after a reload."""
-    settings = RecordingConfig(file=tmp_path / "a.mp4")
+    settings, filenames = RecordingConfig(file=tmp_path / "a.mp4"), Filenames()
     for index in range(2):
-        recording = OnDemandRecorder(settings, ViewState(), fps=30, lossless=True)
+        recording = OnDemandRecorder(settings, ViewState(), filenames, fps=30, lossless=True)
         for number in range(3 + index):
             image = scene(number)
             recording.write(OutputFrame(image, Frame(image, number, 0, number / 30)))
@@ -243,7 +243,7 @@ def test_a_recording_that_was_begun_goes_on_under_another_name(tmp_path: Path) -
         ("a", {}, [".mp4 or .mkv"]),
         ("a.mp4", {"encoder": "h264_quantum"}, ["h264_quantum", "libx264"]),
         ("a.mp4", {"encoder": "aac"}, ["aac", "libx264"]),
-        ("a.mp4", {"encoder": "ffv1"}, ["ffv1 is no encoder for H.264", "libx264"]),  # players know it in no MP4
+        ("a.mp4", {"encoder": "ffv1"}, ["ffv1 is not an H.264 encoder", "libx264"]),  # players know it in no MP4
         ("a.mp4", {"encoder": "libx264rgb"}, ["libx264rgb", "cannot be used", "--encoder"]),  # it takes no yuv420p
         ("file/a.mp4", {}, ["Cannot record", "folder"]),
     ],
@@ -271,6 +271,7 @@ FULL = """
 import resource, signal, sys
 import numpy as np
 from pathlib import Path
+from app.sinks.filenames import Filenames
 from app.pipeline.frame import Frame, OutputFrame
 from app.errors import SinkError
 from app.sinks.recording.recorder import Recorder
@@ -316,6 +317,7 @@ KILLED = """
 import sys, time
 import numpy as np
 from pathlib import Path
+from app.sinks.filenames import Filenames
 from app.pipeline.frame import Frame, OutputFrame
 from app.sinks.recording.recorder import Recorder
 recorder = Recorder(Path(sys.argv[1]), lossless=True)
@@ -585,7 +587,7 @@ def test_no_other_file_can_be_begun_where_its_folder_is_in_the_way(tmp_path: Pat
 
 def test_a_hole_is_no_part_of_a_recording(tmp_path: Path) -> None:
     """Whoever truncates a file keeps a file that plays: nothing more is written behind the hole."""
-    recorder = Recorder(tmp_path / "a.mp4", lossless=True)  # not watched, as an archive's is not
+    recorder = Recorder(tmp_path / "a.mp4", lossless=True)  # not watched, as that of segments is not
     index = 0
     with pytest.raises(TakenError, match="truncated to"):
         while index < 10_000:

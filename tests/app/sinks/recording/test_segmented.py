@@ -23,8 +23,9 @@ import pytest
 from app.config.schema import RecordingConfig
 from app.errors import SinkError
 from app.pipeline.frame import Frame, Origin, OutputFrame
-from app.sinks.filenames import move
-from app.sinks.recording import gst_encoder, next_segment, retention, segmented
+from app.sinks.filenames import rename_without_replacing
+from app.sinks.recording import gst_encoder, next_segment, retention
+from app.sinks.recording.next_segment import SegmentTimeouts
 from app.sinks.recording.recorder import Recorder
 from app.sinks.recording.retention import SEGMENT, RetentionPolicy, clean
 from app.sinks.recording.segmented import SegmentedRecorder
@@ -52,7 +53,7 @@ def frames(path: Path) -> list[float]:
 
 
 class Camera:
-    """Gives an archive a picture every 20 ms, as a pipeline does, and remembers the longest a picture took."""
+    """Gives a recorder a picture every 20 ms, as a pipeline does, and remembers the longest a picture took."""
 
     def __init__(self, sink: SegmentedRecorder) -> None:
         self.sink, self.longest, self.count = sink, 0.0, 0
@@ -86,8 +87,8 @@ class Camera:
             time.sleep(0.02)
 
 
-def started(folder: Path, **options: Any) -> Camera:
-    return Camera(SegmentedRecorder(settings(folder, **options), fps=50, lossless=False))
+def started(folder: Path, timeouts: SegmentTimeouts | None = None, **options: Any) -> Camera:
+    return Camera(SegmentedRecorder(settings(folder, **options), fps=50, lossless=False, timeouts=timeouts))
 
 
 HOLDER = """
@@ -167,10 +168,9 @@ def test_a_film_is_cut_by_its_own_time_and_loses_nothing(
 
 
 def test_a_film_waits_for_a_disk_that_hangs_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(next_segment, "PATIENCE", 1.0)
     asleep = threading.Event()
     monkeypatch.setattr(next_segment, "clean", lambda _: asleep.wait(60))
-    sink = SegmentedRecorder(settings(tmp_path), fps=25, lossless=True)
+    sink = SegmentedRecorder(settings(tmp_path), fps=25, lossless=True, timeouts=SegmentTimeouts(open_s=1.0))
     begun = time.monotonic()
     for index in range(20):
         sink.write(OutputFrame(NOISE, Frame(NOISE, index, 0, index / 25)))
@@ -281,13 +281,11 @@ def test_a_segment_that_cannot_be_deleted_is_told_once_and_the_next_one_goes(
 
 @pytest.mark.parametrize(("share", "left"), [(1e9, 2), (1e-9, 3)])
 def test_a_folder_that_takes_long_to_look_through_is_looked_through_less_often(
-    tmp_path: Path, share: float, left: int, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, share: float, left: int
 ) -> None:
-    monkeypatch.setattr(retention, "SHARE", share)
-    monkeypatch.setattr(retention, "QUIET", -1.0)
     for second in range(2):
         (tmp_path / f"20200101-00000{second}.mp4").write_bytes(bytes(1000))
-    kept = RetentionPolicy(tmp_path, 2e-6)
+    kept = RetentionPolicy(tmp_path, 2e-6, max_share=share, quiet_s=-1.0)
     kept.keep(None)
     (tmp_path / "20200101-000002.mp4").write_bytes(bytes(1000))
     kept.keep(None)
@@ -322,14 +320,14 @@ def test_two_programs_that_want_one_name_take_it_from_neither(tmp_path: Path, mo
     hidden.write_text("ours")
     with monkeypatch.context() as patch:
         patch.setattr(Path, "exists", lambda _: False)  # it was not there yet a moment ago
-        ours = move(hidden, theirs)
+        ours = rename_without_replacing(hidden, theirs)
     assert (theirs.read_text(), ours.read_text(), ours.name) == ("theirs", "ours", "20200101-000000-2.mp4")
 
     def refused(*_: object) -> None:
         raise PermissionError(errno.EPERM, "Operation not permitted")
 
     monkeypatch.setattr(os, "link", refused)  # a memory card
-    last = move(ours, theirs)
+    last = rename_without_replacing(ours, theirs)
     assert (theirs.read_text(), last.read_text()) == ("theirs", "ours")
     assert {path.name for path in tmp_path.iterdir()} == {theirs.name, last.name}
 
@@ -430,10 +428,9 @@ def test_a_failure_that_nobody_has_foreseen_is_told_and_tried_again(
     def fails(*_: Any, **__: Any) -> Recorder:
         raise RuntimeError("can't start new thread")
 
-    monkeypatch.setattr(next_segment, "RETRY", 0.1)
     with monkeypatch.context() as context:
         context.setattr(next_segment, "Recorder", fails)
-        with started(tmp_path) as camera:
+        with started(tmp_path, SegmentTimeouts(retry_s=0.1)) as camera:
             camera.until(lambda: "can't start new thread" in camera.sink.problem)
             context.undo()
             camera.until(lambda: segments(tmp_path))
@@ -608,8 +605,7 @@ def test_a_board_encoder_that_breaks_fails_the_recording_alone(
     tmp_path: Path, launcher: None, monkeypatch: pytest.MonkeyPatch, fault: str
 ) -> None:
     monkeypatch.setenv("FAULT", fault)
-    monkeypatch.setattr(gst_encoder, "WAIT", 1.0)
-    recorder = Recorder(tmp_path / "a.mp4", encoder="nvv4l2h264enc", lossless=True)
+    recorder = Recorder(tmp_path / "a.mp4", encoder="nvv4l2h264enc", lossless=True, board_timeout_s=1.0)
     image = np.zeros((480, 640, 3), np.uint8)
     with pytest.raises(SinkError, match="has failed"):
         for index in range(400):
@@ -626,17 +622,14 @@ def test_a_board_without_gstreamer_says_so(monkeypatch: pytest.MonkeyPatch, tmp_
 
 
 def test_a_recorder_that_hangs_is_left_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(segmented, "STALLED", 0.5)
-    monkeypatch.setattr("app.sinks.recording.recorder.GIVE_UP", 0.5)
     asleep = threading.Event()
     monkeypatch.setattr(Recorder, "_encode", lambda *_: asleep.wait(60))  # a card that swallows writes
-    with started(tmp_path) as camera:
+    with started(tmp_path, SegmentTimeouts(hang_s=0.5, encoder_s=0.5)) as camera:
         camera.until(lambda: "no picture has been written" in camera.sink.problem)
         asleep.set()
 
 
 def test_a_recorder_that_goes_on_after_it_hung_is_closed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(segmented, "STALLED", 0.5)
     asleep, encode, hung = threading.Event(), Recorder._encode, list[Recorder]()
 
     def stuck(recorder: Recorder, image: Any, position: float) -> None:
@@ -646,7 +639,7 @@ def test_a_recorder_that_goes_on_after_it_hung_is_closed(tmp_path: Path, monkeyp
         encode(recorder, image, position)
 
     monkeypatch.setattr(Recorder, "_encode", stuck)
-    with started(tmp_path) as camera:
+    with started(tmp_path, SegmentTimeouts(hang_s=0.5)) as camera:
         camera.until(lambda: "no picture has been written" in camera.sink.problem)
         asleep.set()
         camera.until(lambda: not hung[0]._thread.is_alive())
