@@ -212,7 +212,7 @@ class Bench:
         size = f"{one.size[0]}x{one.size[1]}"
         demo = ["--source", "demo", "--size", size, "--headless", "--quiet", "--frames", "1"]
         command = [sys.executable, "-m", "app.run", *one.app, *demo]
-        start = partial(measure_child, command, name="The app", cwd=ROOT, limit_s=timing.START_TIMEOUT_S)
+        start = partial(measure_child, command, name="The app", cwd=ROOT, limit_s=timing.APP_START_TIMEOUT_S)
         start()  # fills the caches
         runs = [start() for _ in range(one.rounds)]
         self.details["start_s"] = {"wall": [run.wall_s for run in runs], "cpu": [run.cpu_s for run in runs]}

@@ -15,7 +15,7 @@ from platformdirs import user_cache_path
 
 from engines.errors import UserError
 from scripts.benchmarks.measured_child import ChildError, Usage, measure_child
-from scripts.benchmarks.timing import START_TIMEOUT_S
+from scripts.benchmarks.timing import APP_START_TIMEOUT_S
 from scripts.common.checkout import ROOT
 from scripts.common.machine import REPORTED_PACKAGES
 
@@ -68,7 +68,7 @@ class Build:
         """Run this build's Python with `arguments`, its own code first on the path.
 
         `cache` is where it keeps what it compiles, None the user's own folder; the process may take `limit_s` seconds
-        beyond START_TIMEOUT_S. Raises ChildError.
+        beyond APP_START_TIMEOUT_S. Raises ChildError.
         """
         environment = os.environ | {"PYTHONPATH": str(self.folder)}
         if cache is not None:
@@ -78,7 +78,7 @@ class Build:
             name=f"The build {self.name}",
             cwd=self.folder,
             environment=environment,
-            limit_s=START_TIMEOUT_S + limit_s,
+            limit_s=APP_START_TIMEOUT_S + limit_s,
         )
 
     def has_model(self, name: str) -> bool:
