@@ -1,4 +1,4 @@
-"""The same figures for three readers: the overlay, the log, and --stats."""
+"""The same figures for all their readers: the overlay, the log, the service manager and --stats."""
 
 from __future__ import annotations
 
@@ -25,24 +25,24 @@ from engines.support.event_log import log_event
 
 log = logging.getLogger(__name__)
 
-PERIOD = 5.0
-"""Seconds between two lines in the log."""
+LOG_PERIOD_S = 5.0
+"""Between two lines in the log."""
 
-WRAP = 60
-"""Letters a line, for what has no length of its own."""
+MAX_COLUMNS = 60
+"""Characters in a line of the overlay, for texts of any length."""
 
 
 @runtime_checkable
 class Troubled(Protocol):
-    """A part that goes on while something is wrong with it."""
+    """A part that keeps running while something is wrong with it."""
 
     @property
     def problem(self) -> str:
-        """What, or "" while all is well."""
+        """What is wrong, or "" while all is well."""
 
 
 class Report:
-    """Reads the figures of a run. As a sink it writes a line to the log now and then."""
+    """Reads the figures of a session. As a sink it writes a line to the log every few seconds. Main thread only."""
 
     def __init__(
         self,
@@ -50,21 +50,26 @@ class Report:
         source: Source,
         telemetry: Telemetry,
         parts: Sequence[object] = (),
-        steering: GovernorDriver | None = None,
+        governor: GovernorDriver | None = None,
+        *,
+        log_period_s: float = LOG_PERIOD_S,
     ) -> None:
-        """`parts`: whatever has a `problem`, a text that is empty while all is well."""
-        self._stats, self._source, self._telemetry, self._steering = stats, source, telemetry, steering
+        """Report on these. Of the `parts`, those that are Troubled are asked for their problems.
+
+        `log_period_s`: between two lines in the log.
+        """
+        self._stats, self._source, self._telemetry, self._governor = stats, source, telemetry, governor
         self._parts = [part for part in parts if isinstance(part, Troubled)]
-        self._told = time.monotonic()
+        self._log_period_s, self._logged_at = log_period_s, time.monotonic()
         self._since = datetime.now().astimezone()
 
     def lines(self) -> list[str]:
-        """For the overlay: what a visitor may trust and an engineer wants to know."""
+        """Return the lines of the overlay: what a visitor may trust and an engineer wants to know."""
         stats, spec, machine = self._stats, self._stats.spec, self._telemetry.current
         p50, p99 = stats.latency.percentiles(50, 99)
         if spec is None:
             return []
-        told = [
+        lines = [
             f"{stats.fps_now():.1f} fps on screen",
             f"engine {stats.engine.percentiles(50)[0]:.1f} ms   age {p50:.0f} ms, p99 {p99:.0f} ms",
             f"{spec.input[0]}x{spec.input[1]} -> {spec.output[0]}x{spec.output[1]}   dropped {stats.dropped}",
@@ -72,41 +77,42 @@ class Report:
         ]
         if stats.inside:
             inside = (f"{name} {samples.percentiles(50)[0]:.2f} ms" for name, samples in stats.inside.items())
-            told.insert(2, "   ".join(inside))
-        if not spec.state.ok:
-            told += textwrap.wrap(f"{spec.name} ({spec.state})", WRAP)  # one long line would make all the others small
-        if self._steering is not None:
-            told += [line for text in self._steering.lines() for line in textwrap.wrap(text, WRAP)]
-        told += self._machine(machine)
-        return told + [line for text in self._wrong() for line in textwrap.wrap(f"! {text}", WRAP)]
+            lines.insert(2, "   ".join(inside))
+        if not spec.state.ok:  # wrapped: one long line would make all the others small
+            lines += textwrap.wrap(f"{spec.name} ({spec.state})", MAX_COLUMNS)
+        if self._governor is not None:
+            lines += [line for text in self._governor.lines() for line in textwrap.wrap(text, MAX_COLUMNS)]
+        lines += self._machine(machine)
+        return lines + [line for text in self._wrong() for line in textwrap.wrap(f"! {text}", MAX_COLUMNS)]
 
     def _wrong(self) -> list[str]:
-        """What is wrong just now, a line for each."""
+        """Return what is wrong at the moment, a line for each."""
         problems = [" ".join(part.problem.split()) for part in self._parts if part.problem]
         return [*self._telemetry.warnings, *problems]
 
     def status(self) -> str:
-        """One line for the service manager."""
+        """Return one line for the service manager."""
         spec = self._stats.spec
         replaced = [] if spec is None or spec.state.ok else [str(spec.state)]
         return "; ".join([f"{self._stats.fps_now():.1f} fps", *replaced, *self._wrong()])
 
     @staticmethod
     def _machine(machine: Reading) -> list[str]:
-        told = {
+        figures = {
             "C": machine.temperature,
             "W": machine.power,
             "MHz cpu": machine.cpu_mhz,
             "MHz gpu": machine.gpu_mhz,
         }
         parts = [
-            f"{value:.1f} {unit}" if unit == "W" else f"{value:.0f} {unit}" for unit, value in told.items() if value
+            f"{value:.1f} {unit}" if unit == "W" else f"{value:.0f} {unit}" for unit, value in figures.items() if value
         ]
         return ["   ".join(parts)] if parts else []
 
     def write(self, frame: OutputFrame) -> None:
-        if time.monotonic() - self._told >= PERIOD:
-            self._told = time.monotonic()
+        """Log a line of figures when it is time to."""
+        if time.monotonic() - self._logged_at >= self._log_period_s:
+            self._logged_at = time.monotonic()
             figures = ", ".join([self.lines()[0], *self.lines()[1].split("   "), f"dropped {self._stats.dropped}"])
             p50, p99 = self._stats.latency.percentiles(50, 99)
             log_event(
@@ -123,9 +129,9 @@ class Report:
             )
 
     def as_dict(self, recordings: Sequence[dict[str, Any]], archive: dict[str, Any] | None = None) -> dict[str, Any]:
-        """All figures, as --stats writes them, with those of each recording and of the segments, if there are any.
+        """Return all figures as --stats has them, with those of the `recordings` and of the segments (`archive`).
 
-        They are of one run: since the start, or since the configuration was read anew.
+        They are of one session: since the start, or since the last reload.
         """
         figures, machine = self._stats.as_dict(), self._telemetry.current
         figures["input"]["fps"] = self._source.fps
@@ -136,7 +142,7 @@ class Report:
             "recordings": list(recordings),
             "archive": archive,
             "peak_memory_mb": round(peak_memory() / 2**20, 1),
-            "governor": self._steering.as_dict() if self._steering is not None else None,
+            "governor": self._governor.as_dict() if self._governor is not None else None,
             "camera": getattr(self._source, "facts", dict)(),
             "machine": {
                 "temperature_c": machine.temperature,
@@ -153,7 +159,7 @@ class Report:
 
 
 def peak_memory() -> int:
-    """The most bytes this process has had resident."""
+    """Return the largest resident size that this process has had, in bytes."""
     try:
         # Not getrusage(): over fork and exec its figure carries the parent's peak along (getrusage(2), proc(5)).
         status = Path("/proc/self/status").read_text(encoding="ascii")
@@ -163,7 +169,7 @@ def peak_memory() -> int:
 
 
 def check_writable(path: Path) -> None:
-    """Raise ConfigError now if `path` cannot be written at the end of a long run."""
+    """Raise ConfigError now rather than at the end of a long run if `path` cannot be written."""
     try:
         atomic_file.check(path)
     except OSError as error:
@@ -173,11 +179,11 @@ def check_writable(path: Path) -> None:
 
 
 def save_figures(path: Path, figures: dict[str, Any]) -> None:
-    """Write --stats, whole or not at all. Raises SinkError."""
+    """Write `figures` to `path` as JSON, whole or not at all. Raises SinkError."""
     try:
         atomic_file.write_atomic(path, (json.dumps(figures, indent=2) + "\n").encode(), parents=True)
     except OSError as error:
-        first = "Have it read" if isinstance(error, TimeoutError) else "Make room on the disk"
+        first = "Let a program read it" if isinstance(error, TimeoutError) else "Make room on the disk"
         raise SinkError(
             f"The figures cannot be written to {path}",
             error.strerror or str(error),

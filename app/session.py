@@ -39,7 +39,8 @@ log = logging.getLogger("livesr")
 class Closable(Protocol):
     """A part that a session opens and closes."""
 
-    def close(self) -> None: ...
+    def close(self) -> None:
+        """Release everything. Idempotent."""
 
 
 P = TypeVar("P", bound=Closable)

@@ -1,4 +1,4 @@
-"""Text in any script as a panel, with a real font; OpenCV's own draws ASCII alone."""
+"""Text in any script, with a real font: OpenCV's own fonts have ASCII alone."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from PIL import ImageDraw, ImageFont
 from app.errors import ConfigError
 from app.overlays.text_panel import TextPanel
 
-SHIPPED = Path(__file__).parent / "texts/captions.otf"
+SHIPPED_FONT = Path(__file__).parent / "texts/captions.otf"
 
 
 class CaptionFont:
-    """One font file."""
+    """A font file that renders panels of text."""
 
     def __init__(self, font: Path | None = None) -> None:
-        """Raises ConfigError if `font` cannot be read; None is the one that is shipped."""
-        self.path = font or SHIPPED
+        """Use `font`, or the one that is shipped. Raises ConfigError if it cannot be read."""
+        self.path = font or SHIPPED_FONT
         try:
             ImageFont.truetype(str(self.path), 20)
         except OSError as error:
@@ -30,18 +30,18 @@ class CaptionFont:
             ) from None
 
     def check(self, text: str, origin: str) -> None:
-        """Raise ConfigError naming the characters of `text` that the font has not."""
-        lacking = "".join(dict.fromkeys(c for c in text if not c.isspace() and not self._has(c)))
-        if lacking:
+        """Raise ConfigError naming the characters of `text` that the font lacks; `origin` says where it is from."""
+        missing = "".join(dict.fromkeys(c for c in text if not c.isspace() and not self._has(c)))
+        if missing:
             raise ConfigError(
-                f"{origin}: the font has no {' '.join(lacking[:10])}",
+                f"{origin}: the font lacks {' '.join(missing[:10])}",
                 f"looked in {self.path}",
                 "Give a font that has them as kiosk.font, for example Debian's fonts-noto-cjk: "
                 "/usr/share/fonts/opentype/noto/NotoSansCJK-Regular.ttc",
             )
 
     def panel(self, lines: Sequence[str], *, height: int, width: int) -> TextPanel:
-        """`lines`, centred, with letters `height` pixels high, at most `width` pixels wide: longer text shrinks."""
+        """Render `lines`, centred, in letters `height` pixels high, at most `width` pixels wide: long text shrinks."""
         size, pad = max(4, round(height * 1.37)), max(2, height)
         while True:
             font = ImageFont.truetype(str(self.path), size)
@@ -63,5 +63,5 @@ class CaptionFont:
 
 @lru_cache(4096)
 def glyph(path: Path, character: str) -> bytes:
-    """How the font draws a character."""
+    """Return the bitmap that the font draws for a character."""
     return bytes(ImageFont.truetype(str(path), 24).getmask(character))

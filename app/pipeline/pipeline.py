@@ -290,5 +290,5 @@ def join(thread: threading.Thread) -> None:
     """Wait for a thread that has been told to end."""
     thread.join(JOIN_S)
     if thread.is_alive():
-        message = "the %(thread)s thread has not ended within %(timeout_s)g s and is left behind"
+        message = "the %(thread)s thread has not ended within %(timeout_s)g s; not waiting for it any more"
         log_event(log, logging.WARNING, "thread_left_behind", message, thread=thread.name, timeout_s=JOIN_S)

@@ -13,14 +13,14 @@ class Overlay(Protocol):
     """Draws into every picture. Main thread only."""
 
     def draw(self, frame: OutputFrame) -> None:
-        """Draw into frame.image, which is borrowed until draw() returns."""
+        """Change frame.image in place. It is borrowed until this method returns."""
 
 
 class Sink(Protocol):
     """Takes every picture: shows it, keeps it or counts it. Main thread only."""
 
     def write(self, frame: OutputFrame) -> None:
-        """Take a picture. frame.image is borrowed until write() returns, and must not be changed."""
+        """Take a picture. Its image is borrowed until this method returns, and must not be changed."""
 
 
 @runtime_checkable

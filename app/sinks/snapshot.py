@@ -22,42 +22,45 @@ from engines.support import atomic_file
 
 log = logging.getLogger(__name__)
 
-SETTLED = 1.0
-"""Seconds after which a webcam has found its exposure."""
+EXPOSURE_S = 1.0
+"""What a webcam needs to find its exposure."""
 
-GIVE_UP = 20.0
-"""Seconds that writing a picture may take when the run ends; one of 8K takes about two."""
+WRITE_TIMEOUT_S = 20.0
+"""What writing a picture may take when the run ends; one of 8K takes about two seconds."""
 
 
 class Snapshot:
     """Takes the next picture when asked to; with `file`, the first live one, and again one a second later.
 
-    After a reload `file` gets another name, as a recording does.
-
-    Must be the first of the sinks: later ones draw into the picture.
+    After a reload `file` gets another name, as a recording does. Comes before the overlays.
     """
 
     def __init__(
         self, folder: Path, view: ViewState, filenames: Filenames | None = None, *, file: Path | None = None
     ) -> None:
-        """Raises SinkError if `file` cannot be written; so does what comes later, once it could not."""
+        """Prepare. Raises SinkError if `file` cannot be written; later calls do so once writing it has failed.
+
+        `folder`: where the key's snapshots go; `filenames` knows what earlier sessions have written.
+        """
         self._filenames = filenames or Filenames()
         self._file = file and self._filenames.new_name(file)
-        self._planned = [0.0, SETTLED] if file else []  # seconds after the first live picture
-        self._first: float | None = None  # its position
-        self._asked: Path | None = None  # by the key
-        self._failure: SinkError | None = None
+        # Main thread, except where a comment says otherwise.
+        self._planned_s = [0.0, EXPOSURE_S] if file else []  # after the first live picture
+        self._first_position: float | None = None  # of the first live picture, in seconds
+        self._requested: Path | None = None  # by the key
+        self._failure: SinkError | None = None  # set by the worker thread, taken by the main thread
         self._folder, self._view = folder, view
         self._worker: threading.Thread | None = None
-        self._notices: queue.SimpleQueue[str] = queue.SimpleQueue()  # from the worker; the view is the main thread's
+        self._notices: queue.SimpleQueue[str] = queue.SimpleQueue()  # from the worker thread to the view
         if file is not None:
             check_png(file)
 
     def request(self) -> None:
-        """What the key s does."""
-        self._asked = self._asked or self._folder / f"snapshot-{datetime.now():%Y%m%d-%H%M%S-%f}.png"
+        """Take the next picture, as the key s does."""
+        self._requested = self._requested or self._folder / f"snapshot-{datetime.now():%Y%m%d-%H%M%S-%f}.png"
 
     def write(self, frame: OutputFrame) -> None:
+        """Take this picture, if one is wanted. Raises SinkError if `file` could not be written."""
         self.poll()
         if self._worker is not None and self._worker.is_alive():
             return  # a later picture will do
@@ -69,17 +72,17 @@ class Snapshot:
         self._worker.start()
 
     def _wanted(self, frame: Frame) -> Path | None:
-        """Where this picture goes, if anywhere. The key takes what is shown, `file` what the source sees."""
-        if self._planned and frame.origin is Origin.LIVE:
-            self._first = frame.position if self._first is None else self._first
-            if frame.position - self._first >= self._planned[0]:
-                del self._planned[0]
+        """Return where this picture goes, if anywhere. The key takes what is shown, `file` what the source sees."""
+        if self._planned_s and frame.origin is Origin.LIVE:
+            self._first_position = frame.position if self._first_position is None else self._first_position
+            if frame.position - self._first_position >= self._planned_s[0]:
+                del self._planned_s[0]
                 return self._file
-        asked, self._asked = self._asked, None
-        return asked
+        requested, self._requested = self._requested, None
+        return requested
 
     def poll(self) -> None:
-        """Show what the worker has to say. Raises SinkError if what it could not write was asked for as `file`."""
+        """Show the worker's notices. Raises SinkError if `file` could not be written."""
         if self._failure is not None:
             failure, self._failure = self._failure, None
             raise failure
@@ -87,17 +90,17 @@ class Snapshot:
             self._view.say(self._notices.get())
 
     def close(self) -> None:
-        """Finish the picture that is being written."""
+        """Finish the picture that is being written. Raises SinkError if it was for `file` and could not be written."""
         if self._worker is not None:
-            self._worker.join(GIVE_UP)
+            self._worker.join(WRITE_TIMEOUT_S)
             if self._worker.is_alive():
-                log.warning("a snapshot has not been written within %g s and is left behind", GIVE_UP)
+                log.warning("writing a snapshot takes longer than %g s; not waiting for it any more", WRITE_TIMEOUT_S)
         self.poll()
 
     def _save(self, path: Path, before: Image, after: Image) -> None:
         try:
             _, data = cv2.imencode(".png", side_by_side(before, after))
-            atomic_file.write_atomic(path, data.tobytes(), parents=True)  # the folder of a key's may not be there yet
+            atomic_file.write_atomic(path, data.tobytes(), parents=True)  # the key's folder may not exist yet
         except (OSError, cv2.error) as error:
             log.warning("the snapshot %s cannot be written: %s", path, error)
             self._notices.put(f"cannot write {path.name}")
@@ -106,12 +109,15 @@ class Snapshot:
                 self._failure = SinkError(f"The snapshot {path} cannot be written", str(error), fix)
         else:
             self._filenames.add(path)
-            log.info("before and after are in %s", path)
+            log.info("saved before and after to %s", path)
             self._notices.put(f"saved {path.name}")
 
 
 def side_by_side(before: Image, after: Image) -> Image:
-    """Bicubic of `before` on the left, `after` on the right, of equal size, labelled."""
+    """Put `before`, enlarged by bicubic interpolation, to the left of `after`, both labelled.
+
+    Both are uint8 [H, W, 3]; the result is a new one of the height of `after` and twice its width.
+    """
     both: Image = np.concatenate([enlarge(before, np.empty_like(after)), after], axis=1)
     height, width = after.shape[:2]
     gap = letter(height)
@@ -132,5 +138,5 @@ def check_png(path: Path) -> None:
         raise SinkError(
             f"Cannot write a snapshot to {path}",
             error.strerror or str(error),
-            f"Is {path.parent.absolute()} a folder you may write to?",
+            f"Check that {path.parent.absolute()} is a folder and that you may write to it.",
         ) from None

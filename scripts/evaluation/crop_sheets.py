@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image as Pillow
 from PIL import ImageDraw, ImageFont
 
-from app.overlays.font import SHIPPED
+from app.overlays.font import SHIPPED_FONT
 from engines.base import Image
 from engines.errors import UserError
 from scripts.evaluation.test_sets import luma
@@ -60,9 +60,9 @@ def labelled(crop: Image, text: str, zoom: int) -> Image:
     """`crop` with its pixels `zoom` times as large, under a strip with `text`."""
     large = crop.repeat(zoom, 0).repeat(zoom, 1)
     strip = Pillow.new("RGB", (large.shape[1], STRIP), PAPER)
-    font = ImageFont.truetype(str(SHIPPED), 15)
+    font = ImageFont.truetype(str(SHIPPED_FONT), 15)
     while font.getlength(text) > strip.width - 4:
-        font = ImageFont.truetype(str(SHIPPED), int(font.size) - 1)
+        font = ImageFont.truetype(str(SHIPPED_FONT), int(font.size) - 1)
     ImageDraw.Draw(strip).text((3, STRIP // 2), text, fill=INK, font=font, anchor="lm")
     return np.vstack([np.asarray(strip, np.uint8), large])
 

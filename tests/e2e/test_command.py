@@ -33,35 +33,9 @@ from app.sinks.window import PersistentWindow
 from engines.catalog import shipped as catalog
 from engines.catalog.shipped import ModelCard
 from tests.support.clips import encode, jpeg, multipart, number, serve
+from tests.support.program import LIMIT, ROOT, run, start, without_display
 
 pytestmark = pytest.mark.e2e
-
-ROOT = Path(__file__).parents[2]
-LIMIT = 100.0
-
-
-def without_display() -> dict[str, str]:
-    return {k: v for k, v in os.environ.items() if k not in ("DISPLAY", "WAYLAND_DISPLAY")}
-
-
-def start(*arguments: object, **environment: str) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-m", "app.run", *map(str, arguments)],
-        cwd=ROOT,
-        env=without_display() | {"CUDA_VISIBLE_DEVICES": ""} | environment,  # the same everywhere
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-
-
-def run(*arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
-    with start(*arguments, **environment) as process:
-        try:
-            out, err = process.communicate(timeout=LIMIT)
-        finally:
-            process.kill()
-    return subprocess.CompletedProcess(process.args, process.returncode, out, err)
 
 
 def frames(path: Path) -> list[Any]:
@@ -264,9 +238,8 @@ def test_a_window_shows_it_and_q_ends_it(tmp_path: Path, display: str) -> None:
         environment = os.environ | {"DISPLAY": display}
         assert shutil.which("xdotool")
         search = ["xdotool", "search", "--sync", "--onlyvisible", "--name", "Live super-resolution"]
-        window = subprocess.run(search, env=environment, capture_output=True, text=True, timeout=LIMIT).stdout.split()[
-            -1
-        ]
+        found = subprocess.run(search, env=environment, capture_output=True, text=True, timeout=LIMIT)
+        window = found.stdout.split()[-1]
         subprocess.run(["xdotool", "windowfocus", "--sync", window], env=environment, timeout=LIMIT)
         subprocess.run(["xdotool", "key", "q"], env=environment, capture_output=True, timeout=LIMIT)
         _, err = process.communicate(timeout=LIMIT)
@@ -318,7 +291,7 @@ MISTAKES: dict[str, tuple[list[str], int, list[str]]] = {
     "unwritable": (["--record", "{tmp}/text.mp4/a.mp4"], 2, ["Cannot record"]),
     "a folder": (["--record", "{tmp}/folder.mp4"], 2, ["Cannot record", "folder.mp4"]),
     "unknown encoder": (["--record", "{tmp}/a.mp4", "--encoder", "h265x"], 2, ["h265x", "libx264"]),
-    "no encoder of segments": (["--segment", "9", "--encoder", "ffv1"], 2, ["ffv1 is no encoder for H.264"]),
+    "no encoder of segments": (["--segment", "9", "--encoder", "ffv1"], 2, ["ffv1 is not an H.264 encoder"]),
     "an encoder that does not start": (["--segment", "9", "--encoder", "libx264rgb"], 2, ["cannot be used on this"]),
     "segments into a file": (["--segment", "9", "--folder", "{tmp}/text.mp4/new"], 2, ["text.mp4 is a file"]),
     "stats": (["--stats", "{tmp}/text.mp4/a.json"], 2, ["figures cannot be written"]),
@@ -342,7 +315,7 @@ MISTAKES: dict[str, tuple[list[str], int, list[str]]] = {
     "unreadable picture": (["--source", "{tmp}/unreadable.png"], 1, ["unreadable.png cannot be read", "denied"]),
     "no attract film": (["--attract", "{tmp}/none.mp4"], 2, ["There is no file {tmp}/none.mp4"]),
     "no such language": (["--languages", "xx"], 2, ["no texts in the language 'xx'"]),
-    "no folder of texts": (["--texts", "{tmp}/none"], 2, ["none is no folder of texts"]),
+    "no folder of texts": (["--texts", "{tmp}/none"], 2, ["none is not a folder of texts"]),
     "no font": (["--font", "{tmp}/none.otf"], 2, ["none.otf cannot be used"]),
     "no such model to govern": (["--governor-models", "fats"], 2, ["Did you mean fast?"]),
     "configuration of figures": (["--config", "{tmp}/c.yaml", "--stats", "{tmp}/c.yaml"], 2, ["config and stats"]),

@@ -203,7 +203,7 @@ def test_a_bad_configuration_is_refused(tmp_path: Path, dev: FakeDevDir, config:
         "engine: {model: none.onnx}\n": "no model file none.onnx",
         "engine: {model: fats}\n": "Did you mean fast?",
         "kiosk: {attract: none.mkv}\n": "There is no file none.mkv",
-        "kiosk: {texts: none}\n": "none is no folder of texts",
+        "kiosk: {texts: none}\n": "none is not a folder of texts",
     }
     with managed(tmp_path, dev, config) as manager:
 

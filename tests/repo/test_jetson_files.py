@@ -96,7 +96,7 @@ def test_a_year_of_log_fills_no_disk() -> None:
         int(re.findall(rf"^{name}=(\d+)", unit, re.MULTILINE)[0])
         for name in ("LogRateLimitBurst", "LogRateLimitIntervalSec")
     )
-    own = 60 * minutes / report.PERIOD
+    own = 60 * minutes / report.LOG_PERIOD_S
     assert 5 * own < burst < 20 * own
 
 

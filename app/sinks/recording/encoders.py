@@ -30,7 +30,7 @@ def check_encoder(name: str, *, start: bool = True) -> None:
         if start:
             gst_encoder.check(name)
         return
-    problem, fact = f"{name} is no encoder for H.264", ""
+    problem, fact = f"{name} is not an H.264 encoder", ""
     if known(name):
         problem = f"The encoder {name} cannot be used on this machine"
         try:

@@ -83,5 +83,7 @@ def writing(path: Path) -> Iterator[None]:
         raise SinkError(f"Cannot record to {path}", "another program is writing it", "Give another name.") from None
     except OSError as error:  # PyAV's system errors are OSErrors too
         raise SinkError(
-            f"Cannot record to {path}", reason(error), f"Is {path.parent.absolute()} a folder you may write to?"
+            f"Cannot record to {path}",
+            reason(error),
+            f"Check that {path.parent.absolute()} is a folder and that you may write to it.",
         ) from None

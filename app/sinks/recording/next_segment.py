@@ -12,6 +12,7 @@ from app.config.schema import RecordingConfig
 from app.errors import SinkError
 from app.sinks.recording.recorder import ENCODER_TIMEOUT_S, Recorder
 from app.sinks.recording.retention import clean
+from engines.support.backoff import Backoff
 
 SUFFIX = ".mp4"
 
@@ -50,7 +51,7 @@ class NextSegment:
         self._ready = threading.Event()  # a recorder is open, or not to be waited for
         self._mark = secrets.token_hex(4)  # no process id: every container has a process 1
         self._count = 0  # maintenance thread
-        self._retry_at = 0.0  # maintenance thread
+        self._backoff = Backoff(self._timeouts.retry_s)  # maintenance thread
 
     def take(self) -> Recorder | None:
         """Hand the recorder to the main thread, which closes it; None if there is none yet."""
@@ -62,7 +63,7 @@ class NextSegment:
         """Open a recorder, unless one is open. After SinkError and OSError, which it raises, postpone() is due."""
         if (recorder := self._recorder) is not None and recorder.gone and self._take() is not None:
             recorder.discard()
-        if self._recorder is not None or time.monotonic() < self._retry_at:
+        if self._recorder is not None or not self._backoff.due(time.monotonic()):
             return
         options, folder = self._settings, self._settings.folder
         folder.mkdir(parents=True, exist_ok=True)
@@ -87,7 +88,7 @@ class NextSegment:
 
     def postpone(self) -> None:
         """Open none for a while after a failure, and let nobody wait for one."""
-        self._retry_at = time.monotonic() + self._timeouts.retry_s
+        self._backoff.failed(time.monotonic())
         self._ready.set()
 
     def close(self) -> None:

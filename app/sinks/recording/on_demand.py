@@ -152,7 +152,7 @@ class OnDemandRecorder:
             self._finish()
         try:
             recorder = self._start(unique_name(self._path))
-            message = "recording goes on in %(path)s"
+            message = "recording continues in %(path)s"
             log_event(log, logging.WARNING, "recording_resumed", message, path=recorder.path)
             if frame is not None:
                 recorder.write(frame)

@@ -174,7 +174,7 @@ class Recorder:
                 self._queue.put(None, timeout=self._timeout_s)
             self._thread.join(max(0.0, until - time.monotonic()))
             if self._thread.is_alive():
-                message = "the encoder has not finished %(path)s within %(timeout_s)g s; it plays up to there"
+                message = "the encoder has not finished %(path)s within %(timeout_s)g s; what was written plays"
                 timeout_s = self._timeout_s
                 log_event(log, logging.WARNING, "recording_unfinished", message, path=self.path, timeout_s=timeout_s)
             else:

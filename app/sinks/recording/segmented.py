@@ -129,7 +129,7 @@ class SegmentedRecorder:
         self._wake.set()
         self._thread.join(self._timeouts.close_s)
         if self._thread.is_alive():
-            message = "the recording in %(path)s could not be finished in time; it plays up to there"
+            message = "the recording in %(path)s could not be finished in time; what was written plays"
             log_event(log, logging.WARNING, "recording_unfinished", message, path=self._settings.folder)
         elif self.segments:
             facts = self.facts() | {"files": "1 file" if self.segments == 1 else f"{self.segments} files"}
@@ -181,7 +181,7 @@ class SegmentedRecorder:
             except SinkError as error:
                 self._stop(error)
             except Exception as error:  # mostly the system's; none of any kind may end this thread
-                log.debug("recording: the maintenance thread goes on after this", exc_info=error)
+                log.debug("recording: the maintenance thread continues after this", exc_info=error)
                 self._stop(SinkError(f"Cannot record to {self._settings.folder}", reason(error)))
 
     def _discard_failed(self) -> None:
@@ -207,7 +207,7 @@ class SegmentedRecorder:
     def _report(self, event: str, what: str, error: SinkError) -> None:
         # Once for each outage; the file's name in the message changes each time.
         if not self.problem:
-            message = f"{what}; the picture goes on\n  %(reason)s"
+            message = f"{what}; everything else continues\n  %(reason)s"
             log_event(log, logging.WARNING, event, message, reason=str(error), **extent(error))
         self.problem = error.reason if isinstance(error, RecordingError) else error.facts or error.problem
 

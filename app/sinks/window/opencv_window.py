@@ -1,4 +1,4 @@
-"""OpenCV's, on the main thread, with the keys."""
+"""OpenCV's window and its keys, in the main thread."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ import numpy as np
 
 from app.errors import SinkError
 from app.overlays.view_state import ViewState
-from app.pipeline.frame import OutputFrame
+from app.pipeline.frame import OutputFrame, letterbox
 from app.sinks.window.x11 import XDisplay, tell_mapped, x11
 from engines.base import Image
 
-OPENING = (1280, 720)
-"""Largest size (width, height) a window opens at; the user may enlarge it."""
+MAX_OPENING_SIZE = (1280, 720)
+"""Largest size (width, height) in pixels that a window opens at; the user may enlarge it."""
 
-STEP = 0.02
+DIVIDER_STEP = 0.02
 """How far an arrow key moves the divider, as a share of the picture's width."""
 
-LOOKS = 30
+MAP_NOTICES = 30
 """Pictures after each of which a new window is told that it is on the screen: the first time it may not be yet."""
 
-# Key codes as Qt and GTK (X11 key symbols), Windows and macOS tell them.
+# Key codes as Qt and GTK (X11 key symbols), Windows and macOS report them.
 LEFT, RIGHT = {65361, 2424832, 63234}, {65363, 2555904, 63235}
 ESCAPE = {27, 65307}
 
@@ -34,22 +34,25 @@ ESCAPE = {27, 65307}
 class OpenCvWindow:
     """Shows pictures whole and undistorted, whatever the window's shape, and turns keys into actions.
 
-    `actions` has quit, record, snapshot; the other keys change the view.
+    Main thread only.
     """
 
     def __init__(self, title: str, view: ViewState, actions: Mapping[str, Callable[[], None]]) -> None:
-        """Raises SinkError where there is no display."""
-        self._screen = open_screen()
+        """Open the window with the first picture. Raises SinkError where there is no display.
+
+        Keys call `actions`, which has "quit", "record" and "snapshot", or change `view`.
+        """
+        self._display = find_display()
         self._title = title
         self._canvas: Image = np.empty((0, 0, 3), np.uint8)
         self._picture = self._shown = (0, 0)  # sizes of the picture shown last, without and with its bars
-        self._opening = OPENING
-        self._full: bool | None = None  # as it was set; None: not open
-        self._looks = 0  # pictures that are still to be followed by a look for the window
+        self._opening_size = MAX_OPENING_SIZE
+        self._full: bool | None = None  # whether it fills the screen, as last set; None: not open
+        self._map_notices = 0  # how many pictures are still followed by a notice
         self.obey(view, actions)
 
     def obey(self, view: ViewState, actions: Mapping[str, Callable[[], None]], *, locked: bool = False) -> None:
-        """From now on keys change this view and call these actions; none does anything when they are `locked`."""
+        """Let keys change `view` and call `actions` from now on; none does anything when they are `locked`."""
         self._view, self._actions, self._locked = view, actions, locked
         self._keys: dict[str, Callable[[], None]] = {
             "q": actions["quit"],
@@ -62,6 +65,7 @@ class OpenCvWindow:
         }
 
     def write(self, frame: OutputFrame) -> None:
+        """Show a picture and handle events."""
         height, width = frame.image.shape[:2]
         if self._full is None:
             self._open(width, height)
@@ -69,18 +73,20 @@ class OpenCvWindow:
         self._picture, self._shown = (width, height), (shown.shape[1], shown.shape[0])
         cv2.imshow(self._title, shown)
         self._events()
-        if self._looks:
+        if self._map_notices:
             tell_mapped(self._title)
-            self._looks -= 1
+            self._map_notices -= 1
 
     def poll(self) -> None:
+        """Handle events."""
         if self._full is not None:
             self._events()
 
     def close(self) -> None:
+        """Close the window. Idempotent."""
         if self._full is not None:
             self._full = None
-            with contextlib.suppress(cv2.error):  # its close button has done it
+            with contextlib.suppress(cv2.error):  # the close button has done it
                 cv2.destroyWindow(self._title)
             cv2.pollKey()  # lets the system take it off the screen
 
@@ -88,31 +94,31 @@ class OpenCvWindow:
         # FREERATIO: the picture fills the canvas that _fitted() letterboxes, so nothing is stretched. GUI_NORMAL:
         # without Qt's tool bar.
         cv2.namedWindow(self._title, cv2.WINDOW_NORMAL | cv2.WINDOW_FREERATIO | cv2.WINDOW_GUI_NORMAL)
-        room = OPENING if self._screen is None else (self._screen.width, self._screen.height)
-        shrink = min(1.0, min(OPENING[0], room[0]) / width, min(OPENING[1], room[1]) / height)
-        self._opening = max(1, round(width * shrink)), max(1, round(height * shrink))
-        cv2.resizeWindow(self._title, *self._opening)
-        if self._screen is not None:  # in the middle: window managers place it by its first size, which is small
+        room = MAX_OPENING_SIZE if self._display is None else (self._display.width, self._display.height)
+        shrink = min(1.0, min(MAX_OPENING_SIZE[0], room[0]) / width, min(MAX_OPENING_SIZE[1], room[1]) / height)
+        self._opening_size = max(1, round(width * shrink)), max(1, round(height * shrink))
+        cv2.resizeWindow(self._title, *self._opening_size)
+        if self._display is not None:  # centred: window managers place it by its first size, which is small
             cv2.moveWindow(
-                self._title, *((max(0, whole - own) // 2) for whole, own in zip(room, self._opening, strict=True))
+                self._title, *((max(0, whole - own) // 2) for whole, own in zip(room, self._opening_size, strict=True))
             )
         cv2.setMouseCallback(self._title, self._mouse)
         self._full = False
-        self._look()
+        self._notify_mapped()
 
-    def _look(self) -> None:
-        """Have the window told that it is on the screen, after the next pictures."""
-        self._looks = 0 if self._screen is None else LOOKS
+    def _notify_mapped(self) -> None:
+        """Tell the window after each of the next pictures that it is on the screen."""
+        self._map_notices = 0 if self._display is None else MAP_NOTICES
 
     def _fitted(self, image: Image) -> Image:
-        """`image` itself if the window has its size, else scaled between black bars on the canvas."""
+        """Return `image` itself if the window has its size, else the canvas with it scaled between black bars."""
         _, _, width, height = cv2.getWindowImageRect(self._title)
         if width <= 0 or height <= 0 or (width, height) == (image.shape[1], image.shape[0]):
             return image
         if self._canvas.shape[:2] != (height, width):
             self._canvas = np.zeros((height, width, 3), np.uint8)
         elif self._picture != (image.shape[1], image.shape[0]):
-            self._canvas.fill(0)  # the bars lie elsewhere now
+            self._canvas.fill(0)  # the bars are elsewhere now
         x, y, inner_width, inner_height = letterbox((image.shape[1], image.shape[0]), (width, height))
         inner = self._canvas[y : y + inner_height, x : x + inner_width]
         larger = inner_width > image.shape[1]
@@ -125,40 +131,41 @@ class OpenCvWindow:
         return self._canvas
 
     def _events(self) -> None:
-        """Keys, the close button, and what they have changed."""
+        """Handle keys and the close button, and apply what they have changed."""
         while (code := cv2.pollKey()) != -1:
             if not self._locked:
                 self._key(code)
         if not self._visible():
             self._full = None
-            if not self._locked:  # else the next picture opens it again
+            if not self._locked:  # else the next picture opens the window again
                 self._actions["quit"]()
         elif self._full != self._view.fullscreen:
             self._cover(self._view.fullscreen)
 
     def _visible(self) -> bool:
-        """False once its close button has been used."""
+        """Return False once the close button has been used."""
         try:
             return cv2.getWindowProperty(self._title, cv2.WND_PROP_VISIBLE) >= 1
-        except cv2.error:  # Qt, with its last window gone
+        except cv2.error:  # Qt, once its last window is gone
             return False
 
     def _cover(self, full: bool) -> None:
-        """The whole screen, or a window again."""
+        """Fill the whole screen, or become a window again."""
         self._full = full
-        self._look()  # the toolkit may take it off the screen and put it there anew
+        self._notify_mapped()  # the toolkit may take it off the screen and put it back
         state = cv2.WINDOW_FULLSCREEN if full else cv2.WINDOW_NORMAL
         cv2.setWindowProperty(self._title, cv2.WND_PROP_FULLSCREEN, state)
-        if self._screen is not None and not self._screen.managed:
-            # A bare X server, as kiosks have it: nobody but us makes the window larger.
+        if self._display is not None and not self._display.managed:
+            # A bare X server, as on a kiosk: nobody else makes the window larger.
             cv2.moveWindow(self._title, 0, 0)
-            cv2.resizeWindow(self._title, *((self._screen.width, self._screen.height) if full else self._opening))
+            size = (self._display.width, self._display.height) if full else self._opening_size
+            cv2.resizeWindow(self._title, *size)
 
     def _key(self, code: int) -> None:
         # GTK adds Shift, NumLock and the like above the lowest 16 bits, where Windows has its arrows.
         key = code if code in LEFT | RIGHT else code & 0xFFFF
         if key in LEFT | RIGHT:
-            self._view.move(self._view.divider + (STEP if key in RIGHT else -STEP))
+            self._view.move(self._view.divider + (DIVIDER_STEP if key in RIGHT else -DIVIDER_STEP))
         elif key in ESCAPE:
             self._actions["quit"]()
         elif action := self._keys.get(chr(key).lower()):  # all 16 bits: the lowest 8 of Up are those of R
@@ -168,27 +175,20 @@ class OpenCvWindow:
         setattr(self._view, name, not getattr(self._view, name))
 
     def _mouse(self, event: int, x: int, y: int, flags: int, _data: object) -> None:
-        """The divider follows the mouse: at an exhibition nobody looks for a button."""
+        """Let the divider follow the mouse: at an exhibition nobody looks for a button."""
         if self._view.split and event in (cv2.EVENT_MOUSEMOVE, cv2.EVENT_LBUTTONDOWN) and self._picture[0]:
             # Positions come in pixels of what was shown, bars included.
             left, _, width, _ = letterbox(self._picture, self._shown)
             self._view.move((x - left) / width)
 
 
-def letterbox(picture: tuple[int, int], area: tuple[int, int]) -> tuple[int, int, int, int]:
-    """Where a picture of some size lies in an area, as large as possible: x, y, width, height."""
-    scale = min(area[0] / picture[0], area[1] / picture[1])
-    width, height = max(1, round(picture[0] * scale)), max(1, round(picture[1] * scale))
-    return (area[0] - width) // 2, (area[1] - height) // 2, width, height
-
-
 def older_toolkit() -> str:
-    """What an OpenCV before 4.7, which does not tell, was made with: those that old are a distribution's."""
+    """Return the GUI toolkit of an OpenCV before 4.7, which has no call for it: one that old is a distribution's."""
     return "QT" if re.search(r"\bQT\d*: +YES|\bGUI: +QT", cv2.getBuildInformation()) else "GTK"
 
 
-def open_screen() -> XDisplay | None:
-    """The screen; None for a Wayland one, which tells nothing. Raises SinkError if there is none."""
+def find_display() -> XDisplay | None:
+    """Return the X display; None on Wayland, which says nothing about itself. Raises SinkError if there is neither."""
     toolkit = cv2.currentUIFramework() if hasattr(cv2, "currentUIFramework") else older_toolkit()
     if not toolkit:
         raise SinkError(
@@ -196,13 +196,13 @@ def open_screen() -> XDisplay | None:
             f"OpenCV {cv2.__version__} from {Path(cv2.__file__).parent} was built without them",
             "Install opencv-python in place of opencv-python-headless, or run with --headless.",
         )
-    screen = x11()
-    # Qt as OpenCV ships it knows X11 alone, and aborts elsewhere.
-    if screen is None and not (os.environ.get("WAYLAND_DISPLAY") and toolkit.startswith("GTK")):
-        shown = os.environ.get("DISPLAY")
+    display = x11()
+    # The Qt that OpenCV ships knows X11 alone, and aborts elsewhere.
+    if display is None and not (os.environ.get("WAYLAND_DISPLAY") and toolkit.startswith("GTK")):
+        name = os.environ.get("DISPLAY")
         raise SinkError(
             "There is no display to open a window on",
-            f"DISPLAY is {shown}, where no X server answers" if shown else "DISPLAY is not set",
+            f"DISPLAY is {name}, where no X server answers" if name else "DISPLAY is not set",
             "Run with --headless (and --record FILE), or from a desktop session.",
         )
-    return screen
+    return display

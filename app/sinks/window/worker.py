@@ -1,4 +1,4 @@
-"""The process that app/sinks/window/window_process.py starts, with the window in it.
+"""The process with the window in it, which app/sinks/window/window_process.py starts.
 
 python -m app.sinks.window.worker SOCKET MEMORY
 """
@@ -27,20 +27,20 @@ ACTIONS = "quit", "record", "snapshot"
 
 
 def picture(memory: mmap.mmap, height: int, width: int) -> OutputFrame:
-    """The one in the memory."""
+    """Return the picture in the memory, uint8 [height, width, 3], without copying it."""
     image: Image = np.frombuffer(memory, np.uint8, height * width * 3).reshape(height, width, 3)
     return OutputFrame(image, Frame(image, 0, 0.0, 0.0))
 
 
 def main(arguments: list[str]) -> None:
-    """Shows what it is told to, and answers with what the user wants, until its parent's end."""
+    """Show pictures and answer with what the user wants, until the parent process ends."""
     link, descriptor = inherited(arguments)
-    asked = json.loads(link.recv_bytes())
-    event_log.configure(**asked["log"])
+    options = json.loads(link.recv_bytes())
+    event_log.configure(**options["log"])
     view, wanted = ViewState(), list[str]()
     actions = {name: partial(wanted.append, name) for name in ACTIONS}
     try:
-        window = OpenCvWindow(asked["title"], view, actions)
+        window = OpenCvWindow(options["title"], view, actions)
     except SinkError as error:
         link.send_bytes(json.dumps({"problem": error.problem, "facts": error.facts, "fix": error.fix}).encode())
         return
@@ -48,22 +48,22 @@ def main(arguments: list[str]) -> None:
     memory: mmap.mmap | None = None
     with contextlib.suppress(EOFError, OSError):
         while True:
-            told: dict[str, Any] = json.loads(link.recv_bytes())
-            for name, value in told["view"].items():
+            request: dict[str, Any] = json.loads(link.recv_bytes())
+            for name, value in request["view"].items():
                 setattr(view, name, value)
-            window.obey(view, actions, locked=told["locked"])
-            if told["shape"] is None:
+            window.obey(view, actions, locked=request["locked"])
+            if request["shape"] is None:
                 window.poll()
             else:
-                height, width = told["shape"]
+                height, width = request["shape"]
                 if memory is None or len(memory) < height * width * 3:
                     memory = mmap.mmap(descriptor, 0)
                 window.write(picture(memory, height, width))
-            changed = {name: now for name, was in told["view"].items() if (now := getattr(view, name)) != was}
+            changed = {name: now for name, was in request["view"].items() if (now := getattr(view, name)) != was}
             link.send_bytes(json.dumps({"view": changed, "actions": wanted}).encode())
             wanted.clear()
     window.close()
-    os._exit(0)  # no farewell to a display that may be gone
+    os._exit(0)  # without a word to a display that may be gone
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The X server's, asked before OpenCV is, because Qt ends the whole program where there is none."""
+"""What the X server says, asked before OpenCV: Qt ends the whole program where there is no display."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ MAP_NOTIFY, EVENT_SIZE = 19, 192
 
 @dataclass(frozen=True)
 class XDisplay:
-    """What windows open on."""
+    """The screen that windows open on; sizes in pixels."""
 
     width: int
     height: int
     managed: bool
-    """Whether a window manager runs. Without one nobody carries out a wish for full screen."""
+    """Whether a window manager runs. Without one nobody carries out a request for full screen."""
 
 
 class MapEvent(ctypes.Structure):
-    """XMapEvent, in the room that an XEvent takes."""
+    """XMapEvent, padded to the size of an XEvent."""
 
     _fields_ = (
         *(("type", ctypes.c_int), ("serial", ctypes.c_ulong), ("send_event", ctypes.c_int)),
@@ -34,7 +34,7 @@ class MapEvent(ctypes.Structure):
 
 
 def x11() -> XDisplay | None:
-    """The default screen of DISPLAY; None if no X server answers there (Xlib, "Display Functions")."""
+    """Return the default screen of DISPLAY; None if no X server answers there (Xlib, "Display Functions")."""
     with connection() as found:
         if found is None:
             return None
@@ -47,11 +47,11 @@ def x11() -> XDisplay | None:
 
 
 def tell_mapped(title: str) -> bool:
-    """Tell the windows of this title once more that they are on the screen; whether there was one.
+    """Tell the windows of this title once more that they are on the screen; True if there is one.
 
-    Qt 5 can lose the news when it starts while the processor is busy (16 of 60 starts, twelve at a time on two cores;
-    none of 120 that were told), and then never paints: a black window. The server's own news again, to whoever made
-    the window, does no harm else.
+    Qt 5 can lose that event when it starts while the processor is busy (in 16 of 60 starts, twelve at a time on two
+    cores; in none of 120 with this call), and then never paints: the window stays black. Sending the server's own event
+    again, to the client that made the window, does no harm otherwise.
     """
     with connection() as found:
         if found is None:
@@ -68,11 +68,11 @@ def tell_mapped(title: str) -> bool:
 
 
 def named(xlib: Any, display: ctypes.c_void_p, window: ctypes.c_ulong, name: bytes) -> Iterator[int]:
-    """The windows below this one that have a name; a window manager puts them into some of its own."""
-    one, two, count = ctypes.c_ulong(), ctypes.c_ulong(), ctypes.c_uint()
+    """Yield the windows below this one that have that name; a window manager puts them into windows of its own."""
+    root, parent, count = ctypes.c_ulong(), ctypes.c_ulong(), ctypes.c_uint()
     children = ctypes.POINTER(ctypes.c_ulong)()
-    asked = ctypes.byref(one), ctypes.byref(two), ctypes.byref(children), ctypes.byref(count)
-    if not xlib.XQueryTree(display, window, *asked) or not children:
+    results = ctypes.byref(root), ctypes.byref(parent), ctypes.byref(children), ctypes.byref(count)
+    if not xlib.XQueryTree(display, window, *results) or not children:
         return
     below = [children[index] for index in range(count.value)]
     xlib.XFree(children)
@@ -87,15 +87,15 @@ def named(xlib: Any, display: ctypes.c_void_p, window: ctypes.c_ulong, name: byt
 
 @contextlib.contextmanager
 def connection() -> Iterator[tuple[Any, ctypes.c_void_p] | None]:
-    """Xlib and a connection of our own to DISPLAY; None if no X server answers there."""
+    """Open Xlib and a connection of our own to DISPLAY for the block; None if no X server answers there."""
     opened = connect()
     if opened is None:
         yield None
         return
     xlib, display = opened
-    # Xlib's own handler ends the program when somebody's window goes away while we look at it.
-    patient = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p)(lambda *_: 0)
-    before = ctypes.c_void_p(xlib.XSetErrorHandler(patient))
+    # Xlib's own handler ends the program when a window goes away while we look at it.
+    ignore_errors = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p)(lambda *_: 0)
+    before = ctypes.c_void_p(xlib.XSetErrorHandler(ignore_errors))
     try:
         yield opened
     finally:
@@ -104,7 +104,7 @@ def connection() -> Iterator[tuple[Any, ctypes.c_void_p] | None]:
 
 
 def connect() -> tuple[Any, ctypes.c_void_p] | None:
-    """Xlib, and a display that the caller closes with XCloseDisplay; None if there is neither."""
+    """Load Xlib and open a display, which the caller closes with XCloseDisplay; None if there is neither."""
     if not os.environ.get("DISPLAY"):
         return None
     try:

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import cv2
 import numpy as np
 
-from app.pipeline.frame import Frame, FramePool, Origin
+from app.pipeline.frame import Frame, FramePool, Origin, letterbox
 from app.pipeline.protocols import Source
 from app.sources.close_guard import CloseGuard
 from app.sources.reconnecting.hotplug import Probe, no_probe
@@ -299,11 +299,10 @@ class ReconnectingSource:
 
 def fitted(image: Image, canvas: Image) -> Image:
     """Scale `image` into `canvas` as large as it fits, between black bars, and return `canvas`."""
-    (height, width), (high, wide) = image.shape[:2], canvas.shape[:2]
-    scale = min(wide / width, high / height)
-    inner = max(1, min(wide, round(width * scale))), max(1, min(high, round(height * scale)))
-    x, y = (wide - inner[0]) // 2, (high - inner[1]) // 2
+    (height, width), (canvas_height, canvas_width) = image.shape[:2], canvas.shape[:2]
+    x, y, inner_width, inner_height = letterbox((width, height), (canvas_width, canvas_height))
     canvas.fill(0)
-    part = canvas[y : y + inner[1], x : x + inner[0]]
-    part[:] = cv2.resize(image, inner, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
+    inner = canvas[y : y + inner_height, x : x + inner_width]
+    interpolation = cv2.INTER_AREA if inner_width < width else cv2.INTER_LINEAR
+    cv2.resize(image, (inner_width, inner_height), dst=inner, interpolation=interpolation)
     return canvas

@@ -1,4 +1,4 @@
-"""What visitors see: the wipe that moves, the magnifier, the caption in their languages."""
+"""What visitors see: the divider that moves, the magnifier, the caption in their languages."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def flat(level: int = 120) -> Image:
     return np.full((360, 640, 3), level, np.uint8)
 
 
-def test_the_wipe_moves_by_itself_and_lets_a_hand_go_first(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_divider_moves_by_itself_and_lets_a_hand_go_first(monkeypatch: pytest.MonkeyPatch) -> None:
     view, now, places = ViewState(split=True), 100.0, []
     monkeypatch.setattr(time, "monotonic", lambda: now)
     sweep = SplitSweep(view, 10)
@@ -66,7 +66,7 @@ def test_the_wipe_moves_by_itself_and_lets_a_hand_go_first(monkeypatch: pytest.M
     assert view.divider != 0.2
 
 
-def test_each_side_of_the_wipe_has_its_own_name_in_every_language(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_side_of_the_divider_has_its_own_name_in_every_language(monkeypatch: pytest.MonkeyPatch) -> None:
     places: dict[tuple[str, ...], int] = {}
 
     class Placed(TextPanel):
@@ -153,7 +153,7 @@ def test_korean_is_drawn_and_what_the_font_lacks_is_named(tmp_path: Path) -> Non
     for text in texts.load(["ko", "en"]):
         letters.check("".join(vars(text).values()), "shipped")
     assert letters._has("한") and not letters._has("漢")
-    with pytest.raises(ConfigError, match="the font has no 漢") as caught:
+    with pytest.raises(ConfigError, match="the font lacks 漢") as caught:
         letters.check("漢字", "mine")
     assert "fonts-noto-cjk" in str(caught.value)
     one, other = (letters.panel([text], height=20, width=500) for text in ("카메라", "카메리"))
@@ -182,7 +182,7 @@ def test_texts_of_the_owners(tmp_path: Path) -> None:
 def test_a_folder_of_texts_that_is_none_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     for folder, told in ((tmp_path / "none", "No such file"), (tmp_path / "file", "Not a directory")):
-        with pytest.raises(ConfigError, match="is no folder of texts") as caught:
+        with pytest.raises(ConfigError, match="is not a folder of texts") as caught:
             texts.load([], folder)
         assert told in str(caught.value)
 

@@ -1,4 +1,4 @@
-"""The wipe: a fair comparison of the same frame."""
+"""The split view: a fair comparison of the same frame."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from engines.bicubic import enlarge
 
 
 def shown(width: int, height: int, scale: int, divider: float, *, compare: bool = True) -> tuple[Image, Image, int]:
-    """What the wipe makes of a black picture, the whole of the bicubic one, and where the cut is."""
+    """What the split view makes of a black picture, the whole of the bicubic one, and where the cut is."""
     source = np.random.default_rng(width * height).integers(40, 256, (height, width, 3), np.uint8)
     image = np.zeros((height * scale, width * scale, 3), np.uint8)
     SplitView(ViewState(split=compare, divider=divider)).draw(OutputFrame(image, Frame(source, 0, 0, 0)))
@@ -78,15 +78,15 @@ def test_each_side_has_its_own_name() -> None:
             super().draw(image, x, y)
 
     image = np.zeros((720, 1280, 3), np.uint8)
-    wipe = SplitView(ViewState(split=True), before=["then"], after=["now"], render=Placed)
-    wipe.draw(OutputFrame(image, Frame(np.zeros((360, 640, 3), np.uint8), 0, 0, 0)))
+    split = SplitView(ViewState(split=True), before=["then"], after=["now"], render=Placed)
+    split.draw(OutputFrame(image, Frame(np.zeros((360, 640, 3), np.uint8), 0, 0, 0)))
     assert places["then"] < 640 < places["now"]
 
 
 def test_a_picture_of_another_size_is_no_problem() -> None:
-    wipe = SplitView(ViewState(split=True))
+    split = SplitView(ViewState(split=True))
     for height in (90, 120, 60):
         source = np.random.default_rng(height).integers(40, 256, (height, 64, 3), np.uint8)
         image = np.zeros((2 * height, 128, 3), np.uint8)
-        wipe.draw(OutputFrame(image, Frame(source, 0, 0, 0)))
+        split.draw(OutputFrame(image, Frame(source, 0, 0, 0)))
         assert np.array_equal(image[: height // 2, :60], enlarge(source, np.empty_like(image))[: height // 2, :60])

@@ -37,8 +37,8 @@ def test_pace(kind: str, asked: str, lossless: bool, paced: bool, rate: float, t
     cv2.imwrite(str(tmp_path / "one.png"), picture(0))
     source = DemoCamera(size=(64, 48), fps=25) if kind == LIVE else ImageSequence.of(tmp_path, fps=4)
     with closing(source):
-        tempo = PacingPolicy(parse(asked.split())[0], source, Stats())
-        assert (tempo.lossless, tempo.paced, tempo.rate()) == (lossless, paced, rate)
+        pacing = PacingPolicy(parse(asked.split())[0], source, Stats())
+        assert (pacing.lossless, pacing.paced, pacing.rate()) == (lossless, paced, rate)
 
 
 @pytest.mark.parametrize(("pace", "rate"), [("live", 50), ("source", 0)])
@@ -46,8 +46,8 @@ def test_a_source_that_tells_no_rate_is_measured_only_while_it_is_live(pace: str
     stats = Stats()
     with closing(DemoCamera(size=(64, 48))) as source:
         source.fps = 0.0  # as of a stream that does not tell
-        tempo = PacingPolicy(parse(["--pace", pace])[0], source, stats)
-        assert tempo.rate() == 0
+        pacing = PacingPolicy(parse(["--pace", pace])[0], source, stats)
+        assert pacing.rate() == 0
         for n in range(101):
             stats.arrivals.add(n / 50)
-        assert tempo.rate() == pytest.approx(rate)
+        assert pacing.rate() == pytest.approx(rate)

@@ -237,7 +237,7 @@ def test_a_failing_engine_fails_the_run(where: str) -> None:
     assert threading.active_count() == before
 
 
-class Spare(EngineLoadObserver):
+class FallbackObserver(EngineLoadObserver):
     """Lets `count` failed engines be replaced, and keeps what it was shown."""
 
     def __init__(self, count: int = 0) -> None:
@@ -277,13 +277,13 @@ def test_a_failed_engine_is_replaced_and_its_frames_are_not_lost(where: str) -> 
     def made(size: tuple[int, int]) -> Engine[Any]:
         return SlotEngine(load(size).spec, [Slot(size, 2), Slot(size, 2)])
 
-    keep, spare, before = Keep(), Spare(3), threading.active_count()
-    Pipeline(Numbered(60), made, Stats(), after=[keep], lossless=True, observer=spare).run()
+    keep, observer, before = Keep(), FallbackObserver(3), threading.active_count()
+    Pipeline(Numbered(60), made, Stats(), after=[keep], lossless=True, observer=observer).run()
     assert keep.seen == [(i, (64, 48), i) for i in range(60)]
-    assert 1 < len(spare.failed) <= 3 and set(spare.failed) == {"bicubic"}
+    assert 1 < len(observer.failed) <= 3 and set(observer.failed) == {"bicubic"}
     assert threading.active_count() == before
     with pytest.raises(EngineError, match="driver"):
-        Pipeline(Numbered(10**6), made, Stats(), after=[keep], lossless=True, observer=Spare(1)).run()
+        Pipeline(Numbered(10**6), made, Stats(), after=[keep], lossless=True, observer=FallbackObserver(1)).run()
 
 
 @pytest.mark.integration
@@ -316,7 +316,7 @@ def test_frames_keep_their_order_when_one_engine_fails_after_another() -> None:
         return SlotEngine(load(size).spec, [kind(size, 2), kind(size, 2)])
 
     keep = Keep()
-    Pipeline(Numbered(8), made, Stats(), after=[keep], lossless=True, observer=Spare(2)).run()
+    Pipeline(Numbered(8), made, Stats(), after=[keep], lossless=True, observer=FallbackObserver(2)).run()
     assert keep.seen == [(i, (64, 48), i) for i in range(8)]
 
 
@@ -326,18 +326,18 @@ def test_while_an_engine_is_built_the_window_lives_and_a_stop_ends_it() -> None:
 
         def poll(self) -> None:
             self.visits += 1
-            if self.visits >= 5 and spare.shown >= 5:
+            if self.visits >= 5 and observer.shown >= 5:
                 pipeline.stop()
 
-    window, spare, before = Window(), Spare(), threading.active_count()
+    window, observer, before = Window(), FallbackObserver(), threading.active_count()
 
     def slow(size: tuple[int, int]) -> Engine[Any]:
-        assert spare.cancelled.wait(20)
+        assert observer.cancelled.wait(20)
         raise EngineError("Loading the engine was stopped")
 
-    pipeline = Pipeline(Numbered(10, period=0.01), slow, Stats(), after=[window], lossless=False, observer=spare)
+    pipeline = Pipeline(Numbered(10, period=0.01), slow, Stats(), after=[window], lossless=False, observer=observer)
     pipeline.run()
-    assert spare.cancelled.is_set() and window.visits >= 5 and spare.shown >= 5 and not window.seen
+    assert observer.cancelled.is_set() and window.visits >= 5 and observer.shown >= 5 and not window.seen
     assert threading.active_count() == before
 
 
@@ -363,13 +363,13 @@ def test_a_build_in_the_middle_of_a_run_is_a_sign_of_life_and_a_load_that_hangs_
 
 
 def test_an_engine_that_comes_after_the_stop_is_closed() -> None:
-    spare, closed = Spare(), threading.Event()
+    observer, closed = FallbackObserver(), threading.Event()
 
     def late(size: tuple[int, int]) -> Engine[Any]:
-        assert spare.cancelled.wait(20)
+        assert observer.cancelled.wait(20)
         return SlotEngine(load(size).spec, [], close=closed.set)
 
-    pipeline = Pipeline(Numbered(10), late, Stats(), lossless=True, observer=spare)
+    pipeline = Pipeline(Numbered(10), late, Stats(), lossless=True, observer=observer)
     threading.Timer(0.1, pipeline.stop).start()
     pipeline.run()
     assert closed.is_set()
@@ -505,6 +505,19 @@ def test_every_sink_costs_its_time() -> None:
     assert stats.stages["sink"].percentiles(50)[0] >= 10
 
 
+def test_sinks_before_the_overlays_get_the_pure_picture_and_those_after_them_what_is_drawn() -> None:
+    class Marker:
+        def draw(self, frame: OutputFrame) -> None:
+            time.sleep(0.005)
+            frame.image.fill(255)
+
+    before, after, stats = Keep(), Keep(), Stats()
+    Pipeline(Numbered(5), load, stats, before=[before], overlays=[Marker()], after=[after], lossless=True).run()
+    assert [level for _, _, level in before.seen] == [0, 1, 2, 3, 4]
+    assert [level for _, _, level in after.seen] == 5 * [255]
+    assert stats.stages["overlay"].percentiles(50)[0] >= 5, "drawing has a stage of its own"
+
+
 def test_pictures_of_another_engine_are_counted() -> None:
     class Broken(bicubic.BicubicSlot):
         count = 0
@@ -521,8 +534,8 @@ def test_pictures_of_another_engine_are_counted() -> None:
         return SlotEngine(replace(load(SIZE).spec, name="remote"), [Broken(SIZE, 2), Broken(SIZE, 2)])
 
     keep, stats = Keep(), Stats()
-    standby = FailoverEngine[Any]([Candidate("remote", remote)], SIZE, scale=None, depth=2)
-    Pipeline(Numbered(50), lambda size: standby, stats, after=[keep], lossless=True).run()
+    failover = FailoverEngine[Any]([Candidate("remote", remote)], SIZE, scale=None, depth=2)
+    Pipeline(Numbered(50), lambda size: failover, stats, after=[keep], lossless=True).run()
     assert keep.seen == [(i, (64, 48), i) for i in range(50)]
     assert stats.fallback == stats.as_dict()["frames_fallback"] == 40
     engine = stats.as_dict()["engine"]

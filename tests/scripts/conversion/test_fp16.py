@@ -15,7 +15,7 @@ from engines.catalog import shipped as catalog
 from engines.errors import ModelError
 from scripts.conversion.wrapper import wrap
 from scripts.halve import HalveError, halved, main
-from tests.scripts.conversion.test_wrap import network
+from tests.support.onnx_models import network
 
 
 @pytest.mark.parametrize("name", sorted({model.names[1] for model in catalog.shipped()}))

@@ -10,7 +10,7 @@ import onnx
 import pytest
 
 from engines.catalog import shipped as catalog
-from tests.engines.openvino.test_engine import upscaled
+from tests.support.upscaling import upscaled
 
 pytestmark = pytest.mark.torch  # scripts/ is installed with the extra of that mark
 

@@ -20,7 +20,7 @@ from scripts.evaluation.measure import PictureSet, Score
 from scripts.evaluation.published_figures import NETWORKS
 from scripts.evaluation.test_sets import psnr
 from tests.fakes import peer_venv
-from tests.scripts.evaluation.test_flicker import film, noisy
+from tests.support.flicker_films import film, noisy
 
 ABOUT = {"processor": "an abacus", "cores": 2, "python": "3.12", "versions": {"openvino": "2026.4"}}
 

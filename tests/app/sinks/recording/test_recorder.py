@@ -243,7 +243,7 @@ def test_a_recording_that_was_begun_goes_on_under_another_name(tmp_path: Path) -
         ("a", {}, [".mp4 or .mkv"]),
         ("a.mp4", {"encoder": "h264_quantum"}, ["h264_quantum", "libx264"]),
         ("a.mp4", {"encoder": "aac"}, ["aac", "libx264"]),
-        ("a.mp4", {"encoder": "ffv1"}, ["ffv1 is no encoder for H.264", "libx264"]),  # players know it in no MP4
+        ("a.mp4", {"encoder": "ffv1"}, ["ffv1 is not an H.264 encoder", "libx264"]),  # players know it in no MP4
         ("a.mp4", {"encoder": "libx264rgb"}, ["libx264rgb", "cannot be used", "--encoder"]),  # it takes no yuv420p
         ("file/a.mp4", {}, ["Cannot record", "folder"]),
     ],
@@ -587,7 +587,7 @@ def test_no_other_file_can_be_begun_where_its_folder_is_in_the_way(tmp_path: Pat
 
 def test_a_hole_is_no_part_of_a_recording(tmp_path: Path) -> None:
     """Whoever truncates a file keeps a file that plays: nothing more is written behind the hole."""
-    recorder = Recorder(tmp_path / "a.mp4", lossless=True)  # not watched, as an archive's is not
+    recorder = Recorder(tmp_path / "a.mp4", lossless=True)  # not watched, as that of segments is not
     index = 0
     with pytest.raises(TakenError, match="truncated to"):
         while index < 10_000:

@@ -53,7 +53,7 @@ def frames(path: Path) -> list[float]:
 
 
 class Camera:
-    """Gives an archive a picture every 20 ms, as a pipeline does, and remembers the longest a picture took."""
+    """Gives a recorder a picture every 20 ms, as a pipeline does, and remembers the longest a picture took."""
 
     def __init__(self, sink: SegmentedRecorder) -> None:
         self.sink, self.longest, self.count = sink, 0.0, 0

@@ -21,7 +21,8 @@ from hypothesis import strategies as st
 
 from app.errors import SinkError
 from app.overlays.view_state import ViewState
-from app.sinks.window.opencv_window import OpenCvWindow, letterbox, older_toolkit, open_screen
+from app.pipeline.frame import letterbox
+from app.sinks.window.opencv_window import OpenCvWindow, find_display, older_toolkit
 from app.sinks.window.x11 import MapEvent, connection, tell_mapped
 from scripts.kiosk.x_server import screenshot
 
@@ -35,6 +36,7 @@ import numpy as np
 from app.pipeline.frame import Frame, OutputFrame
 from app.sinks.window.opencv_window import OpenCvWindow
 from app.overlays.view_state import ViewState
+from app.pipeline.frame import letterbox
 width, height = int(sys.argv[1]), int(sys.argv[2])
 image = np.zeros((height, width, 3), np.uint8)
 image[:, : width // 2] = (0, 0, 255)
@@ -302,7 +304,7 @@ def test_no_display_is_told(monkeypatch: pytest.MonkeyPatch, value: str | None) 
     if value is not None:
         monkeypatch.setenv("DISPLAY", value)
     with pytest.raises(SinkError, match="no display") as caught:
-        open_screen()
+        find_display()
     assert "--headless" in str(caught.value)
 
 
@@ -311,7 +313,7 @@ def test_an_opencv_without_windows_is_told(monkeypatch: pytest.MonkeyPatch) -> N
 
     monkeypatch.setattr(cv2, "currentUIFramework", lambda: "", raising=False)
     with pytest.raises(SinkError, match="cannot open windows"):
-        open_screen()
+        find_display()
 
 
 @pytest.mark.parametrize(
