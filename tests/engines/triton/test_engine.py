@@ -74,7 +74,7 @@ def test_four_times_the_size(server: TritonServer) -> None:
         assert engine.spec.scale == 4
         for made, wanted in zip(through(engine, pictures), local(pictures, "fast-x4"), strict=True):
             assert (made == wanted).all()
-    assert scale.service(f"triton://{server.address}/fast-x4", SIZE, "").scale == 4
+    assert scale.measure_service(f"triton://{server.address}/fast-x4", SIZE, "").scale == 4
 
 
 def test_jpeg_there_and_back(server: TritonServer) -> None:
@@ -349,11 +349,11 @@ def test_such_a_server_is_measured_with_the_app_s_own_configuration(
     server, options = guarded
     address, file = f"triton://{server.address}/{MODEL}", tmp_path / "camera.yaml"
     file.write_text(yaml.safe_dump({"triton": {key: str(value) for key, value in options.items()}}))
-    assert scale.service(address, (64, 48), "fast", file).each > 0
+    assert scale.measure_service(address, (64, 48), "fast", file).each > 0
     camera = drive(Fleet(1, address, (64, 48), fps=10, seconds=1, config=file)).cameras[0]
     assert camera["shown"] > 0 and [name for _moment, name in camera["makers"]] == ["triton"]
     with pytest.raises(EngineError):
-        scale.service(address, (64, 48), "fast")
+        scale.measure_service(address, (64, 48), "fast")
 
 
 def test_the_documented_command_lines_work_together(guarded: tuple[TritonServer, dict[str, Any]]) -> None:
