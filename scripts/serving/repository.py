@@ -13,7 +13,7 @@ from engines.errors import EngineError
 from scripts.common.onnx_files import enlarges, read
 from scripts.serving.model_config import ServingConfig, config, ensemble, jpeg_step, shapes
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 
 
 SERVED = ROOT / "scripts/serving/served"
