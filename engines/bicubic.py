@@ -37,16 +37,18 @@ class BicubicSlot:
         return True
 
     def launch(self, image: Image) -> None:
+        """Copy `image`, uint8 [H, W, 3], unless it is `input` itself."""
         if image is not self.input:
             np.copyto(self.input, image)
 
     def wait(self, timeout: float) -> Image:
+        """Return the result, however long that takes."""
         enlarge(self.input, self._output)
         self.finished = time.monotonic()
         return self._output
 
     def close(self) -> None:
-        pass
+        """Do nothing: the buffers go with the slot."""
 
 
 def spec_for(size: tuple[int, int], scale: int) -> Spec:

@@ -1,4 +1,4 @@
-"""Where frames come from. open_source() picks the kind by what was asked for."""
+"""Where frames come from. open_source() picks the kind of source by what was asked for."""
 
 from __future__ import annotations
 
@@ -20,17 +20,23 @@ log = logging.getLogger(__name__)
 def open_source(
     *, camera: int | str | None, source: str | None, size: tuple[int, int] | None, fps: float | None, loop: bool
 ) -> Source:
-    """What --camera or --source names; with neither, the first camera that is found, else the demo.
+    """Open what --camera or --source names; with neither, the first camera that is found, else the demo.
 
-    `size` (width, height) and `fps` are asked of a camera and kept by the demo, `fps` also by a folder of pictures;
-    `loop` repeats what has an end. Imports the one kind that is opened, and raises SourceError.
+    Args:
+        camera: An index or a path.
+        source: A file, folder, pattern or address.
+        size: (width, height), asked of a camera and kept by the demo.
+        fps: The rate, asked of a camera and kept by the demo and by still pictures.
+        loop: Whether to repeat what has an end.
+
+    Imports the one kind that is opened. Raises SourceError.
     """
     if camera is not None and source is not None:
         raise SourceError(
             "Both a camera and another source are asked for", f"camera: {camera}; source: {source}", "Leave one out."
         )
     if source is not None:
-        with _told(source):
+        with _system_errors(source):
             return _open_named(source, size, fps, loop)
     if camera is None:
         from app.sources.v4l2 import cameras
@@ -42,13 +48,13 @@ def open_source(
         camera = found[0].path
     from app.sources.camera import Camera
 
-    with _told(f"camera {camera}"):
+    with _system_errors(f"camera {camera}"):
         return Camera.v4l2(camera, size=size, fps=fps)
 
 
 @contextlib.contextmanager
-def _told(name: str) -> Iterator[None]:
-    """Whatever the system says of a name: that it is too long, or in a folder that may not be looked into."""
+def _system_errors(name: str) -> Iterator[None]:
+    """Turn what the system says of a name, such as that it is too long, into a SourceError."""
     try:
         yield
     except (OSError, ValueError, RuntimeError) as error:

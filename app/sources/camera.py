@@ -1,4 +1,4 @@
-"""A V4L2 device, or a GStreamer pipeline such as a Jetson's CSI camera, through OpenCV."""
+"""V4L2 devices and GStreamer pipelines, such as a Jetson's CSI camera, through OpenCV."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-SINK = "appsink drop=true max-buffers=1 sync=false"
-PATIENCE_MS = 8000
-ELSE_DEMO = "To see the program at work without a camera: --source demo"
+APPSINK = "appsink drop=true max-buffers=1 sync=false"
+CAPTURE_TIMEOUT_MS = 8000
+DEMO_HINT = "To see the program at work without a camera: --source demo"
 
 
 class Camera:
-    """An open camera that has shown one picture. Live; iteration takes as long as the camera does."""
+    """An open camera that has delivered a picture. Live; iteration takes as long as the camera does."""
 
     live = True
     camera = True
@@ -41,44 +41,45 @@ class Camera:
     def __init__(
         self, source: str, api: int, *, name: str, size: tuple[int, int] | None = None, fps: float | None = None
     ) -> None:
-        """`source`: a device file (`api` cv2.CAP_V4L2) or a pipeline (cv2.CAP_GSTREAMER). Raises SourceError.
+        """Open a device file (`api` cv2.CAP_V4L2) or a pipeline (cv2.CAP_GSTREAMER). Raises SourceError.
 
-        Use v4l2(), csi() or gstreamer(). `size` (width, height) and `fps` are wishes: what comes is in the log.
+        Use v4l2(), csi() or gstreamer() instead. `size` (width, height) and `fps` are requests; the log says what the
+        driver gives.
         """
         self.name, self._v4l2 = name, api == cv2.CAP_V4L2
         self._device = Path(source) if self._v4l2 else None
         self._capture = _open(source, api)
-        self._life = CloseGuard(self._capture.release)
+        self._guard = CloseGuard(self._capture.release)
         self._buffers = FramePool()
         try:
             if not self._capture.isOpened():
-                raise self._refused(source)
+                raise self._open_error(source)
             if self._v4l2:
-                self._ask(size, fps)
+                self._request_mode(size, fps)
             self._shape = self._first_picture().shape[:2]
             self.fps = max(0.0, float(self._capture.get(cv2.CAP_PROP_FPS)))
-            self._report(size, fps)
+            self._log_mode(size, fps)
         except BaseException:
             self.close()
             raise
 
     @classmethod
     def v4l2(cls, camera: int | str, *, size: tuple[int, int] | None = None, fps: float | None = None) -> Camera:
-        """The camera with that index, or that path (/dev/video0, /dev/v4l/by-id/...)."""
+        """Open the camera with this index or path (/dev/video0, /dev/v4l/by-id/...). Raises SourceError."""
         path = path_of(camera)
         if not path.exists():
-            raise SourceError(f"There is no camera {path}", listing(), f"Choose one that was found. {ELSE_DEMO}")
+            raise SourceError(f"There is no camera {path}", listing(), f"Choose one that was found. {DEMO_HINT}")
         if not os.access(path, os.R_OK | os.W_OK):
             raise SourceError(
                 f"The camera {path} may not be opened: permission denied",
                 "cameras belong to the group 'video', and this user is not in it",
-                f"sudo usermod -aG video $USER, then log out and in again. {ELSE_DEMO}",
+                f"sudo usermod -aG video $USER, then log out and in again. {DEMO_HINT}",
             )
         return cls(str(path), cv2.CAP_V4L2, name=f"camera {path}", size=size, fps=fps)
 
     @classmethod
     def csi(cls, sensor: int, *, size: tuple[int, int] | None = None, fps: float | None = None) -> Camera:
-        """A Jetson's CSI camera; its ISP scales to `size`, by default 1280x720 at 30 fps."""
+        """Open a Jetson's CSI camera, whose ISP scales to `size`; 1280x720 at 30 fps by default. Raises SourceError."""
         width, height = size or (1280, 720)
         rate = Fraction(fps or 30).limit_denominator(1001)
         pipeline = (
@@ -86,27 +87,27 @@ class Camera:
             f" ! video/x-raw(memory:NVMM),width={width},height={height},framerate={rate.numerator}/{rate.denominator}"
             " ! nvvidconv ! video/x-raw,format=BGRx ! videoconvert ! video/x-raw,format=BGR"
         )
-        return cls(f"{pipeline} ! {SINK}", cv2.CAP_GSTREAMER, name=f"camera csi:{sensor}", size=size, fps=fps)
+        return cls(f"{pipeline} ! {APPSINK}", cv2.CAP_GSTREAMER, name=f"camera csi:{sensor}", size=size, fps=fps)
 
     @classmethod
     def gstreamer(cls, pipeline: str) -> Camera:
-        """Whatever a pipeline gives; converted to BGR and handed over here unless it ends in an appsink itself."""
+        """Open a pipeline, with a conversion to BGR and an appsink added unless it has one. Raises SourceError."""
         if "appsink" not in pipeline:
-            pipeline = f"{pipeline} ! videoconvert ! video/x-raw,format=BGR ! {SINK}"
+            pipeline = f"{pipeline} ! videoconvert ! video/x-raw,format=BGR ! {APPSINK}"
         return cls(pipeline, cv2.CAP_GSTREAMER, name="GStreamer pipeline")
 
     def __iter__(self) -> Iterator[Frame]:
-        with self._life as ended:
+        with self._guard as ended:
             index, began, position, last = 0, None, 0.0, time.monotonic()
             while not ended.is_set():
                 grabbed = self._capture.grab()
                 now = time.monotonic()
                 image = self._retrieve() if grabbed else None
                 if image is None:
-                    if not ended.is_set() and (not grabbed or now - last > PATIENCE_MS / 1000):
-                        raise self._silent(index, now - last)
+                    if not ended.is_set() and (not grabbed or now - last > CAPTURE_TIMEOUT_MS / 1000):
+                        raise self._silence_error(index, now - last)
                     continue
-                captured = self._taken(now)
+                captured = self._capture_time(now)
                 last, decode = now, time.monotonic() - now
                 began = captured if began is None else began
                 position = max(position, captured - began)
@@ -114,56 +115,57 @@ class Camera:
                 index += 1
 
     def close(self) -> None:
-        self._life.close()
+        """Free the device, or have the iteration free it. Idempotent."""
+        self._guard.close()
 
-    def _ask(self, size: tuple[int, int] | None, fps: float | None) -> None:
-        """MJPG first: uncompressed pictures fill a USB 2 cable at a few fps, and a driver offers sizes by format."""
+    def _request_mode(self, size: tuple[int, int] | None, fps: float | None) -> None:
+        """Ask for MJPG first: uncompressed pictures fill USB 2 at a few fps, and drivers offer sizes by format."""
         self._capture.set(cv2.CAP_PROP_FOURCC, int.from_bytes(b"MJPG", "little"))
         if size is not None:
             self._capture.set(cv2.CAP_PROP_FRAME_WIDTH, size[0])
             self._capture.set(cv2.CAP_PROP_FRAME_HEIGHT, size[1])
         if fps is not None:
             self._capture.set(cv2.CAP_PROP_FPS, fps)
-        # One to fill while the other is decoded. Of four, the usual number, some would hold older pictures after a
+        # One is filled while the other is decoded. With four, the usual number, some would hold old pictures after a
         # stall; with one alone a USB camera finds none free when a picture begins, and its rate halves.
         self._capture.set(cv2.CAP_PROP_BUFFERSIZE, 2)
 
     def _first_picture(self) -> Image:
-        """Some cameras' first picture or two are broken; one that never shows any must be told of at once."""
+        """Return the first good picture; some cameras begin with one or two broken ones. Raises SourceError."""
         began = time.monotonic()
         while self._capture.grab():
             good, image = self._capture.retrieve()
             if good and image is not None:
                 return _bgr(image)
-            if time.monotonic() - began > PATIENCE_MS / 1000:
+            if time.monotonic() - began > CAPTURE_TIMEOUT_MS / 1000:
                 break
         raise SourceError(
             f"The {self.name} opens, but gives no picture",
             f"waited {time.monotonic() - began:.1f} s; {listing() if self._v4l2 else 'the pipeline is running'}",
             "Close other programs that use it, plug it into another port (not through a hub), or ask for a smaller"
-            f" --size. {ELSE_DEMO}",
+            f" --size. {DEMO_HINT}",
         )
 
-    def _report(self, size: tuple[int, int] | None, fps: float | None) -> None:
-        """Say what the driver really gives, and louder when that is not what it was asked for."""
+    def _log_mode(self, size: tuple[int, int] | None, fps: float | None) -> None:
+        """Log what the driver really gives, as a warning if that is not what was asked for."""
         height, width = self._shape
         fourcc = int(self._capture.get(cv2.CAP_PROP_FOURCC)) if self._v4l2 else 0
         kind = fourcc.to_bytes(4, "little").decode("latin-1").strip("\0 ") if 0 < fourcc < 1 << 32 else ""
         given = f"{width}x{height}{' ' + kind if kind else ''} at {self.fps:g} fps"
         wished = (size is not None and size != (width, height)) or (fps is not None and abs(self.fps - fps) > 0.5)
         if wished or kind not in ("", "MJPG"):
-            asked = " ".join(
+            requested = " ".join(
                 part
                 for part in (f"{size[0]}x{size[1]}" if size else "", "MJPG", f"at {fps:g} fps" if fps else "")
                 if part
             )
             message = "%(source)s gives %(mode)s; it was asked for %(requested)s"
-            log_event(log, logging.WARNING, "camera_mode", message, source=self.name, mode=given, requested=asked)
+            log_event(log, logging.WARNING, "camera_mode", message, source=self.name, mode=given, requested=requested)
         else:
             log_event(log, logging.INFO, "camera_mode", "%(source)s gives %(mode)s", source=self.name, mode=given)
 
     def _retrieve(self) -> Image | None:
-        """Decode what was grabbed, into a buffer if its size is the last one's. None: a broken picture."""
+        """Decode what was grabbed, into a buffer if it has the size of the last one; None if it is broken."""
         good, image = self._capture.retrieve(self._buffers.acquire(*self._shape))
         if not good or image is None:
             return None
@@ -171,17 +173,17 @@ class Camera:
         self._shape = picture.shape[:2]
         return picture
 
-    def _taken(self, now: float) -> float:
-        """The driver's own time of capture if it is one of time.monotonic(), as V4L2's should be; else `now`."""
+    def _capture_time(self, now: float) -> float:
+        """Return the driver's time of capture if it is one of time.monotonic(), as V4L2's should be; else `now`."""
         stamp = float(self._capture.get(cv2.CAP_PROP_POS_MSEC)) / 1000 if self._v4l2 else 0.0
         return stamp if now - 1 <= stamp <= now else now
 
-    def _refused(self, source: str) -> SourceError:
+    def _open_error(self, source: str) -> SourceError:
         if self._v4l2:
             return SourceError(
                 f"The {self.name} cannot be opened",
                 f"another program may hold it, or it is no capture device; {listing()}",
-                f"Close the other program (fuser {source} shows it), or choose another camera. {ELSE_DEMO}",
+                f"Close the other program (fuser {source} shows it), or choose another camera. {DEMO_HINT}",
             )
         return SourceError(
             f"The {self.name} cannot be started",
@@ -190,7 +192,7 @@ class Camera:
             " another program holds it; sudo systemctl restart nvargus-daemon helps then.",
         )
 
-    def _silent(self, frames: int, seconds: float) -> SourceError:
+    def _silence_error(self, frames: int, seconds: float) -> SourceError:
         gone = self._device is not None and not self._device.exists()
         reason = "; its device file is gone: it was unplugged" if gone else ""
         return SourceError(
@@ -201,7 +203,7 @@ class Camera:
 
 
 def _open(source: str, api: int) -> cv2.VideoCapture:
-    """The capture object, which may not have opened. Raises SourceError where OpenCV lacks GStreamer."""
+    """Return the capture object, which may have failed to open. Raises SourceError if OpenCV lacks GStreamer."""
     if api != cv2.CAP_GSTREAMER:
         return cv2.VideoCapture(source, api)
     line = next((line for line in cv2.getBuildInformation().splitlines() if "GStreamer:" in line), "")
@@ -213,14 +215,14 @@ def _open(source: str, api: int) -> cv2.VideoCapture:
             " --system-site-packages and no opencv-python in it.",
         )
     major, minor = (int(part) for part in cv2.__version__.split(".")[:2])
-    if (major, minor) < (4, 7):  # knows no time limits, and would refuse a pipeline for being given some
+    if (major, minor) < (4, 7):  # knows no timeouts, and refuses a pipeline that is given some
         return cv2.VideoCapture(source, api)
-    limits = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, PATIENCE_MS, cv2.CAP_PROP_READ_TIMEOUT_MSEC, PATIENCE_MS]
+    limits = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, CAPTURE_TIMEOUT_MS, cv2.CAP_PROP_READ_TIMEOUT_MSEC, CAPTURE_TIMEOUT_MS]
     return cv2.VideoCapture(source, api, limits)
 
 
 def _bgr(image: MatLike) -> Image:
-    """`image` itself if it is BGR; a copy that is, where a pipeline of the user's gives grey or BGRx."""
+    """Return `image` itself if it is BGR, else a BGR copy: a user's own pipeline may give grey or BGRx."""
     if image.ndim == 2 or image.shape[2] == 1:
         image = cv2.cvtColor(image, cv2.COLOR_GRAY2BGR)
     elif image.shape[2] == 4:

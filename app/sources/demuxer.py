@@ -1,4 +1,4 @@
-"""Opening video files and network streams through PyAV, and saying in plain words why one cannot be opened."""
+"""Opens video files and network streams through PyAV, and says in plain words why one cannot be opened."""
 
 from __future__ import annotations
 
@@ -11,32 +11,32 @@ import av
 from av.error import FFmpegError
 
 from app.errors import SourceError
-from app.sources.missing_file import missing
+from app.sources.missing_file import missing_file_error
 from app.uri import shown
 
 if TYPE_CHECKING:
     from av.container import InputContainer
     from av.video.stream import VideoStream
 
-MP4_BOXES = (b"ftyp", b"mdat", b"free", b"wide", b"skip")
-OPEN_LIMIT, READ_LIMIT = 4.5, 8.0
-"""Seconds. Opening has the limit twice, once to connect and once to find the pictures: 9 s in all."""
+MP4_FIRST_BOXES = (b"ftyp", b"mdat", b"free", b"wide", b"skip")
+STREAM_OPEN_TIMEOUT_S, READ_TIMEOUT_S = 4.5, 8.0
+"""Opening a stream may take twice its limit: once to connect and once to find the pictures, 9 s in all."""
 
 STREAM_OPTIONS = {
     "rtsp_transport": "tcp",  # over UDP a lost packet smears the picture until the next key frame
     "overrun_nonfatal": "1",  # udp: a full buffer loses packets instead of ending the stream
     "analyzeduration": "2000000",  # microseconds; the default of 5 s is dead time before the first picture
-    # Not "fflags nobuffer": it throws away what was read to find the pictures, the first key frame with it. Kept,
-    # it is decoded in a burst at the start, of which a live pipeline drops all but the newest.
+    # Not "fflags nobuffer": it discards what was read to find the pictures, the first key frame included. Kept, it is
+    # decoded in a burst at the start, of which a live pipeline drops all but the newest picture.
 }
 
 
 def open_file(path: Path) -> tuple[InputContainer, VideoStream]:
-    """A local video file and the pictures in it; the caller closes it. Raises SourceError."""
+    """Open a local video file and return it with its video stream; the caller closes it. Raises SourceError."""
     where = path.absolute()
     try:
         if not path.exists():
-            raise missing(path)
+            raise missing_file_error(path)
         if not path.is_file():
             raise SourceError(
                 f"{path} is no file",
@@ -52,7 +52,7 @@ def open_file(path: Path) -> tuple[InputContainer, VideoStream]:
     if not start:
         raise SourceError(f"{path.name} is empty", f"{where} has 0 bytes", "Copy or record it again.")
     try:
-        container = av.open(str(where), timeout=READ_LIMIT)  # a relative name could begin like a protocol, clip:1.mp4
+        container = av.open(str(where), timeout=READ_TIMEOUT_S)  # a relative name may look like a protocol: clip:1.mp4
     except FFmpegError as error:
         if _lacks_index(path):
             raise SourceError(
@@ -69,18 +69,18 @@ def open_file(path: Path) -> tuple[InputContainer, VideoStream]:
     return _with_pictures(container, path.name)
 
 
-def open_stream(url: str, *, limit: float = OPEN_LIMIT) -> tuple[InputContainer, VideoStream]:
-    """The same of a network stream, within twice `limit` seconds."""
+def open_stream(url: str, *, limit: float = STREAM_OPEN_TIMEOUT_S) -> tuple[InputContainer, VideoStream]:
+    """Open a network stream within twice `limit` seconds, as open_file() does a file. Raises SourceError."""
     began = time.monotonic()
     try:
-        container = av.open(url, options=dict(STREAM_OPTIONS), timeout=(limit, READ_LIMIT))
+        container = av.open(url, options=dict(STREAM_OPTIONS), timeout=(limit, READ_TIMEOUT_S))
     except FFmpegError as error:
         raise _unreachable(url, error, time.monotonic() - began, limit) from None
     return _with_pictures(container, shown(url))
 
 
 def _with_pictures(container: InputContainer, name: str) -> tuple[InputContainer, VideoStream]:
-    """`container` and its first video, which is neither text that FFmpeg would draw nor a song's cover."""
+    """Return `container` and its first real video stream: no text that FFmpeg would draw, no cover of a song."""
     cover = av.stream.Disposition.attached_pic
     for video in container.streams.video:
         if container.format.name != "tty" and not video.disposition & cover and video.codec_context is not None:
@@ -111,7 +111,7 @@ def _unreachable(url: str, error: FFmpegError, seconds: float, limit: float) -> 
 
 
 def _boxes(path: Path) -> Iterator[bytes]:
-    """The names of an MP4 file's outermost boxes (ISO/IEC 14496-12, 4.2); ends where they make no sense."""
+    """Yield the names of an MP4 file's outermost boxes (ISO/IEC 14496-12, 4.2) as long as they make sense."""
     size = path.stat().st_size
     with path.open("rb") as file:
         at = 0
@@ -129,4 +129,4 @@ def _boxes(path: Path) -> Iterator[bytes]:
 
 def _lacks_index(path: Path) -> bool:
     names = list(_boxes(path))
-    return bool(names) and names[0] in MP4_BOXES and b"moov" not in names
+    return bool(names) and names[0] in MP4_FIRST_BOXES and b"moov" not in names

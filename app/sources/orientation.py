@@ -1,4 +1,4 @@
-"""How a film's pictures have to be turned to stand upright. Telephones film as they are held."""
+"""How a film's pictures are turned upright: telephones record them as they are held, and note how that was."""
 
 from __future__ import annotations
 
@@ -17,14 +17,13 @@ HORIZONTALLY, VERTICALLY, BOTH = 1, 0, -1
 
 
 class Orientation(NamedTuple):
-    """First the axes are exchanged, if they are, then the picture is flipped: all turns by right angles, mirrored ones
-    too."""
+    """A turn by right angles, mirrored or not: the axes are exchanged first, if at all, then the picture is flipped."""
 
     exchanged: bool
     flip: int | None
 
-    def turned(self, image: Image, into: Image) -> None:
-        """`image`, whose rows may be padded, upright `into` a buffer of the right size."""
+    def apply(self, image: Image, into: Image) -> None:
+        """Write `image`, whose rows may be padded, upright `into` a buffer of the right size."""
         if self.flip is None:
             cv2.transpose(image, dst=into)
         else:
@@ -32,13 +31,14 @@ class Orientation(NamedTuple):
 
 
 def orientation_of(picture: VideoFrame) -> Orientation | None:
-    """What its container or codec says of it; None where it is upright."""
-    # Not picture.side_data: the picture keeps it, it the picture, and megabytes would wait for Python's collector.
-    made = SideDataContainer(picture)  # type: ignore[call-arg] # its stub has no __init__
-    side = cast("Buffer | None", made.get("DISPLAYMATRIX"))
+    """Return what the container or the codec says of a picture; None if it is upright."""
+    # Not picture.side_data: that and the picture would refer to each other until Python's cycle collector runs, with
+    # megabytes between them.
+    side_data = SideDataContainer(picture)  # type: ignore[call-arg] # its stub has no __init__
+    side = cast("Buffer | None", side_data.get("DISPLAYMATRIX"))
     if side is None:
         return None
-    # ISO/IEC 14496-12, 6.2.2: a point (x, y) is shown at (a x + c y, b x + d y). Angles in between are not kept.
+    # ISO/IEC 14496-12, 6.2.2: a point (x, y) is shown at (a x + c y, b x + d y). Other angles are rounded.
     a, b, _, c, d = np.frombuffer(memoryview(side), np.int32)[:5].tolist()
     exchanged = abs(b) > abs(a)
     mirrored, upturned = (c < 0, b < 0) if exchanged else (a < 0, d < 0)

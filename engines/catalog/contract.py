@@ -8,10 +8,11 @@ from pathlib import Path
 from engines.errors import ModelError
 
 MAX_SCALE = 8
+"""The largest scale of a model."""
 
 
 def refused(path: Path, facts: str) -> ModelError:
-    """What is said of a model that breaks the contract; `facts` says how."""
+    """Return the error for a model that breaks the contract; `facts` says how."""
     return ModelError(
         f"{path} is not an upscaling model this program can run",
         facts,
@@ -20,7 +21,7 @@ def refused(path: Path, facts: str) -> ModelError:
 
 
 def unfit(path: Path, given: Sequence[int | None], size: tuple[int, int]) -> ModelError:
-    """What is said of a model whose input is `given`, None where it is free, before pictures of `size`.
+    """Return the error for a model whose input is `given`, None where it is free, and pictures of `size`.
 
     `given` has four axes; `size` is (width, height).
     """
@@ -36,7 +37,7 @@ def unfit(path: Path, given: Sequence[int | None], size: tuple[int, int]) -> Mod
 
 
 def scale_between(path: Path, size: tuple[int, int], output: tuple[int, int]) -> int:
-    """How many times larger `output` is than `size`, both (width, height). Raises ModelError."""
+    """Return how many times larger `output` is than `size`, both (width, height). Raises ModelError."""
     scale = output[1] // size[1]
     if not 1 <= scale <= MAX_SCALE or output != (scale * size[0], scale * size[1]):
         raise refused(

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from engines.catalog import shipped as catalog
 from engines.catalog.onnx_metadata import properties
+from engines.catalog.resolved import resolve_file
 
 BICUBIC_RUNG = "bicubic"
 """The rung without a network: interpolation."""
@@ -24,42 +25,38 @@ class Rung:
 
     @property
     def title(self) -> str:
-        """Its name for people."""
+        """The name for people."""
         return Path(self.model).stem if self.model.endswith(".onnx") else self.model
 
 
 def ladder(model: str, names: Sequence[str] = (), scale: int | None = None) -> tuple[list[Rung], int, int | None]:
-    """`model` and those of `names`, where `model` stands among them, and their scale as far as files tell it.
+    """Return `model` and those of `names`, the index of `model` among them, and their scale as far as files tell it.
 
     Without names: all shipped models of the same scale and kind, which is what follows the first hyphen of a name
-    (webcam of fast-webcam). bicubic is a name too. Raises ModelError for one that does not exist in this scale.
+    (webcam of fast-webcam). bicubic is a name, too. Raises ModelError for one that does not exist in this scale.
     """
-    path = catalog.find(model, scale=scale)
-    scale = scale or catalog.scale_in(str(path)) or _number(path, "scale")
+    resolved = resolve_file(model, scale)
+    path, scale = resolved.path, resolved.scale
     if not names:
-        kinds = {one.name: one.name.partition("-")[2] for one in catalog.shipped() if one.scale == scale}
+        kinds = {ship.name: ship.name.partition("-")[2] for ship in catalog.shipped() if ship.scale == scale}
         names = [name for name, kind in kinds.items() if kind == kinds.get(_network(path))]
     first = Rung(model, _parameters(path))
-    asked = {_network(path): first}
+    by_network = {_network(path): first}
     for name in names:
         file = None if name == BICUBIC_RUNG else catalog.find(name, scale=scale)
-        asked.setdefault(_network(file), Rung(name, _parameters(file)))
-    rungs = sorted(asked.values(), key=lambda rung: rung.parameters)
+        by_network.setdefault(_network(file), Rung(name, _parameters(file)))
+    rungs = sorted(by_network.values(), key=lambda rung: rung.parameters)
     return rungs, rungs.index(first), scale
 
 
 def _network(path: Path | None) -> str:
     """What the precisions of one shipped network have in common, its name; of other files their path."""
-    return next((one.name for one in catalog.shipped() if one.path == path), str(path))
+    return next((ship.name for ship in catalog.shipped() if ship.path == path), str(path))
 
 
 def _parameters(path: Path | None) -> int:
     if path is None:
         return 0
     # Of a file that does not tell: as many as it has room for, at 32 bits each.
-    return _number(path, "parameters") or max(1, path.stat().st_size // 4)
-
-
-def _number(path: Path, key: str) -> int | None:
-    told = properties(path).get(key, "")
-    return int(told) if told.isdecimal() else None
+    parameters = properties(path).get("parameters", "")
+    return (int(parameters) if parameters.isdecimal() else 0) or max(1, path.stat().st_size // 4)

@@ -1,4 +1,4 @@
-"""What an .onnx file says about itself. Without the package onnx, which running a model does not need."""
+"""Reads what an .onnx file says about itself, without the package onnx, which running a model does not need."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Bytes = bytes | mmap.mmap
 
 
 def properties(path: Path) -> dict[str, str]:
-    """The metadata of a model, such as {"scale": "2", "parameters": "12964"}; {} of a file that is none.
+    """Return the metadata of a model, such as {"scale": "2", "parameters": "12964"}; {} of a file that is none.
 
     Only the fields' lengths are read, not the network between them.
     """
@@ -28,7 +28,7 @@ def properties(path: Path) -> dict[str, str]:
 
 
 def fields(data: Bytes) -> Iterator[tuple[int, bytes]]:
-    """The number and content of each field that has a length (protobuf.dev, "Encoding"); others are passed over.
+    """Yield number and content of each field that has a length (protobuf.dev, "Encoding"); others are passed over.
 
     Raises ValueError or IndexError where `data` is no such message.
     """
@@ -51,7 +51,7 @@ def fields(data: Bytes) -> Iterator[tuple[int, bytes]]:
 
 
 def varint(data: Bytes, at: int) -> tuple[int, int]:
-    """The number at `at`, and where it ends."""
+    """Return the number at `at`, and where it ends."""
     value = shift = 0
     while True:
         byte = data[at]

@@ -66,7 +66,7 @@ class ModelCard:
 
     @classmethod
     def of(cls, file: Path) -> ModelCard:
-        """That in `file`. Front matter that cannot be read is told in the log, and counts as empty."""
+        """Return the card in `file`. Front matter that cannot be read is logged, and counts as empty."""
         import yaml  # here and not at the top: only --list and tests want it
 
         try:
@@ -82,23 +82,23 @@ class ModelCard:
             return cls()
 
     def check(self) -> None:
-        """Raise TypeError if something is not what programs may take it for."""
-        right = {
+        """Raise TypeError if a value is not of the type that programs expect."""
+        valid = {
             "use": isinstance(self.use, str),
             "parameters": isinstance(self.parameters, int | None),
             "psnr": isinstance(self.psnr, Mapping) and all(map(decibels, self.psnr.values())),
         }
-        for key in (key for key, fits in right.items() if not fits):
+        for key in (key for key, fits in valid.items() if not fits):
             raise TypeError(f"{key} cannot be {getattr(self, key)!r}")
 
 
 def decibels(values: object) -> bool:
-    """Whether these are numbers by name."""
+    """Return whether these are numbers by name."""
     return isinstance(values, Mapping) and all(isinstance(value, int | float) for value in values.values())
 
 
 def shipped() -> list[ShippedModel]:
-    """All shipped models, sorted by name, scale and precision."""
+    """Return all shipped models, sorted by name, scale and precision."""
     models = []
     for path in sorted(MODELS_FOLDER.glob("*.onnx")):
         match = re.fullmatch(r"(.+)-x(\d+)(?:-(fp16|int8))?", path.stem)
@@ -108,7 +108,7 @@ def shipped() -> list[ShippedModel]:
 
 
 def families() -> list[tuple[list[ShippedModel], ModelCard]]:
-    """The shipped models of one name and scale, which are one network in several precisions, and their card."""
+    """Return the shipped models by name and scale: one network in several precisions each, and its card."""
     return [
         (list(models), ModelCard.of(MODELS_FOLDER / f"{name}-x{scale}.md"))
         for (name, scale), models in itertools.groupby(shipped(), lambda model: (model.name, model.scale))
@@ -116,49 +116,49 @@ def families() -> list[tuple[list[ShippedModel], ModelCard]]:
 
 
 def usual(*, camera: bool, scale: int | None = None) -> str:
-    """The name of the model for pictures of a camera or for others, where nobody has named one."""
-    there = {model.name for model in shipped() if model.scale == (scale or DEFAULT_SCALE)}
-    return CAMERA_MODEL if camera and CAMERA_MODEL in there else FILE_MODEL
+    """Return the name of the model for pictures of a camera or for others, where nobody has named one."""
+    names = {model.name for model in shipped() if model.scale == (scale or DEFAULT_SCALE)}
+    return CAMERA_MODEL if camera and CAMERA_MODEL in names else FILE_MODEL
 
 
 def scale_in(name: str) -> int | None:
-    """The scale that the name of a model or the path of its file tells: 2 of fast-x2-int8; None if it tells none."""
+    """Return the scale in the name of a model or the path of its file: 2 of fast-x2-int8; None if there is none."""
     match = re.search(r"-x([1-8])(-|$)", Path(name).name.removesuffix(".onnx"))
     return int(match[1]) if match else None
 
 
 def check_name(file: Path, scale: int) -> None:
     """Raise ModelError if the name of `file` tells another scale than that of the network it is for."""
-    told = scale_in(file.name)
-    if told not in (None, scale):
+    named = scale_in(file.name)
+    if named not in (None, scale):
         raise ModelError(
             f"{file} is a wrong name for a network that enlarges {scale} times",
-            f"-x{told} would tell everybody that it enlarges {told} times",
-            f"Call it {file.name.replace(f'-x{told}', f'-x{scale}')}.",
+            f"-x{named} would tell everybody that it enlarges {named} times",
+            f"Call it {file.name.replace(f'-x{named}', f'-x{scale}')}.",
         )
 
 
 def is_path(name: str) -> bool:
-    """Whether `name` is that of a file, and not of a model that is shipped."""
+    """Return whether `name` is that of a file, and not of a model that is shipped."""
     return name.endswith(".onnx") or "/" in name
 
 
 def find(name: str, precisions: Sequence[str] = ("fp32",), scale: int | None = None) -> Path:
-    """The file of a model given as NAME, NAME-xS, NAME-xS-PRECISION or a path.
+    """Return the file of a model given as NAME, NAME-xS, NAME-xS-PRECISION or a path.
 
     Where the name leaves it open, `scale` or else the smallest one, then the first of `precisions`, which an engine
     gives in the order of its liking, wins. Raises ModelError naming what there is.
     """
     if is_path(name):
         try:
-            there = Path(name).is_file()
-            if there and not os.access(name, os.R_OK):
+            exists = Path(name).is_file()
+            if exists and not os.access(name, os.R_OK):
                 raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
         except OSError as error:
             raise ModelError(
                 f"The model file {name} cannot be read", error.strerror or str(error), "Check who may read it."
             ) from None
-        if not there:
+        if not exists:
             raise ModelError(
                 f"There is no model file {name}",
                 f"looked in {Path(name).absolute().parent}",
@@ -186,10 +186,10 @@ def find(name: str, precisions: Sequence[str] = ("fp32",), scale: int | None = N
 
 
 def wrong_scale(name: str, scales: Sequence[int], wanted: int | None) -> ModelError:
-    """What is said of a model that enlarges by `scales` when another is `wanted`."""
-    there = ", ".join(f"x{scale}" for scale in scales)
+    """Return the error for a model that enlarges by `scales` when another is `wanted`."""
+    existing = ", ".join(f"x{scale}" for scale in scales)
     return ModelError(
         f"The model {name} does not enlarge {wanted} times",
-        f"it is there as {there}",
+        f"it is there as {existing}",
         f"Give --scale {scales[0]} or leave it out, or take another --model; --list shows them.",
     )

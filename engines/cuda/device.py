@@ -1,4 +1,4 @@
-"""A CUDA device, its context, and the memory that host and device share. pycuda's driver module is handed in."""
+"""A CUDA device, its context, and the memory that host and device share. The caller passes pycuda's driver module."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class CudaDevice:
     """
 
     def __init__(self, driver: ModuleType) -> None:
-        """Raises EngineError."""
+        """Retain the first GPU's context; `driver` is pycuda's module. Raises EngineError."""
         self.driver = driver
         try:
             driver.init()
@@ -59,19 +59,19 @@ class CudaDevice:
         self.driver.Context.pop()
 
     def free(self) -> int:
-        """Bytes that can be allocated now."""
+        """Return the bytes that can be allocated now."""
         with self:
             free, _total = self.driver.mem_get_info()
         # On a Jetson CUDA counts the file cache as used; the kernel would give it up.
         return max(int(free), psutil.virtual_memory().available) if self.integrated else int(free)
 
     def failure(self, problem: str, error: Exception) -> EngineError:
-        """`error` in words a user can do something with."""
+        """Return `error` in words that a user can do something with."""
         return failure(problem, error, self.name)
 
 
 def failure(problem: str, error: Exception, device: str) -> EngineError:
-    """An EngineError of something that CUDA has answered."""
+    """Return the EngineError that tells what CUDA has answered."""
     text = str(error)
     if "out of memory" in text:
         fix = "Close what else uses the GPU (nvidia-smi, tegrastats), or choose a smaller --size or --depth 1."
@@ -92,7 +92,7 @@ class Buffer:
     """
 
     def __init__(self, device: CudaDevice, shape: tuple[int, ...], *, mapped: bool) -> None:
-        """Raises pycuda's errors, holding nothing."""
+        """Allocate uint8 of `shape`; the context is current. Raises pycuda's errors, holding nothing."""
         driver = device.driver
         flags = driver.host_alloc_flags.DEVICEMAP if mapped else 0
         self._mapped = mapped
@@ -109,7 +109,7 @@ class Buffer:
             raise
 
     def move(self, image: Image) -> None:
-        """Have somebody else's memory of the same size for the host's side from now on: `host` is a view of `image`.
+        """Use somebody else's memory of the same size for the host's side from now on: `host` is a view of `image`.
 
         It begins at a page, and must stay until free(). Raises CudaError, and nothing has changed; pycuda's errors.
         """
@@ -125,7 +125,7 @@ class Buffer:
         before.free()
 
     def free(self, error: type[Exception]) -> None:
-        """Give both back; `host` must not be touched any more. On a lost device `error` is all that is left of them."""
+        """Free both memories; `host` must not be touched any more. `error` is what pycuda raises on a lost device."""
         for memory in (self._memory, self._pages):
             if memory is not None:
                 with contextlib.suppress(error):

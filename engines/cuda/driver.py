@@ -1,4 +1,4 @@
-"""The CUDA driver library itself, for what pycuda has no words for: is there a driver, graphs, foreign memory.
+"""The CUDA driver library itself, for what pycuda does not offer: whether there is a driver, graphs, foreign memory.
 
 Names, signatures and constants are those of cuda.h (CUDA Driver API reference: Initialization, Version Management,
 Memory Management, Stream Management, Graph Management).
@@ -29,7 +29,7 @@ class CudaError(RuntimeError):
 
 
 def load() -> Any:
-    """libcuda.so.1. Raises OSError where no NVIDIA driver is installed."""
+    """Return libcuda.so.1. Raises OSError where no NVIDIA driver is installed."""
     return ctypes.CDLL("libcuda.so.1")
 
 
@@ -46,7 +46,7 @@ def call(driver: Any, name: str, *arguments: Any) -> None:
 
 
 def missing() -> str | None:
-    """Why no program can use CUDA here; None if it can."""
+    """Return why no program can use CUDA here; None if it can."""
     try:
         driver = load()
     except OSError:
@@ -60,15 +60,15 @@ def missing() -> str | None:
         return f"the NVIDIA driver does not work: {error}"
     if not count.value:
         return "the NVIDIA driver sees no GPU"
-    has = version.value // 1000, version.value % 1000 // 10  # 13020 is CUDA 13.2 (cuDriverGetVersion)
-    for name, needs in built_for():
-        if has[0] < needs:
-            return f"the NVIDIA driver is too old: it knows CUDA up to {has[0]}.{has[1]}, {name} needs {needs}.0"
+    major, minor = version.value // 1000, version.value % 1000 // 10  # 13020 is CUDA 13.2 (cuDriverGetVersion)
+    for name, needed in built_for():
+        if major < needed:
+            return f"the NVIDIA driver is too old: it knows CUDA up to {major}.{minor}, {name} needs {needed}.0"
     return None
 
 
 def built_for() -> list[tuple[str, int]]:
-    """The installed wheels of NVIDIA's that name a CUDA version, and its major part."""
+    """Return the installed wheels of NVIDIA's that name a CUDA version, and its major part."""
     found = []
     for name in WHEELS:
         try:
@@ -83,7 +83,7 @@ class CudaGraph:
     """Operations of a stream, recorded once and launched as one."""
 
     def __init__(self, stream: int, work: Callable[[], None]) -> None:
-        """`work` puts operations into the stream with handle `stream`, which records instead of running them.
+        """Record what `work` puts into the stream with handle `stream`, which does not run meanwhile.
 
         Raises CudaError, or what `work` raises; the stream can be used as before then.
         """
@@ -104,7 +104,7 @@ class CudaGraph:
                 self._driver.cuGraphDestroy(graph)
 
     def launch(self, stream: int) -> None:
-        """Put the whole into a stream. Raises CudaError."""
+        """Put all of it into a stream. Raises CudaError."""
         call(self._driver, "cuGraphLaunch", self._run, ctypes.c_void_p(stream))
 
     def close(self) -> None:
@@ -115,13 +115,13 @@ class CudaGraph:
 
 
 class Registration:
-    """Memory of somebody else's, page-locked as long as this lasts.
+    """Somebody else's memory, page-locked until free().
 
     Not by pycuda (2026.1): its register_host_memory() gives an array a second base, which NumPy refuses.
     """
 
     def __init__(self, image: Image, *, mapped: bool) -> None:
-        """`image` begins at a page and stays where it is until free(). The context is current.
+        """Page-lock `image`, which begins at a page and stays where it is until free(). The context is current.
 
         Raises CudaError, also on a device that does not see what the processor has written (cuMemHostRegister:
         CU_DEVICE_ATTRIBUTE_HOST_REGISTER_SUPPORTED).
@@ -131,11 +131,11 @@ class Registration:
         call(self._driver, "cuMemHostRegister_v2", self._at, ctypes.c_size_t(image.nbytes), flags)
 
     def get_device_pointer(self) -> int:
-        """Where the device sees it, if it is mapped. Raises CudaError."""
+        """Return where the device sees it, if it is mapped. Raises CudaError."""
         pointer = ctypes.c_uint64()
         call(self._driver, "cuMemHostGetDevicePointer_v2", ctypes.byref(pointer), self._at, 0)
         return pointer.value
 
     def free(self) -> None:
-        """It is ordinary memory again. Nothing on the device may use it any more."""
+        """Make it ordinary memory again. Nothing on the device may use it any more."""
         self._driver.cuMemHostUnregister(self._at)

@@ -19,11 +19,11 @@ from engines.support import nvtx
 log = logging.getLogger(__name__)
 
 SAMPLE_EVERY = 32
-"""One frame in so many is launched piece by piece, for the stage times: pycuda's events cannot stand in a graph."""
+"""One frame in so many is launched piece by piece, for the stage times: pycuda's events cannot be part of a graph."""
 MAX_POLL_S = 0.0005
-"""Longest sleep between two looks at an event, in seconds."""
+"""Longest sleep between two looks at an event."""
 CLOSE_TIMEOUT_S = 10.0
-"""Seconds that work still running may take when a slot is closed."""
+"""How long work that is still running may take when a slot is closed."""
 
 FILL_RANGE, LAUNCH_RANGE, WAIT_RANGE = nvtx.nvtx_range("fill input"), nvtx.nvtx_range("launch"), nvtx.nvtx_range("wait")
 
@@ -32,26 +32,27 @@ class Work(Protocol):
     """What is done between the copies."""
 
     def enqueue(self, stream: int) -> None:
-        """Put it into the stream with that handle and return at once. Raises EngineError."""
+        """Put the work into the stream with that handle and return at once. Raises EngineError."""
 
     def capturable(self, stream: int) -> bool:
-        """Whether it can be recorded into a CUDA graph."""
+        """Return whether it can be recorded into a CUDA graph."""
 
     def bind(self, source: int, result: int) -> None:
-        """Its input and output lie at these addresses of the device from now on. It is not running."""
+        """Use these addresses of the device for input and output from now on. It is not running."""
 
     def close(self) -> None:
         """Free what it owns. It is not running any more."""
 
 
 class CudaSlot:
-    """Owns its buffers, its work, its stream, its events, and its graph. launch() and wait() may differ in thread.
+    """Owns its buffers, its work, its stream, its events and its graph.
 
-    Frames of different slots overlap because nothing but a slot's own stream orders its operations.
+    launch() and wait() may run in different threads. Frames of different slots overlap because nothing but a slot's own
+    stream orders its operations.
     """
 
     def __init__(self, device: CudaDevice, source: Buffer, result: Buffer, work: Work, *, mapped: bool) -> None:
-        """Takes over the buffers, whose shapes are [1, H, W, 3], and the work. The context is current."""
+        """Take over the buffers, whose shapes are [1, H, W, 3], and the work. The context is current."""
         driver = device.driver
         self._device, self._driver, self._mapped = device, driver, mapped
         self._source, self._result, self._work = source, result, work
@@ -60,17 +61,20 @@ class CudaSlot:
         self._stream: Any = driver.Stream(libcuda.NON_BLOCKING)
         self._events: list[Any] = [driver.Event() for _ in range(4)]
         self._launches, self._launched, self._sampled = 0, 0.0, False
+        self.sample_every, self.close_timeout = SAMPLE_EVERY, CLOSE_TIMEOUT_S
+        """One frame in how many is launched piece by piece; seconds that work may still run when it is closed."""
         self.input: Image = source.host[0]
         """What launch() has copied, unchanged until the next launch()."""
         self.finished = 0.0
         self.stages: dict[str, float] = {}
-        """Seconds of copy in, inference and copy out of a frame not longer ago than SAMPLE launches.
+        """Seconds of copy in, inference and copy out of a frame not longer ago than sample_every launches.
 
         That one is launched piece by piece: where the GPU is quicker than the host can ask, its inference has the time
         of asking in it, and takes longer than that of a graph.
         """
 
     def launch(self, image: Image) -> None:
+        """Copy `image`, uint8 [H, W, 3], and start the work; without the first copy if it is `input` itself."""
         with FILL_RANGE:
             if image is not self.input:
                 np.copyto(self.input, image)
@@ -79,7 +83,7 @@ class CudaSlot:
             with self._device, LAUNCH_RANGE:
                 self._launched = time.monotonic()
                 started.record(self._stream)
-                self._sampled = self._graph is None or self._launches % SAMPLE_EVERY == 0
+                self._sampled = self._graph is None or self._launches % self.sample_every == 0
                 if self._graph is None or self._sampled:
                     self._enqueue(marks=True)
                 else:
@@ -90,13 +94,14 @@ class CudaSlot:
         self._launches += 1
 
     def wait(self, timeout: float) -> Image:
+        """Return the result; see engines.base.Slot. Raises TimeoutError, EngineError."""
         # Not Event.synchronize(): it has no time limit, and a GPU that hangs would hang the program. Sleeping
         # releases the GIL; a pause is at most a sixteenth of the time waited so far, so a fast engine stays fast.
-        begun = time.monotonic()
+        began = time.monotonic()
         try:
             with self._device, WAIT_RANGE:
                 while not self._events[-1].query():
-                    waited = time.monotonic() - begun
+                    waited = time.monotonic() - began
                     if waited >= timeout:
                         raise TimeoutError
                     time.sleep(min(MAX_POLL_S, waited / 16))
@@ -107,9 +112,9 @@ class CudaSlot:
         return image
 
     def record_graph(self) -> bool:
-        """Record what launch() does into a graph; False if it cannot be recorded, which is told.
+        """Record what launch() does into a graph; False if it cannot be recorded, which is logged.
 
-        To be called after one launch at least, with the context current.
+        It is called after one launch at least, with the context current.
         """
         handle = self._stream.handle
         try:
@@ -123,7 +128,7 @@ class CudaSlot:
     def place(self, input: Image, output: Image) -> bool:
         """Work in these buffers, page-locked, from now on (engines.worker). Nothing is in flight.
 
-        False if the device cannot, which is told: then whoever has the buffers copies.
+        False if the device cannot, which is logged: then whoever has the buffers copies.
         """
         with self._device:
             graph, self._graph = self._graph, None
@@ -143,11 +148,12 @@ class CudaSlot:
         return placed
 
     def close(self) -> None:
+        """Free everything, unless the device does not finish: then the memory is left behind, which is logged."""
         with self._device:
             if not self._idle():
                 # Freeing memory that the GPU still writes to is worse than keeping it.
                 log.error(
-                    "%s has not finished within %g s: its memory is left behind", self._device.name, CLOSE_TIMEOUT_S
+                    "%s has not finished within %g s: its memory is left behind", self._device.name, self.close_timeout
                 )
                 return
             if self._graph is not None:
@@ -185,7 +191,7 @@ class CudaSlot:
 
     def _idle(self) -> bool:
         """Wait until nothing runs on the stream, for a limited time. A lost device runs nothing."""
-        until = time.monotonic() + CLOSE_TIMEOUT_S
+        until = time.monotonic() + self.close_timeout
         with contextlib.suppress(self._driver.Error):
             while not self._stream.is_done():
                 if time.monotonic() > until:

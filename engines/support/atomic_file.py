@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all."""
+"""Files that are written completely or not at all."""
 
 from __future__ import annotations
 
@@ -12,20 +12,28 @@ import time
 from pathlib import Path
 
 PIPE_TIMEOUT_S = 10.0
-"""Seconds that whoever reads a pipe may take."""
+"""How long whoever reads a pipe may take."""
 OPEN_FILES = re.compile(r"/dev/(stdout|stderr|fd/\d+)|/proc/.+")
-"""Names of what a process has open already, be it a file: that is written on, and not replaced behind its back."""
+"""Names of what a process has open already, be it a file: that is appended to, and not replaced behind its back."""
 
 
-def write_atomic(path: Path, data: bytes, *, parents: bool = False) -> None:
-    """`data` in place of what `path` held. Of a link what it leads to is replaced, not the link.
+def write_atomic(path: Path, data: bytes, *, parents: bool = False, pipe_timeout: float = PIPE_TIMEOUT_S) -> None:
+    """Replace what `path` holds by `data`; of a link the file that it leads to is replaced, not the link.
 
-    With `parents` its folder is made. Into a pipe or a device, such as /dev/stdout, it is written as it is: no file may
-    take the place of one. Raises OSError, TimeoutError for a pipe that is not read; then a file holds what it held, and
-    nothing else is left.
+    Data for a pipe or a device, such as /dev/stdout, are appended: no file may take the place of one.
+
+    Args:
+        path: The file.
+        data: All of its content.
+        parents: Make missing folders.
+        pipe_timeout: Seconds that whoever reads a pipe may take.
+
+    Raises:
+        OSError: It cannot be written. A file holds what it held, and nothing else is left.
+        TimeoutError: A pipe is not read.
     """
-    if _flows(path):
-        _pour(path, data)
+    if _is_appended_to(path):
+        _append(path, data, pipe_timeout)
         return
     place = _place(path)
     if parents:
@@ -41,39 +49,41 @@ def write_atomic(path: Path, data: bytes, *, parents: bool = False) -> None:
 
 
 def check(path: Path) -> None:
-    """Raises OSError if write() with `parents` could not write there now. Leaves nothing behind, no folder either."""
-    if _flows(path):
+    """Raise OSError if write_atomic() with `parents` could not write there now. Leaves no file or folder behind."""
+    if _is_appended_to(path):
         if not os.access(path, os.W_OK):
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
         return
     place = _place(path)
-    there = next(folder for folder in place.parents if _mode(folder) is not None)
+    existing = next(folder for folder in place.parents if _mode(folder) is not None)
     if (mode := _mode(place)) is not None and stat.S_ISDIR(mode):
         raise IsADirectoryError(errno.EISDIR, "there is a folder of that name")
     # Where folders are missing, whoever may make a file may make a folder.
-    partial = _partial(there)
+    partial = _partial(existing)
     os.close(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL))
     partial.unlink()
 
 
-def _pour(path: Path, data: bytes) -> None:
-    """Behind what is there. A pipe that nobody has opened to read is an error at once."""
+def _append(path: Path, data: bytes, timeout: float) -> None:
+    """Write behind what is there. A pipe that nobody has opened to read is an error at once."""
     flow = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_NONBLOCK | os.O_NOCTTY)
-    until, left = time.monotonic() + PIPE_TIMEOUT_S, memoryview(data)
+    until, left = time.monotonic() + timeout, memoryview(data)
     try:
         while left:
             try:
                 left = left[os.write(flow, left) :]
             except BlockingIOError:
                 if not select.select([], [flow], [], max(0.0, until - time.monotonic()))[1]:
-                    raise TimeoutError(errno.ETIMEDOUT, f"nobody has read it for {PIPE_TIMEOUT_S:g} s") from None
+                    raise TimeoutError(errno.ETIMEDOUT, f"nobody has read it for {timeout:g} s") from None
     finally:
         os.close(flow)
 
 
-def _flows(path: Path) -> bool:
-    """Whether it is written on: a pipe, a character device, what is open already. Raises OSError for what is neither
-    this, nor a file, nor a folder."""
+def _is_appended_to(path: Path) -> bool:
+    """Whether it is a pipe, a character device, or open already.
+
+    Raises OSError for what is neither this, nor a file, nor a folder.
+    """
     mode = _mode(path)
     if mode is None or stat.S_ISDIR(mode):
         return False
@@ -85,14 +95,14 @@ def _flows(path: Path) -> bool:
 
 
 def _mode(path: Path) -> int | None:
-    """As stat tells; None if there is nothing. Raises OSError for what may not be looked at, or can be no name."""
+    """The mode by stat(2); None if there is nothing. Raises OSError for what may not be read, or cannot be a name."""
     with contextlib.suppress(FileNotFoundError):
         return path.stat().st_mode
     return None
 
 
 def _place(path: Path) -> Path:
-    """Where `path` leads."""
+    """Where `path` leads, through links."""
     return Path(os.path.realpath(path))
 
 

@@ -1,4 +1,4 @@
-"""A child of this program that ends with it, however that ends, talked to through a socket and a memory."""
+"""A child of this program that ends with it, however that ends. They share a socket and a piece of memory."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from pathlib import Path
 START_THREAD = ThreadPoolExecutor(1, "child starter")
 """Its thread lives as long as the program: Linux ends a child with the very thread that has started it."""
 EXIT_TIMEOUT_S = 1.0
-"""Seconds a child is given to end by itself."""
+"""How long a child is given to end by itself."""
 PARENT_CHECK_PERIOD_S = 0.5
-"""Seconds between two looks at whether the parent is still there."""
+"""Between two looks at whether the parent is still there."""
 
 PR_SET_PDEATHSIG = 1
 
@@ -31,7 +31,7 @@ class ChildProcess:
     """The parent's side: python -m MODULE, with `link` to talk to it and `memory` that both can map."""
 
     def __init__(self, module: str) -> None:
-        """Starts it. close() ends it. Raises OSError if the system has no room for another process."""
+        """Start it; close() ends it. Raises OSError if the system has no room for another process."""
         self.memory = _anonymous()
         ours, theirs = socket.socketpair()
         with theirs:
@@ -56,15 +56,16 @@ class ChildProcess:
 
     @property
     def pid(self) -> int:
+        """The process id."""
         return self._process.pid
 
     def mapped(self, size: int) -> mmap.mmap:
-        """The first `size` bytes of the memory, which has so many from now on. Goes with the last view of it."""
+        """Give the memory `size` bytes and return it; the map goes with the last view of it."""
         os.ftruncate(self.memory, size)
         return mmap.mmap(self.memory, size)
 
     def end(self) -> str:
-        """How it has ended, in words, if it has."""
+        """Return how it has ended, in words, if it has."""
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(0.05)
         status = self._process.poll()
@@ -73,12 +74,15 @@ class ChildProcess:
                 return f"it was ended by {signal.Signals(-status).name}"
         return "it does not answer" if status is None else f"it ended with status {status}"
 
-    def close(self, patience: float = EXIT_TIMEOUT_S) -> None:
-        """End it, whatever it is doing, and let go of the memory. Idempotent."""
+    def close(self, exit_timeout: float = EXIT_TIMEOUT_S) -> None:
+        """End it, whatever it is doing, and let go of the memory. Idempotent.
+
+        `exit_timeout`: seconds it has to end by itself.
+        """
         with contextlib.suppress(OSError):
             self.link.close()
         with contextlib.suppress(subprocess.TimeoutExpired):
-            self._process.wait(patience)
+            self._process.wait(exit_timeout)
         if self._process.poll() is None:
             self._process.kill()
             with contextlib.suppress(subprocess.TimeoutExpired):  # one that hangs in a driver ends when that lets it go
@@ -89,7 +93,10 @@ class ChildProcess:
 
 
 def inherited(arguments: list[str]) -> tuple[Connection, int]:
-    """The child's side: what it talks through, and the memory's descriptor. From now on it ends with its parent."""
+    """Return the child's side: its link to the parent and the memory's descriptor.
+
+    From now on the child ends with its parent.
+    """
     with contextlib.suppress(OSError, AttributeError):  # even while it is stopped (prctl(2))
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     threading.Thread(target=_watch, args=(os.getppid(),), daemon=True).start()
@@ -97,7 +104,7 @@ def inherited(arguments: list[str]) -> tuple[Connection, int]:
 
 
 def _watch(parent: int) -> None:
-    """The same for other systems than Linux."""
+    """End with the parent on other systems than Linux, too."""
     while os.getppid() == parent:
         time.sleep(PARENT_CHECK_PERIOD_S)
     os._exit(0)

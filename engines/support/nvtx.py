@@ -1,4 +1,4 @@
-"""Ranges for Nsight Systems: what the host does when, by the names of the stages. Nothing at all without nvtx."""
+"""Ranges for Nsight Systems: what the host does when, by the names of the stages. Without nvtx they do nothing."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ T = TypeVar("T")
 
 
 def nvtx_range(name: str) -> AbstractContextManager[Any]:
-    """A range to be made once and entered many times, in any thread (nsys profile --trace=cuda,nvtx)."""
+    """Return a range to be made once and entered many times, in any thread (nsys profile --trace=cuda,nvtx)."""
     if nvtx is None:
         return nullcontext()
-    made: AbstractContextManager[Any] = nvtx.annotate(name, domain="livesr")
-    return made
+    annotation: AbstractContextManager[Any] = nvtx.annotate(name, domain="livesr")
+    return annotation
 
 
 def nvtx_iterate(name: str, items: Iterable[T]) -> Iterator[T]:
-    """`items`, with a range from the moment each is asked for until it is there."""
+    """Yield `items`, with a range from the moment each is asked for until it is there."""
     return iter(items) if nvtx is None else _around(nvtx_range(name), items)
 
 

@@ -13,16 +13,14 @@ from pathlib import Path
 import psutil
 
 NICE_INCREMENT = 10
-"""By how much (nice(2)); the scheduler then gives a busy core to the picture nine parts of ten."""
-
-
+"""By how much (nice(2)); the scheduler then gives nine tenths of a busy core to the picture."""
 CAP_SYS_NICE = 23
 """capability.h"""
 
 
 @contextlib.contextmanager
 def low_priority() -> Iterator[None]:
-    """The calling thread, and whatever threads and processes it starts, have low priority until the end of the block.
+    """Give the calling thread, and whatever threads and processes it starts, low priority until the end of the block.
 
     Does nothing where the priority could not be raised again afterwards: on other systems than Linux, where a thread
     has none of its own, and for users whose RLIMIT_NICE forbids it (the service has LimitNICE).

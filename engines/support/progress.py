@@ -11,20 +11,22 @@ from contextlib import contextmanager
 log = logging.getLogger(__name__)
 
 BUILD_LOG_PERIOD_S = 10.0
-"""Seconds between two lines in the log."""
+"""Between two lines in the log."""
 
 
 class BuildProgress:
-    """Written by the thread that loads; str() is for every thread: "" while there is nothing worth telling.
+    """Written by the thread that loads; str() is for every thread: "" while there is nothing to report.
 
-    TensorRT tells of the stages of a build, but may stay silent for minutes in one: the elapsed time is told too.
+    TensorRT reports the stages of a build, but may stay silent for minutes in one: so the elapsed time is shown, too.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, log_period: float = BUILD_LOG_PERIOD_S) -> None:
+        """`log_period`: seconds between two lines in the log."""
+        self._log_period = log_period
         self._cancelled = threading.Event()
         self._what = self._stage = ""
         self._last: float | None = None
-        self._begun = 0.0
+        self._began = 0.0
 
     @property
     def cancelled(self) -> bool:
@@ -36,18 +38,18 @@ class BuildProgress:
         self._cancelled.set()
 
     def stage(self, text: str) -> None:
-        """What is being done now."""
+        """Say what is being done now."""
         self._stage = text
 
     @property
     def seconds(self) -> float:
-        """How long the present work has been going on; 0 while there is none."""
-        return time.monotonic() - self._begun if self._what else 0.0
+        """How long the current work has been going on; 0 while there is none."""
+        return time.monotonic() - self._began if self._what else 0.0
 
     @contextmanager
     def work(self, what: str, last: float | None = None) -> Iterator[None]:
-        """For the time of the block there is something to tell; `last`: seconds it took the last time, if known."""
-        self._stage, self._last, self._begun = "", last, time.monotonic()
+        """Report `what` while the block runs; `last`: seconds it took the last time, if known."""
+        self._stage, self._last, self._began = "", last, time.monotonic()
         self._what = what
         log.info("%s%s", what, f"; last time it took {last:.0f} s" if last else "")
         done = threading.Event()
@@ -61,7 +63,7 @@ class BuildProgress:
             ticker.join(1)
 
     def _tick(self, done: threading.Event) -> None:
-        while not done.wait(BUILD_LOG_PERIOD_S):
+        while not done.wait(self._log_period):
             log.info("%s", self)
 
     def __str__(self) -> str:

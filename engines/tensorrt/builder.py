@@ -1,4 +1,4 @@
-"""What makes a plan out of an .onnx file: TensorRT's parser and builder.
+"""Makes a plan of an .onnx file, by TensorRT's parser and builder.
 
 Networks are strongly typed: the precision is the file's.
 """
@@ -24,7 +24,7 @@ fp32 is computed in TF32, TensorRT's default as it is PyTorch's, on the GPUs tha
 
 
 def monitor(progress: BuildProgress) -> trt.IProgressMonitor:
-    """TensorRT's phases, told to `progress`, which may end the build."""
+    """Return a monitor that tells `progress` of TensorRT's phases, and lets it end the build."""
 
     class Monitor(trt.IProgressMonitor):
         def __init__(self) -> None:
@@ -50,22 +50,29 @@ def monitor(progress: BuildProgress) -> trt.IProgressMonitor:
 
 
 def dimensions(shape: trt.Dims) -> tuple[int, ...]:
-    """TensorRT's own kind of tuple as a plain one."""
+    """Return TensorRT's own kind of tuple as a plain one."""
     return tuple(shape[axis] for axis in range(len(shape)))
 
 
 def parse(
     builder: trt.Builder, path: Path, size: tuple[int, int], *, typed: bool, dla: bool = False
 ) -> trt.INetworkDefinition:
-    """The network of an .onnx file for inputs of `size`. Raises EngineError, ModelError if it breaks the contract."""
+    """Return the network of an .onnx file for inputs of `size` (width, height).
+
+    `typed`: strongly, so that the precision is the file's; `dla`: in forms that a DLA can take.
+
+    Raises:
+        EngineError: TensorRT cannot read it.
+        ModelError: It breaks the contract.
+    """
     flag = getattr(trt.NetworkDefinitionCreationFlag, "STRONGLY_TYPED", None)  # from some version on they all are
     network = builder.create_network(1 << int(flag) if typed and flag is not None else 0)
     parser = trt.OnnxParser(network, logger())
     if dla and (adjust := getattr(trt.OnnxParserFlag, "ADJUST_FOR_DLA", None)) is not None:
         parser.set_flag(adjust)  # layers in the forms that a DLA can take, from 10.16 on
     if not parser.parse_from_file(str(path)):
-        said = "; ".join(parser.get_error(i).desc() for i in range(parser.num_errors)) or last_error()
-        raise EngineError(f"TensorRT cannot read {path}", said, "Try --engine openvino, or export the model anew.")
+        errors = "; ".join(parser.get_error(i).desc() for i in range(parser.num_errors)) or last_error()
+        raise EngineError(f"TensorRT cannot read {path}", errors, "Try --engine openvino, or export the model again.")
     for kind, count in (("input", network.num_inputs), ("output", network.num_outputs)):
         if count != 1:
             raise refused(path, f"it has {count} {kind}s")
@@ -88,7 +95,7 @@ def parse(
 
 
 def precision_of(network: trt.INetworkDefinition) -> str:
-    """What the arithmetic is done in, read off the network."""
+    """Return what the arithmetic is done in, by the network: fp32, fp16 or int8."""
     layers = [network.get_layer(i) for i in range(network.num_layers)]
     if any(layer.type == trt.LayerType.QUANTIZE for layer in layers):
         return "int8"
@@ -96,14 +103,14 @@ def precision_of(network: trt.INetworkDefinition) -> str:
 
 
 def configuration(builder: trt.Builder, progress: BuildProgress, workspace: int | None) -> trt.IBuilderConfig:
-    """What every build is told; `workspace` in bytes."""
+    """Return what every build is told; `workspace` in bytes."""
     config = builder.create_builder_config()
     config.progress_monitor = monitor(progress)
     config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED  # costs nothing, and gives the layers their names
     if workspace is not None:
         config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, workspace)
-    if (own := getattr(trt.BuilderFlag, "REQUIRE_USER_ALLOCATION", None)) is not None:
-        config.set_flag(own)  # TensorRT-RTX records no graph without
+    if (flag := getattr(trt.BuilderFlag, "REQUIRE_USER_ALLOCATION", None)) is not None:
+        config.set_flag(flag)  # TensorRT-RTX records no graph without
     return config
 
 
@@ -123,7 +130,7 @@ def use_dla(builder: trt.Builder, config: trt.IBuilderConfig, core: int) -> None
 
 
 def target(config: Any, capabilities: Sequence[str]) -> None:
-    """Build for GPUs that need not be here. Raises EngineError."""
+    """Build for GPUs of these compute capabilities, which need not be here. Raises EngineError."""
     known = getattr(trt, "ComputeCapability", None)
     if known is None or not hasattr(config, "set_compute_capability"):
         raise EngineError(
@@ -149,7 +156,7 @@ def serialized(
     plans: PlanCache | None,
     timing: str,
 ) -> trt.IHostMemory | None:
-    """The bytes of a plan, None if it cannot be built. What is timed meanwhile is kept in `plans` under `timing`."""
+    """Return the bytes of a plan, None if it cannot be built; the timing cache is `timing` in `plans`."""
     timed = plans if timing and not portable() else None  # TensorRT-RTX times nothing while it builds
     if timed:
         cache = config.create_timing_cache(timed.read(timing))
@@ -172,10 +179,21 @@ def build(
     plans: PlanCache | None = None,
     timing: str = "",
 ) -> Plan:
-    """A plan of an .onnx file for inputs of `size`. Raises EngineError, ModelError.
+    """Return a plan of an .onnx file for inputs of `size` (width, height).
 
-    `capabilities`: compute capabilities such as "8.6" to build for ahead of time, which TensorRT-RTX can without a
-    GPU; `workspace` in bytes; `timing` names the timing cache in `plans`.
+    Args:
+        path: The file.
+        size: The only size that the plan takes.
+        progress: Is told of the build, and can end it.
+        dla: The DLA core to build for; None: the GPU.
+        capabilities: Compute capabilities such as "8.6" to build for, which TensorRT-RTX can without a GPU.
+        workspace: The most bytes that the builder may use; None: as it likes.
+        plans: Where the timing cache is kept.
+        timing: Its name there.
+
+    Raises:
+        EngineError: TensorRT cannot build it.
+        ModelError: The file breaks the contract.
     """
     builder = trt.Builder(logger())
     # Before strong typing DLA was told its precision by a flag, which is gone where networks are always typed.
@@ -201,7 +219,7 @@ def build(
 
 
 def key_for(path: Path, size: tuple[int, int], gpu: str, *, dla: int | None) -> PlanKey:
-    """What the plan of a model depends on."""
+    """Return what the plan of a model depends on; `gpu` as sdk.gpu_name() has it."""
     return PlanKey(
         model=path.stem,
         checksum=digest(path.read_bytes()),
@@ -215,6 +233,9 @@ def key_for(path: Path, size: tuple[int, int], gpu: str, *, dla: int | None) -> 
 def build_ahead(
     path: Path, size: tuple[int, int], capability: str, plans: PlanCache, progress: BuildProgress
 ) -> tuple[Path, Plan]:
-    """Build for GPUs of a compute capability that need not be here and keep the plan. Raises EngineError."""
+    """Build for GPUs of a compute capability that need not be here, and keep the plan.
+
+    Returns its file and the plan. Raises EngineError.
+    """
     plan = build(path, size, progress, capabilities=[capability])
     return plans.put(key_for(path, size, gpu_name("", capability), dla=None), plan), plan

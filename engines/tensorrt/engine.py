@@ -31,7 +31,7 @@ from engines.tensorrt.sdk import device, gpu_name, last_error, logger, portable,
 log = logging.getLogger(__name__)
 
 WARM_UP_TIMEOUT_S = 60.0
-"""Seconds that a slot's first inference may take; TensorRT-RTX compiles its kernels then."""
+"""How long a slot's first inference may take; TensorRT-RTX compiles its kernels then."""
 WORKSPACE_SHARE, MIN_WORKSPACE_BYTES, MAX_WORKSPACE_BYTES = 0.5, 64 << 20, 2 << 30
 """The builder's workspace: this share of the memory that is free, and its limits in bytes."""
 PROFILED_FRAMES = 100
@@ -44,9 +44,10 @@ class Inference:
     def __init__(
         self, gpu: CudaDevice, engine: trt.ICudaEngine, addresses: dict[str, int], profiler: trt.IProfiler | None
     ) -> None:
-        """`addresses`: where input and output lie on the device; `profiler` is told the time of every layer.
+        """Allocate the scratch memory. The context is current.
 
-        Raises EngineError, pycuda's errors.
+        `addresses`: where input and output lie on the device, by their names; `profiler` is told the time of every
+        layer. Raises EngineError, pycuda's errors.
         """
         context = engine.create_execution_context(trt.ExecutionContextAllocationStrategy.USER_MANAGED)
         if context is None:
@@ -63,27 +64,31 @@ class Inference:
             context.profiler = profiler
 
     def enqueue(self, stream: int) -> None:
+        """Put an inference into a stream. Raises EngineError."""
         assert self._context is not None  # closed slots are not launched
         if not self._context.execute_async_v3(stream):
             raise EngineError("TensorRT has refused a frame", last_error(), "Start again, or try --engine openvino.")
 
     def bind(self, source: int, result: int) -> None:
+        """Use these addresses of the device for input and output from now on."""
         assert self._context is not None
         for name, address in zip(self._names, (source, result), strict=True):
             self._context.set_tensor_address(name, address)
 
     def capturable(self, stream: int) -> bool:
+        """Return whether TensorRT lets it be recorded into a graph."""
         ask = getattr(self._context, "is_stream_capturable", None)  # TensorRT-RTX
         return ask is None or bool(ask(stream))
 
     def close(self) -> None:
+        """Free the context and its scratch memory."""
         self._context = None
         with contextlib.suppress(self._error):
             self._scratch.free()
 
 
 def tensors(engine: trt.ICudaEngine) -> list[tuple[str, tuple[int, ...]]]:
-    """Name and shape of the input and of the output."""
+    """Return name and shape of the input and of the output."""
     found: dict[trt.TensorIOMode, tuple[str, tuple[int, ...]]] = {}
     for index in range(engine.num_io_tensors):
         name = engine.get_tensor_name(index)
@@ -94,14 +99,17 @@ def tensors(engine: trt.ICudaEngine) -> list[tuple[str, tuple[int, ...]]]:
 def make_slot(
     gpu: CudaDevice, engine: trt.ICudaEngine, *, mapped: bool, profiler: trt.IProfiler | None = None
 ) -> CudaSlot:
-    """A slot that has run once. The context is current. Raises EngineError, pycuda's errors, holding nothing."""
+    """Return a slot that has run once. The context is current.
+
+    Raises EngineError or pycuda's errors, and holds nothing then.
+    """
     with ExitStack() as undo:
         names, shapes = zip(*tensors(engine), strict=True)
 
         def buffer(shape: tuple[int, ...]) -> Buffer:
-            made = Buffer(gpu, shape, mapped=mapped)
-            undo.callback(made.free, gpu.driver.Error)
-            return made
+            allocated = Buffer(gpu, shape, mapped=mapped)
+            undo.callback(allocated.free, gpu.driver.Error)
+            return allocated
 
         source, result = buffer(shapes[0]), buffer(shapes[1])
         addresses = dict(zip(names, (source.address, result.address), strict=True))
@@ -117,7 +125,7 @@ def make_slot(
 
 
 def make_slots(gpu: CudaDevice, engine: trt.ICudaEngine, depth: int, *, mapped: bool) -> list[CudaSlot]:
-    """`depth` slots, with graphs if possible. The context is current. Raises as make_slot() does, holding nothing."""
+    """Return `depth` slots, with graphs if possible. The context is current. Raises as make_slot() does."""
     slots = []
     with ExitStack() as undo:
         for _ in range(depth):
@@ -130,7 +138,7 @@ def make_slots(gpu: CudaDevice, engine: trt.ICudaEngine, depth: int, *, mapped: 
 
 
 def log_layers(gpu: CudaDevice, engine: trt.ICudaEngine, *, mapped: bool) -> None:
-    """The layer profile: the mean time of each layer, slowest first. The context is current.
+    """Log the layer profile: the mean time of each layer, slowest first. The context is current.
 
     In a slot of its own, because a profiler cannot be taken from a context again, and slows it down.
     """
@@ -153,18 +161,18 @@ def log_layers(gpu: CudaDevice, engine: trt.ICudaEngine, *, mapped: bool) -> Non
             slot.wait(WARM_UP_TIMEOUT_S)
     finally:
         slot.close()
-    whole = sum(profiler.spent.values()) or 1.0
-    log.info("layers, mean of %d inferences, %.3f ms in all:", PROFILED_FRAMES, whole / PROFILED_FRAMES)
+    total = sum(profiler.spent.values()) or 1.0
+    log.info("layers, mean of %d inferences, %.3f ms in all:", PROFILED_FRAMES, total / PROFILED_FRAMES)
     for name, ms in sorted(profiler.spent.items(), key=lambda item: -item[1]):
-        log.info("%8.3f ms %5.1f %%  %s", ms / PROFILED_FRAMES, 100 * ms / whole, name)
+        log.info("%8.3f ms %5.1f %%  %s", ms / PROFILED_FRAMES, 100 * ms / total, name)
 
 
 def engine_for(
     gpu: CudaDevice, path: Path, size: tuple[int, int], dla: int | None, progress: BuildProgress
 ) -> tuple[trt.ICudaEngine, Plan]:
-    """An engine for inputs of `size`, and its plan, which is built if none is kept. The context is current.
+    """Return TensorRT's engine for inputs of `size`, and its plan, which is built if none is kept.
 
-    Raises EngineError, ModelError.
+    The context is current. Raises EngineError, ModelError.
     """
     plans = PlanCache()
     key = key_for(path, size, gpu_name(gpu.name, gpu.capability), dla=dla)
@@ -173,8 +181,8 @@ def engine_for(
     def built() -> Plan:
         workspace = int(min(MAX_WORKSPACE_BYTES, max(MIN_WORKSPACE_BYTES, gpu.free() * WORKSPACE_SHARE)))
         # Told which GPU it is for, TensorRT-RTX takes the oldest it knows too, and says so of one that it does not.
-        here = [gpu.capability] if portable() else []
-        return build(path, size, progress, dla=dla, capabilities=here, workspace=workspace, plans=plans, timing=timing)
+        local = [gpu.capability] if portable() else []
+        return build(path, size, progress, dla=dla, capabilities=local, workspace=workspace, plans=plans, timing=timing)
 
     runtime = trt.Runtime(logger())  # it ends the process where there is no driver: `gpu` tells that there is one
     if dla is not None:

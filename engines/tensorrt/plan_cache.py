@@ -1,4 +1,4 @@
-"""The cache of what TensorRT has built. Knows files, keys and locks; nothing of TensorRT itself.
+"""The cache of what TensorRT has built. It knows files, keys and locks, and nothing of TensorRT itself.
 
 A plan runs only on the GPU and with the TensorRT that built it, so everything that can differ is in its key. One
 file a plan: a line that says what follows, a line of JSON about it, then the plan.
@@ -27,8 +27,10 @@ from engines.support.progress import BuildProgress
 log = logging.getLogger(__name__)
 
 PLAN_MAGIC = b"livesr plan 1\n"
-LOCK_POLL_S, LOCK_TIMEOUT_S = 0.2, 3600.0
-"""Seconds between two looks at a lock, and until a build of another process counts as hung."""
+LOCK_POLL_S = 0.2
+"""Between two looks at a lock."""
+LOCK_TIMEOUT_S = 3600.0
+"""After how long a build of another process counts as hung."""
 
 T = TypeVar("T")
 
@@ -48,15 +50,16 @@ class PlanKey:
     gpu: str
     """Name and compute capability of the GPU."""
     options: str
-    """What the builder was told beyond that."""
+    """What else the builder was told."""
 
     @property
     def file(self) -> str:
+        """The name of the plan's file."""
         digest = hashlib.sha256(json.dumps(asdict(self)).encode()).hexdigest()
         return f"{self.model}-{self.size}-{digest[:12]}.plan"
 
     def differs(self, other: PlanKey) -> str:
-        """In what `other` differs from this key, in words."""
+        """Return in words how `other` differs from this key."""
         mine, theirs = asdict(self), asdict(other)
         words = [f"{name} {theirs[name]}, here {value}" for name, value in mine.items() if theirs[name] != value]
         return "; ".join("the model has changed" if word.startswith("checksum") else word for word in words)
@@ -88,7 +91,9 @@ class PlanEntry:
 class PlanCache:
     """The plans in a folder, the user's cache folder by default."""
 
-    def __init__(self, folder: Path | None = None) -> None:
+    def __init__(self, folder: Path | None = None, *, lock_timeout: float = LOCK_TIMEOUT_S) -> None:
+        """`lock_timeout`: seconds after which a build of another process counts as hung."""
+        self._lock_timeout = lock_timeout
         self.folder = folder or user_cache_path("livesr") / "tensorrt"
 
     def get(
@@ -98,31 +103,39 @@ class PlanCache:
         accept: Callable[[bytes], T | None],
         progress: BuildProgress,
     ) -> tuple[T, Plan]:
-        """What `accept` makes of the plan for `key`, which is built if there is none that it takes, and the plan.
+        """Return what `accept` makes of the plan for `key`, and the plan.
 
-        `accept` gets the bytes of a plan and returns None to refuse them. Processes that ask at once build once.
-        Raises EngineError.
+        Processes that ask at the same time build once.
+
+        Args:
+            key: What the plan depends on.
+            build: Makes the plan, if there is none that is accepted.
+            accept: Gets the bytes of a plan; returns None to refuse them.
+            progress: Is told of a build.
+
+        Raises:
+            EngineError: The build has failed, or its plan is refused.
         """
         with self._locked(key, progress):
             plan, why = self._read(key)
             if plan is not None:
-                if (made := accept(plan.body)) is not None:
-                    return made, plan
+                if (accepted := accept(plan.body)) is not None:
+                    return accepted, plan
                 why = f"{key.file} is refused by {key.sdk}"
             log.info("%s", why)
-            begun = time.monotonic()
+            began = time.monotonic()
             with progress.work(f"building the engine for {key.model} at {key.size}", self._last(key)):
                 plan = build()
-            plan = Plan(plan.body, plan.precision, round(time.monotonic() - begun, 1))
-            if (made := accept(plan.body)) is None:
+            plan = Plan(plan.body, plan.precision, round(time.monotonic() - began, 1))
+            if (accepted := accept(plan.body)) is None:
                 raise EngineError(
                     "A plan that was built just now is refused", f"{key.sdk} on {key.gpu}", "Try --engine openvino."
                 )
             self._write(key, plan)
-            return made, plan
+            return accepted, plan
 
     def entries(self) -> list[PlanEntry]:
-        """All readable plans, newest first."""
+        """Return all readable plans, newest first."""
         found = []
         for path in self.folder.glob("*.plan"):
             with contextlib.suppress(OSError, ValueError):
@@ -132,7 +145,10 @@ class PlanCache:
         return sorted(found, key=lambda entry: -entry.built)
 
     def prune(self, keep: Callable[[PlanKey], bool]) -> list[Path]:
-        """Delete the plans whose key `keep` does not want, the damaged ones and remains of builds that were killed."""
+        """Delete the plans whose key `keep` does not want, damaged ones and remains of builds that were killed.
+
+        Returns what was deleted.
+        """
         kept = {entry.path for entry in self.entries() if keep(entry.key)}
         gone = [path for pattern in ("*.plan", "*.part") for path in self.folder.glob(pattern) if path not in kept]
         for path in gone:
@@ -145,14 +161,14 @@ class PlanCache:
         return sorted(gone)
 
     def read(self, name: str) -> bytes:
-        """A file beside the plans, such as a timing cache; empty if there is none."""
+        """Return the content of a file beside the plans, such as a timing cache; empty if there is none."""
         try:
             return (self.folder / name).read_bytes()
         except OSError:
             return b""
 
     def write(self, name: str, content: bytes) -> None:
-        """Write a file whole or not at all. A full or read-only disk costs time at the next start, nothing else."""
+        """Write a file beside the plans. A full or read-only disk costs time at the next start, nothing else."""
         path = self.folder / name
         try:
             atomic_file.write_atomic(path, content)
@@ -160,7 +176,7 @@ class PlanCache:
             log.warning("%s is not kept: %s", path, error.strerror)
 
     def put(self, key: PlanKey, plan: Plan) -> Path:
-        """Keep a plan that was built for another machine; returns its file. Raises EngineError."""
+        """Keep a plan that was built for another machine, and return its file. Raises EngineError."""
         with self._locked(key, BuildProgress()):
             self._write(key, plan)
         path = self.folder / key.file
@@ -191,8 +207,8 @@ class PlanCache:
 
     def _last(self, key: PlanKey) -> float | None:
         """Seconds the last build of this model took here: at this size if possible."""
-        here = [e for e in self.entries() if (e.key.model, e.key.gpu) == (key.model, key.gpu)]
-        near = [e for e in here if e.key.size == key.size] or here
+        entries = [e for e in self.entries() if (e.key.model, e.key.gpu) == (key.model, key.gpu)]
+        near = [e for e in entries if e.key.size == key.size] or entries
         return near[0].seconds if near else None
 
     @contextmanager
@@ -216,7 +232,7 @@ class PlanCache:
             return
         except Timeout:
             pass
-        until = time.monotonic() + LOCK_TIMEOUT_S
+        until = time.monotonic() + self._lock_timeout
         with progress.work(f"waiting for another process that builds {key.model} at {key.size}"):
             while time.monotonic() < until:
                 if progress.cancelled:
@@ -228,22 +244,23 @@ class PlanCache:
                     continue
         raise EngineError(
             "Another process has been building the same engine for too long",
-            f"{lock.lock_file} has been locked for {LOCK_TIMEOUT_S:.0f} s",
+            f"{lock.lock_file} has been locked for {self._lock_timeout:.0f} s",
             "End it, or delete the file.",
         )
 
 
 def stopped() -> EngineError:
-    """What a load raises that was asked to end early."""
+    """Return what a load raises that was asked to end early."""
     return EngineError("Loading the engine was stopped", "", "Start again to go on: what was timed so far is kept.")
 
 
 def digest(content: bytes) -> str:
+    """Return the SHA-256 of `content` in hexadecimal."""
     return hashlib.sha256(content).hexdigest()
 
 
 def split(content: bytes) -> tuple[dict[str, Any], bytes]:
-    """What is said of a plan, and the plan. Raises ValueError saying what is wrong."""
+    """Return what a file says of its plan, and the plan. Raises ValueError saying what is wrong."""
     if not content.startswith(PLAN_MAGIC):
         raise ValueError("it does not begin like one" if content else "it is empty")
     line, _, body = content[len(PLAN_MAGIC) :].partition(b"\n")

@@ -1,4 +1,4 @@
-"""TensorRT and pycuda: whether they can be used here, and their start. The only file that imports them.
+"""Imports TensorRT and pycuda, or says why they cannot be used here. The only file that imports them.
 
 TensorRT 10.3 to 11.x (JetPack 6.1 and later) and TensorRT-RTX are one API with small differences; what one version
 has and another has not is asked for by name.
@@ -20,11 +20,11 @@ from engines.errors import EngineError, one_line
 log = logging.getLogger(__name__)
 
 MODULES = ("tensorrt", "tensorrt_rtx")
-"""Under what names the API comes, in the order they are tried."""
+"""The names of the packages that have this API, in the order in which they are tried."""
 
 
 def unavailable() -> str | None:
-    """Why TensorRT cannot be used here; None if it can. Imports nothing."""
+    """Return why TensorRT cannot be used here; None if it can. Imports nothing."""
     if not any(importlib.util.find_spec(name) for name in MODULES):
         return (
             "neither tensorrt (comes with JetPack; a virtual environment sees it if made with --system-site-packages) "
@@ -38,7 +38,7 @@ def unavailable() -> str | None:
 
 
 def imported(name: str) -> Any:
-    """A library. Raises EngineError."""
+    """Import a library. Raises EngineError."""
     try:
         return importlib.import_module(name)
     except Exception as error:  # a library that is missing or of another version: ImportError, OSError, RuntimeError
@@ -51,7 +51,7 @@ def imported(name: str) -> Any:
 
 @functools.cache
 def module() -> Any:
-    """TensorRT, under the name it has here. Raises EngineError."""
+    """Return TensorRT, under the name it has here. Raises EngineError."""
     name = next((name for name in MODULES if importlib.util.find_spec(name)), None)
     if name is None:
         raise EngineError("TensorRT is not installed", unavailable() or "", "See docs/jetson.md.")
@@ -59,9 +59,9 @@ def module() -> Any:
 
 
 class Sdk:
-    """What module() returns, imported when something of it is first used: raises EngineError then.
+    """What module() returns, imported when something of it is first used; that raises EngineError.
 
-    So a file can name it that is read where it may not be installed.
+    So a file that is imported where it is not installed can name it.
     """
 
     def __getattr__(self, name: str) -> Any:
@@ -77,7 +77,7 @@ __all__ = ["trt"]  # what a file imports is for itself alone otherwise, says myp
 
 @functools.cache
 def device() -> CudaDevice:
-    """The GPU. Raises EngineError."""
+    """Return the first GPU. Raises EngineError."""
     if why := driver.missing():
         raise EngineError("The GPU cannot be used", why, "Install or update the NVIDIA driver, or --engine openvino.")
     return CudaDevice(imported("pycuda.driver"))
@@ -85,7 +85,10 @@ def device() -> CudaDevice:
 
 @functools.cache
 def logger() -> Any:
-    """Hands TensorRT's messages to the log; `errors` keeps the last ones. TensorRT wants one for the whole process."""
+    """Return what hands TensorRT's messages to the log; `errors` keeps the last ones.
+
+    TensorRT wants one for the whole process.
+    """
 
     class TensorRtLogger(trt.ILogger):
         def __init__(self) -> None:
@@ -103,20 +106,20 @@ def logger() -> Any:
 
 
 def last_error() -> str:
-    """What TensorRT has complained of last."""
+    """Return what TensorRT has complained of last."""
     return logger().errors[-1] if logger().errors else "TensorRT gave no reason"
 
 
 def sdk_name() -> str:
-    """How a key names the library that builds. Raises EngineError."""
+    """Return how a key names the library that builds. Raises EngineError."""
     return f"{trt.__name__} {trt.__version__}"
 
 
 def gpu_name(name: str, capability: str) -> str:
-    """How a key names a GPU."""
+    """Return how a key names a GPU."""
     return f"compute capability {capability}" if portable() else f"{name}, compute capability {capability}"
 
 
 def portable() -> bool:
-    """Whether plans fit every GPU of their compute capability: TensorRT-RTX compiles kernels where they run."""
+    """Return whether plans fit every GPU of their compute capability: TensorRT-RTX compiles kernels where they run."""
     return hasattr(trt, "ComputeCapability")

@@ -9,32 +9,29 @@ from dataclasses import dataclass
 
 import psutil
 
-from engines.catalog import shipped as catalog
 from engines.errors import EngineError
 
 GRPC_PORT = 8001
-"""Of gRPC, by Triton's default."""
+"""Triton's default for gRPC."""
 
 
 @dataclass(frozen=True)
 class Address:
-    """triton://HOST[:PORT][,HOST[:PORT] ...]/MODEL[/VERSION]"""
+    """What triton://HOST[:PORT][,HOST[:PORT] ...]/MODEL[/VERSION] names."""
 
     servers: tuple[str, ...]
+    """Each as HOST:PORT."""
     model: str
+    """Its name on the servers."""
     version: str = ""
+    """A number; empty for the newest."""
 
     def __str__(self) -> str:
         return f"triton://{','.join(self.servers)}/{self.model}" + (f"/{self.version}" if self.version else "")
 
-    @property
-    def scale(self) -> int | None:
-        """As the model's name has it."""
-        return catalog.scale_in(self.model)
-
 
 def parse(text: str) -> Address:
-    """The address that `text` is. Raises EngineError."""
+    """Return the address that `text`, triton://HOST:PORT/MODEL, is. Raises EngineError."""
     match = re.fullmatch(r"triton://([^/\s]+)/([^/\s]+)(?:/(\d+))?/?", text)
     servers = match[1].split(",") if match else []
     for server in servers:
@@ -51,12 +48,12 @@ def parse(text: str) -> Address:
     return Address(tuple(ported), match[2], match[3] or "")
 
 
-def is_here(server: str) -> bool:
-    """Whether HOST:PORT is this machine."""
+def is_this_machine(server: str) -> bool:
+    """Return whether `server`, HOST:PORT, is this machine."""
     host = server.rpartition(":")[0].strip("[]")
     try:
         found = {info[4][0] for info in socket.getaddrinfo(host, None)}
     except (OSError, UnicodeError):  # the second of names that cannot be, as a..b
         return False
-    own = {address.address.partition("%")[0] for each in psutil.net_if_addrs().values() for address in each}
-    return any(ipaddress.ip_address(str(one).partition("%")[0]).is_loopback or one in own for one in found)
+    local = {address.address.partition("%")[0] for each in psutil.net_if_addrs().values() for address in each}
+    return any(ipaddress.ip_address(str(ip).partition("%")[0]).is_loopback or ip in local for ip in found)

@@ -1,4 +1,4 @@
-"""A Triton server that is talked to: what it is, what it serves, and what its errors mean."""
+"""A Triton server: what it is, what it serves, and what its errors mean."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ import numpy as np
 from engines.catalog.contract import MAX_SCALE
 from engines.errors import EngineError, FrameRefusedError
 from engines.request import TritonOptions
-from engines.triton.address import GRPC_PORT, Address, is_here
+from engines.triton.address import GRPC_PORT, Address, is_this_machine
 
 log = logging.getLogger(__name__)
 
 REQUEST_TIMEOUT_S = 5.0
-"""Seconds that questions other than frames may take, all but the first frame of a size."""
+"""How long requests other than frames may take."""
 FIRST_FRAME_TIMEOUT_S = 20.0
-"""Seconds that the first frame of a size may take: the server may compile the network for it."""
+"""How long the first frame of a size may take: the server may compile the network for it."""
 TLS_REFUSED = "TLS was refused: "
 NOT_GRPC = "what listens there does not speak gRPC with this program"
 PORT_HINT = f"The port is that of gRPC, {GRPC_PORT} by default, not of HTTP or metrics"
@@ -36,7 +36,7 @@ class RequestRejectedError(EngineError):
 
 
 def reason(error: Any) -> str:
-    """The part of a gRPC message that tells something."""
+    """Return the part of a gRPC message that tells something."""
     text = " ".join(str(error.message() or error).split())
     for known in ("Connection refused", "Connection reset", "No route to host", "Network is unreachable"):
         if known.lower() in text.lower():
@@ -53,14 +53,18 @@ def reason(error: Any) -> str:
 
 
 class TritonClient:
-    """A server that serves the model in this input size. Raises EngineError; close() ends it."""
+    """A connection to a server that serves the model in this input size."""
 
     def __init__(self, server: str, address: Address, size: tuple[int, int], options: TritonOptions) -> None:
+        """Connect to `server`, HOST:PORT, and check what it serves for inputs of `size` (width, height).
+
+        Raises EngineError; else close() ends the connection.
+        """
         from tritonclient import grpc
 
         self.grpc: Any = grpc
         self.server, self.model, self.version, self.options = server, address.model, address.version, options
-        self.input, self.here = size, is_here(server)
+        self.input, self.is_here = size, is_this_machine(server)
         self.headers = self._headers()
         self.client = self._client()
         self._closed = False
@@ -86,7 +90,7 @@ class TritonClient:
         return {header: f"Bearer {token}" if header == "authorization" else token}
 
     def _client(self) -> Any:
-        one = self.options
+        options = self.options
         width, height = self.input
         # What an answer of the largest scale needs, and some for the envelope; gRPC's own limit is 4 MB.
         limit = width * height * 3 * MAX_SCALE**2 + 2**20
@@ -100,9 +104,13 @@ class TritonClient:
             # Connections of their own: a second engine for the same server must not inherit the first one's state.
             ("grpc.use_local_subchannel_pool", 1),
         ]
-        if not self.here:  # a name may stand for many servers, such as the pods of a cluster
+        if not self.is_here:  # a name may stand for many servers, such as the pods of a cluster
             arguments.append(("grpc.lb_policy_name", "round_robin"))
-        tls = {"root_certificates": one.tls_ca, "certificate_chain": one.tls_certificate, "private_key": one.tls_key}
+        tls = {
+            "root_certificates": options.tls_ca,
+            "certificate_chain": options.tls_certificate,
+            "private_key": options.tls_key,
+        }
         files = {name: str(path) for name, path in tls.items() if path}
         for file in files.values():  # the client would read them too, and leave half of itself behind if it cannot
             try:
@@ -111,28 +119,30 @@ class TritonClient:
                 raise EngineError(
                     "A certificate or key cannot be read", f"{file}: {error.strerror}", TLS_HINT
                 ) from None
-        context, looked_at = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT), f"{one.tls_ca}"
+        context, looked_at = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT), f"{options.tls_ca}"
         try:  # which tells what is wrong with them, and gRPC does not
-            if one.tls_ca:
-                context.load_verify_locations(one.tls_ca)
-            if one.tls_certificate:
-                looked_at = f"{one.tls_certificate}, {one.tls_key}"
-                context.load_cert_chain(one.tls_certificate, one.tls_key, password="")
+            if options.tls_ca:
+                context.load_verify_locations(options.tls_ca)
+            if options.tls_certificate:
+                looked_at = f"{options.tls_certificate}, {options.tls_key}"
+                context.load_cert_chain(options.tls_certificate, options.tls_key, password="")
         except ssl.SSLError as error:
             facts = f"{looked_at}: {(error.reason or str(error)).replace('_', ' ').lower()}"
             fix = f"{TLS_HINT} They are PEM files, the key without a passphrase."
             raise EngineError("A certificate or key cannot be used", facts, fix) from None
-        return self.grpc.InferenceServerClient(self.server, ssl=one.tls or bool(files), channel_args=arguments, **files)
+        return self.grpc.InferenceServerClient(
+            self.server, ssl=options.tls or bool(files), channel_args=arguments, **files
+        )
 
     def ask(self, call: Callable[..., Any], *arguments: Any, timeout: float = REQUEST_TIMEOUT_S, **more: Any) -> Any:
-        """A question to the server. Raises EngineError."""
+        """Ask the server: call a method of the client, for at most `timeout` seconds. Raises EngineError."""
         try:
             return call(*arguments, headers=self.headers, client_timeout=timeout, **more)
         except self.grpc._utils.InferenceServerException as error:
             raise self.error(error) from None
 
     def error(self, error: Any) -> EngineError:
-        """What an exception of the client means."""
+        """Return what an exception of the client means."""
         status, facts = str(error.status()).rpartition(".")[2], reason(error)
         match status:
             case "UNAVAILABLE" if re.search("timeout expired|maximum queue size", facts):
@@ -178,35 +188,37 @@ class TritonClient:
                 "Use a Triton server 2.x.",
             )
         self.about, self.extensions = f"{about.name} {about.version}", set(about.extensions)
-        self.apart = "" if self.here else "it is another machine"
-        """Why it and this program cannot work in the same memory."""
-        if self.here and tuple(numbers) < SAFE_SHARED_MEMORY_SINCE:
+        self.apart = "" if self.is_here else "it is another machine"
+        """Why it and this program cannot work in the same memory; empty if they can."""
+        if self.is_here and tuple(numbers) < SAFE_SHARED_MEMORY_SINCE:
             self.apart = f"it is {about.version}; before 2.50 it crashes if memory goes while it is late"
 
     def serves(self, model: str) -> bool:
-        """Whether a model is there and ready."""
+        """Return whether a model is there and ready. Raises EngineError."""
         return bool(self.ask(self.client.is_model_ready, model, self.version))
 
     def _check_model(self) -> int:
         """The served model's scale, found by its answer to a blank frame. Raises EngineError."""
         if not self.serves(self.model):
             index = self.ask(self.client.get_model_repository_index).models
-            ours = [one for one in index if one.name == self.model]
-            asked = [one for one in ours if not (self.version and one.version) or one.version == self.version]
-            if asked:  # one that has not been loaded has no version
-                one = asked[-1]
-                facts = f"its state is {one.state or 'unknown'}" + (f": {one.reason}" if one.reason else "")
+            versions = [entry for entry in index if entry.name == self.model]
+            # An entry that has not been loaded has no version.
+            ours = [
+                entry for entry in versions if not (self.version and entry.version) or entry.version == self.version
+            ]
+            if ours:
+                last = ours[-1]
+                facts = f"its state is {last.state or 'unknown'}" + (f": {last.reason}" if last.reason else "")
                 fix = "Look at the server's log; it may still be loading."
                 raise EngineError(f"The model {self.model} is not ready on {self.server}", facts, fix)
-            if ours:
-                facts = f"there are: {', '.join(one.version for one in ours)}"
+            if versions:
+                facts = f"there are: {', '.join(entry.version for entry in versions)}"
                 fix = "Name one of these, or none for the newest."
                 raise EngineError(f"There is no version {self.version} of {self.model} on {self.server}", facts, fix)
-            names = ", ".join(sorted({one.name for one in index})) or "none"
+            names = ", ".join(sorted({entry.name for entry in index})) or "none"
             fix = "Give one of these; scripts/triton_repository.py writes a repository of the shipped models."
             raise EngineError(f"There is no model {self.model} on {self.server}", f"there are: {names}", fix)
-        told = self.ask(self.client.get_model_metadata, self.model, self.version)
-        self._check_ports(told)
+        self._check_ports(self.ask(self.client.get_model_metadata, self.model, self.version))
         width, height = self.input
         blank = np.zeros((1, height, width, 3), np.uint8)
         tensor = self.grpc.InferInput("frame", list(blank.shape), "UINT8")
@@ -233,6 +245,7 @@ class TritonClient:
         return scale
 
     def refusal(self, facts: str) -> EngineError:
+        """Return what is said of a model that breaks the contract; `facts` says how."""
         return EngineError(
             f"{self.model} on {self.server} is not an upscaling model this program can use",
             facts,
@@ -240,9 +253,9 @@ class TritonClient:
             "scripts/triton_repository.py writes such.",
         )
 
-    def _check_ports(self, told: Any) -> None:
-        """The contract of engines/models, as far as metadata tell."""
-        for kind, wanted, ports in (("input", "frame", told.inputs), ("output", "sr", told.outputs)):
+    def _check_ports(self, metadata: Any) -> None:
+        """Check the contract of engines/models, as far as the metadata tell. Raises EngineError."""
+        for kind, wanted, ports in (("input", "frame", metadata.inputs), ("output", "sr", metadata.outputs)):
             if [port.name for port in ports] != [wanted]:
                 raise self.refusal(f"its {kind}s are {', '.join(port.name for port in ports)}")
             shape = list(ports[0].shape)
@@ -257,10 +270,11 @@ class TritonClient:
                 )
 
     def also_on_close(self, work: Callable[[], Any]) -> None:
+        """Have close() call `work`, before what was given earlier."""
         self._on_close.append(work)
 
     def close(self) -> None:
-        """Undo what also_on_close() was told, last first. Never raises: the server may be gone."""
+        """Call what also_on_close() was given, last first. Never raises: the server may be gone."""
         if not self._closed:
             self._closed = True
             for work in reversed(self._on_close):

@@ -14,25 +14,25 @@ import numpy as np
 
 from engines.base import Image
 from engines.errors import EngineError, one_line
+from engines.support.pages import whole_pages
 from engines.triton import shared_memory
 from engines.triton.client import TritonClient
 
 log = logging.getLogger(__name__)
 
-PAGE = 4096
-
 
 class Call:
-    """One request on its way. Late answers to a request nobody waits for any more end here."""
+    """One request on its way. Late answers to a request that nobody waits for any more end here."""
 
     def __init__(self) -> None:
+        """Begin without an answer. gRPC's thread writes everything, and sets `done` last."""
         self.done = threading.Event()
         self.result: Any = None
         self.error: Any = None
         self.finished = 0.0
 
     def finish(self, result: Any, error: Any) -> None:
-        """Called by gRPC's thread."""
+        """Keep the answer. Called by gRPC's thread."""
         self.result, self.error, self.finished = result, error, time.monotonic()
         self.done.set()
 
@@ -42,8 +42,9 @@ class TritonSlot:
 
     model_suffix = ""
 
-    def __init__(self, connection: TritonClient, deadline: float) -> None:
-        self._connection, self._deadline = connection, deadline
+    def __init__(self, connection: TritonClient, hang_timeout: float) -> None:
+        """`hang_timeout`: seconds after which the server and the client drop the request."""
+        self._connection, self._hang_timeout = connection, hang_timeout
         (width, height), (out_width, out_height) = connection.input, connection.output
         self._shape, self._out_shape = (height, width, 3), (out_height, out_width, 3)
         self.input: Image = np.empty(self._shape, np.uint8)
@@ -52,25 +53,27 @@ class TritonSlot:
         self.finished = 0.0
 
     def launch(self, image: Image) -> None:
+        """Copy `image`, uint8 [H, W, 3], and send it. Raises EngineError."""
         np.copyto(self.input, image)
         self._call = call = Call()
-        one = self._connection
+        connection = self._connection
         inputs, outputs = self._send()
         try:
-            self._context = one.client.async_infer(
-                one.model + self.model_suffix,
+            self._context = connection.client.async_infer(
+                connection.model + self.model_suffix,
                 inputs,
                 call.finish,
-                model_version=one.version,
+                model_version=connection.version,
                 outputs=outputs,
-                timeout=int(self._deadline * 1e6),  # the server drops it rather than computing it for nobody
-                client_timeout=self._deadline,
-                headers=one.headers,
+                timeout=int(self._hang_timeout * 1e6),  # the server drops it rather than computing it for nobody
+                client_timeout=self._hang_timeout,
+                headers=connection.headers,
             )
-        except one.grpc._utils.InferenceServerException as error:
-            raise one.error(error) from None
+        except connection.grpc._utils.InferenceServerException as error:
+            raise connection.error(error) from None
 
     def wait(self, timeout: float) -> Image:
+        """Return the server's picture. Raises TimeoutError, EngineError."""
         call = self._call
         if not call.done.wait(timeout):
             raise TimeoutError
@@ -85,10 +88,10 @@ class TritonSlot:
             raise self._connection.refusal(f"its answer cannot be read: {one_line(error)[:200]}") from None
 
     def _check(self, result: Any) -> None:
-        """That the server has written what this slot's memory is for: a model may be exchanged under its name."""
-        told = result.get_output("sr")
-        if told is None or told.datatype != "UINT8" or tuple(told.shape) != (1, *self._out_shape):
-            raise self._connection.refusal(f"it gave {None if told is None else list(told.shape)}")
+        """Check that the server has written what this slot's memory is for: a model may be exchanged under its name."""
+        output = result.get_output("sr")
+        if output is None or output.datatype != "UINT8" or tuple(output.shape) != (1, *self._out_shape):
+            raise self._connection.refusal(f"it gave {None if output is None else list(output.shape)}")
 
     def _send(self) -> tuple[list[Any], list[Any]]:
         """Input and output tensors of a request for what is in `input`."""
@@ -105,6 +108,7 @@ class TritonSlot:
         return self._output
 
     def close(self) -> None:
+        """Cancel a request that is still on its way."""
         if not self._call.done.is_set() and self._context is not None:
             self._context.cancel()
 
@@ -133,11 +137,11 @@ class JpegSlot(TritonSlot):
 class SharedSlot(TritonSlot):
     """The server on this host reads and writes this slot's own part of a region; nothing travels."""
 
-    def __init__(self, connection: TritonClient, deadline: float, region: shared_memory.Region, start: int) -> None:
-        super().__init__(connection, deadline)
-        taken, _ = strides(connection)
-        self.input = region.part(start, self._shape)
-        self._output = region.part(start + taken, self._out_shape)
+    def __init__(self, connection: TritonClient, hang_timeout: float, region: shared_memory.Region, start: int) -> None:
+        super().__init__(connection, hang_timeout)
+        taken, _ = frame_bytes(connection)
+        self.input = region.view(start, self._shape)
+        self._output = region.view(start + taken, self._out_shape)
         tensor = connection.grpc.InferInput("frame", [1, *self._shape], "UINT8")
         tensor.set_shared_memory(region.name, self.input.nbytes, start)
         answer = connection.grpc.InferRequestedOutput("sr")
@@ -158,15 +162,15 @@ class CudaSharedMemorySlot(TritonSlot):
     A Jetson's Triton has no CUDA shared memory; there SharedSlot is as good, as CPU and GPU share their memory anyway.
     """
 
-    def __init__(self, connection: TritonClient, deadline: float, cuda: Any, device: int = 0) -> None:
-        super().__init__(connection, deadline)
+    def __init__(self, connection: TritonClient, hang_timeout: float, cuda: Any, device: int = 0) -> None:
+        super().__init__(connection, hang_timeout)
         self._cuda, client = cuda, connection.client
         tensor = connection.grpc.InferInput("frame", [1, *self._shape], "UINT8")
         answer = connection.grpc.InferRequestedOutput("sr")
         self._handles = []
         for port, size in ((tensor, self.input.nbytes), (answer, self._output.nbytes)):
-            name = shared_memory.new_name()
-            connection.also_on_close(partial(shared_memory.forget, name))
+            name = shared_memory.REGION_NAMES.new()
+            connection.also_on_close(partial(shared_memory.REGION_NAMES.release, name))
             handle = cuda.create_shared_memory_region(name, size, device)
             connection.also_on_close(partial(cuda.destroy_shared_memory_region, handle))
             connection.ask(client.register_cuda_shared_memory, name, cuda.get_raw_handle(handle), device, size)
@@ -185,51 +189,51 @@ class CudaSharedMemorySlot(TritonSlot):
         return self._output
 
 
-def strides(connection: TritonClient) -> tuple[int, int]:
-    """Bytes that an input and an output take in a region: whole pages."""
+def frame_bytes(connection: TritonClient) -> tuple[int, int]:
+    """Return the bytes that an input and an output take in a region: whole pages."""
     sizes = (width * height * 3 for width, height in (connection.input, connection.output))
-    taken, given = (-(-size // PAGE) * PAGE for size in sizes)
+    taken, given = map(whole_pages, sizes)
     return taken, given
 
 
 def clean(connection: TritonClient) -> None:
     """Make the server forget regions of processes that have died, and of this one's connections that broke."""
     client = connection.client
-    for status, forget in (
+    for status, unregister in (
         (client.get_system_shared_memory_status, client.unregister_system_shared_memory),
         (client.get_cuda_shared_memory_status, client.unregister_cuda_shared_memory),
     ):
         with contextlib.suppress(EngineError):
-            for name in filter(shared_memory.abandoned, connection.ask(status).regions):
+            for name in filter(shared_memory.REGION_NAMES.is_abandoned, connection.ask(status).regions):
                 with contextlib.suppress(EngineError):  # an older request may still be writing to it
-                    connection.ask(forget, name)
+                    connection.ask(unregister, name)
                     log.info("%s has forgotten %s, left by a program that died", connection.server, name)
-    shared_memory.clean()
+    shared_memory.remove_abandoned_files()
 
 
-def shared_slots(connection: TritonClient, depth: int, deadline: float) -> list[TritonSlot]:
-    """Slots in one region that the server maps. Raises EngineError, OSError."""
+def shared_slots(connection: TritonClient, depth: int, hang_timeout: float) -> list[TritonSlot]:
+    """Return slots in one region that the server maps. Raises EngineError, OSError."""
     clean(connection)
-    stride = sum(strides(connection))
+    stride = sum(frame_bytes(connection))
     region, client = shared_memory.Region(stride * depth), connection.client
     try:
         connection.ask(client.register_system_shared_memory, region.name, region.key, region.size)
     except BaseException:
-        region.forget()
+        region.release()
         raise
-    connection.also_on_close(region.forget)
+    connection.also_on_close(region.release)
     connection.also_on_close(partial(connection.ask, client.unregister_system_shared_memory, region.name, timeout=1.0))
     region.hide()
-    return [SharedSlot(connection, deadline, region, stride * index) for index in range(depth)]
+    return [SharedSlot(connection, hang_timeout, region, stride * index) for index in range(depth)]
 
 
-def cuda_slots(connection: TritonClient, depth: int, deadline: float) -> list[TritonSlot]:
-    """Slots in GPU memory. Raises EngineError."""
+def cuda_slots(connection: TritonClient, depth: int, hang_timeout: float) -> list[TritonSlot]:
+    """Return slots in GPU memory. Raises EngineError."""
     try:
         from tritonclient.utils import cuda_shared_memory as cuda
 
         clean(connection)
-        return [CudaSharedMemorySlot(connection, deadline, cuda) for _ in range(depth)]
+        return [CudaSharedMemorySlot(connection, hang_timeout, cuda) for _ in range(depth)]
     except EngineError:
         raise
     except Exception as error:  # no driver, no package, no discrete GPU: each has an exception of its own
@@ -242,9 +246,9 @@ def cuda_slots(connection: TritonClient, depth: int, deadline: float) -> list[Tr
         ) from None
 
 
-def make_slots(connection: TritonClient, depth: int, deadline: float) -> tuple[list[TritonSlot], str]:
-    """Slots that carry pictures as asked for, and the name of the way. Raises EngineError."""
-    wanted, here, apart = connection.options.transport, connection.here, connection.apart
+def make_slots(connection: TritonClient, depth: int, hang_timeout: float) -> tuple[list[TritonSlot], str]:
+    """Return slots that carry pictures as `connection.options` say, and the name of the way. Raises EngineError."""
+    wanted, is_here, apart = connection.options.transport, connection.is_here, connection.apart
     if wanted in ("shm", "cuda") and apart:
         raise EngineError(
             f"There is no shared memory with {connection.server}",
@@ -252,10 +256,10 @@ def make_slots(connection: TritonClient, depth: int, deadline: float) -> tuple[l
             "Use --transport raw, jpeg or auto.",
         )
     if wanted == "cuda":
-        return cuda_slots(connection, depth, deadline), "CUDA shared memory"
-    if wanted == "shm" or (wanted == "auto" and not apart and shared_memory.available()):
+        return cuda_slots(connection, depth, hang_timeout), "CUDA shared memory"
+    if wanted == "shm" or (wanted == "auto" and not apart and shared_memory.is_available()):
         try:
-            return list(shared_slots(connection, depth, deadline)), "shared memory"
+            return list(shared_slots(connection, depth, hang_timeout)), "shared memory"
         except (EngineError, OSError) as error:
             facts = error.facts if isinstance(error, EngineError) else str(error)
             if wanted == "shm":
@@ -263,12 +267,12 @@ def make_slots(connection: TritonClient, depth: int, deadline: float) -> tuple[l
                 raise EngineError(f"There is no shared memory with {connection.server}", facts, fix) from None
             log.info("%s: going on without shared memory: %s", connection.server, facts)
     jpeg = connection.model + JpegSlot.model_suffix
-    if wanted == "jpeg" or (wanted == "auto" and not here and connection.serves(jpeg)):
+    if wanted == "jpeg" or (wanted == "auto" and not is_here and connection.serves(jpeg)):
         if not connection.serves(jpeg):
             raise EngineError(
                 f"There is no model {jpeg} on {connection.server}",
                 "it is what decodes and encodes JPEG there",
                 "scripts/triton_repository.py writes it; --transport raw does without.",
             )
-        return [JpegSlot(connection, deadline) for _ in range(depth)], "JPEG"
-    return [TritonSlot(connection, deadline) for _ in range(depth)], "raw"
+        return [JpegSlot(connection, hang_timeout) for _ in range(depth)], "JPEG"
+    return [TritonSlot(connection, hang_timeout) for _ in range(depth)], "raw"

@@ -33,35 +33,9 @@ from app.sinks.window import PersistentWindow
 from engines.catalog import shipped as catalog
 from engines.catalog.shipped import ModelCard
 from tests.support.clips import encode, jpeg, multipart, number, serve
+from tests.support.program import LIMIT, ROOT, run, start, without_display
 
 pytestmark = pytest.mark.e2e
-
-ROOT = Path(__file__).parents[2]
-LIMIT = 100.0
-
-
-def without_display() -> dict[str, str]:
-    return {k: v for k, v in os.environ.items() if k not in ("DISPLAY", "WAYLAND_DISPLAY")}
-
-
-def start(*arguments: object, **environment: str) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-m", "app.run", *map(str, arguments)],
-        cwd=ROOT,
-        env=without_display() | {"CUDA_VISIBLE_DEVICES": ""} | environment,  # the same everywhere
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-
-
-def run(*arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
-    with start(*arguments, **environment) as process:
-        try:
-            out, err = process.communicate(timeout=LIMIT)
-        finally:
-            process.kill()
-    return subprocess.CompletedProcess(process.args, process.returncode, out, err)
 
 
 def frames(path: Path) -> list[Any]:
@@ -264,9 +238,8 @@ def test_a_window_shows_it_and_q_ends_it(tmp_path: Path, display: str) -> None:
         environment = os.environ | {"DISPLAY": display}
         assert shutil.which("xdotool")
         search = ["xdotool", "search", "--sync", "--onlyvisible", "--name", "Live super-resolution"]
-        window = subprocess.run(search, env=environment, capture_output=True, text=True, timeout=LIMIT).stdout.split()[
-            -1
-        ]
+        found = subprocess.run(search, env=environment, capture_output=True, text=True, timeout=LIMIT)
+        window = found.stdout.split()[-1]
         subprocess.run(["xdotool", "windowfocus", "--sync", window], env=environment, timeout=LIMIT)
         subprocess.run(["xdotool", "key", "q"], env=environment, capture_output=True, timeout=LIMIT)
         _, err = process.communicate(timeout=LIMIT)

@@ -30,8 +30,8 @@ from engines.catalog import shipped as catalog
 from engines.errors import EngineError
 from engines.slot_engine import SlotEngine
 from scripts.kiosk.fake_camera import FakeDevDir
-from tests.engines.openvino.test_engine import resizing
 from tests.support.clips import encode, jpeg, multipart, serve
+from tests.support.onnx_models import resizing
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 SIZE = (32, 24)

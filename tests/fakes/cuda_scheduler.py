@@ -11,7 +11,7 @@ import numpy as np
 
 from engines.base import Image
 from engines.catalog import shipped as catalog
-from engines.cuda import slot as cuda_slot
+from engines.cuda.slot import CudaSlot
 from engines.errors import EngineError
 from engines.isolation.protocol import frame_bytes, frame_views
 from engines.request import EngineRequest, TensorRtOptions
@@ -41,11 +41,15 @@ def drive(patch: Any, choose: Choose) -> Machine:
     """A whole life of an engine, with one way of doing things chosen after the other. Raises AssertionError."""
     machine = Machine(choose, integrated=bool(choose(2)), capturable=choose(4) > 0)
     install(patch, machine)
-    patch.setattr(cuda_slot, "SAMPLE_EVERY", (1, 2, 32)[choose(3)])
+    sample_every = (1, 2, 32)[choose(3)]
     depth, leave_after = 1 + choose(3), (FRAMES, FRAMES, 3, 0)[choose(4)]
     options = TensorRtOptions(profile=choose(8) == 0)
     request = EngineRequest("tensorrt", MODEL, SIZE, depth=depth, tensorrt=options)
     with tensorrt_engine.load(request) as engine:
+        for index in range(depth):
+            slot = engine.slot(index)
+            assert isinstance(slot, CudaSlot)
+            slot.sample_every = sample_every
         if choose(2):
             place(engine, depth, machine)
         if choose(3) == 0:
@@ -55,7 +59,7 @@ def drive(patch: Any, choose: Choose) -> Machine:
         except EngineError as error:
             assert machine.refuse and "has refused a frame" in error.problem, error
             collected = 0
-        if machine.capturable and cuda_slot.SAMPLE_EVERY == 32 and collected == FRAMES:
+        if machine.capturable and sample_every == 32 and collected == FRAMES:
             assert machine.graph_launches == FRAMES, "graphs were not used"
     check_clean(machine)
     return machine

@@ -1,4 +1,4 @@
-"""The demo's poster: text, lines, textures, colours and a landscape, all drawn here; nothing is anybody else's."""
+"""Draws the demo's poster: text, lines, textures, colours and a landscape, none of it anybody else's work."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from engines.base import Image
 Colour = tuple[int, int, int]
 """Blue, green, red."""
 
-WIDTH, HEIGHT = 1920, 1080
-"""The units of the drawing; the poster itself is some times as large."""
-LARGEST_WIDTH = 3840
+POSTER_WIDTH, POSTER_HEIGHT = 1920, 1080
+"""The drawing's size in its own units, which the poster scales."""
+MAX_POSTER_WIDTH_PX = 3840
 
 PAPER, INK, GREY = (232, 240, 245), (52, 36, 26), (130, 120, 112)
 NAVY, TEAL, CORAL, AMBER = (74, 44, 24), (140, 138, 36), (86, 102, 232), (72, 178, 242)
@@ -25,7 +25,7 @@ PATCHES: tuple[Colour, ...] = (
     (44, 126, 214), (166, 91, 80), (99, 90, 193), (108, 60, 94), (64, 188, 157), (46, 163, 224),
     (150, 61, 56), (73, 148, 70), (60, 54, 175), (31, 199, 231), (149, 86, 187), (161, 133, 8),
 )  # fmt: skip
-LINES = (
+EYE_CHART_LINES = (
     "A poster drawn once, seen by a webcam:",
     "scaled down, with sensor noise, as JPEG.",
     "What it lost on the way comes back here.",
@@ -38,34 +38,38 @@ LINES = (
 
 
 class Canvas:
-    """A picture drawn on in units of WIDTH x HEIGHT, with smooth edges at a 16th of a pixel."""
+    """A picture to draw on in units of POSTER_WIDTH x POSTER_HEIGHT, with smooth edges at a 16th of a pixel."""
 
     def __init__(self, scale: float) -> None:
         self.scale = scale
-        self.image: Image = np.full((round(HEIGHT * scale), round(WIDTH * scale), 3), PAPER, np.uint8)
+        self.image: Image = np.full((round(POSTER_HEIGHT * scale), round(POSTER_WIDTH * scale), 3), PAPER, np.uint8)
 
     def points(self, points: NDArray[np.float64]) -> NDArray[np.int32]:
+        """Convert units into OpenCV's fixed-point pixels."""
         return np.asarray(np.rint((points * self.scale) * 16), np.float64).astype(np.int32)
 
     def polygon(self, points: NDArray[np.float64] | list[tuple[float, float]], colour: Colour) -> None:
+        """Fill a polygon."""
         cv2.fillPoly(self.image, [self.points(np.asarray(points, np.float64))], colour, cv2.LINE_AA, 4)
 
     def box(self, x: float, y: float, width: float, height: float, colour: Colour) -> None:
+        """Fill a rectangle whose top left corner is at x, y."""
         self.polygon([(x, y), (x + width, y), (x + width, y + height), (x, y + height)], colour)
 
     def line(self, points: NDArray[np.float64] | list[tuple[float, float]], colour: Colour, width: float) -> None:
-        """A stroke `width` units wide, at least one pixel."""
+        """Draw a stroke `width` units wide, at least one pixel."""
         path = self.points(np.asarray(points, np.float64))
         cv2.polylines(self.image, [path], False, colour, max(1, round(width * self.scale)), cv2.LINE_AA, 4)
 
     def disc(self, x: float, y: float, radius: float, colour: Colour) -> None:
+        """Fill a circle around x, y."""
         centre, reach = self.points(np.array([x, y])), int(radius * self.scale * 16)
         cv2.circle(self.image, (int(centre[0]), int(centre[1])), reach, colour, -1, cv2.LINE_AA, 4)
 
     def text(
         self, x: float, y: float, cap: float, text: str, colour: Colour, *, bold: bool = False, fit: float = 1e9
     ) -> None:
-        """`text` on the base line y, capitals about `cap` units high, smaller where it would be wider than `fit`."""
+        """Write `text` on the base line y, capitals about `cap` units high, or smaller to be no wider than `fit`."""
         font = cv2.FONT_HERSHEY_DUPLEX if bold else cv2.FONT_HERSHEY_SIMPLEX
         (_width, tall), _base = cv2.getTextSize("H", font, 10, 1)
         size = 10 * cap * self.scale / tall
@@ -76,16 +80,16 @@ class Canvas:
         cv2.putText(self.image, text, origin, font, size, colour, thick, cv2.LINE_AA)
 
     def paste(self, x: float, y: float, picture: NDArray[np.float64]) -> None:
-        """A picture [h, w] or [h, w, 3] of 0..255 made for this scale, its top left corner at x, y."""
+        """Paste a picture [h, w] or [h, w, 3] of 0..255, made for this scale, with its top left corner at x, y."""
         left, top = round(x * self.scale), round(y * self.scale)
-        there = self.image[top : top + picture.shape[0], left : left + picture.shape[1]]
-        there[:] = np.clip(picture, 0, 255).reshape(*picture.shape[:2], -1)[: there.shape[0], : there.shape[1]]
+        area = self.image[top : top + picture.shape[0], left : left + picture.shape[1]]
+        area[:] = np.clip(picture, 0, 255).reshape(*picture.shape[:2], -1)[: area.shape[0], : area.shape[1]]
 
 
-def draw(width: int, height: int) -> Image:
-    """The poster for pictures of that size: up to three times as wide, always 16:9."""
-    across = min(LARGEST_WIDTH, max(WIDTH // 2, 3 * max(width, height * WIDTH // HEIGHT)))
-    canvas = Canvas(across / WIDTH)
+def draw_poster(width: int, height: int) -> Image:
+    """Draw the poster for pictures of this size, uint8 [H, W, 3] BGR: up to three times as wide, always 16:9."""
+    across = min(MAX_POSTER_WIDTH_PX, max(POSTER_WIDTH // 2, 3 * max(width, height * POSTER_WIDTH // POSTER_HEIGHT)))
+    canvas = Canvas(across / POSTER_WIDTH)
     _title(canvas, 60, 60)
     _eye_chart(canvas, 60, 470)
     _landscape(canvas, 700, 60, 560, 380)
@@ -111,7 +115,7 @@ def _title(canvas: Canvas, x: float, y: float) -> None:
 
 
 def _eye_chart(canvas: Canvas, x: float, y: float) -> None:
-    for i, line in enumerate(LINES):
+    for i, line in enumerate(EYE_CHART_LINES):
         cap = 25 * 0.86**i
         y += cap * 1.15 + 12
         canvas.text(x, y, cap, line, INK, fit=580)
@@ -201,8 +205,8 @@ def _zone_plate(canvas: Canvas, x: float, y: float, width: float, height: float)
 
 
 def _weaves(canvas: Canvas, x: float, y: float) -> None:
-    """Six woven and printed stuffs with their names."""
-    for i, (name, texture) in enumerate(textures.ALL.items()):
+    """Six woven and printed fabrics with their names."""
+    for i, (name, texture) in enumerate(textures.TEXTURES.items()):
         left, top = x + 186 * (i % 3), y + 162 * (i // 3)
         canvas.paste(left, top, texture(round(168 * canvas.scale), round(122 * canvas.scale), canvas.scale))
         canvas.text(left, top + 144, 12, name, GREY)

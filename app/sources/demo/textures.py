@@ -11,19 +11,19 @@ from numpy.typing import NDArray
 from engines.base import Image
 
 Field = NDArray[np.float64]
-FINER = 3
-"""Hard-edged patterns are made this much finer and averaged, so that their edges come out smooth."""
+SUPERSAMPLING = 3
+"""Hard-edged patterns are drawn this much finer and averaged, so that their edges come out smooth."""
 
 
 def _grid(width: int, height: int, scale: float) -> tuple[Field, Field]:
-    """x and y in units, at FINER times the size."""
-    y, x = np.mgrid[: height * FINER, : width * FINER] / (FINER * scale)
+    """Return the x and y of each point in units, at SUPERSAMPLING times the size."""
+    y, x = np.mgrid[: height * SUPERSAMPLING, : width * SUPERSAMPLING] / (SUPERSAMPLING * scale)
     return x, y
 
 
-def _dyed(mask: NDArray[np.bool_] | Field, dark: tuple[int, int, int], light: tuple[int, int, int]) -> Field:
-    """`mask` 0..1 as a mixture of two colours, averaged to the final size."""
-    height, width = mask.shape[0] // FINER, mask.shape[1] // FINER
+def _mix_colours(mask: NDArray[np.bool_] | Field, dark: tuple[int, int, int], light: tuple[int, int, int]) -> Field:
+    """Turn `mask`, 0..1, into a mixture of two colours, averaged to the final size."""
+    height, width = mask.shape[0] // SUPERSAMPLING, mask.shape[1] // SUPERSAMPLING
     small = cv2.resize(mask.astype(np.float32), (width, height), interpolation=cv2.INTER_AREA)[..., None]
     return np.asarray(np.array(dark) + small * (np.array(light) - np.array(dark)), np.float64)
 
@@ -33,13 +33,14 @@ def houndstooth(width: int, height: int, scale: float) -> Field:
     x, y = _grid(width, height, scale)
     warp, weft = np.floor(x / 3).astype(int), np.floor(y / 3).astype(int)
     above = (warp + weft) % 4 < 2
-    return _dyed(np.where(above, warp % 8 < 4, weft % 8 < 4), (40, 34, 30), (236, 240, 242))
+    return _mix_colours(np.where(above, warp % 8 < 4, weft % 8 < 4), (40, 34, 30), (236, 240, 242))
 
 
 def herringbone(width: int, height: int, scale: float) -> Field:
+    """A twill that is mirrored every 14 units."""
     x, y = _grid(width, height, scale)
     fold = np.abs(x % 28 - 14)
-    return _dyed((fold + y) % 6 < 3, (104, 92, 52), (214, 224, 208))
+    return _mix_colours((fold + y) % 6 < 3, (104, 92, 52), (214, 224, 208))
 
 
 def linen(width: int, height: int, scale: float) -> Field:
@@ -49,7 +50,8 @@ def linen(width: int, height: int, scale: float) -> Field:
     over = (warp + weft) % 2 == 0
     thread = np.where(over, np.sin(np.pi * (x % 4) / 4), np.sin(np.pi * (y % 4) / 4))
     uneven = np.random.default_rng(3).uniform(0.7, 1.0, 4096)
-    return _dyed(thread * np.where(over, uneven[warp % 4096], uneven[-weft % 4096]), (50, 84, 120), (178, 216, 240))
+    strength = np.where(over, uneven[warp % 4096], uneven[-weft % 4096])
+    return _mix_colours(thread * strength, (50, 84, 120), (178, 216, 240))
 
 
 def tartan(width: int, height: int, scale: float) -> Field:
@@ -67,7 +69,7 @@ def halftone(width: int, height: int, scale: float) -> Field:
     x, y = _grid(width, height, scale)
     u, v = (x + y) / 1.414, (y - x) / 1.414
     dots = np.cos(2 * np.pi * u / 6.5) + np.cos(2 * np.pi * v / 6.5)
-    return _dyed(dots < 1.6 - 3.0 * x / np.max(x), (80, 62, 200), (240, 244, 248))
+    return _mix_colours(dots < 1.6 - 3.0 * x / np.max(x), (80, 62, 200), (240, 244, 248))
 
 
 def hatching(width: int, height: int, scale: float) -> Field:
@@ -76,10 +78,10 @@ def hatching(width: int, height: int, scale: float) -> Field:
     u, v = x / np.max(x) * 2 - 1, (y / np.max(y) * 2 - 1) * height / width
     shade = np.clip(0.15 + 0.75 * np.hypot(u + 0.25, v + 0.25), 0, 0.92)
     lines = np.minimum(np.abs((x + y) % 5 / 2.5 - 1), np.abs((x - y) % 5 / 2.5 - 1) + 1 - shade)
-    return _dyed(lines > shade * 0.75, (58, 40, 28), (226, 238, 244))
+    return _mix_colours(lines > shade * 0.75, (58, 40, 28), (226, 238, 244))
 
 
-ALL: dict[str, Callable[[int, int, float], Field]] = {
+TEXTURES: dict[str, Callable[[int, int, float], Field]] = {
     "houndstooth": houndstooth,
     "herringbone": herringbone,
     "linen": linen,

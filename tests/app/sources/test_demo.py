@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from app.errors import SourceError
-from app.sources.demo.camera import NOISE, NOISE_TILE, DemoCamera, _noise, _view
-from app.sources.demo.poster import draw
+from app.sources.demo.camera import NOISE_MARGIN_PX, NOISE_STD, DemoCamera, _noise, _view
+from app.sources.demo.poster import draw_poster
 from tests.support.clips import take
 
 
@@ -58,7 +58,7 @@ def test_a_slow_taker_makes_it_skip() -> None:
 
 @pytest.mark.parametrize("size", [(640, 360), (90, 160), (400, 40)])
 def test_the_view_moves_smoothly_inside_the_poster(size: tuple[int, int]) -> None:
-    poster = draw(*size)
+    poster = draw_poster(*size)
     limit = np.array([[poster.shape[1]], [poster.shape[0]]])
     corners = np.array([[0, size[0] - 1, 0, size[0] - 1], [0, 0, size[1] - 1, size[1] - 1], [1, 1, 1, 1]], float)
     last = None
@@ -71,9 +71,9 @@ def test_the_view_moves_smoothly_inside_the_poster(size: tuple[int, int]) -> Non
 
 
 def test_the_noise_is_mild_and_centred() -> None:
-    brighter, darker = _noise(300 + NOISE_TILE, 200, 0)
+    brighter, darker = _noise(300 + NOISE_MARGIN_PX, 200, 0)
     noise = brighter.astype(int) - darker
-    assert abs(noise.mean()) < 0.05 and abs(noise.std() - NOISE) < 0.15
+    assert abs(noise.mean()) < 0.05 and abs(noise.std() - NOISE_STD) < 0.15
 
 
 def test_the_scene_has_detail_that_survives() -> None:

@@ -106,7 +106,7 @@ def test_answers_that_are_no_stream_are_explained() -> None:
 
 
 def test_a_camera_that_falls_silent_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(demuxer, "READ_LIMIT", 3.0)
+    monkeypatch.setattr(demuxer, "READ_TIMEOUT_S", 3.0)
     over = threading.Event()
 
     def camera() -> Iterator[bytes]:
@@ -125,7 +125,7 @@ def test_a_camera_that_falls_silent_is_an_error(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_a_camera_that_sends_only_damage_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stream, "READ_LIMIT", 0.5)
+    monkeypatch.setattr(stream, "READ_TIMEOUT_S", 0.5)
 
     def camera() -> Iterator[bytes]:
         yield from (jpeg(i) for i in range(10))
@@ -144,7 +144,7 @@ def test_a_camera_that_sends_only_damage_is_an_error(monkeypatch: pytest.MonkeyP
 def test_a_udp_stream_is_live_and_ends_when_nothing_comes(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(demuxer, "READ_LIMIT", 1.0)
+    monkeypatch.setattr(demuxer, "READ_TIMEOUT_S", 1.0)
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]

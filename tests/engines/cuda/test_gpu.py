@@ -23,10 +23,11 @@ from engines.cuda.device import Buffer, CudaDevice
 from engines.cuda.slot import CudaSlot
 from engines.errors import EngineError
 from engines.isolation.protocol import frame_bytes, frame_views
-from engines.request import EngineRequest
+from engines.request import EngineRequest, Memory, TensorRtOptions
 from engines.slot_engine import SlotEngine
 from engines.tensorrt import sdk
 from tests.fakes.cuda import forget
+from tests.support.stages import medians, stage_medians
 
 pytestmark = pytest.mark.gpu
 
@@ -98,7 +99,7 @@ def test_a_graph_gives_what_a_stream_gives(gpu: CudaDevice, mapped: bool, monkey
     assert set(one.stages) == {"copy in", "inference", "copy out"} and one.stages["inference"] > 0
     with gpu:
         assert one.record_graph()
-    monkeypatch.setattr(cuda_slot, "SAMPLE_EVERY", 3)
+    one.sample_every = 3
     for seed in range(12):
         one.launch(picture(seed))
         assert (one.wait(20) == wanted(picture(seed))).all()
@@ -215,11 +216,6 @@ def test_frames_overlap(gpu: CudaDevice) -> None:
         now.close()
 
 
-def medians(taken: list[dict[str, float]]) -> dict[str, float]:
-    """Of each stage."""
-    return {name: float(np.median([one[name] for one in taken])) for name in taken[-1]}
-
-
 def compare(engine: Engine[Any], frame: Image, alone: dict[str, float], frames: int = 2000) -> None:
     """The rate of all slots against what the slowest of the stages `alone`, in seconds, allows: printed for
     docs/performance.md (goal 0.95); asserted only loosely, for a GPU may be shared.
@@ -308,7 +304,7 @@ def loaded(**options: Any) -> Engine[Any]:
 
 @BUILDS
 @pytest.mark.parametrize("memory", ["copy", "mapped"])
-def test_the_whole_engine_against_the_processor(engine_cache: None, memory: str) -> None:
+def test_the_whole_engine_against_the_processor(engine_cache: None, memory: Memory) -> None:
     frame: Image = np.asarray(cv2.resize(picture(1)[:90, :160], SIZE, interpolation=cv2.INTER_CUBIC), np.uint8)
     with engines.load(EngineRequest("openvino", "fast-x2-fp32", SIZE, depth=1)) as reference:
         reference.reserve()
@@ -316,7 +312,7 @@ def test_the_whole_engine_against_the_processor(engine_cache: None, memory: str)
         done = reference.collect(60)
         assert done is not None
         truth = done[0].astype(float)
-    with loaded(memory=memory) as engine:
+    with loaded(tensorrt=TensorRtOptions(memory=memory)) as engine:
         print(engine.spec)
         for number in range(40):  # piece by piece and as a graph
             engine.reserve()
@@ -328,23 +324,12 @@ def test_the_whole_engine_against_the_processor(engine_cache: None, memory: str)
         print(engine.stages)
 
 
-def stages(frame: Image) -> dict[str, float]:
-    """Median seconds of each stage while no other frame is in flight."""
-    taken: list[dict[str, float]] = []
-    with loaded(depth=2) as engine:  # the picture of the last collect() is lent until the next
-        for _ in range(20 * cuda_slot.SAMPLE_EVERY):
-            engine.reserve()
-            engine.submit(frame, None)
-            engine.collect(60)
-            taken.append(dict(engine.stages))
-    return medians(taken)
-
-
 @BUILDS
 @pytest.mark.parametrize("depth", [2, 3])
 def test_pipelined_throughput_against_the_slowest_stage(engine_cache: None, depth: int) -> None:
     frame = picture(1)
-    alone = stages(frame)
+    with loaded(depth=2) as engine:
+        alone = stage_medians(engine, frame)
     with loaded(depth=depth) as engine:
         compare(engine, frame, alone)
 

@@ -23,7 +23,7 @@ from engines.failover import model_switcher
 from engines.failover.candidates import Candidate
 from engines.failover.model_switcher import NO_MODEL_FITS, ModelSwitcher, SwitchRung
 from engines.support.priority import NICE_INCREMENT, low_priority
-from tests.engines.failover.test_failover import GONE, QUICK, SIZE, Device, Run, raising
+from tests.support.failing_engines import GONE, QUICK, SIZE, Device, Run, raising
 
 TRIED = model_switcher.TRIAL_FRAMES
 

@@ -11,22 +11,22 @@ import time
 from pathlib import Path
 
 import numpy as np
-import onnx
 import psutil
 import pytest
-from onnx import TensorProto, helper
+from onnx import helper
 
 import engines
 from engines.base import Image
 from engines.catalog import shipped as catalog
 from engines.errors import EngineError
 from engines.request import EngineRequest, OpenVinoOptions
+from tests.support.onnx_models import FLOATS, port, resizing, same, save
+from tests.support.upscaling import upscaled
 
 pytestmark = [pytest.mark.media, pytest.mark.integration]
 
 ROOT = Path(__file__).parents[3]
 SIZE = (32, 24)
-BYTES, FLOATS = TensorProto.UINT8, TensorProto.FLOAT
 
 
 @pytest.fixture(autouse=True)
@@ -36,47 +36,8 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "cache"
 
 
-def port(name: str, kind: int = BYTES, shape: tuple[int | str, ...] = (1, "H", "W", 3)) -> onnx.ValueInfoProto:
-    return helper.make_tensor_value_info(name, kind, list(shape))
-
-
-def save(
-    path: Path, nodes: list[onnx.NodeProto], inputs: list[onnx.ValueInfoProto], outputs: list[onnx.ValueInfoProto]
-) -> str:
-    graph = helper.make_graph(nodes, "made", inputs, outputs)
-    path.write_bytes(
-        helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8).SerializeToString()
-    )
-    return str(path)
-
-
-def resizing(path: Path, scale: float) -> str:
-    """A model that repeats each pixel `scale` times along both axes."""
-    nodes = [
-        helper.make_node("Cast", ["frame"], ["f"], to=FLOATS),
-        helper.make_node("Constant", [], ["by"], value_floats=[1.0, scale, scale, 1.0]),
-        helper.make_node("Resize", ["f", "", "by"], ["g"], mode="nearest"),
-        helper.make_node("Cast", ["g"], ["sr"], to=BYTES),
-    ]
-    return save(path, nodes, [port("frame")], [port("sr", shape=(1, "h", "w", 3))])
-
-
-def same(kind: str = "Identity", *names: str) -> list[onnx.NodeProto]:
-    return [helper.make_node(kind, list(names) or ["frame"], ["sr"])]
-
-
 def picture(size: tuple[int, int], seed: int = 0) -> Image:
     return np.random.default_rng(seed).integers(0, 256, (size[1], size[0], 3), np.uint8)
-
-
-def upscaled(frame: Image, model: str = "fast", *, depth: int = 1) -> Image:
-    with engines.load(EngineRequest("openvino", model, (frame.shape[1], frame.shape[0]), depth=depth)) as engine:
-        engine.reserve()
-        engine.submit(frame, None)
-        done = engine.collect(60)
-        assert done is not None
-        image: Image = done[0].copy()
-    return image
 
 
 def refused(model: str, size: tuple[int, int] = SIZE) -> EngineError:

@@ -48,17 +48,14 @@ def test_a_pipe_gets_the_data_and_stays_a_pipe(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["pipe"] and stat.S_ISFIFO(pipe.stat().st_mode)
 
 
-def test_a_pipe_that_is_not_read_on_is_waited_for_no_longer_than_its_reader_may_take(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(atomic_file, "PIPE_TIMEOUT_S", 0.1)
+def test_a_pipe_that_is_not_read_on_is_waited_for_no_longer_than_its_reader_may_take(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     reader = os.open(tmp_path / "pipe", os.O_RDONLY | os.O_NONBLOCK)
     raised = list[BaseException]()
 
     def write() -> None:
         try:
-            atomic_file.write_atomic(tmp_path / "pipe", bytes(2 << 20))
+            atomic_file.write_atomic(tmp_path / "pipe", bytes(2 << 20), pipe_timeout=0.1)
         except OSError as error:
             raised.append(error)
 

@@ -33,10 +33,10 @@ from engines.tensorrt import builder
 from engines.tensorrt import engine as tensorrt_engine
 from engines.tensorrt.plan_cache import PlanCache
 from scripts import build_engine
-from tests.engines.cuda import test_gpu
 from tests.fakes.cuda import Library, Machine, forget, install
 from tests.fakes.cuda_scheduler import MODEL, SIZE, check_clean, pictures
 from tests.support.clips import encode
+from tests.support.stages import stage_medians
 
 
 @pytest.fixture(autouse=True)
@@ -232,10 +232,8 @@ def test_a_newer_parser_is_told_of_a_dla(machine: Machine) -> None:
 
 def test_what_is_measured_on_a_gpu_can_be_measured(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(slot, "SAMPLE_EVERY", 2)
-    monkeypatch.setattr(
-        test_gpu, "loaded", lambda **options: engines.load(EngineRequest("tensorrt", MODEL, SIZE, **options))
-    )
-    assert test_gpu.stages(pictures()[0][0]).keys() == {"copy in", "inference", "copy out"}
+    with engines.load(EngineRequest("tensorrt", MODEL, SIZE, depth=2)) as engine:
+        assert stage_medians(engine, pictures()[0][0]).keys() == {"copy in", "inference", "copy out"}
 
 
 DEAF = """
@@ -337,13 +335,14 @@ def test_a_device_that_fails_between_launch_and_wait(machine: Machine) -> None:
 
 
 @pytest.mark.integration
-def test_a_device_that_hangs_is_left_alone(
-    machine: Machine, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    monkeypatch.setattr(slot, "CLOSE_TIMEOUT_S", 0.1)
+def test_a_device_that_hangs_is_left_alone(machine: Machine, caplog: pytest.LogCaptureFixture) -> None:
     engine = engines.load(EngineRequest("tensorrt", MODEL, SIZE))
     assert isinstance(engine, SlotEngine)
     engine._hang_timeout = 0.2
+    for index in range(engine.depth):
+        cuda_slot = engine.slot(index)
+        assert isinstance(cuda_slot, slot.CudaSlot)
+        cuda_slot.close_timeout = 0.1
     engine.reserve()
     machine.choose = lambda count: 0  # nothing moves any more
     engine.submit(pictures()[0][0], None)

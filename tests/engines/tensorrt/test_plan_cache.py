@@ -16,7 +16,6 @@ import pytest
 
 from engines.errors import EngineError
 from engines.support.progress import BuildProgress
-from engines.tensorrt import plan_cache
 from engines.tensorrt.plan_cache import Plan, PlanCache, PlanKey
 
 KEY = PlanKey("fast-x2", "abc", "640x360", "tensorrt 10.3.0", "Orin, compute capability 8.7", "")
@@ -174,10 +173,9 @@ def test_waiting_for_another_build_can_be_told_and_stopped(cache: PlanCache) -> 
     assert ended == [True]
 
 
-def test_a_lock_that_is_never_given_back(cache: PlanCache, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(plan_cache, "LOCK_TIMEOUT_S", 0.3)
+def test_a_lock_that_is_never_given_back(cache: PlanCache) -> None:
     with cache._locked(KEY, BuildProgress()), pytest.raises(EngineError, match="too long") as told:
-        PlanCache(cache.folder).get(KEY, build, take, BuildProgress())
+        PlanCache(cache.folder, lock_timeout=0.3).get(KEY, build, take, BuildProgress())
     assert KEY.file in told.value.facts
 
 
@@ -193,11 +191,8 @@ def test_pruning_keeps_what_is_wanted(cache: PlanCache) -> None:
     assert {path.name for path in cache.folder.iterdir()} == {KEY.file, f"{KEY.file}.lock"}
 
 
-def test_progress_tells_stage_time_and_the_last_time(
-    cache: PlanCache, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    monkeypatch.setattr("engines.support.progress.BUILD_LOG_PERIOD_S", 0.05)
-    progress, told = BuildProgress(), []
+def test_progress_tells_stage_time_and_the_last_time(cache: PlanCache, caplog: pytest.LogCaptureFixture) -> None:
+    progress, told = BuildProgress(log_period=0.05), []
 
     def slow() -> Plan:
         progress.stage("Timing tactics 2/3")

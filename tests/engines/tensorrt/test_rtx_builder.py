@@ -26,12 +26,12 @@ from engines.tensorrt import engine as tensorrt_engine
 from engines.tensorrt.sdk import unavailable
 from scripts import build_engine
 from scripts.conversion.wrapper import wrap
-from tests.engines.openvino.test_engine import FLOATS, SIZE, port, resizing, same, save
 from tests.fakes.cuda import forget
-from tests.scripts.conversion.test_wrap import network
+from tests.support.onnx_models import FLOATS, network, port, resizing, same, save
 
 ROOT = Path(__file__).parents[3]
 SDK = ROOT / ".venv" / "sdk" / "rtx"
+SIZE = (32, 24)
 SIZES = [(640, 360), (1280, 720), (1920, 1080)]
 CAPABILITIES = ["8.6", "8.9", "12.0"]
 

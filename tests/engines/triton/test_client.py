@@ -20,12 +20,13 @@ from tritonclient.grpc import service_pb2, service_pb2_grpc
 import engines
 from engines import bicubic
 from engines.base import Engine, Image, Slot
+from engines.catalog.resolved import resolve_served
 from engines.errors import EngineError, FrameRefusedError
 from engines.failover.candidates import Candidate
 from engines.failover.engine import FailoverEngine
 from engines.request import EngineRequest, Transport, TritonOptions
 from engines.slot_engine import SlotEngine
-from engines.triton.address import is_here, parse
+from engines.triton.address import is_this_machine, parse
 from engines.triton.client import NOT_GRPC, TritonClient, reason
 from engines.triton.load_balancer import BACKEND_RETRY_S, BackendPool, balanced
 from engines.triton.slots import make_slots
@@ -36,11 +37,16 @@ NAME = "there is no host of this name"
 
 def test_addresses() -> None:
     one = parse("triton://host:8101/fast-x2")
-    assert (one.servers, one.model, one.version, one.scale) == (("host:8101",), "fast-x2", "", 2)
+    assert (one.servers, one.model, one.version) == (("host:8101",), "fast-x2", "")
+    assert resolve_served(one.model, None).scale == 2
     two = parse("triton://a,b:9000/quality-x4-int8/3")
-    assert two.servers == ("a:8001", "b:9000") and (two.version, two.scale) == ("3", 4)
+    assert two.servers == ("a:8001", "b:9000") and two.version == "3"
+    assert resolve_served(two.model, None).scale == 4
     assert str(two) == "triton://a:8001,b:9000/quality-x4-int8/3"
-    assert parse("triton://[::1]:8001/m").servers == ("[::1]:8001",) and parse("triton://h/m").scale is None
+    assert (
+        parse("triton://[::1]:8001/m").servers == ("[::1]:8001",)
+        and resolve_served(parse("triton://h/m").model, None).scale is None
+    )
 
 
 @pytest.mark.parametrize(
@@ -54,9 +60,9 @@ def test_what_is_no_address(text: str) -> None:
 
 
 def test_which_hosts_are_this_one() -> None:
-    assert is_here("127.0.0.1:8001") and is_here("localhost:8001") and is_here("[::1]:8001")
-    assert not is_here("192.0.2.1:8001")  # RFC 5737: nobody's
-    assert not is_here("no-such-host.invalid:8001")
+    assert is_this_machine("127.0.0.1:8001") and is_this_machine("localhost:8001") and is_this_machine("[::1]:8001")
+    assert not is_this_machine("192.0.2.1:8001")  # RFC 5737: nobody's
+    assert not is_this_machine("no-such-host.invalid:8001")
 
 
 @pytest.mark.parametrize("host", ["a..b", "x" * 70])

@@ -28,7 +28,8 @@ from engines.triton import shared_memory
 from engines.triton.client import NOT_GRPC
 from scripts import scale, triton_repository
 from scripts.benchmarks.fleet import Fleet, drive
-from scripts.serving.server import ROOT, TritonServer, known_regions, shared_names, until
+from scripts.common.checkout import ROOT
+from scripts.serving.server import TritonServer, known_regions, shared_names, until
 from tests.support.triton_frames import MODEL, SIZE, cameras_at_once, collect, load, local, picture, through
 
 pytestmark = [pytest.mark.triton, pytest.mark.usefixtures("named_memory")]
@@ -74,7 +75,7 @@ def test_four_times_the_size(server: TritonServer) -> None:
         assert engine.spec.scale == 4
         for made, wanted in zip(through(engine, pictures), local(pictures, "fast-x4"), strict=True):
             assert (made == wanted).all()
-    assert scale.service(f"triton://{server.address}/fast-x4", SIZE, "").scale == 4
+    assert scale.measure_service(f"triton://{server.address}/fast-x4", SIZE, "").scale == 4
 
 
 def test_jpeg_there_and_back(server: TritonServer) -> None:
@@ -349,11 +350,11 @@ def test_such_a_server_is_measured_with_the_app_s_own_configuration(
     server, options = guarded
     address, file = f"triton://{server.address}/{MODEL}", tmp_path / "camera.yaml"
     file.write_text(yaml.safe_dump({"triton": {key: str(value) for key, value in options.items()}}))
-    assert scale.service(address, (64, 48), "fast", file).each > 0
+    assert scale.measure_service(address, (64, 48), "fast", file).each > 0
     camera = drive(Fleet(1, address, (64, 48), fps=10, seconds=1, config=file)).cameras[0]
     assert camera["shown"] > 0 and [name for _moment, name in camera["makers"]] == ["triton"]
     with pytest.raises(EngineError):
-        scale.service(address, (64, 48), "fast")
+        scale.measure_service(address, (64, 48), "fast")
 
 
 def test_the_documented_command_lines_work_together(guarded: tuple[TritonServer, dict[str, Any]]) -> None:
@@ -403,7 +404,7 @@ class Gpu:
 
     def create_shared_memory_region(self, name: str, size: int, device: int) -> Any:
         region = shared_memory.Region(size)
-        return region, region.part(0, (size,))
+        return region, region.view(0, (size,))
 
     def get_raw_handle(self, handle: Any) -> str:
         key: str = handle[0].key
@@ -416,7 +417,7 @@ class Gpu:
         return handle[1].copy().reshape(shape)
 
     def destroy_shared_memory_region(self, handle: Any) -> None:
-        handle[0].forget()
+        handle[0].release()
 
 
 def test_memory_of_a_gpu(server: TritonServer, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -474,24 +475,26 @@ def test_memory_that_the_server_does_not_see_is_given_back(
 
 def test_a_living_process_that_cannot_be_seen_keeps_its_regions(monkeypatch: pytest.MonkeyPatch) -> None:
     """As another user's, where /proc is mounted with hidepid."""
-    born, space = shared_memory._born, shared_memory._namespace()
-    monkeypatch.setattr(shared_memory, "_born", lambda pid: born(pid) if pid == os.getpid() else "")
-    assert not shared_memory.abandoned(f"livesr-{space}-{os.getppid()}-123-0")
-    assert shared_memory.abandoned(f"livesr-{space}-{2**22 + 1}-123-0")  # above Linux's highest id
+    born, space = shared_memory._start_time, shared_memory._namespace()
+    monkeypatch.setattr(shared_memory, "_start_time", lambda pid: born(pid) if pid == os.getpid() else "")
+    assert not shared_memory.REGION_NAMES.is_abandoned(f"livesr-{space}-{os.getppid()}-123-0")
+    assert shared_memory.REGION_NAMES.is_abandoned(f"livesr-{space}-{2**22 + 1}-123-0")  # above Linux's highest id
 
 
 def test_whose_region_it_is() -> None:
     region = shared_memory.Region(4096)
-    assert shared_names() == {region.name} and not shared_memory.abandoned(region.name)
-    region.part(0, (4096,))[:] = 7
-    shared_memory.clean()
+    assert shared_names() == {region.name} and not shared_memory.REGION_NAMES.is_abandoned(region.name)
+    region.view(0, (4096,))[:] = 7
+    shared_memory.remove_abandoned_files()
     assert shared_names() == {region.name}
-    region.forget()
-    assert not shared_names() and shared_memory.abandoned(region.name)
-    assert region.part(0, (4096,)).sum() == 7 * 4096  # the memory is there as long as somebody uses it
+    region.release()
+    assert not shared_names() and shared_memory.REGION_NAMES.is_abandoned(region.name)
+    assert region.view(0, (4096,)).sum() == 7 * 4096  # the memory is there as long as somebody uses it
     space, pid, born, number = region.name.split("-")[1:]
-    assert shared_memory.abandoned(f"livesr-{space}-{pid}-{int(born) + 1}-{number}"), "an id used again"
-    assert not shared_memory.abandoned(f"livesr-{int(space) + 1}-{pid}-1-0"), "another container's"
-    assert not shared_memory.abandoned("somebody-elses")
+    assert shared_memory.REGION_NAMES.is_abandoned(f"livesr-{space}-{pid}-{int(born) + 1}-{number}"), "an id used again"
+    assert not shared_memory.REGION_NAMES.is_abandoned(f"livesr-{int(space) + 1}-{pid}-1-0"), "another container's"
+    assert not shared_memory.REGION_NAMES.is_abandoned("somebody-elses")
     parent = Path(f"/proc/{os.getppid()}/stat").read_text().rpartition(")")[2].split()[19]
-    assert not shared_memory.abandoned(f"livesr-{space}-{os.getppid()}-{parent}-0"), "a living process's"
+    assert not shared_memory.REGION_NAMES.is_abandoned(f"livesr-{space}-{os.getppid()}-{parent}-0"), (
+        "a living process's"
+    )

@@ -27,88 +27,19 @@ from scripts.conversion.colour_probe import psnr
 from scripts.conversion.third_party import WrapError
 from scripts.conversion.wrapper import wrap
 from scripts.export import main
-from tests.e2e.test_command import run
-from tests.engines.openvino.test_engine import port, upscaled
+from tests.support.onnx_models import FLOATS, FLOOR, GAINS, HALVES, network, port
+from tests.support.program import run
+from tests.support.upscaling import upscaled
 
 if TYPE_CHECKING:
     from torch import nn
 
 pytestmark = pytest.mark.integration
 
-FLOAT, HALF = TensorProto.FLOAT, TensorProto.FLOAT16
-GAINS = (1.0, 0.97, 0.94)
-"""What the made networks multiply their first, second and third colour by: swapped colours show."""
-FLOOR = 0.05
-"""Nothing they give is darker, as a share of white: a wrong range shows."""
-
 
 @pytest.fixture(autouse=True)
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-
-
-def network(
-    path: Path,
-    *,
-    white: float = 1,
-    scale: float = 2,
-    multiple: int = 1,
-    lost: int = 0,
-    first: int | None = None,
-    last: bool = False,
-    kind: int = FLOAT,
-    gains: tuple[float, ...] = GAINS,
-    size: tuple[int | str, int | str] = ("h", "w"),
-    batch: int | str = "n",
-    names: tuple[str, str] = ("input", "output"),
-    opset: int = 17,
-    mode: str = "nearest",
-) -> Path:
-    """Repeats each pixel `scale` times, in values of 0..`white`, and loses `lost` pixels of what it has made, `first`
-    of them, if not half, at the top and on the left."""
-    nodes: list[onnx.NodeProto] = []
-    constants: list[onnx.TensorProto] = []
-    flow = names[0]
-
-    def add(op: str, *inputs: str, **attributes: Any) -> None:
-        nonlocal flow
-        nodes.append(helper.make_node(op, [flow, *inputs], [f"planes{len(nodes)}"], **attributes))  # names as ours
-        flow = nodes[-1].output[0]
-
-    def constant(values: Any, dtype: Any = None) -> str:
-        dtype = dtype or helper.tensor_dtype_to_np_dtype(kind)
-        constants.append(numpy_helper.from_array(np.asarray(values, dtype), f"levels{len(constants)}"))
-        return constants[-1].name
-
-    if last:
-        add("Transpose", perm=[0, 3, 1, 2])
-    if multiple > 1:
-        add("SpaceToDepth", blocksize=multiple)
-        add("DepthToSpace", blocksize=multiple)
-    if opset < 11:
-        add("Clip", min=FLOOR * white, max=float(white))
-    else:
-        add("Clip", constant(FLOOR * white), constant(white))
-    add("Mul", constant(np.reshape(gains, (-1, 1, 1))))
-    if opset < 10:
-        add("Upsample", constant([1, 1, scale, scale], np.float32), mode=mode)
-    else:
-        add("Resize", "", constant([1, 1, scale, scale], np.float32), mode="nearest", nearest_mode="floor",
-            coordinate_transformation_mode="asymmetric")  # fmt: skip
-    if lost:
-        begin = lost // 2 if first is None else first
-        end = begin - lost or 2**31
-        add("Slice", *(constant(values, np.int64) for values in ([begin] * 2, [end] * 2, [2, 3])))
-    if last:
-        add("Transpose", perm=[0, 2, 3, 1])
-    nodes[-1].output[:] = [names[1]]
-    shape = [batch, *size, len(gains)] if last else [batch, len(gains), *size]
-    large = [n * int(scale) if isinstance(n, int) else n.upper() for n in size]
-    result = [batch, *large, len(gains)] if last else [batch, len(gains), *large]
-    inputs, outputs = (helper.make_tensor_value_info(n, kind, s) for n, s in zip(names, (shape, result), strict=True))
-    graph = helper.make_graph(nodes, "theirs", [inputs], [outputs], constants)
-    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=8), path)
-    return path
 
 
 def made(picture: Image, *, scale: int, order: str = "rgb") -> Image:
@@ -139,7 +70,7 @@ def told(file: Path) -> dict[str, str]:
     multiple=st.sampled_from([1, 2, 3, 7, 8, 64]),
     lost=st.sampled_from([0, 0, 2, 14]),
     last=st.booleans(),
-    kind=st.sampled_from([FLOAT, FLOAT, HALF]),
+    kind=st.sampled_from([FLOATS, FLOATS, HALVES]),
     width=st.integers(16, 40),
     height=st.integers(16, 40),
 )
@@ -167,7 +98,7 @@ def test_padding_repeats_the_edges(tmp_path: Path) -> None:
         helper.make_node("DepthToSpace", ["folded"], ["again"], blocksize=4),
         helper.make_node("Conv", ["again", "box"], ["y"], group=3),
     ]
-    ports = [helper.make_tensor_value_info(name, FLOAT, [1, 3, None, None]) for name in "xy"]
+    ports = [helper.make_tensor_value_info(name, FLOATS, [1, 3, None, None]) for name in "xy"]
     graph = helper.make_graph(nodes, "blur", ports[:1], ports[1:], [box])
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), tmp_path / "a.onnx")
     wrap(tmp_path / "a.onnx", tmp_path / "b.onnx")
@@ -275,7 +206,7 @@ def save(path: Path, nodes: list[onnx.NodeProto], inputs: list[Any], outputs: li
     return path
 
 
-def planes(name: str, kind: int = FLOAT, shape: tuple[int | str, ...] = (1, 3, "h", "w")) -> onnx.ValueInfoProto:
+def planes(name: str, kind: int = FLOATS, shape: tuple[int | str, ...] = (1, 3, "h", "w")) -> onnx.ValueInfoProto:
     return port(name, kind, shape)
 
 
@@ -416,7 +347,7 @@ def test_options_and_targets_that_make_no_sense(tmp_path: Path, capsys: pytest.C
 
 
 def test_a_result_that_differs_is_not_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    right = wrapping.prepared
+    right = wrapping.prepare
 
     def wrong(*arguments: Any) -> onnx.ModelProto:
         model = right(*arguments)
@@ -424,7 +355,7 @@ def test_a_result_that_differs_is_not_written(tmp_path: Path, monkeypatch: pytes
         gains.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(gains) * np.float32(0.98), gains.name))
         return model
 
-    monkeypatch.setattr(wrapping, "prepared", wrong)
+    monkeypatch.setattr(wrapping, "prepare", wrong)
     with pytest.raises(WrapError, match="the result is not the original"):
         wrap(network(tmp_path / "theirs.onnx"), tmp_path / "ours.onnx", order="rgb")
     assert not (tmp_path / "ours.onnx").exists()

@@ -2,45 +2,14 @@
 
 from __future__ import annotations
 
-from fractions import Fraction
 from pathlib import Path
-from typing import cast
 
-import av
 import numpy as np
 import pytest
-from av.video.stream import VideoStream
 
-from engines.base import Image
-from scripts.evaluation.flicker import BORDER_PX, FLICKER_FRAMES, Clip, FlickerError, deviation, luma, static
+from scripts.evaluation.flicker import BORDER_PX, FLICKER_FRAMES, Clip, FlickerError, deviation, luma, static_mask
 from scripts.flicker import main
-
-SIZE = (96, 64)
-
-
-def grey(level: float | np.ndarray[tuple[int, ...], np.dtype[np.float64]]) -> Image:
-    width, height = SIZE
-    plane = np.broadcast_to(np.asarray(np.round(level), np.uint8), (height, width))
-    return np.repeat(plane[..., None], 3, 2)
-
-
-def noisy(count: int, sigma: float = 3.0) -> list[Image]:
-    """Grey with noise of its own in each frame."""
-    random = np.random.default_rng(0)
-    return [grey(128 + random.normal(0, sigma, SIZE[::-1])) for _ in range(count)]
-
-
-def film(path: Path, frames: list[Image]) -> Path:
-    """Lossless, in RGB: what is read is what was written."""
-    with av.open(str(path), "w") as container:
-        stream = cast("VideoStream", container.add_stream("libx264rgb", rate=30, options={"qp": "0"}))
-        stream.width, stream.height, stream.pix_fmt = *SIZE, "rgb24"
-        for number, image in enumerate(frames):
-            frame = av.VideoFrame.from_ndarray(image, "bgr24")
-            frame.pts, frame.time_base = number, Fraction(1, 30)
-            container.mux(stream.encode(frame))
-        container.mux(stream.encode(None))
-    return path
+from tests.support.flicker_films import SIZE, film, grey, noisy
 
 
 def test_luma_is_that_of_the_test_sets() -> None:
@@ -75,7 +44,7 @@ def test_noise_stands_still_and_what_moves_does_not() -> None:
     left = 60
     for number, frame in enumerate(frames):  # a bar that goes to the right
         frame[:, left + number : left + 4 + number] = 250
-    mask = static(frames)
+    mask = static_mask(frames)
     assert mask[BORDER_PX + 4 : -BORDER_PX - 4, BORDER_PX + 4 : left - BORDER_PX - 14].all(), (
         "noise alone counts as movement"
     )
@@ -84,7 +53,7 @@ def test_noise_stands_still_and_what_moves_does_not() -> None:
 
 
 def test_a_slow_drift_is_no_flicker() -> None:
-    assert not static([grey(100 + number) for number in range(FLICKER_FRAMES)]).any()
+    assert not static_mask([grey(100 + number) for number in range(FLICKER_FRAMES)]).any()
 
 
 @pytest.mark.integration
