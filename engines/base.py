@@ -25,7 +25,7 @@ def fits(size: tuple[int, int]) -> bool:
     return all(low <= n <= high for n, low, high in zip(size, MIN_INPUT_SIZE, MAX_INPUT_SIZE, strict=True))
 
 
-class Condition(Enum):
+class Condition(str, Enum):
     """How an engine stands to what was asked for."""
 
     OK = "ok"
