@@ -44,8 +44,8 @@ def _files(config: Config) -> tuple[Files, Files]:
     for section, kind in SECTIONS.items():
         for name, field in kind.model_fields.items():
             info, value = info_of(field), getattr(getattr(config, section), name)
-            for one in value if isinstance(value, tuple) else (value,):
-                path = _path(info.reads, one) if info.reads else one
+            for item in value if isinstance(value, tuple) else (value,):
+                path = _path(info.reads, item) if info.reads else item
                 if (info.reads or info.writes) and path is not None:
                     (written if info.writes else read).append((flag_of(name, field), path))
     return read, written

@@ -1,4 +1,4 @@
-"""What is looked at before a run: whatever would fail after hours, or take a picture off the screen in vain."""
+"""Checks before a session: whatever would fail only after hours, or take the picture off the screen for nothing."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from engines.triton import address
 
 
 def checked(config: Config, file: Path | None = None) -> Config:
-    """`config`, which was read from `file` if there is one. Raises ConfigError."""
+    """Check `config`, which was read from `file` if there is one, and return it. Raises ConfigError."""
     if importlib.util.find_spec("cv2") is None:
         raise ConfigError(
             "OpenCV is not installed",
@@ -36,7 +36,7 @@ def checked(config: Config, file: Path | None = None) -> Config:
 
 @contextlib.contextmanager
 def configured() -> Iterator[None]:
-    """Whatever kind of error it is: here it is the configuration that is wrong."""
+    """Turn any UserError into a ConfigError: here it is the configuration that is wrong."""
     try:
         yield
     except UserError as error:
@@ -45,56 +45,56 @@ def configured() -> Iterator[None]:
 
 @configured()
 def check_files(config: Config, file: Path | None = None) -> None:
-    """Those that are written can be, and none is another one. Raises ConfigError."""
+    """Check that the files to be written can be, and that none is another file of the run. Raises ConfigError."""
     from app import report
     from app.sinks import snapshot
     from app.sinks.recording import muxer
 
     check_overwrites(config, file)
-    written = {"record": config.recording.file, "snapshot": config.output.snapshot, "stats": config.run.stats}
-    if written["record"]:
-        muxer.check_file(written["record"])
-    if written["snapshot"]:
-        snapshot.check_png(written["snapshot"])
-    if written["stats"]:
-        report.check_writable(written["stats"])
+    if config.recording.file is not None:
+        muxer.check_file(config.recording.file)
+    if config.output.snapshot is not None:
+        snapshot.check_png(config.output.snapshot)
+    if config.run.stats is not None:
+        report.check_writable(config.run.stats)
 
 
 @configured()
 def check_recording(config: Config) -> None:
-    """The encoder is one for H.264, and the folder can be one. Raises ConfigError."""
+    """Check that the encoder makes H.264 here, and that the folder is or can be one. Raises ConfigError."""
     from app.sinks.recording import gst_encoder
     from app.sinks.recording.encoders import check_encoder
 
-    wanted = config.recording
-    with contextlib.suppress(OSError):  # what may not be looked into is a matter of the run, which tries again
-        there = next((path for path in (wanted.folder, *wanted.folder.absolute().parents) if path.exists()), Path())
-        if not there.is_dir():
-            told = f"{there} is a file"
-            raise ConfigError(f"Cannot record to the folder {wanted.folder}", told, "Give another --folder DIR.")
-    if wanted.file is not None or wanted.segmented:
-        # With a window the picture goes on without its segments, as when a driver is not there yet after the start.
-        start = wanted.file is not None or config.output.headless
-        check_encoder(gst_encoder.choose(wanted.encoder), start=start)
+    recording = config.recording
+    folder = recording.folder
+    with contextlib.suppress(OSError):  # a folder that may not be looked into is left to the session, which retries
+        existing = next((path for path in (folder, *folder.absolute().parents) if path.exists()), Path())
+        if not existing.is_dir():
+            facts = f"{existing} is a file"
+            raise ConfigError(f"Cannot record to the folder {folder}", facts, "Give another --folder DIR.")
+    if recording.file is not None or recording.segmented:
+        # With a window, the picture goes on without segments while, soon after the start, a driver is still missing.
+        start = recording.file is not None or config.output.headless
+        check_encoder(gst_encoder.choose(recording.encoder), start=start)
 
 
 @configured()
 def check_model(config: Config) -> None:
-    """It is there, in the scale asked for, or the address is one of a server. Raises ConfigError."""
-    asked = config.engine
-    if EngineKind.of(asked.name).is_remote:
-        address.parse(asked.name)
-    if asked.reads_model and (asked.model != "auto" or asked.scale):
-        model = catalog.usual(camera=False, scale=asked.scale) if asked.model == "auto" else asked.model
-        catalog.find(model, scale=asked.scale)
+    """Check that the models exist in the scale asked for, and a server's address is one. Raises ConfigError."""
+    engine = config.engine
+    if EngineKind.of(engine.name).is_remote:
+        address.parse(engine.name)
+    if engine.reads_model and (engine.model != "auto" or engine.scale):
+        model = catalog.usual(camera=False, scale=engine.scale) if engine.model == "auto" else engine.model
+        catalog.find(model, scale=engine.scale)
     for model in config.governor.models:  # whether there is a governor or not
         if model != BICUBIC_RUNG:
-            catalog.find(model, scale=asked.scale)
+            catalog.find(model, scale=engine.scale)
 
 
 @configured()
 def check_kiosk(kiosk: KioskConfig) -> None:
-    """Its film, texts and font are there, whether they are shown or not. Raises ConfigError."""
+    """Check the attract loop's film, the texts and the font, whether they will be shown or not. Raises ConfigError."""
     if kiosk.attract != "demo":
         from app.sources.reconnecting.factory import check_attract
 

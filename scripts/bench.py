@@ -43,19 +43,20 @@ from scripts.benchmarks import against, timing
 from scripts.benchmarks.measured_child import measure_child
 from scripts.common import results
 from scripts.common.arguments import positive_int, positive_number, size
-from scripts.common.figure import HEAD, Figure
+from scripts.common.checkout import ROOT
+from scripts.common.figure import FIGURE_HEADER, Figure
 from scripts.common.machine import machine
 from scripts.serving import client_options
 
-PARTS = ("engine", "eager", "isolate", "app", "start", "latency", "memory")
-SMALL = (160, 90)  # the size for memory: 5,000 frames go through in a minute
-EARLY, LATE = 500, 5000
-MANY = 400
-HISTORIC = 3.2
+BENCH_PARTS = ("engine", "eager", "isolate", "app", "start", "latency", "memory")
+MEMORY_TEST_SIZE = (160, 90)  # the size for memory: 5,000 frames go through in a minute
+EARLY_FRAMES, LATE_FRAMES = 500, 5000
+MIN_LATENCY_FRAMES = 400
+FIRST_TENSORRT_SPEEDUP = 3.2
 """How many times faster than eager PyTorch the first version was on a Jetson, with TensorRT: 24 against 7.5 fps."""
-EAGER = "PyTorch eager fp32"
+EAGER_FP32 = "PyTorch eager fp32"
 """What there is a goal against; other ways of PyTorch's are told beside it."""
-CAMERA = 30.0
+CAMERA_FPS = 30.0
 """Frames a second of a usual camera. At higher rates drawing the demo costs more of the cores than the app does."""
 
 
@@ -70,7 +71,7 @@ class BenchSettings:
     engine: str = "openvino"
     model: str = "fast"
     clip: Path | None = None
-    parts: tuple[str, ...] = PARTS
+    parts: tuple[str, ...] = BENCH_PARTS
     folder: Path = field(default=Path(), repr=False)
 
     @property
@@ -141,11 +142,11 @@ class Bench:
         if other:
             self.details["exact_ms"] = {"engine": asdict(exact.spec), "rounds": times[1]}
             self.figures.append(Figure(f"{name}, ms a frame", statistics.median(times[1]), "ms"))
-        goal = HISTORIC if loop.spec.name == "tensorrt" else 4.0
+        goal = FIRST_TENSORRT_SPEEDUP if loop.spec.name == "tensorrt" else 4.0
         for (rival, its), rounds in zip(eager.items(), times[1 + len(other) :], strict=True):
             self.details.setdefault("eager_ms", {})[rival] = {"rounds": rounds, "layout": its.layout}
             self.figures.append(Figure(f"{rival}, ms a frame", statistics.median(rounds), "ms"))
-            faster, wanted = timing.ratio(rounds, times[0]), goal if rival == EAGER else None
+            faster, wanted = timing.ratio(rounds, times[0]), goal if rival == EAGER_FP32 else None
             self.figures.append(Figure(f"engine against {rival}", faster, "x", wanted))
             if other:
                 self.figures.append(Figure(name, timing.ratio(rounds, times[1]), "x"))
@@ -157,11 +158,11 @@ class Bench:
             return {}
         frame, threads = timing.noise(self.settings.size), self.settings.threads
         if spec.name != "tensorrt":
-            return {EAGER: timing.EagerLoop(plain, frame, threads)}
+            return {EAGER_FP32: timing.EagerLoop(plain, frame, threads)}
         made = partial(timing.EagerLoop, plain, frame, threads, device="cuda")
         try:
             return {
-                EAGER: made(),
+                EAGER_FP32: made(),
                 "PyTorch eager fp16": made(half=True),
                 "torch.compile fp16": made(half=True, compiled=True),
             }
@@ -211,7 +212,7 @@ class Bench:
         size = f"{one.size[0]}x{one.size[1]}"
         demo = ["--source", "demo", "--size", size, "--headless", "--quiet", "--frames", "1"]
         command = [sys.executable, "-m", "app.run", *one.app, *demo]
-        start = partial(measure_child, command, name="The app", cwd=timing.ROOT, limit_s=timing.START_LIMIT)
+        start = partial(measure_child, command, name="The app", cwd=ROOT, limit_s=timing.APP_START_TIMEOUT_S)
         start()  # fills the caches
         runs = [start() for _ in range(one.rounds)]
         self.details["start_s"] = {"wall": [run.wall_s for run in runs], "cpu": [run.cpu_s for run in runs]}
@@ -221,10 +222,10 @@ class Bench:
         ]
 
     def _latency(self) -> None:
-        one, rate = self.settings, min(CAMERA, round(700 / self._frame_ms, 1))
+        one, rate = self.settings, min(CAMERA_FPS, round(700 / self._frame_ms, 1))
         width, height = one.size
         # Of fewer frames than some hundred, p99 is the start alone, when frames wait for the network to be compiled.
-        frames = max(MANY, round(one.seconds * rate))
+        frames = max(MIN_LATENCY_FRAMES, round(one.seconds * rate))
         live = ["--source", "demo", "--size", f"{width}x{height}", "--fps", str(rate), "--frames", str(frames)]
         stats = timing.run_app([*one.app, *live], limit=3 * frames / rate).stats
         added = stats["latency_ms"]["p99"] - stats["engine"]["ms_p99"]
@@ -240,12 +241,14 @@ class Bench:
         ]
 
     def _memory(self) -> None:
-        one, clip = self.settings, timing.make_clip(self.settings.folder / "small.mkv", SMALL, 90)
-        arguments = [*one.app, "--source", str(clip), "--loop", "--frames", str(LATE)]
+        one, clip = self.settings, timing.make_clip(self.settings.folder / "small.mkv", MEMORY_TEST_SIZE, 90)
+        arguments = [*one.app, "--source", str(clip), "--loop", "--frames", str(LATE_FRAMES)]
         run = timing.run_app(arguments, limit=600)
-        grown = timing.growth(run, EARLY, LATE)
+        grown = timing.growth(run, EARLY_FRAMES, LATE_FRAMES)
         self.details["memory"] = {"stats": run.stats, "seconds_and_bytes": run.memory}
-        self.figures.append(Figure(f"memory after {LATE} frames less after {EARLY}", grown, "MiB", 5.0, at_least=False))
+        self.figures.append(
+            Figure(f"memory after {LATE_FRAMES} frames less after {EARLY_FRAMES}", grown, "MiB", 5.0, at_least=False)
+        )
 
     def as_dict(self) -> dict[str, Any]:
         """All of it, for --json."""
@@ -276,7 +279,7 @@ def table(result: Bench) -> str:
             f"{one.size[0]}x{one.size[1]}, {one.threads} threads, {spec['name']}, {spec['model']} {spec['precision']}",
             f"on {spec['device']}",
             "",
-            HEAD,
+            FIGURE_HEADER,
             *map(str, result.figures),
             *result.notes,
         ]
@@ -306,7 +309,7 @@ def fleet(cameras: int, minutes: float | None, config: Path | None, options: dic
             result = compare(cameras, own, size, seconds)
             for name, one in result.fleets.items():
                 print(f"\n{name}\n{one.table()}")
-            print(f"\n{HEAD}", *result.figures, sep="\n")
+            print(f"\n{FIGURE_HEADER}", *result.figures, sep="\n")
             details = {"figures": [asdict(one) for one in result.figures]}
             details["fleets"] = {name: asdict(one) for name, one in result.fleets.items()}
         if file:
@@ -364,7 +367,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument(
         "--seconds",
         type=positive_number,
-        help=f"for each measurement [10; with --against {against.DEFAULT_SECONDS:g}]",
+        help=f"for each measurement [10; with --against {against.DEFAULT_MEASUREMENT_S:g}]",
     )
     made.add_argument(
         "--rounds", type=positive_int, metavar="N", help=f"in turns [5; with --against {against.DEFAULT_ROUNDS}]"
@@ -376,7 +379,9 @@ def parser() -> argparse.ArgumentParser:
         help=f"a name or an .onnx file [fast]; with --against also several times [{against.DEFAULT_MODEL}]",
     )
     made.add_argument("--clip", type=Path, help="a film of that size for the app [made from the demo]")
-    made.add_argument("--only", nargs="+", action="extend", choices=PARTS, help="some parts, also several times [all]")
+    made.add_argument(
+        "--only", nargs="+", action="extend", choices=BENCH_PARTS, help="some parts, also several times [all]"
+    )
     made.add_argument("--json", type=Path, metavar="FILE", help="write everything that was measured")
     made.add_argument(
         "--against", metavar="REF_OR_FOLDER", help="compare with the build of a git ref, or of a checkout, instead"
@@ -420,7 +425,7 @@ def main(arguments: list[str] | None = None) -> int:
     given |= {"model": models[0] if models else "fast"}
     if cameras:
         return fleet(cameras, minutes, config, {"seconds": 10.0} | given | {"json": file})
-    return measure_this(given | {"parts": tuple(parts or PARTS)}, file)
+    return measure_this(given | {"parts": tuple(parts or BENCH_PARTS)}, file)
 
 
 if __name__ == "__main__":

@@ -37,7 +37,7 @@ from engines.tensorrt import builder, sdk
 from engines.tensorrt.plan_cache import PlanCache, PlanKey, digest, stopped
 from scripts.common.arguments import size
 
-SIZES = ("640x360", "1280x720", "1920x1080")
+DEFAULT_BUILD_SIZES = ("640x360", "1280x720", "1920x1080")
 
 
 def listing(plans: PlanCache) -> list[str]:
@@ -89,7 +89,7 @@ def build_ahead(model: str, size: tuple[int, int], capability: str, plans: PlanC
 
 
 @contextlib.contextmanager
-def ended_by_ctrl_c() -> Iterator[BuildProgress]:
+def cancelled_by_ctrl_c() -> Iterator[BuildProgress]:
     """A Progress for all builds in the block, which the first Ctrl-C cancels; a second one ends the program at once.
 
     TensorRT asks seldom whether to go on, and Python's own end would wait for it. Nothing is lost: plans are written
@@ -110,7 +110,7 @@ def ended_by_ctrl_c() -> Iterator[BuildProgress]:
         signal.signal(signal.SIGINT, before)
 
 
-def built(work: Callable[[BuildProgress], str], progress: BuildProgress) -> str:
+def build_in_thread(work: Callable[[BuildProgress], str], progress: BuildProgress) -> str:
     """What `work` returns. It runs in a thread of its own, because Ctrl-C does not reach one that is in TensorRT."""
     if progress.cancelled:
         raise stopped()
@@ -121,7 +121,9 @@ def built(work: Callable[[BuildProgress], str], progress: BuildProgress) -> str:
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", action="append", help="a name or an .onnx file; again for more [as the program]")
-    parser.add_argument("--size", action="append", type=size, metavar="WxH", help=f"input; again for more {SIZES}")
+    parser.add_argument(
+        "--size", action="append", type=size, metavar="WxH", help=f"input; again for more {DEFAULT_BUILD_SIZES}"
+    )
     task = parser.add_mutually_exclusive_group()
     task.add_argument("--ahead", action="append", metavar="CC", help="compute capability to build for, such as 8.6")
     task.add_argument("--dla", type=int, metavar="N", help="build for this DLA core of the board")
@@ -143,13 +145,13 @@ def main(arguments: list[str] | None = None) -> int:
             gone = plans.prune(usable())
             print(*(f"deleted {path.name}" for path in gone), f"{len(plans.entries())} kept", sep="\n")
         else:
-            sizes = options.size or [size(text) for text in SIZES]
+            sizes = options.size or [size(text) for text in DEFAULT_BUILD_SIZES]
             usual = dict.fromkeys(catalog.usual(camera=camera) for camera in (False, True))
-            with ended_by_ctrl_c() as progress:
+            with cancelled_by_ctrl_c() as progress:
                 for model, input in itertools.product(options.model or usual, sizes):
                     works = [partial(build_ahead, model, input, cc, plans) for cc in options.ahead or ()]
                     for work in works or [partial(build_one, model, input, options.dla)]:
-                        print(built(work, progress), flush=True)
+                        print(build_in_thread(work, progress), flush=True)
     except UserError as error:
         print(f"Error: {error}", file=sys.stderr)
         return 1

@@ -21,22 +21,19 @@ from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-import scripts.common.missing_extras  # noqa: F401
-
-# isort: split
 import yaml
 
 from engines.catalog import shipped as catalog
 from engines.catalog.onnx_metadata import properties
 from engines.errors import ModelError, UserError
 from scripts.evaluation import webcam_set
-from scripts.evaluation.goals import TARGETS
+from scripts.evaluation.goals import PSNR_TARGETS_DB
 from scripts.evaluation.measure import Evaluation, PictureSet, evaluate, sets
-from scripts.evaluation.published_figures import NETWORKS, SECOND, SETS, place
-from scripts.evaluation.upscalers import PRECISIONS
+from scripts.evaluation.published_figures import PUBLISHED_NETWORKS, PUBLISHED_SETS, SECONDARY_SET, place
+from scripts.evaluation.upscalers import FILE_PRECISIONS
 
-USES = {"fast": "the fastest", "balanced": "a board with time to spare", "quality": "the best picture"}
-ORIGIN = "## How it was made"
+MODEL_USES = {"fast": "the fastest", "balanced": "a board with time to spare", "quality": "the best picture"}
+ORIGIN_HEADING = "## How it was made"
 """What stands above that in a card."""
 CLEAN_WEAKNESS = (
     "It was trained on clean pictures, made small by one known filter. It sharpens what is there; it does not remove "
@@ -49,7 +46,7 @@ WEBCAM_WEAKNESS = (
     "`webcam` in its name. It looks at one picture at a time. It invents no detail."
 )
 
-DATA = ["bsds500", "wallpapers"]
+DEFAULT_TRAINING_DATA = ["bsds500", "wallpapers"]
 
 
 class CardError(UserError):
@@ -57,7 +54,7 @@ class CardError(UserError):
 
 
 @dataclass(frozen=True)
-class Shipped:
+class CardModel:
     """A model as it is found: its files, what they say of themselves, and the log of the run that made it."""
 
     name: str
@@ -68,7 +65,7 @@ class Shipped:
     """Empty where its card keeps what it says of that."""
 
     @classmethod
-    def find(cls, name: str, run: Path | None) -> Shipped:
+    def find(cls, name: str, run: Path | None) -> CardModel:
         """Raises CardError, ModelError."""
         files = {m.precision: m.path for m in catalog.shipped() if name == m.names[1]}
         if "fp32" not in files:
@@ -91,7 +88,7 @@ class Shipped:
 
     @property
     def webcam(self) -> bool:
-        return webcam_set.MARK in self.name
+        return webcam_set.WEBCAM_SUFFIX in self.name
 
 
 def read_log(run: Path) -> list[dict[str, str]]:
@@ -106,21 +103,21 @@ def read_log(run: Path) -> list[dict[str, str]]:
     return log
 
 
-def heading(model: Shipped, results: Sequence[Evaluation]) -> str:
+def heading(model: CardModel, results: Sequence[Evaluation]) -> str:
     """The front matter that engines.catalog.shipped reads."""
-    psnr: dict[str, dict[str, float]] = {p: {} for p in PRECISIONS}
+    psnr: dict[str, dict[str, float]] = {p: {} for p in FILE_PRECISIONS}
     for result in results:
         if result.precision in psnr:
             psnr[result.precision][result.set] = round(result.score.psnr, 2)
     values = {
-        "use": "; ".join(filter(None, ["cameras" if model.webcam else "files", USES.get(model.kind)])),
+        "use": "; ".join(filter(None, ["cameras" if model.webcam else "files", MODEL_USES.get(model.kind)])),
         "parameters": int(model.facts["parameters"]),
         "psnr": psnr,
     }
     return f"---\n{yaml.safe_dump(values, sort_keys=False, default_flow_style=None, width=110)}---\n"
 
 
-def what(model: Shipped) -> Iterator[str]:
+def what(model: CardModel) -> Iterator[str]:
     recipe, scale = model.recipe, model.facts["scale"]
     yield f"# {model.name}\n"
     sizes = ", ".join(f"`{path.name}` {path.stat().st_size / 1024:.0f} KiB" for path in model.files.values())
@@ -141,7 +138,7 @@ def what(model: Shipped) -> Iterator[str]:
         )
 
 
-def figures(model: Shipped, results: Sequence[Evaluation]) -> Iterator[str]:
+def figures(model: CardModel, results: Sequence[Evaluation]) -> Iterator[str]:
     names = list(dict.fromkeys(result.set for result in results))
     yield "## Figures\n"
     yield (
@@ -159,44 +156,45 @@ def figures(model: Shipped, results: Sequence[Evaluation]) -> Iterator[str]:
     plain = {r.set: f"{r.bicubic.psnr:.2f} / {r.bicubic.ssim:.4f}" for r in results}
     yield f"| bicubic (OpenCV) | {' | '.join(plain[name] for name in names)} |"
     scale = int(model.facts["scale"])
-    for other in NETWORKS:
+    for other in PUBLISHED_NETWORKS:
         if other.rival == model.kind and scale in other.psnr and not model.webcam:
-            told = dict(zip(SETS, other.psnr[scale], strict=True))
+            told = dict(zip(PUBLISHED_SETS, other.psnr[scale], strict=True))
             yield f"| {other.name}, as published | {' | '.join(f'{told[n]:.2f}' if n in told else '' for n in names)} |"
     yield ""
     reached = {r.set: r.score.psnr for r in results if r.precision == "fp32"}
-    if model.name in TARGETS and reached.keys() >= set(SETS):
+    if model.name in PSNR_TARGETS_DB and reached.keys() >= set(PUBLISHED_SETS):
         yield goal(model.name, reached)
 
 
 def goal(name: str, reached: dict[str, float]) -> str:
-    wanted = dict(zip(SETS, TARGETS[name], strict=True))
+    wanted = dict(zip(PUBLISHED_SETS, PSNR_TARGETS_DB[name], strict=True))
     short = {s: f"{db - reached[s]:.2f} dB on {s}" for s, db in wanted.items() if reached[s] < db - 5e-3}
-    told = f"The project's goal for it is {' / '.join(f'{db:.2f}' for db in wanted.values())} on {' / '.join(SETS)}"
+    figures = " / ".join(f"{db:.2f}" for db in wanted.values())
+    sentence = f"The project's goal for it is {figures} on {' / '.join(PUBLISHED_SETS)}"
     if not short:
-        return f"{told}: reached.\n"
-    return f"{told}: {' and '.join(short.values())} are missing. It was trained for as long as there was time.\n"
+        return f"{sentence}: reached.\n"
+    return f"{sentence}: {' and '.join(short.values())} are missing. It was trained for as long as there was time.\n"
 
 
 def to_degrade(folder: Path) -> PictureSet:
     """What webcam models are also measured on. Raises CardError."""
-    for each in (each for each in sets(folder) if each.name == SECOND):
-        pictures = PictureSet.read(each, webcam_set.SCALE)
+    for each in (each for each in sets(folder) if each.name == SECONDARY_SET):
+        pictures = PictureSet.read(each, webcam_set.WEBCAM_SCALE)
         if pictures.pairs:
             return pictures
     raise CardError(
-        f"There is no {SECOND} for x{webcam_set.SCALE} in {folder}",
+        f"There is no {SECONDARY_SET} for x{webcam_set.WEBCAM_SCALE} in {folder}",
         "a webcam model is also measured on that set made worse",
         "Give a folder of test sets that has it.",
     )
 
 
-def cleaning(model: Shipped, pictures: PictureSet) -> Iterator[str]:
+def cleaning(model: CardModel, pictures: PictureSet) -> Iterator[str]:
     """What it does to a degraded set."""
-    clean = model.name.replace(webcam_set.MARK, "").rsplit("-", 1)[0]
+    clean = model.name.replace(webcam_set.WEBCAM_SUFFIX, "").rsplit("-", 1)[0]
     names = [clean, model.name.rsplit("-", 1)[0]]
     yield (
-        f"{pictures.name} made worse by scripts/training/degradation.py, seeds {webcam_set.SEED} and on, "
+        f"{pictures.name} made worse by scripts/training/degradation.py, seeds {webcam_set.DEGRADATION_SEED} and on, "
         "PSNR in dB / SSIM:\n"
     )
     yield f"| degraded {pictures.name} | |"
@@ -210,14 +208,14 @@ def cleaning(model: Shipped, pictures: PictureSet) -> Iterator[str]:
 def kept(file: Path) -> str:
     """What a card says from ORIGIN on. Raises CardError."""
     text = file.read_text(encoding="utf-8") if file.is_file() else ""
-    if ORIGIN not in text:
+    if ORIGIN_HEADING not in text:
         raise CardError(f"{file} does not say how the model was made", fix="Give --run and --hardware.")
-    return text[text.index(ORIGIN) :]
+    return text[text.index(ORIGIN_HEADING) :]
 
 
-def origin(model: Shipped, hardware: str, data: Sequence[str]) -> Iterator[str]:
+def origin(model: CardModel, hardware: str, data: Sequence[str]) -> Iterator[str]:
     recipe, last = model.recipe, model.log[-1]
-    yield f"{ORIGIN}\n"
+    yield f"{ORIGIN_HEADING}\n"
     yield f"    python scripts/reproduce.py {model.name} --data {' '.join(data)} --eval Set5 Set14"
     yield f"    python scripts/export.py runs/{model.name}/checkpoint.pt engines/models/{model.name}.onnx"
     yield f"    python scripts/halve.py engines/models/{model.name}.onnx engines/models/{model.name}-fp16.onnx"
@@ -261,7 +259,7 @@ def amount(count: int, what: str) -> str:
     return f"{count} {what}" + "s" * (count != 1)
 
 
-def card(model: Shipped, folder: Path, made: str) -> str:
+def card(model: CardModel, folder: Path, made: str) -> str:
     """The whole text, which ends with how it was `made`. Raises CardError, EvaluateError, EngineError."""
     worse = to_degrade(folder) if model.webcam else None
     results = sorted(evaluate(folder, "openvino", [model.name]), key=lambda result: place(result.set))
@@ -287,13 +285,18 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--sets", type=Path, required=True, help="test sets")
     parser.add_argument("--run", type=Path, help="folder that scripts/train.py wrote to")
     parser.add_argument("--hardware", help="what it was trained on, in words; goes with --run")
-    parser.add_argument("--data", nargs="+", default=DATA, help=f"folders it learnt from [{' '.join(DATA)}]")
+    parser.add_argument(
+        "--data",
+        nargs="+",
+        default=DEFAULT_TRAINING_DATA,
+        help=f"folders it learnt from [{' '.join(DEFAULT_TRAINING_DATA)}]",
+    )
     options = parser.parse_args(arguments)
     if bool(options.run) != bool(options.hardware):
         parser.error("--run and --hardware go together")
     file = catalog.MODELS_FOLDER / f"{options.model}.md"
     try:
-        model = Shipped.find(options.model, options.run)
+        model = CardModel.find(options.model, options.run)
         if options.run:
             made = "\n".join(map(wrapped, origin(model, options.hardware, options.data))) + "\n"
         else:

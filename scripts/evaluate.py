@@ -15,15 +15,14 @@ import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-import scripts.common.missing_extras  # noqa: F401
-
-# isort: split
 from engines.errors import UserError
 from scripts.common import results
 from scripts.evaluation.measure import evaluate
 
-WORDS, NUMBERS = ("set", "model", "precision"), ("pictures", "PSNR", "SSIM", "bicubic", "gain")
-TITLE = "{:<8} {:<18} {:<9}".format(*WORDS) + " {:>8} {:>7} {:>7} {:>8} {:>6}  loss".format(*NUMBERS)
+TEXT_COLUMNS, NUMBER_COLUMNS = ("set", "model", "precision"), ("pictures", "PSNR", "SSIM", "bicubic", "gain")
+EVALUATION_HEADER = "{:<8} {:<18} {:<9}".format(*TEXT_COLUMNS) + " {:>8} {:>7} {:>7} {:>8} {:>6}  loss".format(
+    *NUMBER_COLUMNS
+)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -37,7 +36,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         results.check(options.json)
         for result in evaluate(options.folder, options.engine, options.model or []):
-            print(result if figures else f"{TITLE}\n{result}", flush=True)
+            print(result if figures else f"{EVALUATION_HEADER}\n{result}", flush=True)
             figures.append(result.as_dict())
         if options.json:
             results.write_json(options.json, figures)

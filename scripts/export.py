@@ -15,13 +15,9 @@ import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-import scripts.common.missing_extras  # noqa: F401
-
-# isort: split
-
 from engines.errors import UserError
 from scripts.conversion.exporter import export
-from scripts.conversion.wrapper import LARGEST_MULTIPLE, wrap
+from scripts.conversion.wrapper import MAX_MULTIPLE, wrap
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -38,8 +34,8 @@ def main(arguments: list[str] | None = None) -> int:
     told = {name: getattr(options, name) for name in ("order", "white", "multiple", "scale")}
     if not options.wrap and any(told.values()):
         parser.error("--order, --range, --multiple and --scale are for --wrap")
-    if options.multiple is not None and not 1 <= options.multiple <= LARGEST_MULTIPLE:
-        parser.error(f"--multiple goes from 1 to {LARGEST_MULTIPLE}")
+    if options.multiple is not None and not 1 <= options.multiple <= MAX_MULTIPLE:
+        parser.error(f"--multiple goes from 1 to {MAX_MULTIPLE}")
     try:
         if options.wrap:
             print(wrap(options.source, options.file, **told))

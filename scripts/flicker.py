@@ -1,13 +1,14 @@
 #!/usr/bin/env python3
-"""How much of a picture that stands still moves: python scripts/flicker.py CLIP --model fast --model fast-webcam
+"""Measure how much a still scene flickers: python scripts/flicker.py CLIP --model fast --model fast-webcam
 
-Sensors and codecs change grey levels where nothing changes; a network may amplify that or calm it.
-  window    FRAMES frames one after the other (a second of most cameras), no two windows overlap
-  static    judged from the clip alone, so the same for all models: pixels of the camera's picture whose luma,
-            low-passed by a Gaussian of sigma LOW_PASS pixels so that noise is averaged away, keeps within RANGE grey
-            levels over the window, and so do all pixels up to MARGIN beside, which a network looks at too
+Sensors and codecs change grey levels where the scene does not change; a network may amplify or reduce that.
+  window    FLICKER_FRAMES consecutive frames (a second of most cameras); windows do not overlap
+  static    pixels of the camera's picture whose luma, low-passed by a Gaussian of LOW_PASS_SIGMA pixels to average
+            noise away, stays within STILL_LEVELS grey levels over the window, as do all pixels up to BORDER_PX away,
+            which a network looks at too; judged from the clip alone, so the mask is the same for all models
   flicker   the standard deviation over the window of each output pixel's luma (BT.601, 8-bit results), averaged over
-            the pixels that lie in static ones, over all windows; in grey levels
+            the static pixels of all windows, in grey levels
+The constants are in scripts/evaluation/flicker.py.
 """
 
 from __future__ import annotations

@@ -35,15 +35,15 @@ from scripts.benchmarks.timing import BenchError
 from scripts.common import results
 from scripts.common.arguments import non_negative_int, positive_number, size
 
-SPAN = 5.0
+WORST_SPAN_S = 5.0
 """Seconds over which the worst rate is told."""
-LIMIT = 120.0
+FIRST_PICTURE_TIMEOUT_S = 120.0
 """Seconds until the first picture of an engine."""
-BUSY = "while True: pass"
+BUSY_LOOP = "while True: pass"
 
 
 @dataclass
-class Shown:
+class ShownPicture:
     """One picture that reached the end."""
 
     at: float
@@ -52,14 +52,14 @@ class Shown:
 
 
 @dataclass
-class Trial:
+class GovernorTrial:
     """What one run has shown. Times in seconds of time.monotonic()."""
 
     name: str
     fps: float
     spans: list[tuple[str, float, float]] = field(default_factory=list)
     """What went on, from, until."""
-    pictures: list[Shown] = field(default_factory=list)
+    pictures: list[ShownPicture] = field(default_factory=list)
     steps: list[dict[str, Any]] = field(default_factory=list)
 
     def held(self, begun: float, ended: float) -> float:
@@ -68,12 +68,12 @@ class Trial:
 
     def worst(self, begun: float, ended: float) -> float:
         """The same of the worst SPAN seconds in it."""
-        starts = [begun + second * 0.5 for second in range(int((ended - begun - SPAN) * 2) + 1)]
-        return min((self.held(start, start + SPAN) for start in starts), default=self.held(begun, ended))
+        starts = [begun + second * 0.5 for second in range(int((ended - begun - WORST_SPAN_S) * 2) + 1)]
+        return min((self.held(start, start + WORST_SPAN_S) for start in starts), default=self.held(begun, ended))
 
     def lines(self) -> Iterator[str]:
         """As Markdown."""
-        yield f"| {self.name} | rate held | worst {SPAN:g} s | models |"
+        yield f"| {self.name} | rate held | worst {WORST_SPAN_S:g} s | models |"
         yield "|---|---|---|---|"
         for what, begun, ended in self.spans:
             models = dict.fromkeys(one.model for one in self.pictures if begun <= one.at < ended)
@@ -87,22 +87,22 @@ class Trial:
             yield f"- {step['seconds']:.1f} s: {step['from']} -> {step['to']}: {step['why']}"
 
 
-class Counter:
+class PictureLog:
     """The last sink. Notes every picture."""
 
     def __init__(self, stats: Stats) -> None:
-        self.pictures: list[Shown] = []
+        self.pictures: list[ShownPicture] = []
         self._stats = stats
 
     def write(self, frame: OutputFrame) -> None:
         spec = self._stats.spec
-        self.pictures.append(Shown(time.monotonic(), frame.input.index, spec.model if spec else ""))
+        self.pictures.append(ShownPicture(time.monotonic(), frame.input.index, spec.model if spec else ""))
 
 
 @contextmanager
-def load(processes: int) -> Iterator[None]:
+def processor_load(processes: int) -> Iterator[None]:
     """Processes that do nothing but compute, for the time of the block."""
-    busy = [subprocess.Popen([sys.executable, "-c", BUSY]) for _ in range(processes)]
+    busy = [subprocess.Popen([sys.executable, "-c", BUSY_LOOP]) for _ in range(processes)]
     try:
         yield
     finally:
@@ -111,10 +111,10 @@ def load(processes: int) -> Iterator[None]:
             process.wait()
 
 
-def run(name: str, config: Config, spans: Sequence[float], processes: int) -> Trial:
+def run(name: str, config: Config, spans: Sequence[float], processes: int) -> GovernorTrial:
     """`spans`: seconds without and with load, in turns. Raises UserError."""
-    stats, trial = Stats(), Trial(name, config.input.fps or 30.0)
-    counter, failure = Counter(stats), list[BaseException]()
+    stats, trial = Stats(), GovernorTrial(name, config.input.fps or 30.0)
+    counter, failure = PictureLog(stats), list[BaseException]()
     with closing(Telemetry(config.telemetry)) as telemetry, closing(open_input(config)) as source:
         steering = GovernorDriver(lambda: trial.fps, lambda: telemetry.current, hot=config.telemetry.warn_temperature)
         loading = BuildPreview(auto=False)
@@ -138,7 +138,7 @@ def run(name: str, config: Config, spans: Sequence[float], processes: int) -> Tr
         try:
             _until_shown(counter, config, thread, failure)
             for number, seconds in enumerate(spans):
-                with load(processes if number % 2 else 0):
+                with processor_load(processes if number % 2 else 0):
                     begun = time.monotonic()
                     thread.join(seconds)
                     trial.spans.append(("load" if number % 2 else "no load", begun, time.monotonic()))
@@ -152,15 +152,15 @@ def run(name: str, config: Config, spans: Sequence[float], processes: int) -> Tr
     return trial
 
 
-def _until_shown(counter: Counter, config: Config, thread: threading.Thread, failure: list[BaseException]) -> None:
+def _until_shown(counter: PictureLog, config: Config, thread: threading.Thread, failure: list[BaseException]) -> None:
     """Wait for the engine's own first pictures."""
-    until = time.monotonic() + LIMIT
+    until = time.monotonic() + FIRST_PICTURE_TIMEOUT_S
     while thread.is_alive() and time.monotonic() < until:
         if any(one.model != "bicubic" for one in counter.pictures[-5:]):
             return
         time.sleep(0.1)
     if not failure:
-        raise BenchError("No engine makes pictures", f"within {LIMIT:g} s", "Try another --engine.")
+        raise BenchError("No engine makes pictures", f"within {FIRST_PICTURE_TIMEOUT_S:g} s", "Try another --engine.")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -15,7 +15,7 @@ import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-import scripts.common.missing_extras  # noqa: F401
+import scripts  # noqa: F401 # first: says which extra brings what is missing
 
 # isort: split
 import numpy as np
@@ -25,22 +25,24 @@ from onnx import TensorProto, numpy_helper
 from engines.errors import UserError
 from scripts.common import onnx_files
 
-LARGEST = float(np.finfo(np.float16).max)
+MAX_FLOAT16 = float(np.finfo(np.float16).max)
 
 
 class HalveError(UserError):
     """What was given cannot be typed float16."""
 
 
-def halved(source: Path, target: Path) -> Path:
+def convert_to_float16(source: Path, target: Path) -> Path:
     """Write the fp32 model in `source` to `target`, typed float16. Raises HalveError, ModelError."""
     model = onnx_files.read(source)
     onnx_files.check(target, source)
     for constant in model.graph.initializer:
         if constant.data_type == TensorProto.FLOAT:
             values = numpy_helper.to_array(constant)
-            if np.abs(values).max(initial=0) > LARGEST:
-                raise HalveError(f"{source} does not fit into float16", f"{constant.name} has values above {LARGEST:g}")
+            if np.abs(values).max(initial=0) > MAX_FLOAT16:
+                raise HalveError(
+                    f"{source} does not fit into float16", f"{constant.name} has values above {MAX_FLOAT16:g}"
+                )
             constant.CopyFrom(numpy_helper.from_array(values.astype(np.float16), constant.name))
     casts = 0
     for node in model.graph.node:
@@ -70,7 +72,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("target", type=Path, help="NAME-x<scale>-fp16.onnx to write")
     options = parser.parse_args(arguments)
     try:
-        path = halved(options.source, options.target)
+        path = convert_to_float16(options.source, options.target)
     except UserError as error:
         print(error, file=sys.stderr)
         return 2

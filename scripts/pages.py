@@ -21,12 +21,12 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from engines.errors import UserError
 from scripts.common.arguments import positive_int
 
-SIZE = 1400, 1000
-FINER = 2
+PAGE_SIZE = 1400, 1000
+PAGE_OVERSAMPLING = 2
 """How many times larger pages are drawn than they are kept."""
-LETTERS = "eeeeeeetttttaaaaooooiiiinnnnsssshhhrrrddlluuccmmwwffggyyppbbvkjxqz"
-OTHER = "0123456789.,:;!?()%&-+/"
-NO_LETTERS = "D050000L", "StandardSymbols", "Math", "Emoji", "Dingbat"
+LETTER_FREQUENCIES = "eeeeeeetttttaaaaooooiiiinnnnsssshhhrrrddlluuccmmwwffggyyppbbvkjxqz"
+DIGITS_AND_SIGNS = "0123456789.,:;!?()%&-+/"
+SYMBOL_FONTS = "D050000L", "StandardSymbols", "Math", "Emoji", "Dingbat"
 
 Colour = tuple[int, int, int]
 
@@ -38,20 +38,20 @@ class PagesError(UserError):
 def fonts(root: Path) -> list[Path]:
     """Files of scalable fonts with letters under `root`, by path. Raises PagesError if there is none."""
     files = (file for ending in ("ttf", "otf") for file in root.rglob(f"*.{ending}"))
-    found = sorted(file for file in files if not any(word in file.name for word in NO_LETTERS))
+    found = sorted(file for file in files if not any(word in file.name for word in SYMBOL_FONTS))
     if not found:
         raise PagesError("There are no fonts to draw with", f"looked in {root}", "Install the packages of --help.")
     return found
 
 
-class Page:
+class TextPage:
     """One page, decided by its seed and the fonts; all lengths are in pixels as kept, not as drawn."""
 
     def __init__(self, seed: int, fonts: list[Path]) -> None:
         self.random, self.fonts = random.Random(seed), fonts
         dark = self.random.random() < 0.35
         paper = self.colour(0, 90) if dark else self.random.choice([(255, 255, 255), self.colour(170, 255)])
-        self.image = Image.new("RGB", (SIZE[0] * FINER, SIZE[1] * FINER), paper)
+        self.image = Image.new("RGB", (PAGE_SIZE[0] * PAGE_OVERSAMPLING, PAGE_SIZE[1] * PAGE_OVERSAMPLING), paper)
         self.pen = ImageDraw.Draw(self.image)
 
     def colour(self, least: int = 0, most: int = 255) -> Colour:
@@ -64,7 +64,11 @@ class Page:
     def shape(self) -> None:
         """A rectangle, ellipse, polygon or a bent line, with an outline."""
         pick = self.random
-        (x, y), width, height = self.place(), pick.randint(50, 700) * FINER, pick.randint(30, 500) * FINER
+        (x, y), width, height = (
+            self.place(),
+            pick.randint(50, 700) * PAGE_OVERSAMPLING,
+            pick.randint(30, 500) * PAGE_OVERSAMPLING,
+        )
         inside = self.colour() if pick.random() < 0.6 else None
         edge = self.colour() if pick.random() < 0.6 else (0, 0, 0)
         thick = pick.choice([2, 3, 4, 6, 8, 12])
@@ -81,7 +85,7 @@ class Page:
 
     def stripes(self) -> None:
         """A patch of stripes, 4 to 20 pixels from one to the next, in any direction."""
-        side, period = self.random.randint(200, 600) * FINER, self.random.uniform(4, 20) * FINER
+        side, period = self.random.randint(200, 600) * PAGE_OVERSAMPLING, self.random.uniform(4, 20) * PAGE_OVERSAMPLING
         share = self.random.uniform(0.3, 0.7)
         patch, ink = Image.new("RGB", (side, side), self.colour()), self.colour()
         pen = ImageDraw.Draw(patch)
@@ -93,14 +97,14 @@ class Page:
 
     def word(self) -> str:
         if self.random.random() < 0.1:
-            return "".join(self.random.choices(OTHER, k=self.random.randint(1, 6)))
-        word = "".join(self.random.choices(LETTERS, k=self.random.randint(2, 9)))
+            return "".join(self.random.choices(DIGITS_AND_SIGNS, k=self.random.randint(1, 6)))
+        word = "".join(self.random.choices(LETTER_FREQUENCIES, k=self.random.randint(2, 9)))
         case = self.random.random()
         return word.upper() if case < 0.06 else word.capitalize() if case < 0.25 else word
 
     def text(self) -> None:
         """Some lines of one font, mostly 10 to 40 pixels high, black or white or of any colour."""
-        size = int(min(90, max(9, self.random.lognormvariate(3.0, 0.6)))) * FINER
+        size = int(min(90, max(9, self.random.lognormvariate(3.0, 0.6)))) * PAGE_OVERSAMPLING
         font = ImageFont.truetype(str(self.random.choice(self.fonts)), size)
         x, y = self.place()
         paper = self.image.getpixel((x, y))
@@ -109,17 +113,17 @@ class Page:
         words = self.random.randint(3, 12)
         for line in range(self.random.randint(1, max(1, 900 // size))):
             row = " ".join(self.word() for _ in range(words))
-            self.pen.text((x - 100 * FINER, y + line * size * 5 // 4), row, ink, font)
+            self.pen.text((x - 100 * PAGE_OVERSAMPLING, y + line * size * 5 // 4), row, ink, font)
 
     def drawn(self) -> Image.Image:
-        """The finished page, SIZE."""
+        """Return the finished page, of PAGE_SIZE."""
         for _ in range(self.random.randint(3, 10)):
             self.shape()
         for _ in range(self.random.randint(0, 2)):
             self.stripes()
         for _ in range(self.random.randint(6, 16)):
             self.text()
-        return self.image.resize(SIZE, Image.Resampling.BICUBIC)
+        return self.image.resize(PAGE_SIZE, Image.Resampling.BICUBIC)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -132,7 +136,7 @@ def main(arguments: list[str] | None = None) -> int:
         found = fonts(options.fonts)
         options.out.mkdir(parents=True, exist_ok=True)
         for seed in range(options.pages):
-            Page(seed, found).drawn().save(options.out / f"page-{seed:03d}.png")
+            TextPage(seed, found).drawn().save(options.out / f"page-{seed:03d}.png")
     except (UserError, OSError) as error:
         print(error, file=sys.stderr)
         return 2

@@ -21,9 +21,6 @@ from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-import scripts.common.missing_extras  # noqa: F401
-
-# isort: split
 import engines
 from engines.base import Engine
 from engines.catalog import shipped as catalog
@@ -37,14 +34,14 @@ from scripts.evaluation import gallery, peers, plot, report, upscalers, webcam_s
 from scripts.evaluation.crop_sheets import write
 from scripts.evaluation.findings import Finding, Findings, Flicker
 from scripts.evaluation.flicker import FLICKER_FRAMES, Clip
-from scripts.evaluation.goals import EAGER
+from scripts.evaluation.goals import EAGER_SPEEDUPS
 from scripts.evaluation.measure import PictureSet, sets
-from scripts.evaluation.published_figures import FIRST, NETWORKS, SECOND, SETS
+from scripts.evaluation.published_figures import PRIMARY_SET, PUBLISHED_NETWORKS, PUBLISHED_SETS, SECONDARY_SET
 from scripts.evaluation.upscalers import MeasuredUpscaler
 
-SCALES = (2, 3, 4)
-ORDER = ("fast", "balanced", "quality")
-WINDOWS = 2
+REPORT_SCALES = (2, 3, 4)
+MODEL_ORDER = ("fast", "balanced", "quality")
+CLIP_WINDOWS = 2
 """Of each clip, for flicker."""
 
 
@@ -74,32 +71,36 @@ Loop = Callable[[float], float]
 """Runs for about so many seconds; returns milliseconds a frame."""
 
 
-class Quality:
+class QualityRun:
     """One run. `found` is what has been measured so far."""
 
     def __init__(self, settings: ReportSettings) -> None:
         """Raises UserError if something that is needed is missing, before anything is measured."""
         self.settings = settings
         folders = {folder.name: folder for folder in sets(settings.sets)}
-        if not folders.keys() >= set(SETS):
-            raise QualityError(f"{' and '.join(SETS)} are needed", f"in {settings.sets} are: {', '.join(folders)}")
-        self.pictures = {(n, s): PictureSet.read(folder, s) for n, folder in folders.items() for s in SCALES}
-        files = [file for file in peers.find(settings.peers) if file.scale in SCALES]
-        self.clips = films(settings.clips)
+        if not folders.keys() >= set(PUBLISHED_SETS):
+            raise QualityError(
+                f"{' and '.join(PUBLISHED_SETS)} are needed", f"in {settings.sets} are: {', '.join(folders)}"
+            )
+        self.pictures = {(n, s): PictureSet.read(folder, s) for n, folder in folders.items() for s in REPORT_SCALES}
+        files = [file for file in peers.find(settings.peers) if file.scale in REPORT_SCALES]
+        self.clips = read_clips(settings.clips)
         results.check(settings.page)
         self.found = Findings(settings.size, settings.threads)
-        ways = [way for file in upscalers.files([]) for way in upscalers.ways("openvino", file)]
+        ways = [way for file in upscalers.files([]) for way in upscalers.variants("openvino", file)]
         self._ways = sorted(ways, key=lambda way: (way.scale, rank(way.model.removesuffix(f"-x{way.scale}"))))
-        self._sheets = [scale for scale in report.SHEETS if any(way.scale == scale for way in ways)]
+        self._sheets = [scale for scale in report.SHEET_SCALES if any(way.scale == scale for way in ways)]
         for scale in self._sheets:
-            if not self.pictures[SECOND, scale].pairs:
-                raise QualityError(f"{SECOND} has no pictures for x{scale}", f"looked in {folders[SECOND]}")
+            if not self.pictures[SECONDARY_SET, scale].pairs:
+                raise QualityError(
+                    f"{SECONDARY_SET} has no pictures for x{scale}", f"looked in {folders[SECONDARY_SET]}"
+                )
         self._stack = ExitStack()
         self._peers = {
             (file.name, file.scale): self._stack.enter_context(peers.Peer(file, settings.threads)) for file in files
         }
 
-    def __enter__(self) -> Quality:
+    def __enter__(self) -> QualityRun:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -121,7 +122,7 @@ class Quality:
         """All that enlarges as many times takes turns, `rounds` times over. One scale after the other, as each engine
         keeps its memory as long as it is there."""
         one = self.settings
-        for scale in SCALES:
+        for scale in REPORT_SCALES:
             with ExitStack() as stack:
                 timed = list(self._timed(scale, stack))
                 results = timing.alternate([partial(loop, one.seconds) for _, loop in timed], one.rounds)
@@ -141,7 +142,7 @@ class Quality:
             entries.append(Finding(way.model, scale, way.precision, parameters=upscalers.parameters(way.file)))
             if way.precision != "fp16":  # which nothing here computes as it is typed, but slowly
                 yield entries[-1].rounds, stack.enter_context(self._loop(way, scale))
-            if way.precision == "fp32" and way.model in EAGER:
+            if way.precision == "fp32" and way.model in EAGER_SPEEDUPS:
                 eager = timing.EagerLoop(way.file, frame, threads)
                 yield self.found.eager.setdefault(way.model, []), eager.seconds
 
@@ -167,17 +168,17 @@ class Quality:
     def _scores(self) -> None:
         runs = {(way.model, way.scale, way.precision): way.run for way in self._ways}
         runs |= {(name, scale, ""): peer.upscale for (name, scale), peer in self._peers.items()}
-        runs |= {("bicubic", scale, ""): upscalers.bicubic(scale) for scale in SCALES}
+        runs |= {("bicubic", scale, ""): upscalers.bicubic(scale) for scale in REPORT_SCALES}
         for entry in self.found.entries:
             for (name, scale), pictures in self.pictures.items():
                 # What rounds to float16 is computed slowly, and asked for its loss alone.
-                if scale == entry.scale and pictures.pairs and (entry.precision != "fp16" or name == FIRST):
+                if scale == entry.scale and pictures.pairs and (entry.precision != "fp16" or name == PRIMARY_SET):
                     run = runs[entry.name, entry.scale, entry.precision]
                     entry.scores[name] = pictures.score(run)
 
     def _webcam(self) -> None:
-        self._degraded = webcam_set.degraded(self.pictures[SECOND, webcam_set.SCALE])
-        self.found.degraded = SECOND
+        self._degraded = webcam_set.degraded(self.pictures[SECONDARY_SET, webcam_set.WEBCAM_SCALE])
+        self.found.degraded = SECONDARY_SET
         self.found.cleaning = list(webcam_set.measure(self._degraded, webcam_set.models()))
 
     def _flicker(self) -> None:
@@ -193,13 +194,15 @@ class Quality:
 
     def _pictures(self) -> None:
         for scale in self._sheets:
-            sheet = gallery.against_truth(self.pictures[SECOND, scale], self._columns(scale))
+            sheet = gallery.against_truth(self.pictures[SECONDARY_SET, scale], self._columns(scale))
             write(sheet, self.settings.out / f"quality-x{scale}.jpg")
-        chosen = [name for name in webcam_set.models() if name == ORDER[0] or webcam_set.MARK in name] or [ORDER[0]]
+        chosen = [
+            name for name in webcam_set.models() if name == MODEL_ORDER[0] or webcam_set.WEBCAM_SUFFIX in name
+        ] or [MODEL_ORDER[0]]
         cleaning = [("bicubic", upscalers.bicubic(2)), *self._models(chosen, 2)]
         write(gallery.against_truth(self._degraded, cleaning), self.settings.out / "quality-degraded.jpg")
         write(gallery.of_clips(self.clips, cleaning), self.settings.out / "quality-webcam.jpg")
-        points, levels = report.points(self.found, NETWORKS)
+        points, levels = report.points(self.found, PUBLISHED_NETWORKS)
         size = "{}x{} -> {}x{}".format(*self.settings.size, *(2 * n for n in self.settings.size))
         title = f"x2, {size}, {self.settings.threads} threads of {machine()['processor']}"
         for shade in ("light", "dark"):
@@ -208,7 +211,9 @@ class Quality:
 
     def _columns(self, scale: int) -> gallery.Columns:
         peer = [(name, peer.upscale) for (name, s), peer in self._peers.items() if s == scale and name == "FSRCNN"]
-        clean = dict.fromkeys(m.name for m in catalog.shipped() if m.scale == scale and webcam_set.MARK not in m.name)
+        clean = dict.fromkeys(
+            m.name for m in catalog.shipped() if m.scale == scale and webcam_set.WEBCAM_SUFFIX not in m.name
+        )
         return [("bicubic", upscalers.bicubic(scale)), *peer, *self._models(sorted(clean, key=rank), scale)]
 
     def _models(self, names: Sequence[str], scale: int) -> list[tuple[str, upscalers.Run]]:
@@ -217,16 +222,16 @@ class Quality:
 
 def rank(name: str) -> tuple[bool, int, str]:
     """Where a model stands in tables: from small to large, those for webcams last."""
-    size = name.removesuffix(webcam_set.MARK)
-    return webcam_set.MARK in name, ORDER.index(size) if size in ORDER else len(ORDER), name
+    size = name.removesuffix(webcam_set.WEBCAM_SUFFIX)
+    return webcam_set.WEBCAM_SUFFIX in name, MODEL_ORDER.index(size) if size in MODEL_ORDER else len(MODEL_ORDER), name
 
 
-def films(folder: Path) -> list[Clip]:
+def read_clips(folder: Path) -> list[Clip]:
     """All films in a folder. Raises QualityError, FlickerError, SourceError."""
     paths = sorted(path for path in folder.glob("*") if path.suffix in (".mkv", ".mp4", ".avi", ".mov", ".webm"))
     if not paths:
         raise QualityError(f"There are no films in {folder}", "wanted are .mkv, .mp4 ...", "Give another --clips.")
-    return [Clip(path, WINDOWS) for path in paths]
+    return [Clip(path, CLIP_WINDOWS) for path in paths]
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -245,9 +250,9 @@ def main(arguments: list[str] | None = None) -> int:
     file = options.pop("json")
     try:
         results.check(file)
-        with Quality(ReportSettings(**options)) as quality:
+        with QualityRun(ReportSettings(**options)) as quality:
             quality.run()
-            text = report.written(quality.found, NETWORKS, machine())
+            text = report.render(quality.found, PUBLISHED_NETWORKS, machine())
             results.write(quality.settings.page, text)
         if file:
             told = {"machine": machine()} | asdict(quality.found)

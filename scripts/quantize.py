@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-import scripts.common.missing_extras  # noqa: F401
+import scripts  # noqa: F401 # first: says which extra brings what is missing
 
 # isort: split
 import numpy as np
@@ -31,12 +31,12 @@ from engines.openvino.engine import core
 from scripts.common import onnx_files, results
 from scripts.training.photos import Photos
 
-LEVELS = 127
-PICTURES = 30
+INT8_MAX = 127
+CALIBRATION_PICTURES = 30
 """Photographs that are looked at, if there are as many."""
-EVERY = 7
+SAMPLE_STRIDE = 7
 """Of what flows, each seventh value is kept: prime, so that no channel or column is left out."""
-SHARES = np.linspace(0.3, 1, 71)
+RANGE_SHARES = np.linspace(0.3, 1, 71)
 """Candidates for the largest value that int8 can tell, as shares of the largest there is."""
 
 Floats = NDArray[np.float32]
@@ -51,8 +51,8 @@ def scale_of(values: Floats) -> float:
     largest = float(np.abs(values).max(initial=0))
     if not largest:
         return 1.0
-    steps = largest * SHARES / LEVELS
-    errors = [float(np.mean((np.clip(np.round(values / s), -LEVELS, LEVELS) * s - values) ** 2)) for s in steps]
+    steps = largest * RANGE_SHARES / INT8_MAX
+    errors = [float(np.mean((np.clip(np.round(values / s), -INT8_MAX, INT8_MAX) * s - values) ** 2)) for s in steps]
     return float(steps[int(np.argmin(errors))])
 
 
@@ -78,11 +78,11 @@ def calibrate(model: onnx.ModelProto, tensors: Iterable[str], pictures: Iterable
     for picture in pictures:
         result = compiled(picture[None])
         for name, values in seen.items():
-            values.append(np.asarray(result[name], np.float32).ravel()[::EVERY].copy())
+            values.append(np.asarray(result[name], np.float32).ravel()[::SAMPLE_STRIDE].copy())
     return {name: scale_of(np.concatenate(values)) for name, values in seen.items()}
 
 
-class Writer:
+class QdqWriter:
     """The nodes of a graph anew, with Q/DQ nodes before its quantised convolutions."""
 
     def __init__(self, graph: onnx.GraphProto, scales: Mapping[str, float]) -> None:
@@ -127,7 +127,7 @@ class Writer:
         self._written.add(name)
         weight = numpy_helper.to_array(self._constants[name]).astype(np.float32)
         steps = np.array([scale_of(channel) for channel in weight], np.float32)
-        whole = np.clip(np.round(weight / steps[:, None, None, None]), -LEVELS, LEVELS).astype(np.int8)
+        whole = np.clip(np.round(weight / steps[:, None, None, None]), -INT8_MAX, INT8_MAX).astype(np.int8)
         self._constants[name].CopyFrom(numpy_helper.from_array(whole, name))
         step = self._constant(f"{name}.scale", steps)
         zero = self._constant(f"{name}.zero", np.zeros(len(steps), np.int8))
@@ -144,14 +144,14 @@ def quantize(model: onnx.ModelProto, pictures: Iterable[Image]) -> onnx.ModelPro
     if any(node.op_type in ("QuantizeLinear", "DequantizeLinear") for node in result.graph.node):
         raise QuantizeError("The model is quantised already", fix="Start from its fp32 file.")
     scales = calibrate(model, [node.input[0] for node in convolutions], pictures)
-    Writer(result.graph, scales).write(convolutions)
+    QdqWriter(result.graph, scales).write(convolutions)
     onnx.checker.check_model(result, full_check=True)
     return result
 
 
-def evenly(lows: Sequence[Image]) -> list[Image]:
+def evenly_spaced(lows: Sequence[Image]) -> list[Image]:
     """PICTURES of `lows`, as far apart as they can be; all where there are no more."""
-    count = min(PICTURES, len(lows))
+    count = min(CALIBRATION_PICTURES, len(lows))
     return [lows[number * len(lows) // count] for number in range(count)]
 
 
@@ -167,7 +167,7 @@ def main(arguments: list[str] | None = None) -> int:
         onnx_files.check(file, options.model)
         results.check(file)
         photos = Photos(options.data, scale=2, longest=640, smallest=64)
-        lows = evenly([low for low, *_ in photos.lows])
+        lows = evenly_spaced([low for low, *_ in photos.lows])
         onnx_files.save(quantize(model, lows), file)
     except (UserError, OSError) as error:
         print(error, file=sys.stderr)

@@ -15,44 +15,42 @@ from pathlib import Path
 from typing import NamedTuple
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-import scripts.common.missing_extras  # noqa: F401
-
-# isort: split
 from engines.errors import UserError
 from scripts import train
+from scripts.common.checkout import ROOT
 from scripts.conversion.exporter import export
 from scripts.training import recipe
 from scripts.training.recipe import Recipe, RecipeError
 
 
-class Step(NamedTuple):
+class TrainingStep(NamedTuple):
     """One network to be trained: by which recipe, and what file it becomes."""
 
     recipe: Path
     file: Path
 
 
-def chain(name: str, there: Callable[[Path], bool] = Path.is_file) -> list[Step]:
+def training_chain(name: str, there: Callable[[Path], bool] = Path.is_file) -> list[TrainingStep]:
     """What has to be trained for the recipe `name`, that one last. Raises RecipeError.
 
     `there` tells which networks need not be made.
     """
-    names = sorted(path.stem for path in recipe.FOLDER.glob("*.yaml"))
+    names = sorted(path.stem for path in recipe.RECIPES_FOLDER.glob("*.yaml"))
     if name not in names:
         raise RecipeError(f"There is no recipe {name}", f"there are: {', '.join(names)}", "Give one of these.")
-    steps: dict[str, Step] = {}
+    steps: dict[str, TrainingStep] = {}
 
     def add(name: str, file: Path, before: tuple[str, ...]) -> None:
         if name in before:
             raise RecipeError("The recipes go round in a circle", " -> ".join([*before, name]))
-        path = recipe.FOLDER / f"{name}.yaml"
+        path = recipe.RECIPES_FOLDER / f"{name}.yaml"
         one = Recipe.read(path)
         for needed in (one.start, one.teacher):
-            if needed and not there(recipe.ROOT / needed):
-                add(Path(needed).stem, recipe.ROOT / needed, (*before, name))
-        steps.setdefault(name, Step(path, file))
+            if needed and not there(ROOT / needed):
+                add(Path(needed).stem, ROOT / needed, (*before, name))
+        steps.setdefault(name, TrainingStep(path, file))
 
-    add(name, recipe.ROOT / "runs" / f"{name}.onnx", ())
+    add(name, ROOT / "runs" / f"{name}.onnx", ())
     return list(steps.values())
 
 
@@ -66,12 +64,12 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--plan", action="store_true", help="tell the recipes, in their order, and end")
     options, others = parser.parse_known_args(arguments)
     try:
-        steps = chain(options.name)
+        steps = training_chain(options.name)
         for number, step in enumerate(steps, 1):
             print(f"{number} of {len(steps)}: {step.recipe} -> {step.file}", flush=True)
             if options.plan:
                 continue
-            out = recipe.ROOT / "runs" / step.recipe.stem
+            out = ROOT / "runs" / step.recipe.stem
             if status := train.main([str(step.recipe), "--out", str(out), *others]):
                 return status
             step.file.parent.mkdir(parents=True, exist_ok=True)

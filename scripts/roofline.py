@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-import scripts.common.missing_extras  # noqa: F401
+import scripts  # noqa: F401 # first: says which extra brings what is missing
 
 # isort: split
 import onnx
@@ -27,8 +27,8 @@ from engines.catalog import shipped as catalog
 from engines.errors import UserError
 from scripts.common import results
 
-SIZES = {"360p": (640, 360), "720p": (1280, 720), "1080p": (1920, 1080)}
-BEGIN, END = "<!-- scripts/roofline.py begins -->", "<!-- scripts/roofline.py ends -->"
+ROOFLINE_SIZES = {"360p": (640, 360), "720p": (1280, 720), "1080p": (1920, 1080)}
+TABLE_BEGIN, TABLE_END = "<!-- scripts/roofline.py begins -->", "<!-- scripts/roofline.py ends -->"
 
 
 class RooflineError(UserError):
@@ -88,7 +88,7 @@ class Convolution:
     outputs: int
 
 
-def filled(channels: int, precision: str) -> int:
+def padded_channels(channels: int, precision: str) -> int:
     """Channels as they lie in memory."""
     step = 32 if precision == "int8" else 16
     return -(-channels // step) * step
@@ -106,7 +106,7 @@ def convolutions(path: Path, precision: str) -> list[Convolution]:
             while weight not in shapes:  # behind its quantisation
                 weight = by_output[weight].input[0]
             outputs, inputs, height, width = shapes[weight]
-            inputs, outputs = filled(inputs, precision), filled(outputs, precision)
+            inputs, outputs = padded_channels(inputs, precision), padded_channels(outputs, precision)
             found.append(Convolution(2.0 * height * width * inputs * outputs, inputs, outputs))
     return found
 
@@ -136,12 +136,14 @@ def seconds(board: Board, path: Path, scale: int, size: tuple[int, int]) -> tupl
 
 def table() -> str:
     """The table in Markdown, its sources below."""
-    lines = ["| board | model | precision | " + " | ".join(f"{name}, ms (fps)" for name in SIZES) + " | limit | |"]
-    lines += ["|---|---|---|" + "---:|" * len(SIZES) + "---|---|"]
+    lines = [
+        "| board | model | precision | " + " | ".join(f"{name}, ms (fps)" for name in ROOFLINE_SIZES) + " | limit | |"
+    ]
+    lines += ["|---|---|---|" + "---:|" * len(ROOFLINE_SIZES) + "---|---|"]
     for board in BOARDS:
         for model in catalog.shipped():
             cells, bound = [], False
-            for size in SIZES.values():
+            for size in ROOFLINE_SIZES.values():
                 time, bound = seconds(board, model.path, model.scale, size)
                 cells.append(f"{time * 1000:.2f} ({1 / time:.0f})")
             limit = "memory" if bound else "arithmetic"
@@ -150,16 +152,16 @@ def table() -> str:
     return "\n".join([*lines, "", *(f"- {board.name}: {board.source}." for board in BOARDS)]) + "\n"
 
 
-def filled_in(page: Path) -> str:
+def page_with_table(page: Path) -> str:
     """What is in `page`, with the table between its marks. Raises RooflineError."""
     fix = "Give a page with the marks, such as docs/performance.md."
     try:
         text = page.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise RooflineError(f"{page} cannot be read", str(error), fix) from None
-    if BEGIN not in text or END not in text:
-        raise RooflineError(f"{page} has no marks", f"looked for {BEGIN} and {END}", fix)
-    return f"{text.split(BEGIN)[0]}{BEGIN}\n{table()}{END}{text.split(END)[1]}"
+    if TABLE_BEGIN not in text or TABLE_END not in text:
+        raise RooflineError(f"{page} has no marks", f"looked for {TABLE_BEGIN} and {TABLE_END}", fix)
+    return f"{text.split(TABLE_BEGIN)[0]}{TABLE_BEGIN}\n{table()}{TABLE_END}{text.split(TABLE_END)[1]}"
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -170,7 +172,7 @@ def main(arguments: list[str] | None = None) -> int:
         print(table(), end="")
         return 0
     try:
-        results.write(options.write, filled_in(options.write))
+        results.write(options.write, page_with_table(options.write))
     except UserError as error:
         print(error, file=sys.stderr)
         return 2

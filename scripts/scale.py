@@ -40,9 +40,9 @@ from scripts.common.arguments import positive_int, positive_number, size
 from scripts.common.machine import machine
 from scripts.serving import client_options
 
-SIZES = ((640, 360), (1280, 720), (1920, 1080))
-COUNTS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10000)
-BURSTS = (1, 2, 4, 8)
+USUAL_SIZES = ((640, 360), (1280, 720), (1920, 1080))
+CAMERA_COUNTS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10000)
+BURST_SIZES = (1, 2, 4, 8)
 
 
 def holds(model: ServerModel) -> bool:
@@ -57,16 +57,16 @@ def capacity(model: ServerModel) -> int:
     """The most cameras that `model`'s server holds, up to the last of COUNTS."""
     low, high = 0, 1
     while holds(replace(model, cameras=high)):
-        if high == COUNTS[-1]:
+        if high == CAMERA_COUNTS[-1]:
             return high
-        low, high = high, min(2 * high, COUNTS[-1])
+        low, high = high, min(2 * high, CAMERA_COUNTS[-1])
     while high - low > 1:
         middle = (low + high) // 2
         low, high = (middle, high) if holds(replace(model, cameras=middle)) else (low, middle)
     return low
 
 
-class Service(NamedTuple):
+class ServiceTime(NamedTuple):
     """What a server does: the seconds that each batch and each frame in it cost, and how many times it enlarges."""
 
     fixed: float
@@ -74,21 +74,23 @@ class Service(NamedTuple):
     scale: int
 
 
-def service(address: str | None, picture: tuple[int, int], model: str, config: Path | None = None) -> Service:
+def measure_service(
+    address: str | None, picture: tuple[int, int], model: str, config: Path | None = None
+) -> ServiceTime:
     """What is at `address`, or `model` on this machine's own engine, by the time that bursts of frames take.
 
     `config` tells how to talk to that server (scripts/serving/client_options.py).
 
     Raises UserError.
     """
-    depth = BURSTS[-1] + 1  # the last view is lent until the next collect()
+    depth = BURST_SIZES[-1] + 1  # the last view is lent until the next collect()
     engine = engines.load(
         EngineRequest(address or "auto", model, picture, depth=depth, triton=client_options.read(config))
     )
     frame, points = noise(picture), []
     with engine:
         scale = engine.spec.scale
-        for count in BURSTS * 6:
+        for count in BURST_SIZES * 6:
             begun = time.perf_counter()
             for _ in range(count):
                 engine.reserve()
@@ -96,20 +98,22 @@ def service(address: str | None, picture: tuple[int, int], model: str, config: P
             for _ in range(count):
                 engine.collect(60)
             points.append((count, time.perf_counter() - begun))
-    took = [statistics.median(seconds for n, seconds in points[len(BURSTS) :] if n == count) for count in BURSTS]
-    each, fixed = np.polyfit(np.array(BURSTS), np.array(took), 1)
-    return Service(max(0.0, float(fixed)), max(1e-5, float(each)), scale)
+    took = [
+        statistics.median(seconds for n, seconds in points[len(BURST_SIZES) :] if n == count) for count in BURST_SIZES
+    ]
+    each, fixed = np.polyfit(np.array(BURST_SIZES), np.array(took), 1)
+    return ServiceTime(max(0.0, float(fixed)), max(1e-5, float(each)), scale)
 
 
 @dataclass(frozen=True)
-class Wire:
+class WireBits:
     """Bits that a frame and its answer are."""
 
     up: float
     down: float
 
 
-def wires(picture: tuple[int, int], scale: int, quality: int = 90) -> dict[str, Wire]:
+def wire_bits(picture: tuple[int, int], scale: int, quality: int = 90) -> dict[str, WireBits]:
     """Raw, and as JPEG of the demo's scene."""
     source = open_source(camera=None, source="demo", size=picture, fps=240.0, loop=False)
     frame: Image = next(iter(source)).image.copy()
@@ -120,13 +124,13 @@ def wires(picture: tuple[int, int], scale: int, quality: int = 90) -> dict[str, 
     def file(image: Image) -> float:
         return 8.0 * len(cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, quality])[1])
 
-    return {"raw": Wire(8.0 * frame.nbytes, 8.0 * large.nbytes), "jpeg": Wire(file(frame), file(large))}
+    return {"raw": WireBits(8.0 * frame.nbytes, 8.0 * large.nbytes), "jpeg": WireBits(file(frame), file(large))}
 
 
 def table(model: ServerModel, picture: tuple[int, int], scale: int, link: float) -> str:
     """Servers and network for 1 to 10,000 cameras; `link` is a server's network in bits a second."""
     most = capacity(model)
-    ways = wires(picture, scale)
+    ways = wire_bits(picture, scale)
     raw, jpeg = (wire.down * model.fps for wire in (ways["raw"], ways["jpeg"]))
     lines = [
         f"one server: {model.fixed * 1000:.1f} + {model.each * 1000:.2f} n ms a batch of n (up to {model.batch}); "
@@ -138,7 +142,7 @@ def table(model: ServerModel, picture: tuple[int, int], scale: int, link: float)
         return "\n".join([*lines, "Not even one: take a smaller size, a lower rate or a faster model."])
     head = f"{'cameras':>8}{'servers':>9}{'each holds':>12}{'p50 ms':>8}{'p99 ms':>8}{'late':>8}{'dropped':>9}"
     lines.append(head + f"{'raw Gbit/s':>12}{'JPEG Gbit/s':>13}")
-    for count in COUNTS:
+    for count in CAMERA_COUNTS:
         # The network of a server is a limit as its device is; JPEG is what a network carries (transport: auto).
         own = max(1, min(most, int(link / jpeg)))
         servers = math.ceil(count / own)
@@ -150,7 +154,7 @@ def table(model: ServerModel, picture: tuple[int, int], scale: int, link: float)
     return "\n".join(lines)
 
 
-def every(pattern: ServerModel, sizes: Sequence[tuple[int, int]] = SIZES) -> Iterator[str]:
+def every(pattern: ServerModel, sizes: Sequence[tuple[int, int]] = USUAL_SIZES) -> Iterator[str]:
     """A table in Markdown: what this machine's own engine takes for each shipped model, and the cameras it holds.
 
     `pattern` has the rest: the rate of the cameras and the batcher. Raises UserError.
@@ -160,8 +164,8 @@ def every(pattern: ServerModel, sizes: Sequence[tuple[int, int]] = SIZES) -> Ite
     for kind in [models[0] for models, _ in catalog.families()]:
         name = f"{kind.name}-x{kind.scale}"
         for picture in sizes:
-            fixed, each, scale = service(None, picture, name)
-            ways = wires(picture, scale)
+            fixed, each, scale = measure_service(None, picture, name)
+            ways = wire_bits(picture, scale)
             raw, jpeg = (wire.down * pattern.fps / 1e6 for wire in (ways["raw"], ways["jpeg"]))
             most = capacity(replace(pattern, fixed=fixed, each=each))
             cost = f"{fixed * 1000:.1f} + {each * 1000:.2f} n"
@@ -170,11 +174,11 @@ def every(pattern: ServerModel, sizes: Sequence[tuple[int, int]] = SIZES) -> Ite
 
 def check(counts: list[int], fps: list[float], picture: tuple[int, int], seconds: float) -> Iterator[str]:
     """Simulated and measured, for fleets of so many cameras at these rates against a real server on this machine."""
-    from scripts.benchmarks.fleet import MODEL, Fleet, drive, served
+    from scripts.benchmarks.fleet import SERVED_MODEL, Fleet, drive, served
 
     with served(picture) as server:
-        address = f"triton://{server.address}/{MODEL}"
-        fixed, each, _ = service(address, picture, "fast")
+        address = f"triton://{server.address}/{SERVED_MODEL}"
+        fixed, each, _ = measure_service(address, picture, "fast")
         yield f"service measured: {fixed * 1000:.2f} + {each * 1000:.2f} n ms"
         yield f"{'cameras':>8}{'fps':>6} |{'total fps':>16} |{'p50 ms':>16} |{'p99 ms':>16} |{'dropped':>18}"
         yield f"{'':>14} |" + " |".join([f"{'sim':>8}{'real':>8}"] * 3) + f" |{'sim':>9}{'real':>9}"
@@ -241,9 +245,9 @@ def main(arguments: list[str] | None = None) -> int:
             return 0
         if options.service:
             fixed, each = (value / 1000 for value in options.service)
-            one = Service(fixed, each, options.scale or 2)
+            one = ServiceTime(fixed, each, options.scale or 2)
         else:
-            one = service(options.measure, options.size, options.model, options.config)
+            one = measure_service(options.measure, options.size, options.model, options.config)
     except UserError as error:
         print(error, file=sys.stderr)
         return 2

@@ -21,18 +21,15 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-import scripts.common.missing_extras  # noqa: F401
-
-# isort: split
 import cv2
 import psutil
 
 from engines.errors import UserError
 from scripts.common import results
 from scripts.common.arguments import positive_number
-from scripts.kiosk.faults import KINDS, FaultInjector
-from scripts.kiosk.rig import Rig
-from scripts.kiosk.small_disk import Disk
+from scripts.kiosk.faults import FAULTS, FaultInjector
+from scripts.kiosk.rig import KioskRig
+from scripts.kiosk.small_disk import SmallDisk
 from scripts.kiosk.verdict import Fault, SoakOutcome, judge, recorded, report, segments
 
 
@@ -45,17 +42,17 @@ class Soak:
 
     def __init__(self, folder: Path, seed: int, only: Sequence[str] = ()) -> None:
         """`only`: kinds of faults, instead of all. Raises SoakError."""
-        if unknown := sorted(set(only) - KINDS.keys()):
-            raise SoakError(f"There is no fault {unknown[0]!r}", f"there are: {', '.join(map(repr, KINDS))}")
+        if unknown := sorted(set(only) - FAULTS.keys()):
+            raise SoakError(f"There is no fault {unknown[0]!r}", f"there are: {', '.join(map(repr, FAULTS))}")
         self.folder, self.seed, self.only = folder, seed, only
-        self.disk = Disk(folder / "disk")
+        self.disk = SmallDisk(folder / "disk")
         self.kinds = [
-            kind for kind in KINDS if (not only or kind in only) and (self.disk.mounted or not kind.startswith("disk"))
+            kind for kind in FAULTS if (not only or kind in only) and (self.disk.mounted or not kind.startswith("disk"))
         ]
         if not self.kinds:
             raise SoakError("Faults of the disk need root", "a small one is mounted for them", "Name others in --only.")
         self.random = random.Random(seed)
-        self.rig = Rig(folder, self.disk.path)
+        self.rig = KioskRig(folder, self.disk.path)
         self.injector = FaultInjector(self.rig, self.disk, self.random)
         self.samples: list[tuple[float, float, int, int]] = []
 
@@ -73,7 +70,7 @@ class Soak:
             if kind.startswith("engine"):
                 rig.engine()  # a fault of an engine that is not in use is none
                 fault.at = time.monotonic()
-            repaired = KINDS[kind](self.injector)
+            repaired = FAULTS[kind](self.injector)
             if (back := rig.live(since=repaired)) is not None:
                 fault.recovered = max(0.0, back - repaired)
             else:

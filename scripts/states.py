@@ -16,9 +16,6 @@ import time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-import scripts.common.missing_extras  # noqa: F401
-
-# isort: split
 import cv2
 import psutil
 import yaml
@@ -27,17 +24,17 @@ from app.sources.demo.camera import DemoCamera
 from engines.base import Image
 from engines.errors import UserError
 from scripts.common import results
+from scripts.common.checkout import ROOT
 from scripts.kiosk import fake_camera
 from scripts.kiosk.engine_processes import engines
 from scripts.kiosk.fake_camera import FakeDevDir
 from scripts.kiosk.x_server import XServer, screenshot
 
-ROOT = Path(__file__).resolve().parent.parent
-SIZE = (1280, 720)
-LIMIT = 30.0
+STATE_SCREEN_SIZE = (1280, 720)
+STATE_TIMEOUT_S = 30.0
 """Seconds until there is a picture, and until the program has ended."""
-QUALITY = 88
-ATTRACT, SWEEP = 4.0, 16.0
+STATE_JPEG_QUALITY = 88
+ATTRACT_AFTER_S, SWEEP_PERIOD_S = 4.0, 16.0
 """Seconds: the kiosk's own, but for less patience with a camera that is away."""
 
 
@@ -47,24 +44,24 @@ class StateError(UserError):
 
 def configuration(folder: Path) -> Path:
     data = yaml.safe_load((ROOT / "configs/kiosk.yaml").read_text())
-    data["kiosk"] |= {"attract_after": ATTRACT, "sweep": SWEEP}
+    data["kiosk"] |= {"attract_after": ATTRACT_AFTER_S, "sweep": SWEEP_PERIOD_S}
     path = folder / "kiosk.yaml"
     path.write_text(yaml.safe_dump(data))
     return path
 
 
-def shown(display: str) -> Image:
+def first_picture(display: str) -> Image:
     """The first picture there is. Raises StateError."""
-    until = time.monotonic() + LIMIT
+    until = time.monotonic() + STATE_TIMEOUT_S
     while time.monotonic() < until:
         if (image := screenshot(display)).std() > 20:
             return image
-    raise StateError("Nothing is shown", f"within {LIMIT:g} s", "The program's own words are above.")
+    raise StateError("Nothing is shown", f"within {STATE_TIMEOUT_S:g} s", "The program's own words are above.")
 
 
 def photograph(folder: Path, work: Path) -> None:
     """Raises StateError if the program ends or shows nothing, and results.ResultError."""
-    dev, screen = FakeDevDir(work / "dev"), XServer(work, SIZE)
+    dev, screen = FakeDevDir(work / "dev"), XServer(work, STATE_SCREEN_SIZE)
     dev.plug()
     command = [sys.executable, __file__, "--worker", str(dev.folder), "--config", str(configuration(work))]
     app = subprocess.Popen(command, cwd=ROOT, env=os.environ | {"DISPLAY": screen.display})
@@ -73,15 +70,15 @@ def photograph(folder: Path, work: Path) -> None:
         if app.poll() is not None:
             raise StateError(f"The program has ended with status {app.poll()}", "its own words are above")
         seen = screenshot(screen.display) if image is None else image
-        data = cv2.imencode(".jpg", seen, (cv2.IMWRITE_JPEG_QUALITY, QUALITY))[1].tobytes()
+        data = cv2.imencode(".jpg", seen, (cv2.IMWRITE_JPEG_QUALITY, STATE_JPEG_QUALITY))[1].tobytes()
         results.write(folder / f"kiosk-{state}.jpg", data)
         print(f"kiosk-{state}.jpg", flush=True)
 
     try:
-        keep("building", shown(screen.display))
+        keep("building", first_picture(screen.display))
         time.sleep(6)
         keep("live")
-        time.sleep(SWEEP / 4)
+        time.sleep(SWEEP_PERIOD_S / 4)
         keep("wipe")
         computed = engines(psutil.Process(app.pid))
         max(computed, key=lambda one: computed[one]).kill()
@@ -89,13 +86,13 @@ def photograph(folder: Path, work: Path) -> None:
         keep("fallback")
         time.sleep(5)
         dev.unplug()
-        time.sleep(ATTRACT / 2)
+        time.sleep(ATTRACT_AFTER_S / 2)
         keep("lost")
-        time.sleep(ATTRACT)
+        time.sleep(ATTRACT_AFTER_S)
         keep("attract")
     finally:
         app.terminate()
-        app.wait(LIMIT)
+        app.wait(STATE_TIMEOUT_S)
         screen.close()
 
 

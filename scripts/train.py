@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-import scripts.common.missing_extras  # noqa: F401
+import scripts  # noqa: F401 # first: says which extra brings what is missing
 
 # isort: split
 import torch
@@ -23,7 +23,7 @@ from scripts.common.arguments import non_negative_int, positive_int
 from scripts.evaluation.test_sets import check
 from scripts.training.recipe import Recipe
 from scripts.training.run_log import RunLog, TrainError
-from scripts.training.trainer import Training, train, usable
+from scripts.training.trainer import Training, raise_if_unusable, train
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -41,7 +41,7 @@ def main(arguments: list[str] | None = None) -> int:
     out = options.out or Path("runs") / options.recipe.stem
     try:
         recipe = Recipe.read(options.recipe)
-        usable(options.device)
+        raise_if_unusable(options.device)
         check(options.eval, recipe.scale)
         atomic_file.check(out / "checkpoint.pt")
         recipe.network()  # what cannot be begun with is told before the photographs are read, or a folder is made

@@ -17,13 +17,9 @@ import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-import scripts.common.missing_extras  # noqa: F401
-
-# isort: split
-
 from engines.errors import UserError
 from scripts.common.arguments import non_negative_int, positive_int, positive_number, size
-from scripts.serving.model_config import FLAVOURS, SMALLEST, ServingConfig
+from scripts.serving.model_config import FLAVOURS, MIN_INPUT_PX, ServingConfig
 from scripts.serving.repository import chosen_models, write_repository
 
 
@@ -49,8 +45,8 @@ def main(arguments: list[str] | None = None) -> int:
     folder, names, largest = options.pop("folder"), options.pop("model"), options["largest"] or options["size"]
     if options["quality"] > 100:
         parser.error("argument --quality: it goes from 1 to 100")
-    if min(options["size"]) < SMALLEST:
-        parser.error(f"argument --size: pictures are at least {SMALLEST}x{SMALLEST}")
+    if min(options["size"]) < MIN_INPUT_PX:
+        parser.error(f"argument --size: pictures are at least {MIN_INPUT_PX}x{MIN_INPUT_PX}")
     if largest[0] < options["size"][0] or largest[1] < options["size"][1]:
         parser.error("argument --largest: it is no smaller than --size")
     try:

@@ -19,7 +19,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-import scripts.common.missing_extras  # noqa: F401
+import scripts  # noqa: F401 # first: says which extra brings what is missing
 
 # isort: split
 import optuna
@@ -37,12 +37,12 @@ from scripts.evaluation.test_sets import check
 from scripts.training.photos import Photos
 from scripts.training.recipe import Recipe
 from scripts.training.run_log import store
-from scripts.training.trainer import Training, usable, validate
+from scripts.training.trainer import Training, raise_if_unusable, validate
 
-WIDTHS = (8, 12, 16, 24, 32, 48)
-DEPTHS = (1, 10)
-RATES = (2e-4, 4e-3)
-REPORTS = 10
+CHANNEL_CHOICES = (8, 12, 16, 24, 32, 48)
+DEPTH_RANGE = (1, 10)
+LEARNING_RATE_RANGE = (2e-4, 4e-3)
+REPORTS_PER_TRIAL = 10
 """Times that a trial is measured while it is trained; each may end it."""
 
 
@@ -51,7 +51,7 @@ class TuneError(UserError):
 
 
 @dataclass(frozen=True)
-class Search:
+class RecipeSearch:
     """What stays the same over all trials."""
 
     recipe: Recipe
@@ -66,9 +66,9 @@ class Search:
         """The recipe that a trial proposes."""
         return replace(
             self.recipe,
-            channels=trial.suggest_categorical("channels", WIDTHS),
-            depth=trial.suggest_int("depth", *DEPTHS),
-            learning_rate=trial.suggest_float("learning_rate", *RATES, log=True),
+            channels=trial.suggest_categorical("channels", CHANNEL_CHOICES),
+            depth=trial.suggest_int("depth", *DEPTH_RANGE),
+            learning_rate=trial.suggest_float("learning_rate", *LEARNING_RATE_RANGE, log=True),
         )
 
     @property
@@ -99,7 +99,7 @@ class Search:
         figure = 0.0
         for pictures in run.batches():
             run.advance(*pictures)
-            if run.step % max(1, recipe.steps // REPORTS) == 0 or run.step == recipe.steps:
+            if run.step % max(1, recipe.steps // REPORTS_PER_TRIAL) == 0 or run.step == recipe.steps:
                 figure = sum(validate(run.average, test) for test in self.tests) / len(self.tests)
                 trial.report(figure, run.step)
                 if run.step < recipe.steps and trial.should_prune():
@@ -107,7 +107,7 @@ class Search:
         return figure
 
 
-def tell(study: optuna.Study, trial: optuna.trial.FrozenTrial) -> None:
+def print_trial(study: optuna.Study, trial: optuna.trial.FrozenTrial) -> None:
     """A line for each trial, as it ends."""
     values = ", ".join(f"{k} {v:.2g}" if isinstance(v, float) else f"{k} {v}" for k, v in trial.params.items())
     result = f"{trial.value:.3f} dB" if trial.state.name == "COMPLETE" else "given up"
@@ -151,12 +151,14 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         asked = replace(Recipe.read(options.recipe), start=None)  # a network to begin with has one width
         recipe = replace(asked, steps=options.steps, warmup=min(asked.warmup, options.steps // 10))
-        usable(options.device)
+        raise_if_unusable(options.device)
         check(options.eval, recipe.scale)
         atomic_file.check(found)
         options.out.mkdir(parents=True, exist_ok=True)
         photos = recipe.photos(options.data, options.device)
-        search = Search(recipe, photos, options.eval, options.budget, options.engine, options.size, options.device)
+        search = RecipeSearch(
+            recipe, photos, options.eval, options.budget, options.engine, options.size, options.device
+        )
         study = optuna.create_study(
             study_name=f"{options.recipe.stem} in {search.name}",
             storage=f"sqlite:///{options.out.resolve() / 'study.db'}",
@@ -166,7 +168,7 @@ def main(arguments: list[str] | None = None) -> int:
         )
         # Where it is gone on with, the seed of its beginning would draw the same trials again.
         study.sampler = optuna.samplers.TPESampler(seed=recipe.seed + len(study.trials))
-        study.optimize(search, n_trials=options.trials, callbacks=[tell])
+        study.optimize(search, n_trials=options.trials, callbacks=[print_trial])
         store(found, best(study, asked).encode())
     except (UserError, OSError) as error:
         print(error, file=sys.stderr)

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from PIL import Image, UnidentifiedImageError
 
-ENDINGS = {".jpg", ".jpeg", ".png", ".webp"}
+WALLPAPER_SUFFIXES = {".jpg", ".jpeg", ".png", ".webp"}
 NO_PHOTOGRAPHS = ("screenshot", "preview")
 
 
@@ -25,7 +25,7 @@ def collect(root: Path) -> list[Path]:
     """The largest picture of each wallpaper under `root`, by path."""
     best: dict[str, tuple[int, Path]] = {}
     for file in sorted(root.rglob("*")):
-        if file.suffix.lower() not in ENDINGS or file.is_symlink() or not file.is_file():
+        if file.suffix.lower() not in WALLPAPER_SUFFIXES or file.is_symlink() or not file.is_file():
             continue
         if any(word in file.name.lower() for word in NO_PHOTOGRAPHS):
             continue

@@ -26,17 +26,17 @@ from scripts.common.machine import machine
 COMPARED_PARTS = ("engine", "app", "start", "memory")
 DEFAULT_MODEL = "fast-x2-int8"
 DEFAULT_ROUNDS = 7
-DEFAULT_SECONDS = 3.0
+DEFAULT_MEASUREMENT_S = 3.0
 """For each measurement: with DEFAULT_ROUNDS rounds of all parts a model takes three to five minutes on two cores."""
 FILM_FRAMES = 90
-WARM_FRAMES = 30
-WANTED_FRAMES = 150
+WARM_UP_FRAMES = 30
+ROUND_FRAMES = 150
 """Of the film in each round: with fewer, its processor time is mostly that of the start."""
-LONGEST_ROUND = 4.0
+MAX_ROUND_FACTOR = 4.0
 """How many times longer than asked for a round may take to have that many frames."""
-BUSY_LOAD = 2.0
+BUSY_LOAD_PER_CORE = 2.0
 """Load for each core above which other work must have disturbed what the clock says; a build alone makes about 1."""
-BUSIEST = 20.0
+HANG_FACTOR = 20.0
 """How many times longer than planned a measurement may take on a busy machine before it counts as hanging."""
 
 
@@ -120,7 +120,7 @@ class ComparisonSettings:
     parts: tuple[str, ...] = COMPARED_PARTS
     size: tuple[int, int] = (640, 360)
     threads: int = 1
-    seconds: float = DEFAULT_SECONDS
+    seconds: float = DEFAULT_MEASUREMENT_S
     rounds: int = DEFAULT_ROUNDS
     engine: str = "openvino"
     clip: Path | None = None
@@ -181,7 +181,7 @@ class BuildComparison:
         if files[0] != files[1]:
             self.notes.append(f"{model}: {files[0]} in {self.this.name}, {files[1]} in {self.other.name}")
         planned = one.seconds * warm[0]["fps_out"]
-        frames = round(max(WARM_FRAMES, planned, min(WANTED_FRAMES, LONGEST_ROUND * planned)))
+        frames = round(max(WARM_UP_FRAMES, planned, min(ROUND_FRAMES, MAX_ROUND_FACTOR * planned)))
         probes: list[Callable[[BuildDriver], dict[Quantity, float]]] = []
         if "engine" in one.parts and engine_bench:
             probes.append(lambda driver: driver.engine(model))
@@ -216,7 +216,7 @@ class BuildComparison:
         ]
         for model in dict.fromkeys(comparison.model for comparison in self.measured):
             lines += [model, *(str(each) for each in self.measured if each.model == model)]
-        if max(self.load) > BUSY_LOAD * about["cores"]:
+        if max(self.load) > BUSY_LOAD_PER_CORE * about["cores"]:
             lines.append(
                 "The machine was busy with other work: what the clock says is uncertain, processor time less so."
             )
@@ -274,7 +274,7 @@ class BuildDriver:
     def warm_up(self, model: str) -> dict[str, Any]:
         """Fill the caches: bytecode, compiled networks, the system's own. Returns the figures of the app's --stats."""
         self.start(model)
-        return self._app(model, WARM_FRAMES, *self._of_film)[0]
+        return self._app(model, WARM_UP_FRAMES, *self._of_film)[0]
 
     def engine(self, model: str) -> dict[Quantity, float]:
         """Milliseconds a frame with the engine looped on one frame, by the build's own bench.
@@ -333,7 +333,7 @@ class BuildDriver:
         return _value(self.build, "--stats", self._stats), used
 
     def _run(self, *arguments: str) -> Usage:
-        return self.build.run(*arguments, cache=self._folder / "cache", limit_s=BUSIEST * self._settings.seconds)
+        return self.build.run(*arguments, cache=self._folder / "cache", limit_s=HANG_FACTOR * self._settings.seconds)
 
 
 def _value(build: Build, name: str, file: Path, *keys: str) -> Any:

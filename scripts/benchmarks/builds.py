@@ -15,8 +15,9 @@ from platformdirs import user_cache_path
 
 from engines.errors import UserError
 from scripts.benchmarks.measured_child import ChildError, Usage, measure_child
-from scripts.benchmarks.timing import ROOT, START_LIMIT
-from scripts.common.machine import PACKAGES
+from scripts.benchmarks.timing import APP_START_TIMEOUT_S
+from scripts.common.checkout import ROOT
+from scripts.common.machine import REPORTED_PACKAGES
 
 SHARED_ENVIRONMENT = "the environment that runs this script"
 OWN_ENVIRONMENT = "an environment of its own, .venv"
@@ -67,7 +68,7 @@ class Build:
         """Run this build's Python with `arguments`, its own code first on the path.
 
         `cache` is where it keeps what it compiles, None the user's own folder; the process may take `limit_s` seconds
-        beyond START_LIMIT. Raises ChildError.
+        beyond APP_START_TIMEOUT_S. Raises ChildError.
         """
         environment = os.environ | {"PYTHONPATH": str(self.folder)}
         if cache is not None:
@@ -77,7 +78,7 @@ class Build:
             name=f"The build {self.name}",
             cwd=self.folder,
             environment=environment,
-            limit_s=START_LIMIT + limit_s,
+            limit_s=APP_START_TIMEOUT_S + limit_s,
         )
 
     def has_model(self, name: str) -> bool:
@@ -151,7 +152,7 @@ def _prepared(name: str, folder: Path, revision: str) -> Build:
 def _checked(build: Build) -> Build:
     """The build with the versions of its libraries. Raises BuildError if its Python would run other code."""
     try:
-        facts = json.loads(build.run("-c", PRINT_FACTS, *PACKAGES).output.splitlines()[-1])
+        facts = json.loads(build.run("-c", PRINT_FACTS, *REPORTED_PACKAGES).output.splitlines()[-1])
     except ChildError as error:
         raise BuildError(f"The build {build.name} does not start", error.facts, error.fix) from None
     if not Path(facts["app"]).resolve().is_relative_to(build.folder.resolve()):

@@ -26,17 +26,17 @@ from engines.catalog import shipped as catalog
 from engines.errors import UserError
 from engines.request import EngineRequest, Transport, TritonOptions
 from scripts.benchmarks import timing
+from scripts.common.checkout import ROOT
 from scripts.common.figure import Figure
 from scripts.serving import repository
 from scripts.serving.model_config import ServingConfig
 from scripts.serving.server import TritonServer, free_ports, known_regions, shared_names
 
-ROOT = Path(__file__).resolve().parents[2]
-MODEL = "fast-x2"
-START = 90.0
+SERVED_MODEL = "fast-x2"
+FLEET_START_TIMEOUT_S = 90.0
 """Seconds for all cameras to show their first picture."""
-KILLS = 5
-DOWN = 3.0
+SERVER_KILLS = 5
+SERVER_DOWNTIME_S = 3.0
 """Seconds that the server stays away each time."""
 
 
@@ -121,7 +121,7 @@ def started(fleet: Fleet) -> Iterator[list[subprocess.Popen[str]]]:
         for process in processes:
             process.kill()
 
-    watchdog = threading.Timer(START, give_up)
+    watchdog = threading.Timer(FLEET_START_TIMEOUT_S, give_up)
     watchdog.start()
     try:
         for number, process in enumerate(processes):
@@ -151,7 +151,7 @@ def drive(fleet: Fleet) -> FleetResult:
 def gather(processes: list[subprocess.Popen[str]], fleet: Fleet) -> FleetResult:
     """What started cameras report at their end."""
     result = FleetResult()
-    until = time.monotonic() + fleet.seconds + START
+    until = time.monotonic() + fleet.seconds + FLEET_START_TIMEOUT_S
     for number, process in enumerate(processes):
         try:
             told, _ = process.communicate(timeout=max(1.0, until - time.monotonic()))
@@ -184,7 +184,7 @@ def naive(port: int, model: str) -> Iterator[str]:
 
 
 @contextlib.contextmanager
-def served(size: tuple[int, int], model: str = MODEL) -> Iterator[TritonServer]:
+def served(size: tuple[int, int], model: str = SERVED_MODEL) -> Iterator[TritonServer]:
     """A real Triton with a shipped model, as scripts/triton_repository.py writes it."""
     with tempfile.TemporaryDirectory() as folder:
         models = Path(folder, "models")
@@ -262,7 +262,9 @@ def survive(cameras: int, minutes: float, *, size: tuple[int, int] = (320, 180),
     """The server killed and started again KILLS times while cameras run and check every picture. Raises UserError."""
     seconds = 60 * minutes
     with served(size) as server:
-        fleet = Fleet(cameras, f"triton://{server.address}/{MODEL}", size, fps, seconds, fallback="bicubic", check=True)
+        fleet = Fleet(
+            cameras, f"triton://{server.address}/{SERVED_MODEL}", size, fps, seconds, fallback="bicubic", check=True
+        )
         kills: list[tuple[float, float]] = []
         with started(fleet) as processes:
             for process in processes:
@@ -270,11 +272,11 @@ def survive(cameras: int, minutes: float, *, size: tuple[int, int] = (320, 180),
                 process.stdin.write("go\n")
                 process.stdin.flush()
             begun = time.monotonic()
-            for number in range(KILLS):
-                time.sleep(max(0.0, begun + (number + 0.6) * seconds / (KILLS + 1) - time.monotonic()))
+            for number in range(SERVER_KILLS):
+                time.sleep(max(0.0, begun + (number + 0.6) * seconds / (SERVER_KILLS + 1) - time.monotonic()))
                 killed = time.monotonic()
                 server.kill()
-                time.sleep(DOWN)
+                time.sleep(SERVER_DOWNTIME_S)
                 server.start()
                 kills.append((killed, time.monotonic()))
             result = gather(processes, fleet)

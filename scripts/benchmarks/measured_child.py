@@ -16,9 +16,9 @@ from pathlib import Path
 
 from engines.errors import UserError
 
-LAST_WORDS = 15
+QUOTED_LINES = 15
 """Lines of a failed command's output that the error repeats."""
-SAMPLING_S = 0.05
+MEMORY_SAMPLING_S = 0.05
 
 
 class ChildError(UserError):
@@ -72,7 +72,7 @@ def measure_child(
     if process.returncode:
         late = f", which is all it may take: {limit_s:g} s" if wall_s >= limit_s else ""
         ended = f"It ended with {process.returncode} after {wall_s:.1f} s{late}."
-        last = words.splitlines()[-LAST_WORDS:]
+        last = words.splitlines()[-QUOTED_LINES:]
         raise ChildError(
             f"{name} has failed",
             "\n  ".join([ended, *last]),
@@ -97,7 +97,7 @@ class _PeakMemory:
         self._thread.start()
 
     def _sample(self) -> None:
-        while not self._stop.wait(SAMPLING_S):
+        while not self._stop.wait(MEMORY_SAMPLING_S):
             try:
                 mark = self._status.read_text(encoding="ascii").partition("VmHWM:")[2].split()
             except OSError:

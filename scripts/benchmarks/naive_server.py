@@ -12,7 +12,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
-import scripts.common.missing_extras  # noqa: F401
+import scripts  # noqa: F401 # first: says which extra brings what is missing
 
 # isort: split
 import numpy as np
@@ -24,7 +24,7 @@ from scripts.conversion.exporter import network_from_onnx
 from scripts.training.network import Contract
 
 
-class Server(HTTPServer):
+class NaiveServer(HTTPServer):
     request_queue_size = 256  # so that no camera is turned away
 
 
@@ -50,7 +50,7 @@ def main() -> None:
         def log_message(self, format: str, *_: object) -> None:
             pass
 
-    with Server(("127.0.0.1", options.port), NaiveHandler) as server:
+    with NaiveServer(("127.0.0.1", options.port), NaiveHandler) as server:
         print("ready", flush=True)
         server.serve_forever()
 

@@ -35,13 +35,13 @@ from engines.request import EngineRequest, OpenVinoOptions, Transport
 from engines.slot_engine import SlotEngine
 from scripts.serving import client_options
 
-DIFFERENT = 3
+DISTINCT_FRAMES = 3
 """Different frames of a camera; each is told from the others', and from all frames of other cameras."""
-SPARSE = 7
+COMPARE_STRIDE = 7
 """Every so many rows and columns of a picture are compared."""
 
 
-class Frames:
+class FleetSource:
     """A live source of `DIFFERENT` frames in turn, at a rate. After the first it waits for a line on stdin."""
 
     name, live, paced, camera = "simulated camera", True, True, True
@@ -62,13 +62,13 @@ class Frames:
             due = self.begun + index / self.fps
             if self._closed.wait(max(0.0, due - time.monotonic())):
                 return
-            yield Frame(self._images[index % DIFFERENT], index, time.monotonic(), index / self.fps)
+            yield Frame(self._images[index % DISTINCT_FRAMES], index, time.monotonic(), index / self.fps)
 
     def close(self) -> None:
         self._closed.set()
 
 
-class Watch:
+class FleetSink:
     """A sink that keeps how old each picture is, who made it, and what is wrong with it."""
 
     def __init__(self, stats: Stats, wanted: list[Image] | None, images: list[Image]) -> None:
@@ -97,13 +97,15 @@ class Watch:
         self._last = captured.index, now
 
     def _right(self, frame: OutputFrame, name: str) -> bool:
-        index = frame.input.index % DIFFERENT
+        index = frame.input.index % DISTINCT_FRAMES
         if name == "bicubic":
-            wanted = bicubic.enlarge(self._images[index], np.empty_like(frame.image))[::SPARSE, ::SPARSE]
+            wanted = bicubic.enlarge(self._images[index], np.empty_like(frame.image))[
+                ::COMPARE_STRIDE, ::COMPARE_STRIDE
+            ]
         else:
             assert self._wanted is not None
             wanted = self._wanted[index]
-        return bool((frame.image[::SPARSE, ::SPARSE] == wanted).all())
+        return bool((frame.image[::COMPARE_STRIDE, ::COMPARE_STRIDE] == wanted).all())
 
 
 class HttpSlot:
@@ -165,7 +167,7 @@ def pictures(number: int, size: tuple[int, int]) -> list[Image]:
     width, height = size
     return [
         np.random.default_rng([number, each]).integers(0, 256, (height, width, 3), np.uint8)
-        for each in range(DIFFERENT)
+        for each in range(DISTINCT_FRAMES)
     ]
 
 
@@ -180,7 +182,7 @@ def expected(images: list[Image], engine: str) -> list[Image]:
             local.submit(image, None)
             done = local.collect(60)
             assert done is not None
-            results.append(done[0][::SPARSE, ::SPARSE].copy())
+            results.append(done[0][::COMPARE_STRIDE, ::COMPARE_STRIDE].copy())
     return results
 
 
@@ -191,8 +193,8 @@ def camera(options: argparse.Namespace) -> dict[str, Any]:
     frame = size(options.size)
     images = pictures(options.number, frame)
     stats = Stats()
-    watch = Watch(stats, expected(images, options.engine) if options.check else None, images)
-    source = Frames(images, options.fps, options.seconds, random.Random(options.number).random())
+    watch = FleetSink(stats, expected(images, options.engine) if options.check else None, images)
+    source = FleetSource(images, options.fps, options.seconds, random.Random(options.number).random())
     Pipeline(
         source,
         lambda size: load(options.engine, size, options.depth, options.transport, options.fallback, options.config),

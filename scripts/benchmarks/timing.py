@@ -24,9 +24,9 @@ from app.sources import open_source
 from app.system.malloc_trim import find_glibc_function
 from engines.base import Engine, Image
 from engines.errors import UserError
+from scripts.common.checkout import ROOT
 
-ROOT = Path(__file__).resolve().parents[2]
-START_LIMIT = 120.0
+APP_START_TIMEOUT_S = 120.0
 """Seconds that the app may take beyond the run itself: imports, compiling the network, closing."""
 
 
@@ -207,7 +207,7 @@ def run_app(arguments: Sequence[str], limit: float) -> AppRun:
         command = [sys.executable, "-m", "app.run", "--headless", "--quiet", "--stats", str(stats), *arguments]
         memory: list[tuple[float, int]] = []
         with errors.open("w") as log, subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=log) as process:
-            watched, until = psutil.Process(process.pid), time.monotonic() + limit + START_LIMIT
+            watched, until = psutil.Process(process.pid), time.monotonic() + limit + APP_START_TIMEOUT_S
             try:
                 while process.poll() is None and time.monotonic() < until:
                     memory.append((time.monotonic(), resident(watched)))
@@ -217,7 +217,7 @@ def run_app(arguments: Sequence[str], limit: float) -> AppRun:
         if process.returncode or not stats.exists():
             told = (
                 errors.read_text().strip()
-                or f"it ended with {process.returncode} after {limit + START_LIMIT:g} s at most"
+                or f"it ended with {process.returncode} after {limit + APP_START_TIMEOUT_S:g} s at most"
             )
             raise BenchError("The app has failed", told, f"Try it by hand: {' '.join(command)}")
         return AppRun(json.loads(stats.read_text()), memory)

@@ -20,9 +20,6 @@ from functools import partial
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
-import scripts.common.missing_extras  # noqa: F401
-
-# isort: split
 import numpy as np
 
 from app.errors import SinkError
@@ -35,23 +32,23 @@ from scripts.common.arguments import positive_int, size
 from scripts.kiosk.fake_camera import scene
 from scripts.kiosk.x_server import XServer
 
-PERIOD = 1 / 30
+PICTURE_PERIOD_S = 1 / 30
 
 
-def shown(window: OpenCvWindow | WindowProcess, pictures: list[OutputFrame], times: list[float]) -> float:
+def median_write_s(window: OpenCvWindow | WindowProcess, pictures: list[OutputFrame], times: list[float]) -> float:
     """The median of the seconds that `window` takes for one of them, each of which goes to `times`."""
     taken = []
     for picture in pictures:
         begun = time.monotonic()
         window.write(picture)
         taken.append(time.monotonic() - begun)
-        time.sleep(max(0.0, PERIOD - taken[-1]))
+        time.sleep(max(0.0, PICTURE_PERIOD_S - taken[-1]))
     times += taken
     return statistics.median(taken)
 
 
 @contextmanager
-def screen() -> Iterator[None]:
+def any_display() -> Iterator[None]:
     if os.environ.get("DISPLAY"):
         yield
         return
@@ -66,19 +63,22 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--rounds", type=positive_int, default=10, help="of a second each [10]")
     options = parser.parse_args(arguments)
     shape = "x".join(map(str, options.size))
-    images = [scene(count, options.size) for count in range(round(1 / PERIOD))]
+    images = [scene(count, options.size) for count in range(round(1 / PICTURE_PERIOD_S))]
     pictures = [OutputFrame(image, Frame(image, 0, 0.0, 0.0)) for image in images]
     actions = {name: (lambda: None) for name in ("quit", "record", "snapshot")}
     try:
         with (
-            screen(),
+            any_display(),
             closing(OpenCvWindow("in this process", ViewState(), actions)) as here,
             closing(WindowProcess("in its own", ViewState(), actions)) as apart,
         ):
             times: tuple[list[float], list[float]] = ([], [])
-            shown(here, pictures, [])  # opens it
-            shown(apart, pictures, [])
-            loops = partial(shown, here, pictures, times[0]), partial(shown, apart, pictures, times[1])
+            median_write_s(here, pictures, [])  # opens it
+            median_write_s(apart, pictures, [])
+            loops = (
+                partial(median_write_s, here, pictures, times[0]),
+                partial(median_write_s, apart, pictures, times[1]),
+            )
             rounds = alternate(loops, options.rounds)
     except SinkError as error:
         print(error, file=sys.stderr)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-HEAD = f"{'':<46} {'target':<10} {'measured':>9}      met"
+FIGURE_HEADER = f"{'':<46} {'target':<10} {'measured':>9}      met"
 """Over figures as they are printed."""
 
 

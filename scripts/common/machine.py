@@ -10,7 +10,7 @@ from typing import Any
 
 import psutil
 
-PACKAGES = (
+REPORTED_PACKAGES = (
     *("openvino", "tensorrt", "tensorrt-rtx-cu13", "pycuda", "torch"),
     *("numpy", "av", "opencv-python", "opencv-python-headless"),
 )
@@ -20,7 +20,7 @@ PACKAGES = (
 def machine() -> dict[str, Any]:
     """What the figures were measured on."""
     versions = {}
-    for name in PACKAGES:
+    for name in REPORTED_PACKAGES:
         try:
             versions[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:

@@ -1,15 +1,11 @@
-"""What is said, in place of a traceback, where a package of setup.py's extras is missing.
-
-Importing this is enough. A script does so before anything that may be missing: behind its `sys.path.insert`, and with
-`# isort: split` below, that the imports stay in that order.
-"""
+"""The message about a missing package of setup.py's extras, in place of a traceback."""
 
 from __future__ import annotations
 
 import sys
 from types import TracebackType
 
-EXTRAS = {
+EXTRA_OF_PACKAGE = {
     "onnx": "wrap",
     "torch": "train",
     "tqdm": "train",
@@ -23,13 +19,18 @@ EXTRAS = {
 scripts/shell/venv.sh brings it, and on a Jetson, which has its own, pip must not."""
 
 
-def told(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-    """What ends the program, as sys.excepthook is given it; behind it Python exits with 1."""
+def install() -> None:
+    """Have Python print the message from now on. scripts/__init__.py calls this before any script does anything."""
+    sys.excepthook = print_missing_extra
+
+
+def print_missing_extra(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """Print which extra a program lacks, or any other exception as Python does.
+
+    The parameters are those of sys.excepthook, after which Python exits with status 1.
+    """
     package = str(error.name).partition(".")[0] if isinstance(error, ModuleNotFoundError) else ""
-    if package in EXTRAS:
-        print(f"{sys.argv[0]} needs {package}: .venv/bin/pip install -e '.[{EXTRAS[package]}]'", file=sys.stderr)
+    if extra := EXTRA_OF_PACKAGE.get(package):
+        print(f"{sys.argv[0]} needs {package}: .venv/bin/pip install -e '.[{extra}]'", file=sys.stderr)
     else:
         sys.__excepthook__(kind, error, trace)
-
-
-sys.excepthook = told

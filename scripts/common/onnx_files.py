@@ -28,11 +28,11 @@ def check(target: Path, source: Path) -> None:
     """Raises ModelError if writing to `target` would overwrite `source`, or its name tells another scale."""
     if target.exists() and source.exists() and target.samefile(source):
         raise ModelError(f"{target} is the fp32 model itself", "it would be lost", "Give another path to write to.")
-    if (scale := enlarges(source)) is not None:
+    if (scale := scale_of_file(source)) is not None:
         catalog.check_name(target, scale)
 
 
-def enlarges(file: Path) -> int | None:
+def scale_of_file(file: Path) -> int | None:
     """How many times, by what `file` says of itself or else its name; None if neither tells."""
     told = properties(file).get("scale", "")
     return int(told) if told.isdecimal() else catalog.scale_in(file.name)

@@ -11,7 +11,7 @@ from onnx import helper, numpy_helper
 if TYPE_CHECKING:
     from torch import nn
 
-OPSET = 17  # the newest that the ONNX parser of TensorRT 10.3 (JetPack 6.1) knows in full
+EXPORT_OPSET = 17  # the newest that the ONNX parser of TensorRT 10.3 (JetPack 6.1) knows in full
 
 
 class OnnxGraph:

@@ -16,27 +16,27 @@ import numpy as np
 
 from app.sources.demo.poster import draw_poster
 from engines.base import Image
-from scripts.conversion.third_party import Floats, Foreign, Geometry, WrapError
+from scripts.conversion.third_party import Floats, Geometry, ThirdPartyNetwork, WrapError
 
-SAME = 50.0
+SAME_PICTURE_DB = 50.0
 """PSNR in dB between two pictures that count as one: 0.8 grey levels on average."""
-FAR = 3.0
+CLEAR_LEAD_DB = 3.0
 """By how many dB the right range must beat the other. Four networks at hand did by 5 to 35."""
-SIGNED = 1.0
+SIGNED_LEAD_DB = 1.0
 """By how many dB a range of -1..1 must beat 0..1 to be believed. 0..1 was 1.3 to 33 dB ahead where it was right."""
-PLAUSIBLE = 20.0
+PLAUSIBLE_DB = 20.0
 """PSNR in dB that anything which enlarges pictures reaches: the least faithful at hand, trained on cartoons, has 24."""
-NEAR = (96, 128)
+PROBE_SIZE = (96, 128)
 """Height and width, as nearly as the network allows, of what it is tried on."""
-SOFT = 0.5
+PROBE_BLUR_SIGMA = 0.5
 """Standard deviation of the blur of what it is tried on, in its pixels. Enlarging that is no art, so that what is wrong
 stands out from what is hard: unblurred, a wrong range cost 1.4 dB only."""
-LUMA = np.array([0.114, 0.587, 0.299], np.float32)
+LUMA_OF_BGR = np.array([0.114, 0.587, 0.299], np.float32)
 """Of blue, green and red (ITU-R BT.601-7, 2.5.1)."""
 
 
 @dataclass(frozen=True)
-class Way:
+class ColourFormat:
     """An order of colours and a range of values."""
 
     order: str
@@ -47,7 +47,7 @@ class Way:
     def planes(self, picture: Image) -> Floats:
         """uint8 [H, W, 3] BGR as the network takes it, float32 [3 or 1, H, W]."""
         colours = picture[..., ::-1] if self.order == "rgb" else picture
-        values = (colours @ LUMA)[..., None] if self.order == "luma" else colours
+        values = (colours @ LUMA_OF_BGR)[..., None] if self.order == "luma" else colours
         scaled = values / 255 * (self.white - self.black) + self.black
         return np.asarray(scaled.transpose(2, 0, 1), np.float32)
 
@@ -57,7 +57,7 @@ class Way:
         return levels[..., ::-1] if self.order == "rgb" else levels
 
 
-def whole(levels: Floats) -> Image:
+def to_bytes(levels: Floats) -> Image:
     """Grey levels as bytes; what is no number, as a network in a wrong range may give, is black."""
     return np.clip(np.round(np.nan_to_num(levels)), 0, 255).astype(np.uint8)
 
@@ -74,42 +74,44 @@ def poster() -> Image:
     return draw_poster(640, 360)
 
 
-def pair(size: tuple[int, int], scale: int) -> tuple[Image, Image]:
+def probe_pair(size: tuple[int, int], scale: int) -> tuple[Image, Image]:
     """A soft picture of `size` (height, width), and its original, `scale` times larger; uint8 BGR."""
     height, width = (scale * n for n in size)
     large = cv2.resize(poster(), (width, height), interpolation=cv2.INTER_AREA)
-    large = cv2.GaussianBlur(large, (0, 0), SOFT * scale)
+    large = cv2.GaussianBlur(large, (0, 0), PROBE_BLUR_SIGMA * scale)
     small = cv2.resize(large, (size[1], size[0]), interpolation=cv2.INTER_AREA)
     return np.asarray(small, np.uint8), np.asarray(large, np.uint8)
 
 
-def find(foreign: Foreign, geometry: Geometry, order: str | None, white: int | None) -> Way:
+def find_format(foreign: ThirdPartyNetwork, geometry: Geometry, order: str | None, white: int | None) -> ColourFormat:
     """The way of a network, as far as `order` and `white` leave it open. Raises WrapError naming what must be told."""
     orders = ["luma"] if foreign.channels == 1 else [order] if order else ["bgr", "rgb"]
     # The cheapest first: of those that come to the same, it is taken.
-    ways = [Way(o, w) for w, o in itertools.product([white] if white else [255, 1], orders)]
+    ways = [ColourFormat(o, w) for w, o in itertools.product([white] if white else [255, 1], orders)]
     if len(ways) == 1:
         return ways[0]  # all was told, by somebody who knows what is to come out
     step = geometry.multiple
-    small, large = pair(foreign.size(*(-(-n // step) * step for n in NEAR)), geometry.scale)
+    small, large = probe_pair(foreign.size(*(-(-n // step) * step for n in PROBE_SIZE)), geometry.scale)
     if foreign.channels == 1:
-        large = whole((large @ LUMA)[..., None])
-    signed = [] if white else [Way(o, 1, -1) for o in orders]
-    made = {way: whole(attempt(foreign, geometry, way, small)) for way in ways + signed}
+        large = to_bytes((large @ LUMA_OF_BGR)[..., None])
+    signed = [] if white else [ColourFormat(o, 1, -1) for o in orders]
+    made = {way: to_bytes(run_in_python(foreign, geometry, way, small)) for way in ways + signed}
     quality = {way: psnr(picture, large) for way, picture in made.items()}
-    look_for_refusal(foreign, {way: quality[way] for way in ways}, {way: quality[way] for way in signed})
+    raise_if_implausible(foreign, {way: quality[way] for way in ways}, {way: quality[way] for way in signed})
     best = max(ways, key=lambda way: quality[way])
-    rivals = [way for way in ways if quality[way] >= quality[best] - FAR]
-    if any(psnr(made[way], made[best]) < SAME for way in rivals):
-        raise ambiguous(foreign, {way: quality[way] for way in rivals})
+    rivals = [way for way in ways if quality[way] >= quality[best] - CLEAR_LEAD_DB]
+    if any(psnr(made[way], made[best]) < SAME_PICTURE_DB for way in rivals):
+        raise ambiguous_error(foreign, {way: quality[way] for way in rivals})
     return rivals[0]
 
 
-def look_for_refusal(foreign: Foreign, ways: dict[Way, float], signed: dict[Way, float]) -> None:
+def raise_if_implausible(
+    foreign: ThirdPartyNetwork, ways: dict[ColourFormat, float], signed: dict[ColourFormat, float]
+) -> None:
     """Raise WrapError if none of `ways` is right, but perhaps one of `signed`; both with their PSNR in dB."""
     best = max(ways.values())
-    if best < PLAUSIBLE and max(signed.values(), default=0) < PLAUSIBLE:
-        seen = ", ".join(f"{words(way)}: {quality:.1f} dB" for way, quality in (ways | signed).items())
+    if best < PLAUSIBLE_DB and max(signed.values(), default=0) < PLAUSIBLE_DB:
+        seen = ", ".join(f"{describe(way)}: {quality:.1f} dB" for way, quality in (ways | signed).items())
         told = "both --order and --range" if foreign.channels == 3 else "--range"
         raise WrapError(
             f"{foreign.path} does not enlarge a picture in any way that was tried",
@@ -117,7 +119,7 @@ def look_for_refusal(foreign: Foreign, ways: dict[Way, float], signed: dict[Way,
             f"If it is to change what it sees, give {told}. If what it gives has another range than what it takes, "
             "export it with a layer more that mends this.",
         )
-    if signed and max(signed.values()) > best + SIGNED:
+    if signed and max(signed.values()) > best + SIGNED_LEAD_DB:
         raise WrapError(
             f"{foreign.path} takes values from -1 to 1",
             f"a picture given so is enlarged at {max(signed.values()):.1f} dB, otherwise at {best:.1f} dB",
@@ -125,7 +127,7 @@ def look_for_refusal(foreign: Foreign, ways: dict[Way, float], signed: dict[Way,
         )
 
 
-def attempt(foreign: Foreign, geometry: Geometry, way: Way, picture: Image) -> Floats:
+def run_in_python(foreign: ThirdPartyNetwork, geometry: Geometry, way: ColourFormat, picture: Image) -> Floats:
     """Grey levels [s*H, s*W, 3] that the network makes of `picture`, uint8 [H, W, 3], BGR, with all else in Python.
 
     Of a network of luma [s*H, s*W, 1], without the colours.
@@ -137,25 +139,25 @@ def attempt(foreign: Foreign, geometry: Geometry, way: Way, picture: Image) -> F
     return way.picture(foreign.run(way.planes(padded)))[o : o + s * height, o : o + s * width]
 
 
-def coloured(luma: Floats, picture: Image) -> Floats:
+def add_colours(luma: Floats, picture: Image) -> Floats:
     """`luma` [s*H, s*W, 1] with the colours of `picture` [H, W, 3], for which interpolation is good enough."""
-    chroma = picture - (picture @ LUMA)[..., None]
+    chroma = picture - (picture @ LUMA_OF_BGR)[..., None]
     large = cv2.resize(chroma, (luma.shape[1], luma.shape[0]), interpolation=cv2.INTER_CUBIC)
     return np.asarray(large + luma, np.float32)
 
 
-def words(way: Way) -> str:
+def describe(way: ColourFormat) -> str:
     return f"{way.order}, {way.black}..{way.white}"
 
 
-def ambiguous(foreign: Foreign, rivals: dict[Way, float]) -> WrapError:
+def ambiguous_error(foreign: ThirdPartyNetwork, rivals: dict[ColourFormat, float]) -> WrapError:
     """The question that only a person can answer."""
     options = []
     if len({way.order for way in rivals}) > 1:
         options.append("--order rgb (most networks) or --order bgr (some that were trained through OpenCV)")
     if len({way.white for way in rivals}) > 1:
         options.append("--range 1 or --range 255")
-    seen = ", ".join(f"{words(way)}: {quality:.1f} dB" for way, quality in rivals.items())
+    seen = ", ".join(f"{describe(way)}: {quality:.1f} dB" for way, quality in rivals.items())
     return WrapError(
         f"It cannot be seen in which way {foreign.path} wants its colours",
         f"it enlarges a picture about as well, but not alike, in several: {seen}",

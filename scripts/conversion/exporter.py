@@ -19,7 +19,7 @@ from onnx.reference import ReferenceEvaluator
 from engines.catalog import shipped as catalog
 from engines.errors import UserError
 from scripts.common.onnx_files import save
-from scripts.common.onnx_graph import OPSET, OnnxGraph
+from scripts.common.onnx_graph import EXPORT_OPSET, OnnxGraph
 
 with contextlib.suppress(ModuleNotFoundError):  # --wrap needs none of it; main() says who does
     import torch
@@ -28,10 +28,13 @@ with contextlib.suppress(ModuleNotFoundError):  # --wrap needs none of it; main(
     from scripts.training.network import Contract, UpscalingNetwork, smoothing
 
 
-COLOURS = 3
+COLOUR_CHANNELS = 3
 
 
-SAME, EQUAL = 1, 0.999  # an export may differ by this many grey levels, and in all but this share of values not at all
+MAX_LEVEL_DIFFERENCE, MIN_EQUAL_SHARE = (
+    1,
+    0.999,
+)  # an export may differ by this many grey levels, and in all but this share of values not at all
 
 
 class ExportError(UserError):
@@ -61,14 +64,14 @@ def build(network: UpscalingNetwork, metadata: dict[str, str]) -> onnx.ModelProt
     base = graph.conv("base", padded, base_of(network), bias=255, pad=0)
     # The same detail three times, one for each colour, costs less out of the convolution (whose channels engines fill
     # up to 16 anyway) than copied afterwards: OpenVINO, 640x360, two cores of an AMD EPYC: 19.0 ms against 19.7.
-    detail = graph.conv("head", features, network.head, weight=255, bias=255, copies=COLOURS)
+    detail = graph.conv("head", features, network.head, weight=255, bias=255, copies=COLOUR_CHANNELS)
 
     # Adding and rounding the scale**2 sub-pixels of each colour as channels, before they are put in their places,
     # lets an engine do it on the way out of the convolution. OpenVINO does it on that of the first one and hands it the
     # other in 16 bits where the processor has those: half as many bytes to carry, and the picture itself stays exact.
     sharp = graph.add("Add", "sharp", base, detail)
     if network.coring:
-        sharp = cored(graph, sharp, padded, network)
+        sharp = add_coring(graph, sharp, padded, network)
     limits = [graph.constant("black", np.float32(0)), graph.constant("white", np.float32(255))]
     whole = graph.add("Clip", "limited", graph.add("Round", "rounded", sharp), *limits)
     large = graph.add("DepthToSpace", "large", whole, blocksize=scale, mode="CRD")
@@ -78,7 +81,10 @@ def build(network: UpscalingNetwork, metadata: dict[str, str]) -> onnx.ModelProt
     sr = helper.make_tensor_value_info("sr", TensorProto.UINT8, [1, f"{scale}*H", f"{scale}*W", 3])
     whole_graph = helper.make_graph(graph.nodes, "upscaler", [frame], [sr], graph.constants)
     model = helper.make_model(
-        whole_graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=8, producer_name="scripts/export.py"
+        whole_graph,
+        opset_imports=[helper.make_opsetid("", EXPORT_OPSET)],
+        ir_version=8,
+        producer_name="scripts/export.py",
     )
     model.doc_string = f"Enlarges a picture {scale} times. BGR bytes in, BGR bytes out."
     helper.set_model_props(model, metadata | {"scale": str(scale), "parameters": str(parameters(network))})
@@ -94,11 +100,11 @@ def base_of(network: UpscalingNetwork) -> nn.Conv2d:
     return base
 
 
-def cored(graph: OnnxGraph, sharp: str, padded: str, network: UpscalingNetwork) -> str:
+def add_coring(graph: OnnxGraph, sharp: str, padded: str, network: UpscalingNetwork) -> str:
     """The smooth enlargement, and of what `sharp` adds to it what is not faint."""
     kernel = graph.constant("smooth.weight", smoothing(network.scale).numpy())
     smooth = graph.add("Conv", "smooth", padded, kernel, kernel_shape=[3, 3], pads=[0] * 4)
-    limits = [graph.constant(f"faint.{side}", np.float32(sign * network.coring)) for side, sign in SIDES]
+    limits = [graph.constant(f"faint.{side}", np.float32(sign * network.coring)) for side, sign in FAINT_BOUNDS]
     distinct = graph.add("Sub", "distinct", sharp, graph.add("Clip", "faint", sharp, *limits))
     return graph.add("Add", "calm", smooth, distinct)
 
@@ -120,8 +126,16 @@ def network_from_onnx(path: Path) -> UpscalingNetwork:
         last = max(int(found[1]) for name in values if (found := re.fullmatch(r"body_(\d+)\.weight", name)))
         channels = len(values["body_0.bias"])
         network = UpscalingNetwork(scale=scale, channels=channels, depth=last, expand=1).collapsed()
-        state = {f"body.{2 * i}.{part}": values[f"body_{i}.{part}"] for i in range(last + 1) for part in PARTS}
-        state |= {f"{layer}.{part}": values[f"{layer}.{part}"] for layer in ("base", "head") for part in PARTS}
+        state = {
+            f"body.{2 * i}.{part}": values[f"body_{i}.{part}"]
+            for i in range(last + 1)
+            for part in CONVOLUTION_PARAMETERS
+        }
+        state |= {
+            f"{layer}.{part}": values[f"{layer}.{part}"]
+            for layer in ("base", "head")
+            for part in CONVOLUTION_PARAMETERS
+        }
         state["body.0.weight"] *= 255  # what build() folded in comes out again
         for name in ("base.bias", "head.weight", "head.bias"):
             state[name] /= 255
@@ -142,10 +156,10 @@ def network_from_onnx(path: Path) -> UpscalingNetwork:
     return network.eval()
 
 
-PARTS = ("weight", "bias")
+CONVOLUTION_PARAMETERS = ("weight", "bias")
 
 
-SIDES = (("least", -1), ("most", 1))
+FAINT_BOUNDS = (("least", -1), ("most", 1))
 
 
 def load(path: Path) -> tuple[UpscalingNetwork, dict[str, Any]]:
@@ -193,7 +207,7 @@ def export(checkpoint: Path, file: Path) -> str:
     catalog.check_name(file, network.scale)
     model = build(network, {"recipe": json.dumps(recipe), "trained_by": "scripts/train.py"})
     largest, equal = difference(model, network)
-    if largest > SAME or equal < EQUAL:
+    if largest > MAX_LEVEL_DIFFERENCE or equal < MIN_EQUAL_SHARE:
         raise ExportError(
             f"{file} is not written: the exported model is not the trained network",
             f"up to {largest} grey levels apart, {equal:.2%} of values equal",

@@ -20,12 +20,12 @@ Floats = NDArray[np.float32]
 Size = tuple[int, int]
 """Height and width."""
 
-KINDS: dict[int, type[np.floating[Any]]] = {TensorProto.FLOAT: np.float32, TensorProto.FLOAT16: np.float16}
-EXACTLY = {"INFERENCE_PRECISION_HINT": "f32", "CACHE_DIR": ""}
+FLOAT_TYPES: dict[int, type[np.floating[Any]]] = {TensorProto.FLOAT: np.float32, TensorProto.FLOAT16: np.float16}
+FLOAT32_OPTIONS = {"INFERENCE_PRECISION_HINT": "f32", "CACHE_DIR": ""}
 """OpenVINO's options for float32, whatever the processor likes better."""
-MULTIPLES = (1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 14, 16, 20, 24, 28, 32, 48, 64)
+CANDIDATE_MULTIPLES = (1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 14, 16, 20, 24, 28, 32, 48, 64)
 """What sizes are tried to be multiples of, smallest first: blocks that are folded into channels, windows."""
-LEAST = 48
+MIN_SURVEY_PX = 48
 """Sizes that are tried begin here: above what a network without padding cuts off."""
 
 
@@ -58,7 +58,7 @@ class Geometry:
         return self.multiple > 1 or self.lost > 0
 
 
-class Foreign:
+class ThirdPartyNetwork:
     """An ONNX model with one float picture in and one out, run by OpenVINO."""
 
     def __init__(self, path: Path) -> None:
@@ -80,16 +80,16 @@ class Foreign:
                 f"its input {self.input} is uint8 {shape}",
                 f"It needs no wrapping: python -m app.run --model {path}",
             )
-        if kind not in KINDS:
+        if kind not in FLOAT_TYPES:
             raise self._refused(f"its input is {TensorProto.DataType.Name(kind)}", "Export it in float32 or float16.")
         self.kind: int = kind
         if len(shape) != 4 or shape[0] not in (1, None):
-            raise self._refused(f"its input is {told(shape)}", "It must take one picture: [1, 3, H, W].")
+            raise self._refused(f"its input is {shape_text(shape)}", "It must take one picture: [1, 3, H, W].")
         self.last = shape[1] not in (1, 3) and shape[3] in (1, 3)
         """Whether channels are the last axis, as TensorFlow has them, not the second."""
         channels, *size = (shape[3], shape[1], shape[2]) if self.last else shape[1:]
         if channels not in (1, 3, None):
-            raise self._refused(f"its input is {told(shape)}", "It must take 3 channels, or 1 of luma.")
+            raise self._refused(f"its input is {shape_text(shape)}", "It must take 3 channels, or 1 of luma.")
         self.channels = channels or 3
         self.height, self.width = size
         self._network = self._load()
@@ -119,8 +119,8 @@ class Foreign:
         network = self._network.clone()
         try:
             network.reshape(list(picture.shape))
-            compiled = core().compile_model(network, "CPU", EXACTLY)
-            made = np.asarray(compiled(np.ascontiguousarray(picture, KINDS[self.kind]))[0], np.float32)
+            compiled = core().compile_model(network, "CPU", FLOAT32_OPTIONS)
+            made = np.asarray(compiled(np.ascontiguousarray(picture, FLOAT_TYPES[self.kind]))[0], np.float32)
         except RuntimeError as error:
             raise WrapError(f"{self.path} does not run at {size_of(planes)}", first_line(error)) from None
         if made.ndim != 4 or made.shape[0] != 1:
@@ -144,7 +144,7 @@ class Foreign:
                 )
             return Geometry(scale)
         why = ""
-        for candidate in [multiple] if multiple else MULTIPLES:
+        for candidate in [multiple] if multiple else CANDIDATE_MULTIPLES:
             try:
                 return self._at(candidate)
             except WrapError as error:
@@ -157,7 +157,7 @@ class Foreign:
 
     def _at(self, multiple: int) -> Geometry:
         """Its geometry if any multiple of `multiple` will do. Raises WrapError."""
-        first = -(-LEAST // multiple)
+        first = -(-MIN_SURVEY_PX // multiple)
         # Neighbours have no divisor in common: a network that needs more than `multiple` fails at one of them.
         asked = [self.size(multiple * (first + n), multiple * (first + n + 1)) for n in range(2)]
         made = [self.run(np.zeros((self.channels, *size), np.float32)).shape[1:] for size in asked]
@@ -194,7 +194,7 @@ def dimensions(port: onnx.ValueInfoProto) -> list[int | None]:
     return [d.dim_value if d.dim_value > 0 else None for d in port.type.tensor_type.shape.dim]
 
 
-def told(shape: list[int | None]) -> str:
+def shape_text(shape: list[int | None]) -> str:
     return f"[{', '.join('?' if n is None else str(n) for n in shape)}]"
 
 

@@ -18,17 +18,29 @@ from engines.catalog import shipped as catalog
 from engines.errors import one_line
 from engines.openvino import engine as openvino_engine
 from scripts.common.onnx_files import save
-from scripts.common.onnx_graph import OPSET, OnnxGraph
-from scripts.conversion.colour_probe import LUMA, NEAR, SAME, Way, attempt, coloured, find, pair, psnr, whole, words
-from scripts.conversion.third_party import EXACTLY, KINDS, Floats, Foreign, Geometry, WrapError
+from scripts.common.onnx_graph import EXPORT_OPSET, OnnxGraph
+from scripts.conversion.colour_probe import (
+    LUMA_OF_BGR,
+    PROBE_SIZE,
+    SAME_PICTURE_DB,
+    ColourFormat,
+    add_colours,
+    describe,
+    find_format,
+    probe_pair,
+    psnr,
+    run_in_python,
+    to_bytes,
+)
+from scripts.conversion.third_party import FLOAT32_OPTIONS, FLOAT_TYPES, Floats, Geometry, ThirdPartyNetwork, WrapError
 
-OPSETS = range(13, 21)
+KEPT_OPSETS = range(13, 21)
 """What is left as it is: from where our own nodes are defined, to what TensorRT reads from 10.0 on (onnx-tensorrt,
 docs/operators.md)."""
-ANEW = f"Export it anew, in opset {OPSETS.start} to {OPSETS.stop - 1}."
-LARGEST_MULTIPLE = 256
+EXPORT_AGAIN = f"Export it anew, in opset {KEPT_OPSETS.start} to {KEPT_OPSETS.stop - 1}."
+MAX_MULTIPLE = 256
 """Of what sizes may be asked to be multiples; padding up to more would be most of a picture."""
-PREFIX = "network/"
+NETWORK_PREFIX = "network/"
 """Before every name of the network, so that none is one of ours."""
 
 
@@ -37,41 +49,41 @@ def opset_of(model: onnx.ModelProto) -> int:
     return next((o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), 0)
 
 
-def prepared(foreign: Foreign) -> onnx.ModelProto:
+def prepare(foreign: ThirdPartyNetwork) -> onnx.ModelProto:
     """Its model with names of its own, in an opset that TensorRT reads and our nodes are defined in."""
     model = onnx.ModelProto()
     model.CopyFrom(foreign.model)
     opset = opset_of(model)
-    if opset not in OPSETS:
+    if opset not in KEPT_OPSETS:
         try:
-            model = version_converter.convert_version(model, OPSET)
+            model = version_converter.convert_version(model, EXPORT_OPSET)
         except Exception as error:  # whatever a converter of onnx meets
-            if opset < OPSETS.start:  # a newer one goes as it is: OpenVINO reads it, a newer TensorRT may
+            if opset < KEPT_OPSETS.start:  # a newer one goes as it is: OpenVINO reads it, a newer TensorRT may
                 raise WrapError(
-                    f"{foreign.path} cannot be brought from opset {opset} to {OPSET}",
+                    f"{foreign.path} cannot be brought from opset {opset} to {EXPORT_OPSET}",
                     one_line(error),
-                    ANEW,
+                    EXPORT_AGAIN,
                 ) from None
     del model.graph.value_info[:]  # of shapes under other names than ours
-    result: onnx.ModelProto = compose.add_prefix(model, PREFIX)
+    result: onnx.ModelProto = compose.add_prefix(model, NETWORK_PREFIX)
     return result
 
 
 class Wrapper:
     """The graph around a network: its way and geometry before and after."""
 
-    def __init__(self, foreign: Foreign, way: Way, geometry: Geometry) -> None:
+    def __init__(self, foreign: ThirdPartyNetwork, way: ColourFormat, geometry: Geometry) -> None:
         self._foreign, self._way, self._geometry = foreign, way, geometry
         self._graph = OnnxGraph()
-        self._type = KINDS[foreign.kind]
+        self._type = FLOAT_TYPES[foreign.kind]
 
     def model(self) -> onnx.ModelProto:
         """The model of the contract. Raises WrapError."""
-        inner = prepared(self._foreign)
-        planes = self._before(PREFIX + self._foreign.input)
+        inner = prepare(self._foreign)
+        planes = self._before(NETWORK_PREFIX + self._foreign.input)
         self._graph.nodes.extend(inner.graph.node)
         self._graph.constants.extend(inner.graph.initializer)
-        self._after(PREFIX + self._foreign.output, planes)
+        self._after(NETWORK_PREFIX + self._foreign.output, planes)
         height, width, scale = self._foreign.height or "H", self._foreign.width or "W", self._geometry.scale
         frame = helper.make_tensor_value_info("frame", TensorProto.UINT8, [1, height, width, 3])
         large = [n * scale if isinstance(n, int) else f"{scale}*{n}" for n in (height, width)]
@@ -114,7 +126,7 @@ class Wrapper:
         if self._geometry.pads:
             values = self._padded(values)
         if way.order == "luma":
-            values = graph.add("Conv", "luma", values, self._number("luma.weight", LUMA[None, :, None, None]))
+            values = graph.add("Conv", "luma", values, self._number("luma.weight", LUMA_OF_BGR[None, :, None, None]))
         if way.order == "rgb":
             values = self._swapped("rgb", values)
         if way.white != 255:
@@ -178,18 +190,20 @@ class Wrapper:
         )  # fmt: skip
 
 
-def centred(foreign: Foreign, geometry: Geometry, way: Way) -> None:
+def raise_if_off_centre(foreign: ThirdPartyNetwork, geometry: Geometry, way: ColourFormat) -> None:
     """Raise WrapError if more is lost on one side of a picture than on the other, as the result would be shifted.
 
     What is made of the mirrored picture, mirrored back, then lies elsewhere than what is made of the picture.
     """
     step = geometry.multiple
-    picture = pair(foreign.size(*(-(-n // step) * step for n in NEAR)), 1)[0]
+    picture = probe_pair(foreign.size(*(-(-n // step) * step for n in PROBE_SIZE)), 1)[0]
     made = foreign.run(way.planes(picture))
     for axis in (1, 2):
         again = np.flip(foreign.run(way.planes(np.flip(picture, axis - 1))), axis)
         reach = min(geometry.lost, made.shape[axis] // 2)
-        errors = {n: apart(made.swapaxes(axis, 2), again.swapaxes(axis, 2), n) for n in range(-reach, reach + 1)}
+        errors = {
+            n: shifted_difference(made.swapaxes(axis, 2), again.swapaxes(axis, 2), n) for n in range(-reach, reach + 1)
+        }
         best = min(errors, key=lambda n: (errors[n], abs(n)))
         # One more on one side is what an odd number comes to; and no network is quite the same for mirrored pictures.
         if abs(best) > 1 and errors[0] > 2 * errors[best]:
@@ -200,14 +214,14 @@ def centred(foreign: Foreign, geometry: Geometry, way: Way) -> None:
             )
 
 
-def apart(one: Floats, other: Floats, by: int) -> float:
+def shifted_difference(one: Floats, other: Floats, by: int) -> float:
     """The mean squared difference of two pictures of one size, the first moved `by` pixels to the left."""
     width = one.shape[-1] - abs(by)
     left, right = one[..., max(by, 0) :][..., :width], other[..., max(-by, 0) :][..., :width]
     return float(np.mean((left - right) ** 2))
 
 
-def checked(foreign: Foreign, way: Way, geometry: Geometry, model: onnx.ModelProto) -> float:
+def agreement_db(foreign: ThirdPartyNetwork, way: ColourFormat, geometry: Geometry, model: onnx.ModelProto) -> float:
     """The least PSNR in dB of the model against the original in Python, over pictures. Raises WrapError below SAME."""
     core, step = openvino_engine.core(), geometry.multiple
     noise = np.random.default_rng(0)
@@ -217,18 +231,18 @@ def checked(foreign: Foreign, way: Way, geometry: Geometry, model: onnx.ModelPro
     for size in dict.fromkeys(sizes):
         network = core.read_model(model.SerializeToString())
         openvino_engine.fit(network, foreign.path, (size[1], size[0]))
-        compiled = core.compile_model(network, "CPU", EXACTLY)
-        for picture in (pair(size, 1)[0], noise.integers(0, 256, (*size, 3), np.uint8)):
-            wanted = attempt(foreign, geometry, way, picture)
-            wanted = coloured(wanted, picture) if way.order == "luma" else wanted
-            worst = min(worst, psnr(np.asarray(compiled(picture[None])[0])[0], whole(wanted)))
-    if worst < SAME:
+        compiled = core.compile_model(network, "CPU", FLOAT32_OPTIONS)
+        for picture in (probe_pair(size, 1)[0], noise.integers(0, 256, (*size, 3), np.uint8)):
+            wanted = run_in_python(foreign, geometry, way, picture)
+            wanted = add_colours(wanted, picture) if way.order == "luma" else wanted
+            worst = min(worst, psnr(np.asarray(compiled(picture[None])[0])[0], to_bytes(wanted)))
+    if worst < SAME_PICTURE_DB:
         before, after = opset_of(foreign.model), opset_of(model)
         multiple = "If its sizes must be multiples of a number, give it as --multiple."
-        converted = f"Bringing it from opset {before} to {after} may have changed it. {ANEW}"
+        converted = f"Bringing it from opset {before} to {after} may have changed it. {EXPORT_AGAIN}"
         raise WrapError(
             f"{foreign.path} cannot be wrapped: the result is not the original",
-            f"they are {worst:.1f} dB apart, where at least {SAME:.0f} are asked for",
+            f"they are {worst:.1f} dB apart, where at least {SAME_PICTURE_DB:.0f} are asked for",
             multiple if before == after else converted,
         )
     return worst
@@ -247,18 +261,18 @@ def wrap(
 
     What is None is found. Raises WrapError, ModelError, having written nothing.
     """
-    foreign = Foreign(source)
+    foreign = ThirdPartyNetwork(source)
     if target.exists() and target.samefile(source):
         raise WrapError(f"{target} would be overwritten by itself", fix="Give another name for the result.")
     geometry = foreign.survey(multiple)
     if scale not in (None, geometry.scale):
         raise WrapError(f"{source} enlarges {geometry.scale} times, not {scale}", fix="Leave --scale out.")
     catalog.check_name(target, geometry.scale)
-    way = find(foreign, geometry, order, white)
+    way = find_format(foreign, geometry, order, white)
     if geometry.lost:
-        centred(foreign, geometry, way)
+        raise_if_off_centre(foreign, geometry, way)
     model = Wrapper(foreign, way, geometry).model()
-    worst = checked(foreign, way, geometry, model)
+    worst = agreement_db(foreign, way, geometry, model)
     try:
         onnx.checker.check_model(model)
         save(model, target)
@@ -271,6 +285,6 @@ def wrap(
     unused = f"\n--order {order} was left aside: it takes luma, no colours" if order and way.order == "luma" else ""
     alike = "equal to" if worst == float("inf") else f"at least {worst:.1f} dB to"
     return (
-        f"{target}: x{geometry.scale}, {words(way)}, {size}{padded}, {alike} {source}\n"
+        f"{target}: x{geometry.scale}, {describe(way)}, {size}{padded}, {alike} {source}\n"
         f"python -m app.run --model {target} runs it{unused}"
     )

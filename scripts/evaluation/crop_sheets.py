@@ -17,9 +17,9 @@ from engines.base import Image
 from engines.errors import UserError
 from scripts.evaluation.test_sets import luma
 
-GAP, STRIP = 4, 22
+CROP_GAP_PX, LABEL_HEIGHT_PX = 4, 22
 """Pixels between crops, and of the label over each."""
-PAPER, INK = (32, 32, 32), (240, 240, 240)
+LABEL_BACKGROUND, LABEL_COLOUR = (32, 32, 32), (240, 240, 240)
 
 
 class CropError(UserError):
@@ -27,7 +27,7 @@ class CropError(UserError):
 
 
 @dataclass(frozen=True)
-class Place:
+class CropWindow:
     """The upper left corner of a window, and the mean in it of what windows were chosen by."""
 
     y: int
@@ -38,7 +38,7 @@ class Place:
         return image[self.y : self.y + side, self.x : self.x + side]
 
 
-def places(amount: NDArray[np.float64], side: int, count: int = 1) -> list[Place]:
+def best_windows(amount: NDArray[np.float64], side: int, count: int = 1) -> list[CropWindow]:
     """The `count` windows of `side` pixels with the most of `amount`, float64 [H, W], in them; no two overlap."""
     # The value at a pixel is the mean over the window that begins there.
     means: NDArray[np.float64] = np.asarray(cv2.boxFilter(amount, -1, (side, side), anchor=(0, 0)))
@@ -46,24 +46,24 @@ def places(amount: NDArray[np.float64], side: int, count: int = 1) -> list[Place
     found = []
     for _ in range(count):
         y, x = (int(n) for n in np.unravel_index(np.argmax(means), means.shape))
-        found.append(Place(y, x, float(means[y, x])))
+        found.append(CropWindow(y, x, float(means[y, x])))
         means[max(0, y - side + 1) : y + side, max(0, x - side + 1) : x + side] = -1
     return found
 
 
-def differing(one: Image, other: Image, side: int, count: int = 1) -> list[Place]:
+def most_different(one: Image, other: Image, side: int, count: int = 1) -> list[CropWindow]:
     """Where two pictures of the same size differ most: `amount` is the squared difference of luma."""
-    return places((luma(one) - luma(other)) ** 2, side, count)
+    return best_windows((luma(one) - luma(other)) ** 2, side, count)
 
 
 def labelled(crop: Image, text: str, zoom: int) -> Image:
     """`crop` with its pixels `zoom` times as large, under a strip with `text`."""
     large = crop.repeat(zoom, 0).repeat(zoom, 1)
-    strip = Pillow.new("RGB", (large.shape[1], STRIP), PAPER)
+    strip = Pillow.new("RGB", (large.shape[1], LABEL_HEIGHT_PX), LABEL_BACKGROUND)
     font = ImageFont.truetype(str(SHIPPED_FONT), 15)
     while font.getlength(text) > strip.width - 4:
         font = ImageFont.truetype(str(SHIPPED_FONT), int(font.size) - 1)
-    ImageDraw.Draw(strip).text((3, STRIP // 2), text, fill=INK, font=font, anchor="lm")
+    ImageDraw.Draw(strip).text((3, LABEL_HEIGHT_PX // 2), text, fill=LABEL_COLOUR, font=font, anchor="lm")
     return np.vstack([np.asarray(strip, np.uint8), large])
 
 
@@ -72,10 +72,12 @@ def sheet(rows: Sequence[Sequence[tuple[str, Image]]], zoom: int) -> Image:
     lines = []
     for row in rows:
         cells = [labelled(crop, text, zoom) for text, crop in row]
-        lines.append(np.hstack([cv2.copyMakeBorder(each, 0, GAP, 0, GAP, cv2.BORDER_CONSTANT) for each in cells]))
+        lines.append(
+            np.hstack([cv2.copyMakeBorder(each, 0, CROP_GAP_PX, 0, CROP_GAP_PX, cv2.BORDER_CONSTANT) for each in cells])
+        )
     width = max(line.shape[1] for line in lines)
     whole = [cv2.copyMakeBorder(line, 0, 0, 0, width - line.shape[1], cv2.BORDER_CONSTANT) for line in lines]
-    return np.asarray(np.vstack(whole)[:-GAP, :-GAP], np.uint8)
+    return np.asarray(np.vstack(whole)[:-CROP_GAP_PX, :-CROP_GAP_PX], np.uint8)
 
 
 def write(image: Image, path: Path) -> None:

@@ -15,8 +15,8 @@ from app.sources import open_source
 from engines.base import Image
 from engines.errors import UserError
 from engines.request import EngineRequest
-from scripts.evaluation.test_sets import WEIGHTS
-from scripts.evaluation.upscalers import Run, one
+from scripts.evaluation.test_sets import LUMA_WEIGHTS
+from scripts.evaluation.upscalers import Run, upscale_one
 
 FLICKER_FRAMES = 30
 
@@ -30,11 +30,11 @@ STILL_LEVELS = 2.0
 BORDER_PX = 8
 
 
-LEAST_STATIC_SHARE = 0.01
+MIN_STATIC_SHARE = 0.01
 """The share of a picture that has to be static for a window to count."""
 
 
-WINDOW_COUNT = 3
+DEFAULT_WINDOWS = 3
 
 
 Mask = NDArray[np.bool_]
@@ -46,19 +46,19 @@ class FlickerError(UserError):
 
 def luma(image: Image) -> NDArray[np.float32]:
     """testsets.luma in fp32, which is fast and exact enough: float32 [H, W]."""
-    weights = np.array([[*WEIGHTS, 16 * 255]], np.float32) / 255
+    weights = np.array([[*LUMA_WEIGHTS, 16 * 255]], np.float32) / 255
     return np.asarray(cv2.transform(image.astype(np.float32), weights), np.float32)
 
 
-def spread(frames: list[Image]) -> NDArray[np.float32]:
+def luma_range(frames: list[Image]) -> NDArray[np.float32]:
     """Between which grey levels low-passed luma goes up and down over `frames`: float32 [H, W]."""
     low = [cv2.GaussianBlur(luma(frame), (0, 0), LOW_PASS_SIGMA) for frame in frames]
     return np.asarray(np.max(low, axis=0) - np.min(low, axis=0), np.float32)
 
 
-def static(frames: list[Image]) -> Mask:
+def static_mask(frames: list[Image]) -> Mask:
     """Where nothing moves over `frames`: bool [H, W]."""
-    still = (spread(frames) < STILL_LEVELS).astype(np.uint8)
+    still = (luma_range(frames) < STILL_LEVELS).astype(np.uint8)
     around = np.ones((2 * BORDER_PX + 1, 2 * BORDER_PX + 1), np.uint8)
     # What lies outside the picture is not known to be still.
     return np.asarray(cv2.erode(still, around, borderType=cv2.BORDER_CONSTANT, borderValue=0), bool)
@@ -75,17 +75,17 @@ class FlickerWindow:
 class Clip:
     """The first windows of a film that have static regions."""
 
-    def __init__(self, path: Path, windows: int = WINDOW_COUNT) -> None:
+    def __init__(self, path: Path, windows: int = DEFAULT_WINDOWS) -> None:
         """Raises FlickerError if there is none, SourceError if it is no film."""
         self.name = path.stem
         frames = list(read(path, windows * FLICKER_FRAMES))
         parts = [frames[i : i + FLICKER_FRAMES] for i in range(0, len(frames) - FLICKER_FRAMES + 1, FLICKER_FRAMES)]
-        found = [FlickerWindow(part, static(part)) for part in parts]
-        self.windows = [window for window in found if window.mask.mean() >= LEAST_STATIC_SHARE]
+        found = [FlickerWindow(part, static_mask(part)) for part in parts]
+        self.windows = [window for window in found if window.mask.mean() >= MIN_STATIC_SHARE]
         if not self.windows:
             raise FlickerError(
                 f"Nothing stands still in {path}",
-                f"{len(frames)} frames were read; wanted are {FLICKER_FRAMES} in which {LEAST_STATIC_SHARE:.0%} of the "
+                f"{len(frames)} frames were read; wanted are {FLICKER_FRAMES} in which {MIN_STATIC_SHARE:.0%} of the "
                 "picture is static",
                 "Give a film of a camera that stands still.",
             )
@@ -109,7 +109,7 @@ class Clip:
     def flicker_of(self, model: str, engine: str = "openvino") -> tuple[float, str]:
         """Of a model in the precision that `engine` chooses, and which that is. Raises EngineError."""
         with engines.load(EngineRequest(engine, model, self.size, depth=2)) as loaded:
-            return self.flicker(lambda image: one(loaded, image)), loaded.spec.precision
+            return self.flicker(lambda image: upscale_one(loaded, image)), loaded.spec.precision
 
 
 def read(path: Path, count: int) -> Iterator[Image]:

@@ -9,18 +9,18 @@ import numpy as np
 
 from engines.base import Image
 from scripts.evaluation import crop_sheets, upscalers
-from scripts.evaluation.flicker import Clip, spread
+from scripts.evaluation.flicker import Clip, luma_range
 from scripts.evaluation.measure import PictureSet
 from scripts.evaluation.test_sets import luma, psnr
 from scripts.evaluation.upscalers import Run
 
-SHOWN = ("img_013", "img_005", "img_014")
+SHOWN_PICTURES = ("img_013", "img_005", "img_014")
 """Of Set14: lettering, ornaments, stripes. Of a set without them the first three."""
-SIDE = {2: 64, 3: 72, 4: 96}
+CROP_SIDE_PX = {2: 64, 3: 72, 4: 96}
 """Pixels of the large picture along a side of a crop, by scale."""
-MOVES = 25.0
+MOTION_LEVELS = 25.0
 """Grey levels by which low-passed luma has to change within a window for something to have moved there."""
-ZOOM = {2: 3, 3: 3, 4: 2}
+CROP_ZOOM = {2: 3, 3: 3, 4: 2}
 
 Columns = Sequence[tuple[str, Run]]
 """What is compared: the label, and how it enlarges. The first is what windows are judged by."""
@@ -35,9 +35,9 @@ def nearest(scale: int) -> Run:
     return run
 
 
-def shown(pictures: PictureSet) -> list[tuple[str, Image, Image]]:
-    """The pairs of SHOWN."""
-    chosen = [pair for name in SHOWN for pair in pictures.pairs if pair[0].startswith(name)]
+def shown_pairs(pictures: PictureSet) -> list[tuple[str, Image, Image]]:
+    """Return the pairs of SHOWN_PICTURES, or the first three of a set that has none of these."""
+    chosen = [pair for name in SHOWN_PICTURES for pair in pictures.pairs if pair[0].startswith(name)]
     return chosen or list(pictures.pairs[:3])
 
 
@@ -47,17 +47,17 @@ def against_truth(pictures: PictureSet, columns: Columns) -> Image:
     Each shows the window in which bicubic is furthest from the truth.
     """
     scale = pictures.scale
-    side, rows = SIDE[scale], []
-    for _, low, high in shown(pictures):
+    side, rows = CROP_SIDE_PX[scale], []
+    for _, low, high in shown_pairs(pictures):
         plain = upscalers.bicubic(scale)(low)
         truth = high[: plain.shape[0], : plain.shape[1]]
-        place = crop_sheets.differing(plain, truth, side)[0]
+        place = crop_sheets.most_different(plain, truth, side)[0]
         row = [("input", place.cut(nearest(scale)(low), side))]
         for label, run in columns:
             large = run(low)
             row.append((f"{label} {psnr(large, truth, border=scale):.2f} dB", place.cut(large, side)))
         rows.append([*row, ("truth", place.cut(truth, side))])
-    return crop_sheets.sheet(rows, ZOOM[scale])
+    return crop_sheets.sheet(rows, CROP_ZOOM[scale])
 
 
 def of_clips(clips: Sequence[Clip], columns: Columns, side: int = 144) -> Image:
@@ -69,10 +69,10 @@ def of_clips(clips: Sequence[Clip], columns: Columns, side: int = 144) -> Image:
         frame = window.frames[len(window.frames) // 2]
         large = [run(frame) for _, run in columns]
         plane = luma(large[0])
-        moves = (spread(window.frames) > MOVES).astype(np.float64)
+        moves = (luma_range(window.frames) > MOTION_LEVELS).astype(np.float64)
         moving = np.asarray(cv2.resize(moves, plane.shape[::-1], interpolation=cv2.INTER_NEAREST), np.float64)
         detail = (plane - cv2.GaussianBlur(plane, (0, 0), 2)) ** 2 * moving
-        for place in crop_sheets.places(detail, side) + crop_sheets.differing(large[0], large[-1], side):
+        for place in crop_sheets.best_windows(detail, side) + crop_sheets.most_different(large[0], large[-1], side):
             labels = (f"{clip.name}: {label}" for label, _ in columns)
             rows.append([(label, place.cut(image, side)) for label, image in zip(labels, large, strict=True)])
     return crop_sheets.sheet(rows, 2)

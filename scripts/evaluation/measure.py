@@ -123,7 +123,7 @@ def evaluate(folder: Path, engine: str, models: Sequence[str] = ()) -> Iterator[
     found, chosen, some = sets(folder), upscalers.files(models), False
     pictures = lru_cache(None)(PictureSet.read)
     exact: dict[tuple[str, str], float] = {}
-    for way in (way for file in chosen for way in upscalers.ways(engine, file)):
+    for way in (way for file in chosen for way in upscalers.variants(engine, file)):
         for one in (pictures(each, way.scale) for each in found):
             if one.pairs:
                 some = True

@@ -21,13 +21,13 @@ import numpy as np
 
 from engines.base import Image
 from engines.errors import UserError
+from scripts.common.checkout import ROOT
 
-ROOT = Path(__file__).resolve().parents[2]
-ENVIRONMENT = ROOT / ".venv-peers"
-PACKAGES = ("opencv-contrib-python-headless>=4.8,<5",)
-PATIENCE = 60.0
+PEER_ENVIRONMENT = ROOT / ".venv-peers"
+PEER_PACKAGES = ("opencv-contrib-python-headless>=4.8,<5",)
+PEER_TIMEOUT_S = 60.0
 """Seconds that a process may take for one answer, or to start."""
-EXIT_WAIT_S = 10.0
+PEER_EXIT_TIMEOUT_S = 10.0
 """Seconds that a process which has closed its pipe may take to say why and to end."""
 
 
@@ -61,19 +61,25 @@ def find(folder: Path) -> list[PeerFile]:
 
 
 def environment() -> Path:
-    """The Python of .venv-peers, which is made on first use and after a change of PACKAGES. Raises PeerError."""
-    python, mark = ENVIRONMENT / "bin/python", ENVIRONMENT / "installed"
-    wanted = f"{sys.version} {PACKAGES}"
+    """Return the Python of .venv-peers, which is set up on first use and after a change of PEER_PACKAGES.
+
+    Raises PeerError.
+    """
+    python, mark = PEER_ENVIRONMENT / "bin/python", PEER_ENVIRONMENT / "installed"
+    wanted = f"{sys.version} {PEER_PACKAGES}"
     if python.exists() and mark.exists() and mark.read_text() == wanted:
         return python
-    print(f"Installing {', '.join(PACKAGES)} into {ENVIRONMENT.name}; this takes a minute the first time.", flush=True)
-    pip = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *PACKAGES]
-    for command in ([sys.executable, "-m", "venv", "--clear", str(ENVIRONMENT)], pip):
+    print(
+        f"Installing {', '.join(PEER_PACKAGES)} into {PEER_ENVIRONMENT.name}; this takes a minute the first time.",
+        flush=True,
+    )
+    pip = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *PEER_PACKAGES]
+    for command in ([sys.executable, "-m", "venv", "--clear", str(PEER_ENVIRONMENT)], pip):
         try:
             subprocess.run(command, check=True, capture_output=True, text=True, timeout=600)
         except subprocess.SubprocessError as error:
             told = (getattr(error, "stderr", None) or str(error)).strip().splitlines()[-1]
-            raise PeerError(f"{ENVIRONMENT.name} cannot be made", told, "Is the machine online?") from None
+            raise PeerError(f"{PEER_ENVIRONMENT.name} cannot be made", told, "Is the machine online?") from None
     mark.write_text(wanted)
     return python
 
@@ -121,7 +127,7 @@ class Peer:
     def _asking(self, command: str, more: bytes = b"") -> Iterator[IO[bytes]]:
         """Where the answer to `command` can be read."""
         assert self._process.stdin and self._process.stdout
-        watch = threading.Timer(PATIENCE, self._process.kill)  # a read from a pipe has no time limit of its own
+        watch = threading.Timer(PEER_TIMEOUT_S, self._process.kill)  # a read from a pipe has no time limit of its own
         watch.start()
         try:
             self._process.stdin.write(f"{command}\n".encode() + more)
@@ -135,13 +141,13 @@ class Peer:
     def _failed(self) -> PeerError:
         # Its end of the pipe closes before its last words are written: a kill at once would cut them off.
         with suppress(subprocess.TimeoutExpired):
-            self._process.wait(EXIT_WAIT_S)
+            self._process.wait(PEER_EXIT_TIMEOUT_S)
         self._process.kill()
         self._process.wait()
         self._errors.seek(0)
         told = self._errors.read().decode(errors="replace").strip().splitlines()
         return PeerError(
             f"{self.file.path} does not run in OpenCV's dnn_superres",
-            told[-1] if told else f"no answer within {PATIENCE:g} s",
-            f"If {ENVIRONMENT.name} is damaged, remove it: it is made anew.",
+            told[-1] if told else f"no answer within {PEER_TIMEOUT_S:g} s",
+            f"If {PEER_ENVIRONMENT.name} is damaged, remove it: it is made anew.",
         )

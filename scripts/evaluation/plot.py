@@ -10,12 +10,12 @@ from typing import Any
 from engines.errors import UserError
 
 
-class ScatterError(UserError):
+class PlotError(UserError):
     """The plot cannot be made."""
 
 
 @dataclass(frozen=True)
-class Kind:
+class PointStyle:
     """How points look: matplotlib's marker, colours on white and on black, filled or not."""
 
     label: str
@@ -25,29 +25,31 @@ class Kind:
     filled: bool = True
 
 
-INT8 = Kind("ours, int8", "o", "#0a7d33", "#4cd07d")
-BF16 = Kind("ours, fp32 file as the processor computes it", "s", "#1d5fbf", "#7db1ff")
-F32 = Kind("ours, fp32", "^", "#7a4fb5", "#c3a1f0")
-PEER = Kind("peer, measured in OpenCV's dnn_superres", "D", "#b3261e", "#ff8a80")
-PAPER = Kind("PSNR as published, at the time measured for the same network", "D", "#b3261e", "#ff8a80", filled=False)
-PLAIN = Kind("bicubic", "X", "#555555", "#bbbbbb")
+INT8_STYLE = PointStyle("ours, int8", "o", "#0a7d33", "#4cd07d")
+BF16_STYLE = PointStyle("ours, fp32 file as the processor computes it", "s", "#1d5fbf", "#7db1ff")
+F32_STYLE = PointStyle("ours, fp32", "^", "#7a4fb5", "#c3a1f0")
+PEER_STYLE = PointStyle("peer, measured in OpenCV's dnn_superres", "D", "#b3261e", "#ff8a80")
+PUBLISHED_STYLE = PointStyle(
+    "PSNR as published, at the time measured for the same network", "D", "#b3261e", "#ff8a80", filled=False
+)
+BICUBIC_STYLE = PointStyle("bicubic", "X", "#555555", "#bbbbbb")
 
 
 @dataclass(frozen=True)
-class Point:
+class PlotPoint:
     name: str
     ms: float
     psnr: float
-    kind: Kind
+    kind: PointStyle
 
 
-def write(points: Sequence[Point], levels: dict[str, float], path: Path, *, dark: bool, title: str) -> None:
+def write(points: Sequence[PlotPoint], levels: dict[str, float], path: Path, *, dark: bool, title: str) -> None:
     """A PNG of `points`; `levels`: PSNR of what has no time, as lines across. Raises ScatterError."""
     try:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
     except ModuleNotFoundError as error:
-        raise ScatterError("The plot needs matplotlib", str(error), "pip install -e '.[quality]'") from None
+        raise PlotError("The plot needs matplotlib", str(error), "pip install -e '.[quality]'") from None
     ink, paper, grid = ("#e6e6e6", "#0d1117", "#30363d") if dark else ("#1f2328", "#ffffff", "#d8dee4")
     figure = Figure(figsize=(8.6, 6), dpi=110, facecolor=paper, layout="constrained")
     FigureCanvasAgg(figure)
@@ -67,7 +69,7 @@ def write(points: Sequence[Point], levels: dict[str, float], path: Path, *, dark
         axes.scatter([p.ms for p in mine], [p.psnr for p in mine], s=64, label=kind.label, zorder=3, **look)
         for point in mine:
             beside: dict[str, Any] = {
-                "xytext": (0, above(point, points)),
+                "xytext": (0, label_offset_pt(point, points)),
                 "ha": "center",
                 "textcoords": "offset points",
             }
@@ -80,16 +82,16 @@ def write(points: Sequence[Point], levels: dict[str, float], path: Path, *, dark
     try:
         figure.savefig(path, facecolor=paper)
     except OSError as error:
-        raise ScatterError(f"{path} cannot be written", error.strerror or str(error), "Give another --out.") from None
+        raise PlotError(f"{path} cannot be written", error.strerror or str(error), "Give another --out.") from None
 
 
-def above(point: Point, points: Sequence[Point]) -> int:
+def label_offset_pt(point: PlotPoint, points: Sequence[PlotPoint]) -> int:
     """How much higher than the point its name stands, in typographic points: below it where another lies just above."""
     crowded = any(0 < p.psnr - point.psnr < 0.2 and 0.8 < p.ms / point.ms < 1.25 for p in points)
     return -17 if crowded else 8
 
 
-def scale(axes: Any, points: Sequence[Point]) -> None:
+def scale(axes: Any, points: Sequence[PlotPoint]) -> None:
     """Time from left to right, logarithmic, with room for the names on the right."""
     low, high = min(p.ms for p in points) / 1.6, max(p.ms for p in points) * 2.2
     ticks = [t * 10**n for n in range(-2, 6) for t in (1, 2, 5) if low <= t * 10**n <= high]

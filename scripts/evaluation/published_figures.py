@@ -1,20 +1,20 @@
 """Figures that others have published, none of them measured here.
 
-PSNR in dB of luma on SETS, as this project was given them to beat.
+PSNR in dB of luma on PUBLISHED_SETS, as this project was given them to beat.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-FIRST, SECOND = SETS = ("Set5", "Set14")
+PRIMARY_SET, SECONDARY_SET = PUBLISHED_SETS = ("Set5", "Set14")
 """The test sets that others give figures of, and that this project's goals are stated for. Losses and the plot are told
 for the first; crops are of the second, which is also what is degraded."""
 
 
 def place(name: str) -> tuple[int, str]:
-    """Where a test set stands in tables: SETS first, then by name."""
-    return SETS.index(name) if name in SETS else len(SETS), name
+    """Return the sort key of a test set in tables: PUBLISHED_SETS first, then by name."""
+    return PUBLISHED_SETS.index(name) if name in PUBLISHED_SETS else len(PUBLISHED_SETS), name
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class Published:
     name: str
     paper: str
     psnr: dict[int, tuple[float, float]]
-    """On SETS, by scale."""
+    """On PUBLISHED_SETS, by scale."""
     rival: str
     """The shipped model of about its size."""
     peer: str = ""
@@ -32,7 +32,7 @@ class Published:
     parameters: str = ""
 
 
-NETWORKS = (
+PUBLISHED_NETWORKS = (
     Published("ESPCN", "Shi et al., CVPR 2016", {2: (36.87, 32.62)}, "fast", "ESPCN", "26.8 K"),
     Published("FSRCNN", "Dong et al., ECCV 2016", {2: (37.00, 32.68)}, "fast", "FSRCNN", "24.7 K"),
     Published("ECBSR-M4C16", "Zhang et al., ACM Multimedia 2021", {2: (37.18, 32.79), 4: (30.87, 27.80)}, "fast"),

@@ -9,11 +9,11 @@ from scripts.evaluation import plot
 from scripts.evaluation.findings import Finding, Findings
 from scripts.evaluation.flicker import BORDER_PX, FLICKER_FRAMES, LOW_PASS_SIGMA, STILL_LEVELS
 from scripts.evaluation.goals import goals, losses
-from scripts.evaluation.plot import Point
-from scripts.evaluation.published_figures import FIRST, SECOND, SETS, Published, place
-from scripts.evaluation.webcam_set import MARK, SEED
+from scripts.evaluation.plot import PlotPoint
+from scripts.evaluation.published_figures import PRIMARY_SET, PUBLISHED_SETS, SECONDARY_SET, Published, place
+from scripts.evaluation.webcam_set import DEGRADATION_SEED, WEBCAM_SUFFIX
 
-SHEETS = (2, 4)
+SHEET_SCALES = (2, 4)
 """Scales that crops are shown of."""
 CREDITS = """- Set5 and Set14 as laid out by github.com/jbhuang0604/SelfExSR: small excerpts, for comparing methods in
   research.
@@ -52,7 +52,7 @@ def published(found: Findings, papers: Sequence[Published]) -> str:
     for one in papers:
         for scale, figures in one.psnr.items():
             rival = found.find(f"{one.rival}-x{scale}", "fp32")
-            ours = [rival.scores[name].psnr for name in SETS if name in rival.scores] if rival else []
+            ours = [rival.scores[name].psnr for name in PUBLISHED_SETS if name in rival.scores] if rival else []
             cells = [f"{a:.2f} ({a - b:+.2f})" for a, b in zip(ours, figures, strict=False)] or ["", ""]
             paper = [
                 f"*{one.name}{one.parameters and ', ' + one.parameters}*",
@@ -62,8 +62,8 @@ def published(found: Findings, papers: Sequence[Published]) -> str:
                 f"*{figures[1]:.2f}*",
             ]
             rows.append([*paper, f"{one.rival}-x{scale}" if rival else "not shipped", *cells])
-    titles = ["network", "paper", "scale", *(f"*{name}, published*" for name in SETS), "ours, fp32"]
-    return table([*titles, *(f"{name}, measured" for name in SETS)], rows, 3)
+    titles = ["network", "paper", "scale", *(f"*{name}, published*" for name in PUBLISHED_SETS), "ours, fp32"]
+    return table([*titles, *(f"{name}, measured" for name in PUBLISHED_SETS)], rows, 3)
 
 
 def eager(found: Findings) -> str:
@@ -78,7 +78,7 @@ def precisions(found: Findings) -> str:
     for entry, loss in losses(found):
         rows.setdefault(entry.name, {})[entry.precision] = loss
     lines = [[n, *(f"{each[kind]:.3f}" if kind in each else "" for kind in kinds)] for n, each in rows.items()]
-    return table([f"dB lost on {FIRST}", *kinds], lines)
+    return table([f"dB lost on {PRIMARY_SET}", *kinds], lines)
 
 
 def cleaning(found: Findings) -> str:
@@ -87,10 +87,10 @@ def cleaning(found: Findings) -> str:
     clean = {(each.name, each.precision): each.score for each in found.cleaning}
     rows = []
     for each in found.cleaning:
-        twin = clean.get((each.name.replace(MARK, ""), each.precision)) if MARK in each.name else None
+        twin = clean.get((each.name.replace(WEBCAM_SUFFIX, ""), each.precision)) if WEBCAM_SUFFIX in each.name else None
         over = f"{each.score.psnr - twin.psnr:+.2f}" if twin else ""
         figures = [f"{each.score.psnr:.2f}", f"{each.score.ssim:.4f}", f"{each.score.psnr - plain.psnr:+.2f}", over]
-        rows.append([f"**{each.name}**" if MARK in each.name else each.name, each.precision, *figures])
+        rows.append([f"**{each.name}**" if WEBCAM_SUFFIX in each.name else each.name, each.precision, *figures])
     titles = ["", "computed in", "PSNR", "SSIM", "over bicubic, dB", "over the clean-trained model, dB"]
     return table(titles, rows, 2)
 
@@ -109,34 +109,36 @@ def flicker(found: Findings) -> str:
     return table(["clip", "looked at", *names], rows, 2)
 
 
-def points(found: Findings, papers: Sequence[Published]) -> tuple[list[Point], dict[str, float]]:
+def points(found: Findings, papers: Sequence[Published]) -> tuple[list[PlotPoint], dict[str, float]]:
     """What is plotted: all that was timed at x2, and the published PSNR of what was not."""
-    kinds = {"int8": plot.INT8, "fp32": plot.F32}
+    kinds = {"int8": plot.INT8_STYLE, "fp32": plot.F32_STYLE}
     dots = []
     for e in (
-        e for e in found.entries if e.scale == 2 and e.ms is not None and FIRST in e.scores and MARK not in e.name
+        e
+        for e in found.entries
+        if e.scale == 2 and e.ms is not None and PRIMARY_SET in e.scores and WEBCAM_SUFFIX not in e.name
     ):
-        other = plot.PLAIN if e.name == "bicubic" else plot.PEER
-        kind = kinds.get(e.precision, plot.BF16) if e.ours else other
-        dots.append(Point(e.name.removesuffix("-x2"), e.ms or 0.0, e.scores[FIRST].psnr, kind))
+        other = plot.BICUBIC_STYLE if e.name == "bicubic" else plot.PEER_STYLE
+        kind = kinds.get(e.precision, plot.BF16_STYLE) if e.ours else other
+        dots.append(PlotPoint(e.name.removesuffix("-x2"), e.ms or 0.0, e.scores[PRIMARY_SET].psnr, kind))
     levels = {}
     for one in (one for one in papers if 2 in one.psnr):
         peer = found.find(one.peer) if one.peer else None
         if peer and peer.ms is not None:
-            dots.append(Point(f"{one.name}, published", peer.ms, one.psnr[2][0], plot.PAPER))
+            dots.append(PlotPoint(f"{one.name}, published", peer.ms, one.psnr[2][0], plot.PUBLISHED_STYLE))
         else:
             levels[one.name] = one.psnr[2][0]
     return dots, levels
 
 
-def written(found: Findings, papers: Sequence[Published], about: Mapping[str, Any]) -> str:
+def render(found: Findings, papers: Sequence[Published], about: Mapping[str, Any]) -> str:
     """The page."""
     names = sorted({name for entry in found.entries for name in entry.scores}, key=place)
     size = "{}x{}".format(*found.size)
     versions = ", ".join(f"{name} {version}" for name, version in about["versions"].items())
     lines = [[what, wanted, got, "yes" if met else "**no**"] for what, wanted, got, met in goals(found)]
     scales = sorted({entry.scale for entry in found.entries if entry.ours})
-    return TEXT.format(
+    return PAGE_TEMPLATE.format(
         machine=f"{about['processor']}, {about['cores']} cores; Python {about['python']}, {versions}",
         size=size,
         threads=found.threads,
@@ -147,7 +149,7 @@ def written(found: Findings, papers: Sequence[Published], about: Mapping[str, An
         precisions=precisions(found),
         sheets=sheets(found),
         degraded=found.degraded,
-        seed=SEED,
+        seed=DEGRADATION_SEED,
         cleaning=cleaning(found),
         frames=FLICKER_FRAMES,
         low_pass=f"{LOW_PASS_SIGMA:g}",
@@ -159,11 +161,11 @@ def written(found: Findings, papers: Sequence[Published], about: Mapping[str, An
 
 
 def sheets(found: Findings) -> str:
-    scales = [scale for scale in SHEETS if any(entry.scale == scale and entry.ours for entry in found.entries)]
-    return "\n\n".join(f"![x{scale}, three pictures of {SECOND}](quality-x{scale}.jpg)" for scale in scales)
+    scales = [scale for scale in SHEET_SCALES if any(entry.scale == scale and entry.ours for entry in found.entries)]
+    return "\n\n".join(f"![x{scale}, three pictures of {SECONDARY_SET}](quality-x{scale}.jpg)" for scale in scales)
 
 
-TEXT = """# Quality: what was measured, beside whom
+PAGE_TEMPLATE = """# Quality: what was measured, beside whom
 
 Written by `python scripts/quality.py`; everything that is not in *italics* was measured by it, in one run. What others
 have published is in *italics* and was not measured here.

@@ -16,7 +16,7 @@ from engines.errors import UserError
 
 Image = NDArray[np.uint8]
 
-WEIGHTS = (24.966, 128.553, 65.481)
+LUMA_WEIGHTS = (24.966, 128.553, 65.481)
 """Of blue, green and red in luma, for 1.0 each (ITU-R BT.601-7, 2.5)."""
 
 
@@ -59,7 +59,7 @@ def read(path: Path) -> Image:
 
 def luma(image: Image) -> NDArray[np.float64]:
     """BT.601 luma in 16..235, float64 [H, W] (ITU-R BT.601-7, 2.5; MATLAB's rgb2ycbcr), of uint8 BGR."""
-    y: NDArray[np.float64] = image.astype(np.float64) @ np.array(WEIGHTS) / 255 + 16
+    y: NDArray[np.float64] = image.astype(np.float64) @ np.array(LUMA_WEIGHTS) / 255 + 16
     return y
 
 

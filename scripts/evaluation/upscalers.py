@@ -17,7 +17,7 @@ from engines.catalog.onnx_metadata import properties
 from engines.request import EngineRequest
 from engines.slot_engine import SlotEngine
 
-PRECISIONS = ("fp32", "fp16", "int8")
+FILE_PRECISIONS = ("fp32", "fp16", "int8")
 """Of shipped files, in the order they are told."""
 
 Run = Callable[[Image], Image]
@@ -37,7 +37,7 @@ class MeasuredUpscaler:
     file: Path
 
 
-def one(engine: Engine[Any], image: Image) -> Image:
+def upscale_one(engine: Engine[Any], image: Image) -> Image:
     """`image` enlarged by an engine that has nothing else to do; a copy. Again and again only at a depth of 2: of two
     slots one stays lent."""
     engine.reserve()
@@ -55,7 +55,7 @@ def through(engine: str, model: str, scale: int = 2) -> Run:
         with engines.load(
             EngineRequest(engine, model, (image.shape[1], image.shape[0]), depth=1, scale=scale)
         ) as loaded:
-            return one(loaded, image)
+            return upscale_one(loaded, image)
 
     return run
 
@@ -88,7 +88,7 @@ def exact(model: Path) -> Run:
 
     def run(image: Image) -> Image:
         with in_f32(model, (image.shape[1], image.shape[0])) as engine:
-            return one(engine, image)
+            return upscale_one(engine, image)
 
     return run
 
@@ -120,19 +120,19 @@ def float16(model: Path) -> Run:
     return run
 
 
-def about(engine: str, model: str) -> Spec:
+def spec_of(engine: str, model: str) -> Spec:
     """What an engine says of a model; its precision is that of the arithmetic."""
     with engines.load(EngineRequest(engine, model, MIN_INPUT_SIZE, depth=1)) as loaded:
         return loaded.spec
 
 
-def ways(engine: str, file: Path) -> list[MeasuredUpscaler]:
+def variants(engine: str, file: Path) -> list[MeasuredUpscaler]:
     """The ways of computing one file that are worth measuring. Raises EngineError.
 
     By OpenVINO an fp32 file in f32 and, where that differs, as the processor does it by itself; a float16 one as it is
     typed. By any other engine: as it comes.
     """
-    spec = about(engine, str(file))
+    spec = spec_of(engine, str(file))
     known = {model.path.absolute(): model for model in catalog.shipped()}.get(file.absolute())
     name = f"{known.name}-x{known.scale}" if known else file.stem
     plain = MeasuredUpscaler(name, spec.scale, spec.precision, through(engine, str(file), spec.scale), file)
@@ -151,7 +151,7 @@ def files(names: Sequence[str]) -> list[Path]:
 
     A name may leave out precision (all of them) and scale (all of them); a path is taken as it is. Raises ModelError.
     """
-    models = sorted(catalog.shipped(), key=lambda m: (m.name, m.scale, PRECISIONS.index(m.precision)))
+    models = sorted(catalog.shipped(), key=lambda m: (m.name, m.scale, FILE_PRECISIONS.index(m.precision)))
     chosen: list[Path] = [model.path for model in models] if not names else []
     for name in names:
         fitting = [model.path for model in models if name in model.names]

@@ -12,10 +12,10 @@ from scripts.evaluation.findings import Cleaning
 from scripts.evaluation.measure import PictureSet
 from scripts.training.degradation import Degradation
 
-SEED = 2026
+DEGRADATION_SEED = 2026
 """Of the first picture; each further one has the next."""
-SCALE = 2
-MARK = "-webcam"
+WEBCAM_SCALE = 2
+WEBCAM_SUFFIX = "-webcam"
 """How the name of a model for webcams ends; before it stands that of the clean-trained model of the same size."""
 
 Degrade = Callable[[Image, int, int], Image]
@@ -29,19 +29,19 @@ def degraded(pictures: PictureSet, low: Degrade | None = None) -> PictureSet:
     for index, (name, _, high) in enumerate(pictures.pairs):
         height, width = (n - n % scale for n in high.shape[:2])
         truth = high[:height, :width].copy()
-        pairs.append((name, low(truth, SEED + index, scale), truth))
+        pairs.append((name, low(truth, DEGRADATION_SEED + index, scale), truth))
     return PictureSet(pictures.name, scale, pairs)
 
 
 def models() -> list[str]:
     """The x2 models for webcams that are shipped, each behind the clean-trained one of its size, small ones first;
     without a scale."""
-    there = sorted((m for m in catalog.shipped() if m.scale == SCALE), key=lambda m: m.path.stat().st_size)
+    there = sorted((m for m in catalog.shipped() if m.scale == WEBCAM_SCALE), key=lambda m: m.path.stat().st_size)
     names = dict.fromkeys(model.name for model in there)
     chosen: dict[str, None] = {}
     for name in names:
-        if name.endswith(MARK):
-            clean = name.removesuffix(MARK)
+        if name.endswith(WEBCAM_SUFFIX):
+            clean = name.removesuffix(WEBCAM_SUFFIX)
             chosen |= {clean: None} if clean in names else {}
             chosen[name] = None
     return list(chosen)
@@ -51,7 +51,7 @@ def measure(pictures: PictureSet, names: list[str]) -> Iterator[Cleaning]:
     """Bicubic, then the models in `names` in fp32 and int8, on a degraded set. Raises EngineError."""
     yield Cleaning("bicubic", "", pictures.bicubic)
     for name in names:
-        for file in upscalers.files([f"{name}-x{SCALE}"]):
-            for way in upscalers.ways("openvino", file):
+        for file in upscalers.files([f"{name}-x{WEBCAM_SCALE}"]):
+            for way in upscalers.variants("openvino", file):
                 if way.precision in ("fp32", "int8"):
                     yield Cleaning(way.model, way.precision, pictures.score(way.run))

@@ -7,7 +7,7 @@ import time
 
 import psutil
 
-SETTLED = 3.0
+LOADING_S = 3.0
 """Seconds after which one that works has been loaded."""
 
 
@@ -17,6 +17,6 @@ def engines(program: psutil.Process) -> dict[psutil.Process, float]:
     with contextlib.suppress(psutil.NoSuchProcess):
         for child in program.children():
             with contextlib.suppress(psutil.Error):
-                if "engines.worker" in " ".join(child.cmdline()) and time.time() - child.create_time() > SETTLED:
+                if "engines.worker" in " ".join(child.cmdline()) and time.time() - child.create_time() > LOADING_S:
                     found[child] = sum(child.cpu_times()[:2])
     return found

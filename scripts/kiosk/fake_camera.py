@@ -34,9 +34,9 @@ from app.sources import v4l2
 from engines.base import Image
 
 MJPG, YUYV = (float(int.from_bytes(name, "little")) for name in (b"MJPG", b"YUYV"))
-SELECT = 3.0
+SELECT_TIMEOUT_S = 3.0
 """Seconds until OpenCV gives a silent device up (app/__init__.py sets it)."""
-POLL = 0.02
+STATE_POLL_S = 0.02
 
 
 class FakeCamera:
@@ -83,14 +83,14 @@ class FakeCamera:
     def grab(self) -> bool:
         self._due = max(self._due + 1 / (self._props[cv2.CAP_PROP_FPS] or 30), time.monotonic())
         time.sleep(max(0.0, self._due - time.monotonic()))
-        until = time.monotonic() + SELECT
+        until = time.monotonic() + SELECT_TIMEOUT_S
         while self._open and self._inode() == self._identity:
             if self._state()[0] != "stuck":
                 self._count += 1
                 return True
             if time.monotonic() > until:
                 break
-            time.sleep(POLL)
+            time.sleep(STATE_POLL_S)
         return False
 
     def retrieve(self, image: Image | None = None) -> tuple[bool, Image | None]:
@@ -135,37 +135,37 @@ def scene(count: int, size: tuple[int, int]) -> Image:
     return np.ascontiguousarray(image + noise)
 
 
-SIGNATURE = (1, 0, 1, 1, 0, 0, 1, 0)
-TOP, LEFT, BLOCK = 0.66, 0.10, 0.05
+CODE_SIGNATURE = (1, 0, 1, 1, 0, 0, 1, 0)
+CODE_TOP, CODE_LEFT, CODE_BIT_WIDTH = 0.66, 0.10, 0.05
 """Where the code lies: shares of the height and width. Clear of captions and the lens."""
 
 
-def blocks(size: tuple[int, int]) -> list[tuple[slice, slice]]:
+def code_bits(size: tuple[int, int]) -> list[tuple[slice, slice]]:
     """The 16 places of the code on a picture of `size` (width, height), of any scale."""
     width, height = size
-    rows = slice(round(TOP * height), round((TOP + 0.08) * height))
-    edges = [round((LEFT + BLOCK * number) * width) for number in range(17)]
+    rows = slice(round(CODE_TOP * height), round((CODE_TOP + 0.08) * height))
+    edges = [round((CODE_LEFT + CODE_BIT_WIDTH * number) * width) for number in range(17)]
     return [(rows, slice(a, b)) for a, b in itertools.pairwise(edges)]
 
 
 def draw_code(image: Image, count: int) -> None:
     """The number of the picture, readable on the screen: a signature, then eight bits."""
-    bits = [*SIGNATURE, *((count >> bit) & 1 for bit in range(8))]
-    for place, bit in zip(blocks((image.shape[1], image.shape[0])), bits, strict=True):
+    bits = [*CODE_SIGNATURE, *((count >> bit) & 1 for bit in range(8))]
+    for place, bit in zip(code_bits((image.shape[1], image.shape[0])), bits, strict=True):
         image[place] = 235 if bit else 15
 
 
 def read_code(image: Image) -> tuple[int, bool] | None:
     """The number on a picture or a screen, and whether it is dimmed; None: it is none of ours."""
     levels = []
-    for rows, columns in blocks((image.shape[1], image.shape[0])):
+    for rows, columns in code_bits((image.shape[1], image.shape[0])):
         high, wide = rows.stop - rows.start, columns.stop - columns.start
         inner = image[
             rows.start + high // 4 : rows.stop - high // 4, columns.start + wide // 4 : columns.stop - wide // 4
         ]
         levels.append(float(np.median(inner[..., 1])))
-    ones = [level for level, bit in zip(levels, SIGNATURE, strict=False) if bit]
-    zeros = [level for level, bit in zip(levels, SIGNATURE, strict=False) if not bit]
+    ones = [level for level, bit in zip(levels, CODE_SIGNATURE, strict=False) if bit]
+    zeros = [level for level, bit in zip(levels, CODE_SIGNATURE, strict=False) if not bit]
     if min(ones) - max(zeros) < 30:
         return None
     middle = (min(ones) + max(zeros)) / 2

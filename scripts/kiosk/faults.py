@@ -14,15 +14,15 @@ from collections.abc import Callable
 
 import psutil
 
-from scripts.kiosk.rig import SIZE, Rig
-from scripts.kiosk.small_disk import Disk
+from scripts.kiosk.rig import FAKE_CAMERA_SIZE, KioskRig
+from scripts.kiosk.small_disk import SmallDisk
 from scripts.kiosk.verdict import Fault
 
 
 class FaultInjector:
     """Each fault repairs what it has broken, and returns the moment (monotonic) from which recovery counts."""
 
-    def __init__(self, rig: Rig, disk: Disk, chance: random.Random) -> None:
+    def __init__(self, rig: KioskRig, disk: SmallDisk, chance: random.Random) -> None:
         self._rig, self._disk, self._chance = rig, disk, chance
         self._number = 0
         """The camera's, in /dev."""
@@ -34,26 +34,26 @@ class FaultInjector:
     def unplugged(self) -> float:
         self._rig.dev.unplug(self._number)
         self.pause(0.5, 5)
-        self._rig.dev.plug(self._number, f"ok {SIZE}")
+        self._rig.dev.plug(self._number, f"ok {FAKE_CAMERA_SIZE}")
         return time.monotonic()
 
     def renumbered(self) -> float:
         self._rig.dev.unplug(self._number)
         self.pause(0.5, 5)
         self._number = (self._number + self._chance.randint(1, 5)) % 10
-        self._rig.dev.plug(self._number, f"ok {SIZE}")
+        self._rig.dev.plug(self._number, f"ok {FAKE_CAMERA_SIZE}")
         return time.monotonic()
 
     def misbehaves(self, how: str) -> float:
-        self._rig.dev.set(self._number, f"{how} {SIZE}")
+        self._rig.dev.set(self._number, f"{how} {FAKE_CAMERA_SIZE}")
         self.pause(2.5, 6)
-        self._rig.dev.set(self._number, f"ok {SIZE}")
+        self._rig.dev.set(self._number, f"ok {FAKE_CAMERA_SIZE}")
         return time.monotonic()
 
     def resized(self) -> float:
         self._rig.dev.set(self._number, "ok 256x144")
         self.pause(1.5, 3)
-        self._rig.dev.set(self._number, f"ok {SIZE}")
+        self._rig.dev.set(self._number, f"ok {FAKE_CAMERA_SIZE}")
         return time.monotonic()
 
     def stream(self) -> float:
@@ -141,7 +141,7 @@ class FaultInjector:
         return time.monotonic()
 
 
-KINDS: dict[str, Callable[[FaultInjector], float]] = {
+FAULTS: dict[str, Callable[[FaultInjector], float]] = {
     "camera unplugged, same number": FaultInjector.unplugged,
     "camera unplugged, another number": FaultInjector.renumbered,
     "camera hangs": lambda injector: injector.misbehaves("stuck"),

@@ -13,29 +13,29 @@ from pathlib import Path
 import psutil
 import yaml
 
+from scripts.common.checkout import ROOT
 from scripts.kiosk.engine_processes import engines
 from scripts.kiosk.fake_camera import FakeDevDir
 from scripts.kiosk.x_server import XServer
 
-ROOT = Path(__file__).resolve().parents[2]
-SIZE = "320x180"
+FAKE_CAMERA_SIZE = "320x180"
 """What two cores can hold while they are being bothered."""
-CALM = 1.0
+SETTLED_S = 1.0
 """Seconds of undisturbed live picture before the next fault."""
-HEAP = {"MALLOC_ARENA_MAX": "2", "MALLOC_MMAP_THRESHOLD_": "131072"}
+HEAP_ENVIRONMENT = {"MALLOC_ARENA_MAX": "2", "MALLOC_MMAP_THRESHOLD_": "131072"}
 """As configs/livesr-kiosk.service has it."""
-LIMIT = 20.0
+RECOVERY_TIMEOUT_S = 20.0
 """Seconds after which a fault counts as not recovered."""
 
 
-class Rig:
+class KioskRig:
     """The program with its window on a screen, a camera, a network camera if asked for, and its configuration."""
 
     def __init__(self, folder: Path, disk: Path) -> None:
         """`folder` holds the files of all of them, `disk` the recordings."""
         self._folder, self._disk = folder, disk
         self.dev = FakeDevDir(folder / "dev")
-        self.dev.plug(0, f"ok {SIZE}")
+        self.dev.plug(0, f"ok {FAKE_CAMERA_SIZE}")
         self._server: subprocess.Popen[bytes] | None = None
         self._port = 0
         self.screen = XServer(folder)
@@ -45,7 +45,7 @@ class Rig:
         self.app = subprocess.Popen(
             [sys.executable, "scripts/kiosk/fake_camera.py", self.dev.folder, "--config", self._config],
             cwd=ROOT,
-            env=os.environ | HEAP | {"DISPLAY": self.screen.display},
+            env=os.environ | HEAP_ENVIRONMENT | {"DISPLAY": self.screen.display},
             stderr=self._log,
         )
         self.process = psutil.Process(self.app.pid)
@@ -54,7 +54,7 @@ class Rig:
     def write_config(self, *, source: str | None = None, sweep: float = 16, text: str | None = None) -> None:
         """The shipped kiosk on the camera, or on the address `source`; or `text` as it is."""
         data = yaml.safe_load((ROOT / "configs/kiosk.yaml").read_text())
-        data["input"] = {"source": source} if source else {"camera": 0, "size": SIZE, "fps": 30}
+        data["input"] = {"source": source} if source else {"camera": 0, "size": FAKE_CAMERA_SIZE, "fps": 30}
         data["kiosk"] |= {"attract_after": 3, "sweep": sweep}
         data["recording"] = {"folder": str(self._disk), "segment": 5, "quota_gb": 0.005, "reserve_mb": 0.5}
         data["run"] = {"stats": str(self._folder / "stats.json"), "log_format": "json"}
@@ -66,7 +66,7 @@ class Rig:
 
     def serve(self, kind: str) -> int:
         """A network camera, mjpeg or rtsp, in a process of its own; its port, which is the same each time."""
-        command = [sys.executable, f"scripts/kiosk/{kind}_server.py", str(self._port), SIZE]
+        command = [sys.executable, f"scripts/kiosk/{kind}_server.py", str(self._port), FAKE_CAMERA_SIZE]
         self._server = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE)
         assert self._server.stdout is not None
         self._port = int(self._server.stdout.readline())
@@ -80,7 +80,7 @@ class Rig:
 
     def engine(self) -> psutil.Process | None:
         """The process of the engine in use, once it has been there for as long as loading takes."""
-        end = time.monotonic() + LIMIT
+        end = time.monotonic() + RECOVERY_TIMEOUT_S
         while time.monotonic() < end and self.app.poll() is None:
             before = engines(self.process)
             time.sleep(0.3)
@@ -92,7 +92,7 @@ class Rig:
 
     def live(self, since: float | None = None) -> float | None:
         """Wait for a new picture of the camera later than `since`, or than now; its moment, None if none is in time."""
-        since, end = since or time.monotonic(), time.monotonic() + LIMIT
+        since, end = since or time.monotonic(), time.monotonic() + RECOVERY_TIMEOUT_S
         while self.screen.seen.live <= since:
             if time.monotonic() > end or self.app.poll() is not None:
                 return None
@@ -101,11 +101,11 @@ class Rig:
 
     def settle(self) -> None:
         """Until the picture has come without a pause for a while."""
-        end = time.monotonic() + LIMIT
+        end = time.monotonic() + RECOVERY_TIMEOUT_S
         while time.monotonic() < end and self.app.poll() is None:
             last = self.screen.seen.gaps[-1][0] if self.screen.seen.gaps else 0.0
             now = time.monotonic()
-            if now - last > CALM and now - self.screen.seen.live < 0.2:
+            if now - last > SETTLED_S and now - self.screen.seen.live < 0.2:
                 return
             time.sleep(0.05)
 

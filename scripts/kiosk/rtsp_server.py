@@ -23,12 +23,12 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from scripts.common.arguments import size
 from scripts.kiosk.fake_camera import scene
 
-RATE = 30
-PACKET = 1400
+STREAM_FPS = 30
+MAX_PACKET_BYTES = 1400
 """Bytes of an RTP packet at most, as if there were an Ethernet in between."""
-RTCP = range(200, 205)
+RTCP_TYPES = range(200, 205)
 """Types of packet that are no RTP (RFC 5761, 4)."""
-DESCRIPTION = """v=0
+SESSION_DESCRIPTION = """v=0
 o=- 0 0 IN IP4 127.0.0.1
 s=puppet
 t=0 0
@@ -67,28 +67,28 @@ class RtspHandler(socketserver.StreamRequestHandler):
             case "OPTIONS":
                 more = "Public: OPTIONS, DESCRIBE, SETUP, PLAY, TEARDOWN\r\n"
             case "DESCRIBE":
-                body = DESCRIPTION
+                body = SESSION_DESCRIPTION
                 more = f"Content-Type: application/sdp\r\nContent-Base: {address}/\r\nContent-Length: {len(body)}\r\n"
             case "SETUP":
                 more = "Transport: RTP/AVP/TCP;unicast;interleaved=0-1\r\n"
         self.wfile.write(f"RTSP/1.0 200 OK\r\nCSeq: {number}\r\nSession: 1\r\n{more}\r\n{body}".encode())
 
     def _play(self) -> None:
-        with av.open(self, "w", format="rtp", options={"packetsize": str(PACKET)}) as container:
+        with av.open(self, "w", format="rtp", options={"packetsize": str(MAX_PACKET_BYTES)}) as container:
             stream = container.add_stream(
-                "libx264", rate=RATE, options={"preset": "ultrafast", "tune": "zerolatency", "g": str(RATE)}
+                "libx264", rate=STREAM_FPS, options={"preset": "ultrafast", "tune": "zerolatency", "g": str(STREAM_FPS)}
             )
             stream.width, stream.height, stream.pix_fmt = *self.size, "yuv420p"
             begun = time.monotonic()
             for count in itertools.count():
                 picture = av.VideoFrame.from_ndarray(scene(count, self.size), format="bgr24")
-                picture.pts, picture.time_base = count, Fraction(1, RATE)
+                picture.pts, picture.time_base = count, Fraction(1, STREAM_FPS)
                 container.mux(stream.encode(picture))
-                time.sleep(max(0.0, begun + count / RATE - time.monotonic()))
+                time.sleep(max(0.0, begun + count / STREAM_FPS - time.monotonic()))
 
     def write(self, packet: bytes) -> int:
         """One packet of the muxer's, to the client (RFC 2326, 10.12)."""
-        channel = 1 if packet[1] in RTCP else 0
+        channel = 1 if packet[1] in RTCP_TYPES else 0
         self.wfile.write(b"$" + bytes([channel]) + len(packet).to_bytes(2, "big") + packet)
         return len(packet)
 

@@ -8,11 +8,11 @@ import subprocess
 import time
 from pathlib import Path
 
-LIMIT = 20.0
+REMOUNT_TIMEOUT_S = 20.0
 """Seconds for which it may be too busy to be made read-only."""
 
 
-class Disk:
+class SmallDisk:
     """12 MB at `path`, if root makes it; an ordinary folder, to which nothing can be done, without."""
 
     def __init__(self, path: Path) -> None:
@@ -37,7 +37,7 @@ class Disk:
 
     def protect(self) -> None:
         """Nothing can be written until unprotect(). Raises RuntimeError if that cannot be had within LIMIT."""
-        end = time.monotonic() + LIMIT
+        end = time.monotonic() + REMOUNT_TIMEOUT_S
         while True:
             subprocess.run(["mount", "-o", "bind", self.path, self.path], check=True)
             done = subprocess.run(["mount", "-o", "remount,bind,ro", self.path], capture_output=True, text=True)

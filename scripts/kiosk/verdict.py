@@ -14,12 +14,12 @@ import av
 import numpy as np
 
 from app.sinks.recording.retention import SEGMENT
-from scripts.kiosk.x_server import Seen
+from scripts.kiosk.x_server import ScreenHistory
 
-ENOUGH = 0.5
+MIN_SLOPE_HOURS = 0.5
 """Hours from which a slope counts: over minutes it is that of the start."""
-KEPT = {True: "yes", False: "NO", None: "too short to tell"}
-LONGEST_STOP_S = 60.0
+KEPT_WORDS = {True: "yes", False: "NO", None: "too short to tell"}
+MAX_STOP_S = 60.0
 """A recording that is stopped for longer was not: the machine's clock was set meanwhile."""
 
 
@@ -36,7 +36,7 @@ class Fault:
 
 
 @dataclass(frozen=True)
-class Recorded:
+class RecordingTotals:
     """What went to the disk, by the program's log."""
 
     frames: int
@@ -57,11 +57,11 @@ class SoakOutcome:
     faults: Sequence[Fault]
     samples: Sequence[tuple[float, float, int, int]]
     """Moments (monotonic), megabytes of the program's own memory, open files, threads."""
-    seen: Seen
+    seen: ScreenHistory
     segments: int
     broken: Sequence[str]
     """Names of those that do not play."""
-    recorded: Recorded
+    recorded: RecordingTotals
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,7 @@ def events(log: str) -> Iterator[dict[str, Any]]:
                 yield event
 
 
-def recorded(log: str) -> Recorded:
+def recorded(log: str) -> RecordingTotals:
     """Add up what a program's log says of its recordings. A stop during which the clock was set counts as nothing."""
     frames, seconds, stops, stopped, since = 0, 0.0, 0, 0.0, None
     for event in events(log):
@@ -99,9 +99,9 @@ def recorded(log: str) -> Recorded:
                 frames, seconds = frames + event.get("frames", 0), seconds + event.get("seconds", 0.0)
             case "recording_resumed" if since is not None:
                 span = (at - since).total_seconds()
-                stopped += span if 0 <= span < LONGEST_STOP_S else 0.0
+                stopped += span if 0 <= span < MAX_STOP_S else 0.0
                 since = None
-    return Recorded(frames, seconds, stops, stopped)
+    return RecordingTotals(frames, seconds, stops, stopped)
 
 
 def segments(folder: Path) -> tuple[int, list[str]]:
@@ -156,7 +156,7 @@ def judge(run: SoakOutcome) -> list[Promise]:
         ),
         Promise(
             "memory grows less than 1 MB an hour",
-            None if run.hours < ENOUGH else grown < 1,
+            None if run.hours < MIN_SLOPE_HOURS else grown < 1,
             f"{grown:.2f} MB/h over {run.hours:.2f} h",
         ),
         Promise("no more files and threads", files <= 8 and threads <= 4, f"{files:+d} files, {threads:+d} threads"),
@@ -174,7 +174,7 @@ def report(run: SoakOutcome, promises: Sequence[Promise]) -> str:
         "",
         "| promise | kept | measured |",
         "|---|---|---|",
-        *(f"| {p.text} | {KEPT[p.kept]} | {p.measured} |" for p in promises),
+        *(f"| {p.text} | {KEPT_WORDS[p.kept]} | {p.measured} |" for p in promises),
         "",
         "| fault | injected | recovered | s to live, median | s to live, most | s without a new picture, most |",
         "|---|---|---|---|---|---|",

@@ -15,7 +15,7 @@ import numpy as np
 from engines.base import Image
 from scripts.kiosk.fake_camera import read_code
 
-SIZE = (640, 360)
+DEFAULT_SCREEN_SIZE = (640, 360)
 
 
 def screenshot(display: str) -> Image:
@@ -28,7 +28,7 @@ def screenshot(display: str) -> Image:
 
 
 @dataclass
-class Seen:
+class ScreenHistory:
     """What the watcher has seen: moments in time.monotonic()."""
 
     live: float = 0.0
@@ -44,7 +44,7 @@ class Seen:
 class XServer:
     """An Xvfb, and a thread that reads its screen a hundred times a second."""
 
-    def __init__(self, folder: Path, size: tuple[int, int] = SIZE) -> None:
+    def __init__(self, folder: Path, size: tuple[int, int] = DEFAULT_SCREEN_SIZE) -> None:
         """`size` is (width, height) in pixels; `folder` holds what it shows."""
         self._folder, self._size = folder, size
         # Not the first number that is free: while this server is dead, somebody else's would take it.
@@ -53,7 +53,7 @@ class XServer:
         self.display = f":{self._number}"
         self.ended = 0.0
         """When the program was told to end; what does not move after that does not count."""
-        self.seen = Seen(moved=time.monotonic(), live=time.monotonic())
+        self.seen = ScreenHistory(moved=time.monotonic(), live=time.monotonic())
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True)
         self._thread.start()

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from typing import Any
 
 FLAVOURS = ("python", "openvino", "onnxruntime", "tensorrt_plan")
-MOUNT = "/models"
+MODELS_MOUNT = "/models"
 """Where the server has the repository: configs/triton/compose.yaml, kubernetes.yaml."""
-SMALLEST = 16
-QUEUED = 64
+MIN_INPUT_PX = 16
+MAX_QUEUED_REQUESTS = 64
 """Requests that may wait for a model; more are refused at once, and the camera goes on by itself."""
 
 
@@ -72,7 +72,7 @@ def config(name: str, scale: int, plan: ServingConfig) -> Any:
             "precision_mode": precision.upper(),
             "max_workspace_size_bytes": str(2**30),
             "trt_engine_cache_enable": "1",
-            "trt_engine_cache_path": f"{MOUNT}/{name}/cache",
+            "trt_engine_cache_path": f"{MODELS_MOUNT}/{name}/cache",
             **{f"trt_profile_{kind}_shapes": shape for kind, shape in shapes(plan).items()},
         }.items():
             accelerator.parameters[key] = value
@@ -111,7 +111,7 @@ def batching(made: Any, plan: ServingConfig) -> None:
     policy.timeout_action = pb.ModelQueuePolicy.REJECT
     policy.default_timeout_microseconds = plan.give_up_us
     policy.allow_timeout_override = True
-    policy.max_queue_size = QUEUED
+    policy.max_queue_size = MAX_QUEUED_REQUESTS
 
 
 def jpeg_step(step: str, plan: ServingConfig) -> Any:
@@ -153,7 +153,7 @@ def shapes(plan: ServingConfig) -> dict[str, str]:
         return f"frame:{count}x{height}x{width}x3"
 
     return {
-        "min": shape(1, SMALLEST, SMALLEST),
+        "min": shape(1, MIN_INPUT_PX, MIN_INPUT_PX),
         "opt": shape(max(1, plan.batch // 2), *plan.size),
         "max": shape(plan.batch, *(plan.largest or plan.size)),
     }

@@ -10,16 +10,16 @@ import onnx
 
 from engines.catalog import shipped as catalog
 from engines.errors import EngineError
-from scripts.common.onnx_files import enlarges, read
+from scripts.common.checkout import ROOT
+from scripts.common.onnx_files import read, scale_of_file
 from scripts.serving.model_config import ServingConfig, config, ensemble, jpeg_step, shapes
 
-ROOT = Path(__file__).resolve().parent.parent
+SERVED_SOURCES = ROOT / "scripts/serving/served"
 
 
-SERVED = ROOT / "scripts/serving/served"
-
-
-BESIDE = [ROOT / "engines/openvino" / name for name in ("row_shuffle.py", "self_check.py", "uint8_activations.py")]
+SHARED_MODULES = [
+    ROOT / "engines/openvino" / name for name in ("row_shuffle.py", "self_check.py", "uint8_activations.py")
+]
 """What upscale.py imports."""
 
 
@@ -52,8 +52,8 @@ def write_model(folder: Path, model: catalog.ShippedModel, plan: ServingConfig) 
     version = save(folder, config(name, model.scale, plan))
     if plan.flavour == "python":
         shutil.copy(model.path, version / "model.onnx")
-        shutil.copy(SERVED / "upscale.py", version / "model.py")
-        for file in BESIDE:
+        shutil.copy(SERVED_SOURCES / "upscale.py", version / "model.py")
+        for file in SHARED_MODULES:
             shutil.copy(file, version)
     elif plan.flavour == "openvino":
         import openvino as ov
@@ -89,9 +89,9 @@ def write_repository(folder: Path, models: list[catalog.ShippedModel], plan: Ser
         write_model(folder, model, plan)
     if plan.jpeg:
         for step in ("decode", "encode"):
-            shutil.copy(SERVED / "jpeg.py", save(folder, jpeg_step(step, plan)) / "model.py")
+            shutil.copy(SERVED_SOURCES / "jpeg.py", save(folder, jpeg_step(step, plan)) / "model.py")
     if plan.flavour == "tensorrt_plan":
-        text = (SERVED / "build_plans.sh").read_text(encoding="utf-8")
+        text = (SERVED_SOURCES / "build_plans.sh").read_text(encoding="utf-8")
         for kind, shape in shapes(plan).items():
             text = text.replace(kind.upper(), shape)
         script = folder / "build_plans.sh"
@@ -108,7 +108,7 @@ def chosen_models(names: list[str]) -> list[catalog.ShippedModel]:
 
 def model_of_file(path: Path) -> catalog.ShippedModel:
     """The model in a file of somebody's own. Raises EngineError."""
-    if (scale := enlarges(path)) is None:
+    if (scale := scale_of_file(path)) is None:
         fix = "Put it under the contract first: scripts/export.py --wrap."
         raise EngineError(f"{path} does not tell how many times it enlarges", "neither its name nor it itself", fix)
     return catalog.ShippedModel(path.stem, scale, "", path)

@@ -14,10 +14,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 from engines.errors import UserError
+from scripts.common.checkout import ROOT
 
-ROOT = Path(__file__).parents[2]
-SCRIPT = ROOT / "scripts" / "triton_server.sh"
-ORPHAN = ["setpriv", "--pdeathsig", "TERM"] if shutil.which("setpriv") else []
+SERVER_SCRIPT = ROOT / "scripts" / "triton_server.sh"
+PARENT_DEATH_COMMAND = ["setpriv", "--pdeathsig", "TERM"] if shutil.which("setpriv") else []
 """So that the server ends with the program that started it, however that ends."""
 
 
@@ -52,7 +52,7 @@ class TritonServer:
         ports = [f"--{name}-port={getattr(self, name)}" for name in ("grpc", "http", "metrics")]
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
-                [*ORPHAN, str(SCRIPT), "run", str(self._repository), *ports, *self._options],
+                [*PARENT_DEATH_COMMAND, str(SERVER_SCRIPT), "run", str(self._repository), *ports, *self._options],
                 stdout=log,
                 stderr=log,
                 start_new_session=True,

@@ -21,11 +21,12 @@ Image = NDArray[np.uint8]
 Floats = NDArray[np.float32]
 Random = np.random.Generator
 
-SHOT, READ = 0.01, 0.3
-"""Noise of a small sensor at gain 1, in grey levels of 255: variance SHOT * level + READ**2 (1.6 levels at white)."""
-FILTERS = (cv2.INTER_AREA, cv2.INTER_LINEAR, cv2.INTER_CUBIC, cv2.INTER_LANCZOS4)
-SAMPLING = (cv2.IMWRITE_JPEG_SAMPLING_FACTOR_420, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_422)
-FILM = 4
+SHOT_NOISE, READ_NOISE = 0.01, 0.3
+"""Noise of a small sensor at gain 1, in grey levels of 255: the variance is SHOT_NOISE * level + READ_NOISE**2, which
+is 1.6 levels at white."""
+RESIZE_KERNELS = (cv2.INTER_AREA, cv2.INTER_LINEAR, cv2.INTER_CUBIC, cv2.INTER_LANCZOS4)
+JPEG_SAMPLING = (cv2.IMWRITE_JPEG_SAMPLING_FACTOR_420, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_422)
+FILM_PICTURES = 4
 """Pictures in the piece of film whose last one is taken: H.264 looks different once it predicts from the past."""
 
 
@@ -69,24 +70,24 @@ class Degradation:
         height, width = high.shape[0] // scale, high.shape[1] // scale
 
         def resized(picture: Floats) -> Floats:
-            return resize(picture, (width, height), FILTERS[random.integers(len(FILTERS))])
+            return resize(picture, (width, height), RESIZE_KERNELS[random.integers(len(RESIZE_KERNELS))])
 
         if random.random() < self.mild:
             return to_bytes(resize(high.astype(np.float32), (width, height), cv2.INTER_AREA))
         steps: list[Callable[[Floats], Floats]] = [
             # Blur and grain are sized for the small picture: on the large one they are `scale` times as coarse.
-            lambda p: blurred(p, self.blur, random, p.shape[0] / height),
-            lambda p: noisy(p, self._gain(random), random, p.shape[0] / height),
+            lambda p: blur(p, self.blur, random, p.shape[0] / height),
+            lambda p: add_noise(p, self._gain(random), random, p.shape[0] / height),
             resized,
         ]
         picture = high.astype(np.float32)
         for index in random.permutation(len(steps)):
             picture = steps[index](picture)
-        picture = sharpened(picture, random.uniform(*self.sharpen))
+        picture = sharpen(picture, random.uniform(*self.sharpen))
         small = to_bytes(picture)
         if random.random() < self.film:
-            return filmed(small, random.uniform(*self.crf), random.integers(-3, 4, 2))
-        return photographed(small, int(random.integers(int(self.jpeg[0]), int(self.jpeg[1]) + 1)), random)
+            return through_h264(small, random.uniform(*self.crf), random.integers(-3, 4, 2))
+        return through_jpeg(small, int(random.integers(int(self.jpeg[0]), int(self.jpeg[1]) + 1)), random)
 
     def _gain(self, random: Random) -> float:
         return float(np.exp(random.uniform(*np.log(self.gain))))
@@ -101,7 +102,7 @@ def resize(picture: Floats, size: tuple[int, int], kernel: int) -> Floats:
     return np.asarray(cv2.resize(picture, size, interpolation=kernel), np.float32)
 
 
-def blurred(picture: Floats, sigma: tuple[float, float], random: Random, scale: float) -> Floats:
+def blur(picture: Floats, sigma: tuple[float, float], random: Random, scale: float) -> Floats:
     """An uneven Gaussian in a random direction."""
     across, along = (max(1e-3, s * scale) for s in random.uniform(*sigma, 2))
     angle, reach = random.uniform(0, np.pi), int(np.ceil(3 * max(across, along)))
@@ -111,23 +112,23 @@ def blurred(picture: Floats, sigma: tuple[float, float], random: Random, scale: 
     return np.asarray(cv2.filter2D(picture, -1, kernel / kernel.sum(), borderType=cv2.BORDER_REFLECT), np.float32)
 
 
-def noisy(picture: Floats, gain: float, random: Random, scale: float) -> Floats:
+def add_noise(picture: Floats, gain: float, random: Random, scale: float) -> Floats:
     """Shot and read noise at `gain`, made blotchy by a blur of up to 0.8 pixels of the small picture."""
     grain = random.standard_normal(picture.shape, np.float32)
     if sigma := random.uniform(0, 0.8) * scale:
         grain = np.asarray(cv2.GaussianBlur(grain, (0, 0), sigma), np.float32)
         grain /= max(float(grain.std()), 1e-6)
-    variance = gain * SHOT * np.clip(picture, 0, 255) + (gain**0.5 * READ) ** 2
+    variance = gain * SHOT_NOISE * np.clip(picture, 0, 255) + (gain**0.5 * READ_NOISE) ** 2
     return np.asarray(picture + grain * np.sqrt(variance), np.float32)
 
 
-def sharpened(picture: Floats, amount: float) -> Floats:
+def sharpen(picture: Floats, amount: float) -> Floats:
     return np.asarray(picture + amount * (picture - cv2.GaussianBlur(picture, (0, 0), 1)), np.float32)
 
 
-def photographed(picture: Image, quality: int, random: Random) -> Image:
+def through_jpeg(picture: Image, quality: int, random: Random) -> Image:
     """Through JPEG and back, with the halved colour planes of webcams."""
-    sampling = SAMPLING[random.integers(len(SAMPLING))]
+    sampling = JPEG_SAMPLING[random.integers(len(JPEG_SAMPLING))]
     done, data = cv2.imencode(
         ".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, quality, cv2.IMWRITE_JPEG_SAMPLING_FACTOR, sampling]
     )
@@ -135,7 +136,7 @@ def photographed(picture: Image, quality: int, random: Random) -> Image:
     return np.asarray(cv2.imdecode(data, cv2.IMREAD_COLOR), np.uint8)
 
 
-def filmed(picture: Image, crf: float, motion: NDArray[np.int64]) -> Image:
+def through_h264(picture: Image, crf: float, motion: NDArray[np.int64]) -> Image:
     """The last picture of a short H.264 film over which the camera moves `motion` pixels (x, y) a picture to it."""
     height, width = picture.shape[:2]
     even = cv2.copyMakeBorder(picture, 0, height % 2, 0, width % 2, cv2.BORDER_REPLICATE)
@@ -144,7 +145,7 @@ def filmed(picture: Image, crf: float, motion: NDArray[np.int64]) -> Image:
         stream = writer.add_stream("libx264", rate=30)
         stream.width, stream.height, stream.pix_fmt = even.shape[1], even.shape[0], "yuv420p"
         stream.options = {"crf": f"{crf:.1f}", "preset": "veryfast", "tune": "zerolatency", "threads": "1"}
-        for left in range(FILM - 1, -1, -1):
+        for left in range(FILM_PICTURES - 1, -1, -1):
             shift = np.float32([[1, 0, motion[0] * left], [0, 1, motion[1] * left]])  # type: ignore[arg-type]
             moved = np.asarray(cv2.warpAffine(even, shift, even.shape[1::-1], borderMode=cv2.BORDER_REFLECT), np.uint8)
             writer.mux(stream.encode(av.VideoFrame.from_ndarray(moved, format="bgr24")))

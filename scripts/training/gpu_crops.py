@@ -46,12 +46,12 @@ class GpuCropper:
     def __call__(self, places: Tensor, size: int) -> tuple[Tensor, ...]:
         """As Photos.cut() gives them; `places` as Photos.places() does."""
         index, version, y, x, turn, mirrored = places.to(self._device, non_blocking=True).unbind(1)
-        low = self._low.crops(self._firsts[index] + version, *turned(y, x, size, turn, mirrored))
-        rows, columns = turned(self._scale * y, self._scale * x, self._scale * size, turn, mirrored)
+        low = self._low.crops(self._firsts[index] + version, *turned_coordinates(y, x, size, turn, mirrored))
+        rows, columns = turned_coordinates(self._scale * y, self._scale * x, self._scale * size, turn, mirrored)
         return low, *(pictures.crops(index, rows, columns) for pictures in self._large)
 
 
-def turned(y: Tensor, x: Tensor, size: int, turn: Tensor, mirrored: Tensor) -> tuple[Tensor, Tensor]:
+def turned_coordinates(y: Tensor, x: Tensor, size: int, turn: Tensor, mirrored: Tensor) -> tuple[Tensor, Tensor]:
     """Row and column, [N, size, size] each, from where every pixel comes of squares at `y`, `x`, which are turned by
     so many quarters counterclockwise, as numpy.rot90() does, and then mirrored."""
     line = torch.arange(size, device=y.device)

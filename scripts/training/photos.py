@@ -20,7 +20,7 @@ from tqdm import tqdm
 from engines.errors import UserError
 from scripts.training.degradation import Degradation
 
-ENDINGS = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"}
+PHOTO_SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"}
 
 
 class PhotosError(UserError):
@@ -63,7 +63,7 @@ class Photos:
         self.names: list[str] = []
         seen: set[bytes] = set()
         used = hashlib.sha256()
-        files = found(folders)
+        files = find_files(folders)
         pairs = partial(_pairs, scale=scale, longest=longest, smallest=smallest, sizes=sizes)
         with ThreadPoolExecutor() as pool:  # Pillow lets other threads run while it reads and scales
             read_ahead = tqdm(pool.map(pairs, files), desc="photographs", total=len(files), unit="", mininterval=1)
@@ -146,13 +146,13 @@ def detail(low: NDArray[np.uint8], high: NDArray[np.uint8]) -> float:
     return cv2.norm(smooth, np.ascontiguousarray(high), cv2.NORM_L1) / high.size
 
 
-def found(folders: Iterable[Path]) -> list[Path]:
+def find_files(folders: Iterable[Path]) -> list[Path]:
     """All that may be a picture, in one order however the folders are spelt. Raises PhotosError."""
     for folder in folders:
         if not folder.is_dir():
             raise PhotosError(f"There is no folder {folder}", f"looked in {Path.cwd()}", "Give folders of photographs.")
     files = {file for folder in folders for file in folder.resolve().rglob("*")}
-    return sorted(file for file in files if file.suffix.lower() in ENDINGS and file.is_file())
+    return sorted(file for file in files if file.suffix.lower() in PHOTO_SUFFIXES and file.is_file())
 
 
 def read(file: Path) -> Image.Image:

@@ -16,15 +16,15 @@ from pydantic.dataclasses import dataclass
 
 from engines.catalog.contract import MAX_SCALE
 from engines.errors import UserError
+from scripts.common.checkout import ROOT
 from scripts.conversion.exporter import ExportError, network_from_onnx
 from scripts.training.degradation import Degradation
 from scripts.training.network import UpscalingNetwork
 from scripts.training.photos import Photos
 from scripts.training.teacher import Teacher
 
-ROOT = Path(__file__).resolve().parents[2]
-FOLDER = ROOT / "configs/train"
-PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+RECIPES_FOLDER = ROOT / "configs/train"
+AUTOCAST_TYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 Count = Annotated[int, Field(ge=1)]
 Whole = Annotated[int, Field(ge=0)]
@@ -135,7 +135,7 @@ class Recipe:
         torch.manual_seed(self.seed)
         network = UpscalingNetwork(scale=self.scale, channels=self.channels, depth=self.depth, expand=self.expand)
         if self.start:
-            network.start_from(network_from_onnx(found("start", self.start)))
+            network.start_from(network_from_onnx(find_network("start", self.start)))
         return network
 
     def master(self, device: str = "cpu") -> Teacher | None:
@@ -143,7 +143,7 @@ class Recipe:
         does."""
         if not self.teacher:
             return None
-        taught = network_from_onnx(found("teacher", self.teacher))
+        taught = network_from_onnx(find_network("teacher", self.teacher))
         if taught.scale != self.scale:
             raise ExportError(
                 f"{self.teacher} cannot teach this network", f"it enlarges {taught.scale} times, not {self.scale}"
@@ -152,7 +152,9 @@ class Recipe:
 
     def digests(self) -> dict[str, str]:
         """SHA-256 of the files that the recipe names. Raises RecipeError if one is missing."""
-        files = [(key, found(key, name)) for key, name in (("start", self.start), ("teacher", self.teacher)) if name]
+        files = [
+            (key, find_network(key, name)) for key, name in (("start", self.start), ("teacher", self.teacher)) if name
+        ]
         return {f"content of {key}": hashlib.sha256(file.read_bytes()).hexdigest() for key, file in files}
 
     def rate(self, step: int) -> float:
@@ -176,9 +178,9 @@ def findings(error: ValidationError) -> str:
     return "; ".join(told)
 
 
-def found(key: str, name: str) -> Path:
+def find_network(key: str, name: str) -> Path:
     """The file that a recipe names as its `key`. Raises RecipeError if there is none."""
-    file, maker = ROOT / name, FOLDER / f"{Path(name).stem}.yaml"
+    file, maker = ROOT / name, RECIPES_FOLDER / f"{Path(name).stem}.yaml"
     if not file.is_file():
         make = f"Make it first: scripts/reproduce.py {maker.stem} with the same --data."
         raise RecipeError(

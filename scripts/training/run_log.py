@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from engines.errors import UserError
 from engines.support import atomic_file
 
-INSTEAD = "Give another --out, or delete it."
+OTHER_OUT_FIX = "Give another --out, or delete it."
 
 
 class TrainError(UserError):
@@ -67,7 +67,7 @@ class RunLog:
             raise TrainError(
                 f"{self.file} is of other test sets",
                 f"it has {', '.join(lines[0])}; this run would write {', '.join(self.names)}",
-                f"Give --eval the same sets in the same order. Or: {INSTEAD[0].lower()}{INSTEAD[1:]}",
+                f"Give --eval the same sets in the same order. Or: {OTHER_OUT_FIX[0].lower()}{OTHER_OUT_FIX[1:]}",
             )
         return rows
 

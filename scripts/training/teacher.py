@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from scripts.training.network import UpscalingNetwork
 
-STRIP = 100
+STRIP_ROWS = 100
 """Rows at a time: those of a whole photograph would not stay in a processor's cache."""
 
 
@@ -42,8 +42,8 @@ class Teacher:
         """float32 [1, 3, H, W] in 0..1, enlarged."""
         height, scale, parts = picture.shape[2], self._network.scale, []
         with torch.inference_mode(), torch.autocast(self._device.split(":")[0], torch.bfloat16):
-            for top in range(0, height, STRIP):
-                begin, bottom = max(0, top - self._reach), min(height, top + STRIP)
+            for top in range(0, height, STRIP_ROWS):
+                begin, bottom = max(0, top - self._reach), min(height, top + STRIP_ROWS)
                 part = self._network(picture[:, :, begin : bottom + self._reach])
                 parts.append(part[:, :, scale * (top - begin) : scale * (bottom - begin)])
             return torch.cat(parts, 2).float()

@@ -12,18 +12,17 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
-from engines.support import atomic_file
-from scripts.evaluation.test_sets import WEIGHTS, pairs, psnr
+from scripts.evaluation.test_sets import LUMA_WEIGHTS, pairs, psnr
 from scripts.training.gpu_crops import GpuCropper
 from scripts.training.network import UpscalingNetwork
 from scripts.training.photos import Photos
-from scripts.training.recipe import PRECISIONS, Recipe
-from scripts.training.run_log import INSTEAD, RunLog, TrainError, store
+from scripts.training.recipe import AUTOCAST_TYPES, Recipe
+from scripts.training.run_log import OTHER_OUT_FIX, RunLog, TrainError, store
 
-LUMA_WEIGHTS = torch.tensor(WEIGHTS) / 255
+LUMA_TENSOR = torch.tensor(LUMA_WEIGHTS) / 255
 
 
-def usable(device: str) -> None:
+def raise_if_unusable(device: str) -> None:
     """Raises TrainError if nothing can be computed on `device`."""
     try:
         torch.zeros(1, device=device).item()
@@ -36,7 +35,7 @@ def loss_of(recipe: Recipe, step: int, out: Tensor, truth: Tensor) -> Tensor:
     """Error of luma plus a share of the error of all colours; float32 [N, 3, H, W] BGR in 0..1."""
     measure = F.mse_loss if step >= recipe.finish * recipe.steps else F.l1_loss
     error = out - truth
-    luma = torch.einsum("nchw,c->nhw", error, LUMA_WEIGHTS.to(error))
+    luma = torch.einsum("nchw,c->nhw", error, LUMA_TENSOR.to(error))
     loss = measure(luma, torch.zeros_like(luma)) + recipe.colour * measure(error, torch.zeros_like(error))
     if recipe.fourier and measure is F.l1_loss:
         loss = loss + recipe.fourier * torch.fft.rfft2(luma, norm="ortho").abs().mean()
@@ -63,7 +62,7 @@ class Batches(Dataset[tuple[Tensor, ...]]):
     """
 
     def __init__(self, recipe: Recipe, photos: Photos, *, whole: bool) -> None:
-        self.recipe, self.photos, self.whole = recipe, photos, atomic_file
+        self.recipe, self.photos, self.whole = recipe, photos, whole
 
     def __getitem__(self, step: int) -> tuple[Tensor, ...]:
         recipe = self.recipe
@@ -111,7 +110,7 @@ class Training:
         )
         for optimiser in self.optimisers:
             optimiser.param_groups[0]["lr"] = recipe.rate(self.step) * optimiser.defaults["lr"]
-        with torch.autocast(self.device, PRECISIONS[recipe.precision], enabled=recipe.precision != "fp32"):
+        with torch.autocast(self.device, AUTOCAST_TYPES[recipe.precision], enabled=recipe.precision != "fp32"):
             result = self.forward(low)
         loss = loss_of(recipe, self.step, result, high)
         for target in taught:
@@ -151,7 +150,7 @@ class Training:
             before = {**Recipe(**state["recipe"]).values(), **state.get("inputs", {})}  # older ones know less of both
             now = {**self.recipe.values(), **self.inputs}
             if other := [key for key in before if before[key] != now.get(key)]:
-                raise TrainError(f"{path} is of another run", f"other: {', '.join(other)}", INSTEAD)
+                raise TrainError(f"{path} is of another run", f"other: {', '.join(other)}", OTHER_OUT_FIX)
             self.step = state["step"]
             self.network.load_state_dict(state["network"])
             self.average.load_state_dict(state["average"])
@@ -163,7 +162,7 @@ class Training:
         except Exception as error:  # a file cut short, foreign or of another version can fail in any way
             told = next(iter(str(error).strip().splitlines()), "")
             raise TrainError(
-                f"{path} is no checkpoint of this version", f"{type(error).__name__}: {told}", INSTEAD
+                f"{path} is no checkpoint of this version", f"{type(error).__name__}: {told}", OTHER_OUT_FIX
             ) from None
 
 

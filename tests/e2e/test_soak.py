@@ -9,9 +9,10 @@ import pytest
 import yaml
 
 from scripts import states
+from scripts.common.checkout import ROOT
 from scripts.kiosk.fake_camera import draw_code, read_code, scene
-from scripts.kiosk.rig import HEAP, ROOT
-from scripts.kiosk.verdict import Recorded, judge, recorded, report, slope
+from scripts.kiosk.rig import HEAP_ENVIRONMENT
+from scripts.kiosk.verdict import RecordingTotals, judge, recorded, report, slope
 from scripts.soak import Soak, SoakError, main
 
 
@@ -29,9 +30,9 @@ def test_the_code_on_a_picture_is_read_back(size: tuple[int, int]) -> None:
 
 def test_the_heap_is_the_kiosk_s() -> None:
     service = (ROOT / "configs/livesr-kiosk.service").read_text()
-    assert "Environment=" + " ".join(f"{name}={value}" for name, value in HEAP.items()) + "\n" in service
+    assert "Environment=" + " ".join(f"{name}={value}" for name, value in HEAP_ENVIRONMENT.items()) + "\n" in service
     compose = yaml.safe_load((ROOT / "configs/kiosk.compose.yaml").read_text())
-    assert compose["services"]["kiosk"]["environment"].items() >= HEAP.items()
+    assert compose["services"]["kiosk"]["environment"].items() >= HEAP_ENVIRONMENT.items()
 
 
 def test_a_slope_is_one_of_the_later_part() -> None:
@@ -63,7 +64,7 @@ def test_what_was_recorded_is_read_off_the_log() -> None:
         for time, event, fields in lines
     )
     total = recorded(log)
-    assert total == Recorded(86 + 15 + 16, total.seconds, 2, 5)
+    assert total == RecordingTotals(86 + 15 + 16, total.seconds, 2, 5)
     assert total.seconds == pytest.approx(2.8 + 0.5 + 0.5)
 
 

@@ -113,7 +113,7 @@ def test_the_predictions_in_the_documentation_are_those_of_the_script() -> None:
     from scripts import roofline
 
     text = (ROOT / "docs" / "performance.md").read_text()
-    assert text.split(roofline.BEGIN)[1].split(roofline.END)[0] == f"\n{roofline.table()}"
+    assert text.split(roofline.TABLE_BEGIN)[1].split(roofline.TABLE_END)[0] == f"\n{roofline.table()}"
     rows = [line for line in roofline.table().splitlines() if line.startswith("| ") and "precision" not in line]
     assert rows and all(row.endswith("| *predicted* |") for row in rows)
 
@@ -131,9 +131,9 @@ def test_the_predictions_go_into_a_page_that_has_a_place_for_them(
     page.write_text("nothing")
     assert roofline.main(["--write", str(page)]) == 2
     assert f"{page} has no marks" in capsys.readouterr().err and page.read_text() == "nothing"
-    page.write_text(f"before\n{roofline.BEGIN}\nold\n{roofline.END}\nafter\n")
+    page.write_text(f"before\n{roofline.TABLE_BEGIN}\nold\n{roofline.TABLE_END}\nafter\n")
     assert roofline.main(["--write", str(page)]) == 0
-    assert page.read_text() == f"before\n{roofline.BEGIN}\n{roofline.table()}{roofline.END}\nafter\n"
+    assert page.read_text() == f"before\n{roofline.TABLE_BEGIN}\n{roofline.table()}{roofline.TABLE_END}\nafter\n"
 
 
 def test_a_prediction_by_hand() -> None:
@@ -145,7 +145,7 @@ def test_a_prediction_by_hand() -> None:
     board = Board("made up", fp16=10, bandwidth=100, source="")
     one = Convolution(2.0 * 9 * 16 * 16, 16, 16)
     assert board.peak("int8") == 2e13 and board.peak("fp32") == 5e12
-    assert roofline.filled(3, "fp16") == 16 and roofline.filled(17, "int8") == 32
+    assert roofline.padded_channels(3, "fp16") == 16 and roofline.padded_channels(17, "int8") == 32
     pixels = 640 * 360
     assert pixels * one.operations / board.peak("fp16") == pytest.approx(0.106e-3, rel=0.01)
     assert pixels * 2 * 32 / 100e9 == pytest.approx(0.147e-3, rel=0.01)

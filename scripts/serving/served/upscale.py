@@ -24,7 +24,7 @@ import self_check  # type: ignore[import-not-found]  # noqa: E402
 import triton_python_backend_utils as pb_utils  # noqa: E402
 import uint8_activations  # type: ignore[import-not-found]  # noqa: E402
 
-SIZES = 8
+CACHED_SIZES = 8
 """Input sizes kept compiled; one more costs the compilation of the size unused for longest, about half a second."""
 
 
@@ -147,7 +147,7 @@ class TritonPythonModel:
             if self._rewrites:
                 rewrite(model, self._core)
             self._workers[height, width] = CompiledNetwork(self._core, model, self._threads, self._instances)
-            if len(self._workers) > SIZES:
+            if len(self._workers) > CACHED_SIZES:
                 self._workers.popitem(last=False)
         self._workers.move_to_end((height, width))
         return self._workers[height, width]

@@ -28,7 +28,8 @@ from engines.triton import shared_memory
 from engines.triton.client import NOT_GRPC
 from scripts import scale, triton_repository
 from scripts.benchmarks.fleet import Fleet, drive
-from scripts.serving.server import ROOT, TritonServer, known_regions, shared_names, until
+from scripts.common.checkout import ROOT
+from scripts.serving.server import TritonServer, known_regions, shared_names, until
 from tests.support.triton_frames import MODEL, SIZE, cameras_at_once, collect, load, local, picture, through
 
 pytestmark = [pytest.mark.triton, pytest.mark.usefixtures("named_memory")]
@@ -74,7 +75,7 @@ def test_four_times_the_size(server: TritonServer) -> None:
         assert engine.spec.scale == 4
         for made, wanted in zip(through(engine, pictures), local(pictures, "fast-x4"), strict=True):
             assert (made == wanted).all()
-    assert scale.service(f"triton://{server.address}/fast-x4", SIZE, "").scale == 4
+    assert scale.measure_service(f"triton://{server.address}/fast-x4", SIZE, "").scale == 4
 
 
 def test_jpeg_there_and_back(server: TritonServer) -> None:
@@ -349,11 +350,11 @@ def test_such_a_server_is_measured_with_the_app_s_own_configuration(
     server, options = guarded
     address, file = f"triton://{server.address}/{MODEL}", tmp_path / "camera.yaml"
     file.write_text(yaml.safe_dump({"triton": {key: str(value) for key, value in options.items()}}))
-    assert scale.service(address, (64, 48), "fast", file).each > 0
+    assert scale.measure_service(address, (64, 48), "fast", file).each > 0
     camera = drive(Fleet(1, address, (64, 48), fps=10, seconds=1, config=file)).cameras[0]
     assert camera["shown"] > 0 and [name for _moment, name in camera["makers"]] == ["triton"]
     with pytest.raises(EngineError):
-        scale.service(address, (64, 48), "fast")
+        scale.measure_service(address, (64, 48), "fast")
 
 
 def test_the_documented_command_lines_work_together(guarded: tuple[TritonServer, dict[str, Any]]) -> None:

@@ -18,7 +18,7 @@ from scripts.benchmarks import against
 from scripts.benchmarks.against import BuildComparison, ComparedQuantity, ComparisonSettings, Quantity
 from scripts.benchmarks.builds import OWN_ENVIRONMENT, SHARED_ENVIRONMENT, BuildError, find_build, satisfied
 from scripts.benchmarks.measured_child import ChildError, measure_child
-from scripts.benchmarks.timing import ROOT
+from scripts.common.checkout import ROOT
 
 pytestmark = pytest.mark.integration
 

@@ -17,6 +17,7 @@ from scripts.bench import Bench, BenchSettings, main, table
 from scripts.benchmarks import timing
 from scripts.benchmarks.timing import AppRun, EngineLoop, alternate, growth, noise
 from scripts.common.arguments import size
+from scripts.common.checkout import ROOT
 from scripts.common.figure import Figure
 from scripts.common.machine import machine
 from scripts.common.results import write_json
@@ -79,7 +80,7 @@ before = faults()
 bytes([1]) * (48 << 20)
 print(faults() - before)
 """
-    result = subprocess.run([sys.executable, "-c", told], cwd=timing.ROOT, capture_output=True, text=True, timeout=60)
+    result = subprocess.run([sys.executable, "-c", told], cwd=ROOT, capture_output=True, text=True, timeout=60)
     assert int(result.stdout) < 100, result.stderr  # in place of 12,288
 
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from engines.catalog import shipped as catalog
 from scripts.benchmarks.queueing import ServerModel, simulate
-from scripts.scale import BURSTS, COUNTS, capacity, every, main, service, table, wires
+from scripts.scale import BURST_SIZES, CAMERA_COUNTS, capacity, every, main, measure_service, table, wire_bits
 
 pytestmark = pytest.mark.integration
 
@@ -66,7 +66,7 @@ def test_no_server_holds_more_than_its_full_batches_carry() -> None:
 
 
 def test_each_row_of_the_table_keeps_what_holding_means(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("scripts.scale.COUNTS", (1, 20, 61, 200, 2000))
+    monkeypatch.setattr("scripts.scale.CAMERA_COUNTS", (1, 20, 61, 200, 2000))
     pattern = ServerModel(1, 30, fixed=0.0012, each=0.0004, gather=0.1 / 30)
     for model in (pattern, replace(pattern, each=0.004), replace(pattern, fixed=0.0, each=0.0069)):
         rows = [line.split() for line in table(model, (64, 48), 2, 10e9).splitlines()[3:]]
@@ -76,11 +76,13 @@ def test_each_row_of_the_table_keeps_what_holding_means(monkeypatch: pytest.Monk
 
 
 def test_the_search_for_the_capacity_ends_where_a_picture_costs_nothing() -> None:
-    assert capacity(ServerModel(1, 0.1, each=0.0, gather=0.0)) == COUNTS[-1]  # at 0.1 fps, as so many cameras take long
+    assert (
+        capacity(ServerModel(1, 0.1, each=0.0, gather=0.0)) == CAMERA_COUNTS[-1]
+    )  # at 0.1 fps, as so many cameras take long
 
 
 def test_the_network() -> None:
-    ways = wires((64, 48), 2)
+    ways = wire_bits((64, 48), 2)
     assert ways["raw"].up == 64 * 48 * 3 * 8 and ways["raw"].down == 4 * ways["raw"].up
     assert 0 < ways["jpeg"].down < ways["raw"].down
 
@@ -121,7 +123,7 @@ def test_a_row_for_every_model_by_this_machines_engine() -> None:
 
 def test_an_engine_is_timed_by_bursts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    fixed, each, scale = service("bicubic", (64, 48), "fast")
+    fixed, each, scale = measure_service("bicubic", (64, 48), "fast")
     assert 0 <= fixed < 1 and 0 < each < 1 and scale == 2
 
 
@@ -132,7 +134,7 @@ def test_an_engine_is_timed_by_bursts(tmp_path: Path, monkeypatch: pytest.Monkey
 def test_the_network_is_that_of_the_model(
     options: list[str], scale: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("scripts.scale.COUNTS", (1, 2))
+    monkeypatch.setattr("scripts.scale.CAMERA_COUNTS", (1, 2))
     assert main([*options, "--size", "160x90"]) == 0
     answers = 160 * 90 * 24 * scale**2 * 30 / 1e6
     assert f"a camera's answers: {answers:.0f} Mbit/s raw" in capsys.readouterr().out
@@ -155,7 +157,7 @@ def test_a_configuration_that_nobody_would_read_is_refused(
 
 
 def test_no_noise_makes_a_picture_cost_less_than_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    moments = iter([moment for count in BURSTS * 6 for moment in (0.0, 1 / count)])  # the more, the faster
+    moments = iter([moment for count in BURST_SIZES * 6 for moment in (0.0, 1 / count)])  # the more, the faster
     monkeypatch.setattr("scripts.scale.time.perf_counter", lambda: next(moments))
-    fixed, each, _ = service("bicubic", (64, 48), "fast")
+    fixed, each, _ = measure_service("bicubic", (64, 48), "fast")
     assert fixed > 0 and 0 < each < 0.001

@@ -11,7 +11,7 @@ import pytest
 
 from scripts.benchmarks import fleet
 from scripts.benchmarks.fleet import Fleet, FleetError, FleetResult, drive, recovery
-from scripts.benchmarks.simulated_camera import SPARSE, expected, load, pictures
+from scripts.benchmarks.simulated_camera import COMPARE_STRIDE, expected, load, pictures
 from scripts.serving.server import free_ports
 
 pytestmark = pytest.mark.integration
@@ -77,7 +77,9 @@ def test_what_triton_is_compared_with_makes_the_same_picture(model: str) -> None
         assert done is not None
         made = done[0].copy()
     away = {
-        name: np.abs(made[::SPARSE, ::SPARSE].astype(int) - expected([frame], f"triton://anywhere/{name}")[0]).mean()
+        name: np.abs(
+            made[::COMPARE_STRIDE, ::COMPARE_STRIDE].astype(int) - expected([frame], f"triton://anywhere/{name}")[0]
+        ).mean()
         for name in ("fast-x2", "balanced-x2", "fast-x4")
         if name[-2:] == model[-2:]  # others make pictures of other sizes
     }
@@ -87,8 +89,8 @@ def test_what_triton_is_compared_with_makes_the_same_picture(model: str) -> None
 @pytest.mark.triton
 @pytest.mark.usefixtures("named_memory")
 def test_the_servers_death_is_survived(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fleet, "KILLS", 1)
-    monkeypatch.setattr(fleet, "DOWN", 0.3)
+    monkeypatch.setattr(fleet, "SERVER_KILLS", 1)
+    monkeypatch.setattr(fleet, "SERVER_DOWNTIME_S", 0.3)
     told = fleet.survive(2, 0.25, size=(64, 48))
     assert told["kills"] == 1 and told["fallback"] > 0
     assert (told["wrong"], told["unordered"], told["regions_left"]) == (0, 0, [])

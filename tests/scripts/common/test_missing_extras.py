@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from scripts.common.missing_extras import EXTRAS
+from scripts.common.missing_extras import EXTRA_OF_PACKAGE
 
 pytestmark = pytest.mark.integration
 
@@ -41,19 +41,19 @@ def python(folder: Path, *arguments: str, missing: str = "") -> subprocess.Compl
 )
 def test_what_is_missing_is_one_line(tmp_path: Path, script: str, missing: str) -> None:
     done = python(tmp_path, f"scripts/{script}.py", "--help", missing=missing)
-    wanted = f"scripts/{script}.py needs {missing}: .venv/bin/pip install -e '.[{EXTRAS[missing]}]'\n"
+    wanted = f"scripts/{script}.py needs {missing}: .venv/bin/pip install -e '.[{EXTRA_OF_PACKAGE[missing]}]'\n"
     assert (done.returncode, done.stdout, done.stderr) == (1, "", wanted)
 
 
 @pytest.mark.parametrize(("code", "kind"), [("import torhc", "ModuleNotFoundError"), ("1 / 0", "ZeroDivisionError")])
 def test_every_other_end_is_shown_as_ever(tmp_path: Path, code: str, kind: str) -> None:
-    done = python(tmp_path, "-c", f"import scripts.common.missing_extras; {code}")
+    done = python(tmp_path, "-c", f"import scripts; {code}")
     assert done.returncode == 1 and done.stderr.startswith("Traceback") and kind in done.stderr
 
 
 def test_the_extras_are_those_of_the_installation() -> None:
     setup = (ROOT / "setup.py").read_text()
     wheels = {"skimage": "scikit-image"}
-    for package, extra in EXTRAS.items():
+    for package, extra in EXTRA_OF_PACKAGE.items():
         found = re.search(rf'    "{extra}": \[(.*?)\],\n', setup, re.DOTALL)
         assert found and f'"{wheels.get(package, package)}' in found[1], package

@@ -112,14 +112,16 @@ def test_nodes_without_names_and_weights_that_are_shared(folder: Path) -> None:
 
 
 def test_photographs_are_chosen_from_all() -> None:
-    from scripts.quantize import PICTURES, evenly
+    from scripts.quantize import CALIBRATION_PICTURES, evenly_spaced
 
     def chosen(count: int) -> list[int]:
-        return [int(picture[0, 0, 0]) for picture in evenly([np.full((1, 1, 3), n, np.uint16) for n in range(count)])]
+        return [
+            int(picture[0, 0, 0]) for picture in evenly_spaced([np.full((1, 1, 3), n, np.uint16) for n in range(count)])
+        ]
 
     assert chosen(300) == list(range(0, 300, 10))  # what the shipped files were made with
     assert chosen(7) == list(range(7))
-    assert len(set(chosen(45))) == PICTURES and chosen(45)[-1] >= 43 and set(np.diff(chosen(45))) == {1, 2}
+    assert len(set(chosen(45))) == CALIBRATION_PICTURES and chosen(45)[-1] >= 43 and set(np.diff(chosen(45))) == {1, 2}
 
 
 def test_what_cannot_be_quantised_is_refused(quantised: Path, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

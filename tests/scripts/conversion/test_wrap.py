@@ -347,7 +347,7 @@ def test_options_and_targets_that_make_no_sense(tmp_path: Path, capsys: pytest.C
 
 
 def test_a_result_that_differs_is_not_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    right = wrapping.prepared
+    right = wrapping.prepare
 
     def wrong(*arguments: Any) -> onnx.ModelProto:
         model = right(*arguments)
@@ -355,7 +355,7 @@ def test_a_result_that_differs_is_not_written(tmp_path: Path, monkeypatch: pytes
         gains.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(gains) * np.float32(0.98), gains.name))
         return model
 
-    monkeypatch.setattr(wrapping, "prepared", wrong)
+    monkeypatch.setattr(wrapping, "prepare", wrong)
     with pytest.raises(WrapError, match="the result is not the original"):
         wrap(network(tmp_path / "theirs.onnx"), tmp_path / "ours.onnx", order="rgb")
     assert not (tmp_path / "ours.onnx").exists()

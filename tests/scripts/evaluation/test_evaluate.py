@@ -11,7 +11,7 @@ import pytest
 
 from engines.base import Image
 from engines.catalog import shipped as catalog
-from scripts.evaluate import TITLE, main
+from scripts.evaluate import EVALUATION_HEADER, main
 from scripts.evaluation import upscalers
 from scripts.evaluation.measure import EvaluateError, PictureSet, evaluate, sets
 from scripts.evaluation.test_sets import TestSetError, luma, pairs, psnr, read, ssim
@@ -161,7 +161,7 @@ def test_which_files_a_name_stands_for() -> None:
 def test_table_and_json(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([str(folder), "--model", "fast-x2", "--json", str(tmp_path / "figures.json")]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0] == TITLE and lines[1].split()[:3] == ["Mini", "fast-x2", "fp32"]
+    assert lines[0] == EVALUATION_HEADER and lines[1].split()[:3] == ["Mini", "fast-x2", "fp32"]
     figures = json.loads((tmp_path / "figures.json").read_text())
     assert len(figures) == len(lines) - 1
     for one, line in zip(figures, lines[1:], strict=True):

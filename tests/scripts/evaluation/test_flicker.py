@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from scripts.evaluation.flicker import BORDER_PX, FLICKER_FRAMES, Clip, FlickerError, deviation, luma, static
+from scripts.evaluation.flicker import BORDER_PX, FLICKER_FRAMES, Clip, FlickerError, deviation, luma, static_mask
 from scripts.flicker import main
 from tests.support.flicker_films import SIZE, film, grey, noisy
 
@@ -44,7 +44,7 @@ def test_noise_stands_still_and_what_moves_does_not() -> None:
     left = 60
     for number, frame in enumerate(frames):  # a bar that goes to the right
         frame[:, left + number : left + 4 + number] = 250
-    mask = static(frames)
+    mask = static_mask(frames)
     assert mask[BORDER_PX + 4 : -BORDER_PX - 4, BORDER_PX + 4 : left - BORDER_PX - 14].all(), (
         "noise alone counts as movement"
     )
@@ -53,7 +53,7 @@ def test_noise_stands_still_and_what_moves_does_not() -> None:
 
 
 def test_a_slow_drift_is_no_flicker() -> None:
-    assert not static([grey(100 + number) for number in range(FLICKER_FRAMES)]).any()
+    assert not static_mask([grey(100 + number) for number in range(FLICKER_FRAMES)]).any()
 
 
 @pytest.mark.integration

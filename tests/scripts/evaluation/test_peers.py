@@ -64,7 +64,7 @@ def test_a_process_that_dies_on_the_way_is_told(python: Path) -> None:
 
 @pytest.mark.integration
 def test_a_process_that_hangs_is_given_up(python: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(peers, "PATIENCE", 0.5)
+    monkeypatch.setattr(peers, "PEER_TIMEOUT_S", 0.5)
     python.write_text("#!/bin/sh\nexec sleep 60\n")
     with Peer(PeerFile("ESPCN", 2, Path("any.pb")), threads=1) as peer, pytest.raises(PeerError) as told:
         peer.frames(1)

@@ -17,7 +17,7 @@ from scripts.evaluation.findings import Cleaning, Finding, Findings, Flicker
 from scripts.evaluation.flicker import FLICKER_FRAMES
 from scripts.evaluation.goals import goals
 from scripts.evaluation.measure import PictureSet, Score
-from scripts.evaluation.published_figures import NETWORKS
+from scripts.evaluation.published_figures import PUBLISHED_NETWORKS
 from scripts.evaluation.test_sets import psnr
 from tests.fakes import peer_venv
 from tests.support.flicker_films import film, noisy
@@ -86,7 +86,7 @@ def test_nothing_is_claimed_of_what_was_not_measured() -> None:
 
 
 def test_the_page(found: Findings) -> None:
-    text = report.written(found, NETWORKS, ABOUT)
+    text = report.render(found, PUBLISHED_NETWORKS, ABOUT)
     lines = text.splitlines()
     assert "| **fast-x2** | int8 | 13.0 K | 37.00 | 0.9500 | 33.00 | 0.9000 | 11.0 | 91 |" in lines
     assert "| FSRCNN | OpenCV dnn_superres | 13.0 K | 34.85 | 0.9500 | 30.85 | 0.9000 | 201.0 | 5 |" in lines
@@ -110,7 +110,7 @@ def test_a_third_set_is_another_column_and_nothing_else(found: Findings) -> None
     """B100 comes before Set14 in the alphabet and by its length."""
     for one in found.entries:
         one.scores["B100"] = Score(20.0, 0.5)
-    text = report.written(found, NETWORKS, ABOUT)
+    text = report.render(found, PUBLISHED_NETWORKS, ABOUT)
     assert "| Set5 PSNR | SSIM | Set14 PSNR | SSIM | B100 PSNR | SSIM |" in text
     assert "| fast-x2: Set5 / Set14 | 37.20 / 32.80 dB | 37.19 / 33.19 | **no** |" in text
     assert "37.19 (+0.01) | 33.19 (+0.40) |" in text and "three pictures of Set14" in text
@@ -119,7 +119,7 @@ def test_a_third_set_is_another_column_and_nothing_else(found: Findings) -> None
 
 @pytest.mark.integration
 def test_the_plot(found: Findings, tmp_path: Path) -> None:
-    points, levels = report.points(found, NETWORKS)
+    points, levels = report.points(found, PUBLISHED_NETWORKS)
     assert {point.name for point in points} == {
         "bicubic", "FSRCNN", "ESPCN", "fast", "FSRCNN, published", "ESPCN, published",
     }  # fmt: skip
@@ -130,7 +130,7 @@ def test_the_plot(found: Findings, tmp_path: Path) -> None:
         picture = cv2.imread(str(tmp_path / "plot.png"))
         assert picture is not None and picture.shape[1] > 800
         assert (picture[0, 0].mean() < 64) == dark
-    with pytest.raises(plot.ScatterError):
+    with pytest.raises(plot.PlotError):
         plot.write(points, levels, tmp_path / "no folder/plot.png", dark=False, title="")
 
 
@@ -142,7 +142,7 @@ def test_crops_show_where_pictures_differ_most() -> None:
     other = blank()
     other[20:30, 50:60] = 200
     other[3:9, 4:10] = 120
-    first, second = crop_sheets.differing(blank(), other, 12, count=2)
+    first, second = crop_sheets.most_different(blank(), other, 12, count=2)
     assert 18 <= first.y <= 20 and 48 <= first.x <= 50, "the greater difference comes first, all of it inside"
     assert second.y <= 3 and second.x <= 4 and second.mean < first.mean
     assert first.cut(other, 12).shape == (12, 12, 3)
@@ -152,10 +152,17 @@ def test_a_sheet_has_all_its_crops(tmp_path: Path) -> None:
     red, green = blank(10, 10), blank(10, 10)
     red[:], green[:] = (0, 0, 255), (0, 255, 0)
     sheet = crop_sheets.sheet([[("one", red), ("two", green)], [("a name much too long for ten pixels", green)]], 4)
-    assert sheet.shape == (2 * (crop_sheets.STRIP + 40) + crop_sheets.GAP, 2 * 40 + crop_sheets.GAP, 3)
-    assert (sheet[crop_sheets.STRIP : crop_sheets.STRIP + 40, :40] == red[0, 0]).all()
-    assert (sheet[crop_sheets.STRIP : crop_sheets.STRIP + 40, 40 + crop_sheets.GAP :] == green[0, 0]).all()
-    assert sheet[: crop_sheets.STRIP, :40].max() > 200, "no label"
+    assert sheet.shape == (
+        2 * (crop_sheets.LABEL_HEIGHT_PX + 40) + crop_sheets.CROP_GAP_PX,
+        2 * 40 + crop_sheets.CROP_GAP_PX,
+        3,
+    )
+    assert (sheet[crop_sheets.LABEL_HEIGHT_PX : crop_sheets.LABEL_HEIGHT_PX + 40, :40] == red[0, 0]).all()
+    assert (
+        sheet[crop_sheets.LABEL_HEIGHT_PX : crop_sheets.LABEL_HEIGHT_PX + 40, 40 + crop_sheets.CROP_GAP_PX :]
+        == green[0, 0]
+    ).all()
+    assert sheet[: crop_sheets.LABEL_HEIGHT_PX, :40].max() > 200, "no label"
     crop_sheets.write(sheet, tmp_path / "sheet.jpg")
     assert cv2.imread(str(tmp_path / "sheet.jpg")) is not None
     with pytest.raises(crop_sheets.CropError):
@@ -169,16 +176,16 @@ def test_a_sheet_of_a_set_ends_with_the_truth() -> None:
         high = random.integers(0, 256, (80, 96, 3), np.uint8)
         pairs.append((f"img_{number:03}", np.asarray(cv2.resize(high, (48, 40)), np.uint8), high))
     sheet = gallery.against_truth(PictureSet("Mini", 2, pairs), [("nearest", gallery.nearest(2))])
-    side = gallery.SIDE[2] * gallery.ZOOM[2]
+    side = gallery.CROP_SIDE_PX[2] * gallery.CROP_ZOOM[2]
     assert sheet.shape[:2] == (
-        3 * (side + crop_sheets.STRIP + crop_sheets.GAP) - crop_sheets.GAP,
-        3 * (side + crop_sheets.GAP) - crop_sheets.GAP,
+        3 * (side + crop_sheets.LABEL_HEIGHT_PX + crop_sheets.CROP_GAP_PX) - crop_sheets.CROP_GAP_PX,
+        3 * (side + crop_sheets.CROP_GAP_PX) - crop_sheets.CROP_GAP_PX,
     )
     truth, input = (
-        sheet[crop_sheets.STRIP : crop_sheets.STRIP + side, -side:],
-        sheet[crop_sheets.STRIP : crop_sheets.STRIP + side, :side],
+        sheet[crop_sheets.LABEL_HEIGHT_PX : crop_sheets.LABEL_HEIGHT_PX + side, -side:],
+        sheet[crop_sheets.LABEL_HEIGHT_PX : crop_sheets.LABEL_HEIGHT_PX + side, :side],
     )
-    place = crop_sheets.differing(
+    place = crop_sheets.most_different(
         np.asarray(cv2.resize(pairs[0][1], (96, 80), interpolation=cv2.INTER_CUBIC), np.uint8), pairs[0][2], 64
     )[0]
     assert (truth[::3, ::3] == place.cut(pairs[0][2], 64)).all() and (input != truth).any()

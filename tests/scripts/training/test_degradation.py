@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scripts.evaluation.test_sets import psnr
-from scripts.training.degradation import Degradation, Image, blurred, filmed, noisy, photographed, sharpened
+from scripts.training.degradation import Degradation, Image, add_noise, blur, sharpen, through_h264, through_jpeg
 
 
 def picture(height: int = 96, width: int = 128) -> Image:
@@ -43,7 +43,7 @@ def test_seeds_differ_and_so_does_their_strength() -> None:
 def test_noise_grows_with_light_and_gain() -> None:
     def deviation(level: int, gain: float) -> float:
         flat = np.full((256, 256, 3), level, np.float32)
-        return float((noisy(flat, gain, np.random.default_rng(0), 1) - flat).std())
+        return float((add_noise(flat, gain, np.random.default_rng(0), 1) - flat).std())
 
     assert deviation(200, 1) == pytest.approx((0.01 * 200 + 0.09) ** 0.5, rel=0.05)
     assert deviation(200, 16) == pytest.approx(4 * deviation(200, 1), rel=0.05)
@@ -52,9 +52,9 @@ def test_noise_grows_with_light_and_gain() -> None:
 
 def test_blur_and_sharpening_are_opposites_and_leave_flat_areas() -> None:
     flat, seen = np.full((32, 32, 3), 90, np.float32), picture().astype(np.float32)
-    assert blurred(flat, (1, 1), np.random.default_rng(0), 1) == pytest.approx(90, abs=0.01)
-    assert sharpened(flat, 0.5) == pytest.approx(90, abs=0.01)
-    assert blurred(seen, (1, 1), np.random.default_rng(0), 1).std() < seen.std() < sharpened(seen, 0.5).std()
+    assert blur(flat, (1, 1), np.random.default_rng(0), 1) == pytest.approx(90, abs=0.01)
+    assert sharpen(flat, 0.5) == pytest.approx(90, abs=0.01)
+    assert blur(seen, (1, 1), np.random.default_rng(0), 1).std() < seen.std() < sharpen(seen, 0.5).std()
 
 
 @pytest.mark.integration
@@ -62,8 +62,8 @@ def test_blur_and_sharpening_are_opposites_and_leave_flat_areas() -> None:
 def test_codecs_cost_quality_and_move_nothing(size: tuple[int, int]) -> None:
     seen = picture(96, 128)[: size[0], : size[1]]
     for good, bad in (
-        (photographed(seen, 95, np.random.default_rng(0)), photographed(seen, 20, np.random.default_rng(0))),
-        (filmed(seen, 18, np.array([2, -1])), filmed(seen, 42, np.array([2, -1]))),
+        (through_jpeg(seen, 95, np.random.default_rng(0)), through_jpeg(seen, 20, np.random.default_rng(0))),
+        (through_h264(seen, 18, np.array([2, -1])), through_h264(seen, 42, np.array([2, -1]))),
     ):
         assert good.shape == bad.shape == seen.shape
         assert psnr(good, seen, border=0) > psnr(bad, seen, border=0) + 1 > 20

@@ -107,7 +107,7 @@ def test_a_missing_network_is_told_with_the_recipe_that_makes_it(
     from scripts.training.recipe import RecipeError
 
     monkeypatch.setattr(scripts.training.recipe, "ROOT", tmp_path)
-    monkeypatch.setattr(scripts.training.recipe, "FOLDER", tmp_path / "configs/train")
+    monkeypatch.setattr(scripts.training.recipe, "RECIPES_FOLDER", tmp_path / "configs/train")
     (tmp_path / "configs/train").mkdir(parents=True)
     (tmp_path / "configs/train/known-x2.yaml").touch()
     distil = {"distil": 1.0} if key == "teacher" else {}

@@ -19,6 +19,7 @@ RECIPES = sorted(path.stem for path in (ROOT / "configs/train").glob("*.yaml"))
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """One with recipes of which the last builds on all the others, and photographs."""
+    from scripts import reproduce
     from scripts.training import recipe
 
     folder = tmp_path / "configs/train"
@@ -29,16 +30,17 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     written(folder / "first-x2.yaml", start="runs/base-x2.onnx", **taught)
     written(folder / "last-x2.yaml", start="runs/first-x2.onnx", seed=4, **taught)
     written(folder / "round-x2.yaml", start="runs/round-x2.onnx")
-    monkeypatch.setattr(recipe, "ROOT", tmp_path)
-    monkeypatch.setattr(recipe, "FOLDER", folder)
+    for module in (reproduce, recipe):
+        monkeypatch.setattr(module, "ROOT", tmp_path)
+    monkeypatch.setattr(recipe, "RECIPES_FOLDER", folder)
     pictures(tmp_path / "photographs")
     return tmp_path
 
 
 def test_all_that_it_builds_on_comes_first_and_once(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    from scripts.reproduce import chain, main
+    from scripts.reproduce import main, training_chain
 
-    assert [step.recipe.stem for step in chain("last-x2")] == ["base-x2", "large-x2", "first-x2", "last-x2"]
+    assert [step.recipe.stem for step in training_chain("last-x2")] == ["base-x2", "large-x2", "first-x2", "last-x2"]
     arguments = ["last-x2", "--data", str(project / "photographs"), "--device", "cpu"]
     assert main([*arguments, "--plan"]) == 0
     assert not (project / "runs").exists()
@@ -50,7 +52,7 @@ def test_all_that_it_builds_on_comes_first_and_once(project: Path, capsys: pytes
     (project / "runs/first-x2.onnx").unlink()
     shutil.rmtree(project / "runs/first-x2")
     (project / "runs/base-x2.onnx").write_bytes(made["base-x2"])
-    assert [step.recipe.stem for step in chain("last-x2")] == ["first-x2", "last-x2"]
+    assert [step.recipe.stem for step in training_chain("last-x2")] == ["first-x2", "last-x2"]
     assert main(arguments) == 0
     assert (project / "runs/first-x2.onnx").read_bytes() == made["first-x2"]
 
@@ -79,10 +81,10 @@ def test_a_run_that_fails_ends_it(project: Path, capsys: pytest.CaptureFixture[s
 def test_every_shipped_recipe_can_be_followed_from_nothing(name: str) -> None:
     """Each network that it needs has a recipe, is made before it, and fits: smaller than what begins as it, and of the
     scale of what it teaches."""
-    from scripts.reproduce import chain
+    from scripts.reproduce import training_chain
     from scripts.training.recipe import Recipe
 
-    steps = chain(name, there=lambda path: False)
+    steps = training_chain(name, there=lambda path: False)
     assert steps[-1].recipe.stem == name
     made: dict[Path, Recipe] = {}
     for step in steps:

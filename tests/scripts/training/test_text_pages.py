@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
-from scripts.pages import SIZE, main
+from scripts.pages import PAGE_SIZE, main
 
 FONTS = Path(__file__).parents[3] / "app/overlays/texts"
 
@@ -22,7 +22,7 @@ def test_the_same_pages_each_time_and_each_another(tmp_path: Path) -> None:
     assert first.read_bytes() == (tmp_path / "two" / first.name).read_bytes() != second.read_bytes()
     for file in (first, second):
         page = cv2.imread(str(file), cv2.IMREAD_GRAYSCALE)
-        assert page is not None and page.shape == SIZE[::-1]
+        assert page is not None and page.shape == PAGE_SIZE[::-1]
         edges = np.abs(np.diff(page.astype(int), axis=1)) > 40
         assert 0.005 < edges.mean() < 0.4  # print, and paper between it
 

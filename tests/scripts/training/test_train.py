@@ -294,12 +294,12 @@ def test_a_run_that_dies_between_its_log_and_its_checkpoint_has_every_line_once(
 def test_a_run_that_dies_while_it_measures_comes_to_its_last_line(
     command: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from scripts import train
+    from scripts.training import trainer
 
     def dies(*_: Any) -> float:
         raise Died
 
-    monkeypatch.setattr(train, "validate", dies)
+    monkeypatch.setattr(trainer, "validate", dies)
     with pytest.raises(Died):
         command("--every", "100", "--eval", command.sets[0])
     monkeypatch.undo()

@@ -66,9 +66,9 @@ def studies(data: Path) -> list[optuna.Study]:
 @pytest.fixture
 def slow(monkeypatch: pytest.MonkeyPatch) -> None:
     """All networks are too slow to be trained, and that is known at once."""
-    from scripts.tune import Search
+    from scripts.tune import RecipeSearch
 
-    monkeypatch.setattr(Search, "milliseconds", lambda *_: 1000.0)
+    monkeypatch.setattr(RecipeSearch, "milliseconds", lambda *_: 1000.0)
 
 
 @pytest.mark.usefixtures("slow")
@@ -118,15 +118,15 @@ def test_wrong_usage_is_one_message_before_any_work(
 
 def test_the_best_is_a_recipe_and_the_study_goes_on(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
     from scripts.training.recipe import Recipe
-    from scripts.tune import DEPTHS, RATES, WIDTHS
+    from scripts.tune import CHANNEL_CHOICES, DEPTH_RANGE, LEARNING_RATE_RANGE
 
     assert tune(data, budget=10_000, trials=2) == 0
     assert tune(data, budget=10_000, trials=1) == 0
     told = capsys.readouterr().out
     assert "The best of 3 is in" in told and told.count(" dB  ") == 3
     found = Recipe.read(data / "out/tiny-x2.yaml")
-    assert found.channels in WIDTHS and DEPTHS[0] <= found.depth <= DEPTHS[1]
-    assert RATES[0] <= found.learning_rate <= RATES[1]
+    assert found.channels in CHANNEL_CHOICES and DEPTH_RANGE[0] <= found.depth <= DEPTH_RANGE[1]
+    assert LEARNING_RATE_RANGE[0] <= found.learning_rate <= LEARNING_RATE_RANGE[1]
     assert found.steps == 1000  # of the recipe, not of a trial
 
 

@@ -20,7 +20,7 @@ from app.pipeline.frame import Frame, OutputFrame
 from app.sinks.window import window_process
 from app.sinks.window.window_process import WindowProcess
 from scripts.kiosk.fake_camera import read_code, scene
-from scripts.kiosk.x_server import SIZE, XServer
+from scripts.kiosk.x_server import DEFAULT_SCREEN_SIZE, XServer
 from tests.conftest import Crowded
 
 pytestmark = pytest.mark.integration
@@ -45,12 +45,12 @@ class Shown:
         self.display = WindowProcess("tested window", self.view, actions, hang_timeout_s=hang_timeout_s)
         self.count = 0
 
-    def picture(self, size: tuple[int, int] = SIZE) -> None:
+    def picture(self, size: tuple[int, int] = DEFAULT_SCREEN_SIZE) -> None:
         self.count = (self.count + 1) % 256
         image = scene(self.count, size)
         self.display.write(OutputFrame(image, Frame(image, 0, 0.0, 0.0)))
 
-    def until(self, true: Callable[[], object], size: tuple[int, int] = SIZE) -> None:
+    def until(self, true: Callable[[], object], size: tuple[int, int] = DEFAULT_SCREEN_SIZE) -> None:
         """Pictures, thirty a second, until it is so."""
         end = time.monotonic() + LIMIT
         while not true():
