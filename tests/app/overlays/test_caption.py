@@ -91,7 +91,7 @@ def test_korean_is_drawn_and_what_the_font_lacks_is_named(tmp_path: Path) -> Non
 
 
 def test_texts_of_the_owners(tmp_path: Path) -> None:
-    mine = (texts.FOLDER / "en.yaml").read_text().replace("Camera", "Before")
+    mine = (texts.TEXTS_FOLDER / "en.yaml").read_text().replace("Camera", "Before")
     (tmp_path / "en.yaml").write_text(mine)
     (tmp_path / "fr.yaml").write_text(mine.replace("Before", "Avant"))
     assert [text.before for text in texts.load(["fr", "en", "ko"], tmp_path)] == ["Avant", "Before", "카메라 원본"]
@@ -114,7 +114,9 @@ def test_a_folder_of_texts_that_is_none_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_text_written_as_a_block_is_one_line(tmp_path: Path) -> None:
-    lines = [line for line in (texts.FOLDER / "en.yaml").read_text().splitlines() if not line.startswith("caption:")]
+    lines = [
+        line for line in (texts.TEXTS_FOLDER / "en.yaml").read_text().splitlines() if not line.startswith("caption:")
+    ]
     (tmp_path / "en.yaml").write_text("\n".join([*lines, "caption: |", "  {times} times", "  the pixels", ""]))
     (spoken,) = texts.load(["en"], tmp_path)
     assert spoken.caption == "{times} times the pixels"
