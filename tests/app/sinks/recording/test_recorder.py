@@ -510,7 +510,7 @@ def test_what_is_taken_away_while_it_is_recorded_fails_and_another_file_is_begun
     HARM[harm](path, aside)
     count += recorded_until(recording, lambda: len(recording.facts()) == 2 and recording.facts()[1]["frames"] > 60)
     (warning,) = (line for line in caplog.messages if line.startswith("The recording"))
-    assert f"{path} has been taken away or cut short" in warning and "goes on in" in caplog.text
+    assert f"{path} has been taken away or cut short" in warning and "continues in" in caplog.text
     assert said == [f"The recording {path} has been taken away or cut short"]
     with pytest.raises(SinkError, match="while it was being written") as raised:
         recording.close()
