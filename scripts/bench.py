@@ -1,18 +1,23 @@
 #!/usr/bin/env python3
-"""Measure the project's figures on this machine: python scripts/bench.py
+"""Measure the project's figures on this machine.
 
-Everything in one run, on the same input, with the same number of threads; what is compared is measured in turns.
-  engine   the engine looped on one frame
+  python scripts/bench.py
+
+Everything is measured in one run, on the same input and with the same number of threads; what is compared is measured
+in turns.
+
+  engine   the engine, looped on one frame
   eager    the same network in eager PyTorch, fp32, on the same cores (needs the extra `train`); where the engine is on
-           a GPU, PyTorch is there too, and in fp16 and with torch.compile besides
-  isolate  the same engine in a process of its own, against this one's
-  app      the whole app, headless, a file in, nothing recorded, against the bare engine
+           a GPU, PyTorch is there too, and additionally in fp16 and with torch.compile
+  isolate  the same engine in its own process, against this one's
+  app      the whole app, headless, with a file as its input and nothing recorded, against the bare engine
   start    the app's process from its start to its end after one frame of the demo, with warm caches
   latency  what the app adds to the engine's own time at a camera's 30 fps, or at 70 % of the engine's rate if lower
-  memory   what 5,000 frames leave behind
-With --against REF_OR_FOLDER instead: this build and another one in turns, each in its own process; engine, app, start
-and memory, each with its ratio and the spread of that (scripts/benchmarks/against.py).
-With --fleet N instead: N cameras through a real Triton Inference Server on this machine (scripts/benchmarks/fleet.py).
+  memory   how much memory grows over 5,000 frames
+
+With --against REF_OR_FOLDER it compares this build with another one instead, in turns, each in its own process: engine,
+app, start and memory, each as a ratio with its spread (scripts/benchmarks/against.py). With --fleet N it drives N
+cameras through a real Triton Inference Server on this machine instead (scripts/benchmarks/fleet.py).
 """
 
 from __future__ import annotations
@@ -62,7 +67,7 @@ CAMERA_FPS = 30.0
 
 @dataclass(frozen=True)
 class BenchSettings:
-    """What is measured, and how long."""
+    """What is measured, and for how long."""
 
     size: tuple[int, int] = (640, 360)
     threads: int = 1
@@ -81,7 +86,10 @@ class BenchSettings:
 
 
 class Bench:
-    """Measures what `settings` ask for. `figures` are for the table, `details` for whoever doubts them."""
+    """Measures what `settings` ask for.
+
+    `figures` are for the table, `details` for readers who want to check them.
+    """
 
     def __init__(self, settings: BenchSettings) -> None:
         self.settings = settings
@@ -91,7 +99,10 @@ class Bench:
         self._frame_ms = 0.0
 
     def run(self) -> None:
-        """Raises UserError of the part that fails; the figures before it stay."""
+        """Run all parts in their order.
+
+        Raises UserError of the part that fails; the figures measured before it are kept.
+        """
         one = self.settings
         with self._loop(one.model) as loop:
             self._against_eager(loop)
@@ -108,7 +119,7 @@ class Bench:
 
     @contextmanager
     def _loop(self, model: str) -> Iterator[timing.EngineLoop]:
-        """An engine that is warm, looped on the frame."""
+        """Yield a warm engine in a loop on the noise frame."""
         one = self.settings
         with engines.load(
             EngineRequest(one.engine, model, one.size, openvino=OpenVinoOptions(threads=one.threads))
@@ -119,7 +130,7 @@ class Bench:
             yield loop
 
     def _against_eager(self, loop: timing.EngineLoop) -> None:
-        """The engine, with the file it chose and with the fp32 one, and the same network in PyTorch."""
+        """Compare the engine, with the file it chose and with the fp32 one, with the network in PyTorch."""
         one, plain = self.settings, str(catalog.find(self.settings.model))
         self.details["engine"] = asdict(loop.spec)
         eager = self._eager(Path(plain), loop.spec) if "eager" in one.parts else {}
@@ -152,7 +163,10 @@ class Bench:
                 self.figures.append(Figure(name, timing.ratio(rounds, times[1]), "x"))
 
     def _eager(self, plain: Path, spec: Spec) -> dict[str, timing.EagerLoop]:
-        """The network in PyTorch, by what it is called; on the GPU if the engine is. Nothing where there is none."""
+        """Return the network in PyTorch under the names that the table has for it; empty where it cannot run.
+
+        It is on the GPU if the engine is.
+        """
         if not (importlib.util.find_spec("torch") and importlib.util.find_spec("onnx")):
             self.notes.append("left out: eager, as PyTorch or onnx is not installed (pip install -e '.[train]')")
             return {}
@@ -251,7 +265,7 @@ class Bench:
         )
 
     def as_dict(self) -> dict[str, Any]:
-        """All of it, for --json."""
+        """Return everything that was measured, for --json."""
         settings = asdict(self.settings) | {"clip": str(self.settings.clip or "demo")}
         del settings["folder"]
         return {
@@ -264,11 +278,12 @@ class Bench:
 
 
 def percentile(values: list[float], which: float) -> float:
+    """Return the `which`-th percentile of `values`, rounded to three decimals."""
     return round(float(np.percentile(values, which)), 3)
 
 
 def table(result: Bench) -> str:
-    """What is printed at the end."""
+    """Return what is printed at the end."""
     about, one = machine(), result.settings
     spec = result.details["engine"]
     versions = ", ".join(f"{name} {version}" for name, version in about["versions"].items())
@@ -287,7 +302,11 @@ def table(result: Bench) -> str:
 
 
 def fleet(cameras: int, minutes: float | None, config: Path | None, options: dict[str, Any]) -> int:
-    """What --fleet does: with --engine triton://... at that server, else at one of its own, beside what it rivals."""
+    """Do what --fleet asks for, and return the exit status.
+
+    With --engine triton://... the cameras go to that server, else to one started here, which is compared with its
+    rivals.
+    """
     from engines.openvino import engine as openvino_engine
     from scripts.benchmarks.fleet import Fleet, compare, drive, survive
 
@@ -321,7 +340,7 @@ def fleet(cameras: int, minutes: float | None, config: Path | None, options: dic
 
 
 def compare(options: dict[str, Any], file: Path | None) -> int:
-    """What --against does: this build and another one, in turns."""
+    """Do what --against asks for, and return the exit status."""
     try:
         results.check(file)
         comparison = against.BuildComparison(against.ComparisonSettings(**options))
@@ -339,7 +358,7 @@ def compare(options: dict[str, Any], file: Path | None) -> int:
 
 
 def measure_this(options: dict[str, Any], file: Path | None) -> int:
-    """What is done without --against and --fleet: the figures of this build alone."""
+    """Measure this build alone, and return the exit status."""
     with tempfile.TemporaryDirectory() as folder:
         bench = Bench(BenchSettings(**options, folder=Path(folder)))
         try:
@@ -358,7 +377,7 @@ def measure_this(options: dict[str, Any], file: Path | None) -> int:
 
 
 def parser() -> argparse.ArgumentParser:
-    """The command line."""
+    """Return the parser of the command line."""
     made = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     made.add_argument("--size", type=size, default=(640, 360), metavar="WxH", help="input [640x360]")
     made.add_argument(
@@ -412,6 +431,7 @@ def refuse_contradictions(made: argparse.ArgumentParser, options: dict[str, Any]
 
 
 def main(arguments: list[str] | None = None) -> int:
+    """Run the command line, and return the exit status."""
     made = parser()
     options = vars(made.parse_args(arguments))
     refuse_contradictions(made, options)

@@ -41,7 +41,7 @@ DEFAULT_BUILD_SIZES = ("640x360", "1280x720", "1920x1080")
 
 
 def listing(plans: PlanCache) -> list[str]:
-    """A line for every plan."""
+    """Return a line for every plan."""
     lines = []
     for entry in plans.entries():
         key = entry.key
@@ -54,7 +54,10 @@ def listing(plans: PlanCache) -> list[str]:
 
 
 def usable() -> Callable[[PlanKey], bool]:
-    """Whether a plan can be used here: by its model, and by TensorRT and GPU as far as they are here."""
+    """Return a predicate that tells whether a plan can be used here.
+
+    It judges by the plan's model, and by TensorRT and GPU as far as they are here.
+    """
     sums = {model.path.stem: digest(model.path.read_bytes()) for model in catalog.shipped()}
     library = gpu = None
     try:
@@ -73,7 +76,7 @@ def usable() -> Callable[[PlanKey], bool]:
 
 
 def build_one(model: str, size: tuple[int, int], dla: int | None, progress: BuildProgress) -> str:
-    """Build for the GPU here; returns a line about it. Raises EngineError."""
+    """Build for the GPU here; return a line about it. Raises EngineError."""
     # Loaded and run once, so that it is known to work and not only to exist.
     with engines.load(
         EngineRequest("tensorrt", model, size, depth=1, tensorrt=TensorRtOptions(dla=dla)), progress=progress
@@ -82,7 +85,7 @@ def build_one(model: str, size: tuple[int, int], dla: int | None, progress: Buil
 
 
 def build_ahead(model: str, size: tuple[int, int], capability: str, plans: PlanCache, progress: BuildProgress) -> str:
-    """Build for a GPU that need not be here; returns a line about it. Raises EngineError."""
+    """Build for a GPU that need not be here; return a line about it. Raises EngineError."""
     file = catalog.find(model, builder.PREFERRED_PRECISIONS)
     path, plan = builder.build_ahead(file, size, capability, plans, progress)
     return f"{file.stem} {plan.precision} at {size[0]}x{size[1]} for compute capability {capability}: {path}"
@@ -90,11 +93,11 @@ def build_ahead(model: str, size: tuple[int, int], capability: str, plans: PlanC
 
 @contextlib.contextmanager
 def cancelled_by_ctrl_c() -> Iterator[BuildProgress]:
-    """A Progress for all builds in the block, which the first Ctrl-C cancels; a second one ends the program at once.
+    """Yield the progress of all builds in the block: Ctrl-C cancels it, and a second one ends the program at once.
 
-    TensorRT asks seldom whether to go on, and Python's own end would wait for it. Nothing is lost: plans are written
-    whole. By a handler: a KeyboardInterrupt between two builds, while a thread of the first is cleared away, can get
-    lost.
+    TensorRT seldom asks whether to go on, and Python's own end would wait for it. Nothing is lost: a plan is written
+    whole. It is a signal handler because a KeyboardInterrupt between two builds, while a thread of the first is cleared
+    away, can get lost.
     """
     progress = BuildProgress()
 
@@ -111,7 +114,10 @@ def cancelled_by_ctrl_c() -> Iterator[BuildProgress]:
 
 
 def build_in_thread(work: Callable[[BuildProgress], str], progress: BuildProgress) -> str:
-    """What `work` returns. It runs in a thread of its own, because Ctrl-C does not reach one that is in TensorRT."""
+    """Return what `work` returns, called in its own thread, because Ctrl-C does not reach a thread that is in TensorRT.
+
+    Raises EngineError, also once the builds are cancelled.
+    """
     if progress.cancelled:
         raise stopped()
     with concurrent.futures.ThreadPoolExecutor(1) as pool:
@@ -119,6 +125,7 @@ def build_in_thread(work: Callable[[BuildProgress], str], progress: BuildProgres
 
 
 def main(arguments: list[str] | None = None) -> int:
+    """Run the command line, and return the exit status."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", action="append", help="a name or an .onnx file; again for more [as the program]")
     parser.add_argument(

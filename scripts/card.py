@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""Write the card of a shipped model, with figures measured now:
+"""Write the card of a shipped model, with figures measured now.
 
   python scripts/card.py fast-x4 --sets FOLDER --run runs/fast-x4 --hardware "one core of an AMD EPYC"
-  python scripts/card.py fast-x4 --sets FOLDER                     the figures anew; how it was made stays as it stands
+  python scripts/card.py fast-x4 --sets FOLDER                     new figures only; how it was made stays as it is
 
-What a model is and how it was trained is read from its file and the log of its training; --sets holds Set5, Set14 ...
-as for scripts/evaluate.py.
+What a model is and how it was trained is read from its file and from the log of its training; --sets holds Set5, Set14
+and so on, as for scripts/evaluate.py.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class CardError(UserError):
 
 @dataclass(frozen=True)
 class CardModel:
-    """A model as it is found: its files, what they say of themselves, and the log of the run that made it."""
+    """A shipped model: its files, their metadata, and the log of the run that made it."""
 
     name: str
     """fast-x2."""
@@ -66,7 +66,7 @@ class CardModel:
 
     @classmethod
     def find(cls, name: str, run: Path | None) -> CardModel:
-        """Raises CardError, ModelError."""
+        """Find the model `name`, such as fast-x2, and the log in `run`. Raises CardError, ModelError."""
         files = {m.precision: m.path for m in catalog.shipped() if name == m.names[1]}
         if "fp32" not in files:
             raise ModelError(f"There is no model {name}", f"in {catalog.MODELS_FOLDER}", "Give a name such as fast-x2.")
@@ -78,21 +78,23 @@ class CardModel:
 
     @property
     def recipe(self) -> dict[str, Any]:
+        """The recipe that the fp32 file was trained by, from its metadata."""
         values: dict[str, Any] = json.loads(self.facts["recipe"])
         return values
 
     @property
     def kind(self) -> str:
-        """A key of USES, or a name of its own."""
+        """The name without webcam and scale: a key of MODEL_USES, or a name of its own."""
         return self.name.split("-")[0]
 
     @property
     def webcam(self) -> bool:
+        """Whether it is a model for webcams."""
         return webcam_set.WEBCAM_SUFFIX in self.name
 
 
 def read_log(run: Path) -> list[dict[str, str]]:
-    """The lines of a training's log. Raises CardError."""
+    """Return the lines of a training's log. Raises CardError."""
     try:
         with (run / "log.csv").open(newline="") as file:
             log = list(csv.DictReader(file))
@@ -104,7 +106,7 @@ def read_log(run: Path) -> list[dict[str, str]]:
 
 
 def heading(model: CardModel, results: Sequence[Evaluation]) -> str:
-    """The front matter that engines.catalog.shipped reads."""
+    """Return the front matter that engines.catalog.shipped reads."""
     psnr: dict[str, dict[str, float]] = {p: {} for p in FILE_PRECISIONS}
     for result in results:
         if result.precision in psnr:
@@ -118,6 +120,7 @@ def heading(model: CardModel, results: Sequence[Evaluation]) -> str:
 
 
 def what(model: CardModel) -> Iterator[str]:
+    """Yield the lines about the files, the parameters and the architecture."""
     recipe, scale = model.recipe, model.facts["scale"]
     yield f"# {model.name}\n"
     sizes = ", ".join(f"`{path.name}` {path.stat().st_size / 1024:.0f} KiB" for path in model.files.values())
@@ -139,6 +142,7 @@ def what(model: CardModel) -> Iterator[str]:
 
 
 def figures(model: CardModel, results: Sequence[Evaluation]) -> Iterator[str]:
+    """Yield the section with the figures, and the project's goal if there is one."""
     names = list(dict.fromkeys(result.set for result in results))
     yield "## Figures\n"
     yield (
@@ -167,6 +171,7 @@ def figures(model: CardModel, results: Sequence[Evaluation]) -> Iterator[str]:
 
 
 def goal(name: str, reached: dict[str, float]) -> str:
+    """Return a sentence on whether the model `name` reached its goal; `reached` is dB by test set."""
     wanted = dict(zip(PUBLISHED_SETS, PSNR_TARGETS_DB[name], strict=True))
     short = {s: f"{db - reached[s]:.2f} dB on {s}" for s, db in wanted.items() if reached[s] < db - 5e-3}
     figures = " / ".join(f"{db:.2f}" for db in wanted.values())
@@ -177,7 +182,7 @@ def goal(name: str, reached: dict[str, float]) -> str:
 
 
 def to_degrade(folder: Path) -> PictureSet:
-    """What webcam models are also measured on. Raises CardError."""
+    """Return the set that webcam models are also measured on, made worse. Raises CardError."""
     for each in (each for each in sets(folder) if each.name == SECONDARY_SET):
         pictures = PictureSet.read(each, webcam_set.WEBCAM_SCALE)
         if pictures.pairs:
@@ -190,7 +195,7 @@ def to_degrade(folder: Path) -> PictureSet:
 
 
 def cleaning(model: CardModel, pictures: PictureSet) -> Iterator[str]:
-    """What it does to a degraded set."""
+    """Yield the table of what the model makes of a degraded set."""
     clean = model.name.replace(webcam_set.WEBCAM_SUFFIX, "").rsplit("-", 1)[0]
     names = [clean, model.name.rsplit("-", 1)[0]]
     yield (
@@ -206,7 +211,7 @@ def cleaning(model: CardModel, pictures: PictureSet) -> Iterator[str]:
 
 
 def kept(file: Path) -> str:
-    """What a card says from ORIGIN on. Raises CardError."""
+    """Return what a card says from ORIGIN_HEADING on. Raises CardError."""
     text = file.read_text(encoding="utf-8") if file.is_file() else ""
     if ORIGIN_HEADING not in text:
         raise CardError(f"{file} does not say how the model was made", fix="Give --run and --hardware.")
@@ -214,6 +219,7 @@ def kept(file: Path) -> str:
 
 
 def origin(model: CardModel, hardware: str, data: Sequence[str]) -> Iterator[str]:
+    """Yield the sections on how the model was made and what it is bad at."""
     recipe, last = model.recipe, model.log[-1]
     yield f"{ORIGIN_HEADING}\n"
     yield f"    python scripts/reproduce.py {model.name} --data {' '.join(data)} --eval Set5 Set14"
@@ -256,11 +262,15 @@ def origin(model: CardModel, hardware: str, data: Sequence[str]) -> Iterator[str
 
 
 def amount(count: int, what: str) -> str:
+    """Return such as "1 minute" or "2 minutes"."""
     return f"{count} {what}" + "s" * (count != 1)
 
 
 def card(model: CardModel, folder: Path, made: str) -> str:
-    """The whole text, which ends with how it was `made`. Raises CardError, EvaluateError, EngineError."""
+    """Return the whole text, which ends with how the model was `made`.
+
+    Raises CardError, EvaluateError, EngineError.
+    """
     worse = to_degrade(folder) if model.webcam else None
     results = sorted(evaluate(folder, "openvino", [model.name]), key=lambda result: place(result.set))
     lines = [*what(model), *figures(model, results)]
@@ -270,7 +280,10 @@ def card(model: CardModel, folder: Path, made: str) -> str:
 
 
 def wrapped(line: str) -> str:
-    """A paragraph or a point of a list in lines of 120 characters; tables and commands as they are."""
+    """Return a paragraph or an item of a list in lines of 120 characters.
+
+    Tables and commands stay as they are.
+    """
     if line.startswith(("|", " ", "#")):
         return line
     end = "\n" if line.endswith("\n") else ""
@@ -280,6 +293,7 @@ def wrapped(line: str) -> str:
 
 
 def main(arguments: list[str] | None = None) -> int:
+    """Run the command line, and return the exit status."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", help="name and scale, such as fast-x4")
     parser.add_argument("--sets", type=Path, required=True, help="test sets")

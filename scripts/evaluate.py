@@ -1,11 +1,13 @@
 #!/usr/bin/env python3
-"""Measure shipped models on test sets, through the engine that people use: python scripts/evaluate.py FOLDER
+"""Measure shipped models on test sets, through the engine that people use.
 
-FOLDER holds one folder a set, laid out as scripts/evaluation/test_sets.py says (Set5, Set14 ...). PSNR is in dB of
-BT.601 luma, rounded to 8 bits, `scale` pixels of border cut, averaged over the pictures; SSIM is of the same luma;
-bicubic is OpenCV's; loss is PSNR less than the same network has in fp32. With OpenVINO the precisions are: fp32
-computed in f32; bf16 (or f16) the same file as this processor computes it unless told not to; fp16 every value rounded
-to float16 (by ONNX's reference evaluator); int8.
+  python scripts/evaluate.py FOLDER
+
+FOLDER holds one folder for each set, laid out as scripts/evaluation/test_sets.py says (Set5, Set14 ...). PSNR is in dB
+of BT.601 luma, rounded to 8 bits, `scale` pixels of border cut, averaged over the pictures; SSIM is of the same luma;
+bicubic is OpenCV's; loss is how much PSNR is lost against the same network in fp32. With OpenVINO the precisions are:
+fp32 computed in f32; bf16 (or f16) the same file as this processor computes it by default; fp16 every value rounded to
+float16 (by ONNX's reference evaluator); int8.
 """
 
 from __future__ import annotations
@@ -26,6 +28,7 @@ EVALUATION_HEADER = "{:<8} {:<18} {:<9}".format(*TEXT_COLUMNS) + " {:>8} {:>7} {
 
 
 def main(arguments: list[str] | None = None) -> int:
+    """Run the command line, and return the exit status."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, help="test sets")
     parser.add_argument("--model", action="append", help="a name or an .onnx file; again for more [all shipped]")

@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""Export a trained network, or put somebody else's under the contract:
+"""Export a trained network, or put a third-party one under the contract.
 
   python scripts/export.py runs/fast-x2/checkpoint.pt engines/models/fast-x2.onnx
   python scripts/export.py --wrap theirs.onnx their-x4.onnx             any ONNX network from picture to picture
 
-What is exported is compared with the PyTorch network before it is written; network_from_onnx() goes the other way.
-What is wrapped is compared with the original (scripts/conversion/wrapper.py); that needs no PyTorch.
+An exported network is compared with the PyTorch network before it is written; exporter.network_from_onnx() goes the
+other way. A wrapped one is compared with the original (scripts/conversion/wrapper.py); that needs no PyTorch.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from scripts.conversion.wrapper import MAX_MULTIPLE, wrap
 
 
 def main(arguments: list[str] | None = None) -> int:
+    """Run the command line, and return the exit status."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("source", type=Path, help="checkpoint.pt of scripts/train.py; with --wrap an .onnx file")
     parser.add_argument("file", type=Path, help="NAME-x<scale>.onnx to write")

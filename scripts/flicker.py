@@ -1,13 +1,17 @@
 #!/usr/bin/env python3
-"""Measure how much a still scene flickers: python scripts/flicker.py CLIP --model fast --model fast-webcam
+"""Measure how much a still scene flickers.
+
+  python scripts/flicker.py CLIP --model fast --model fast-webcam
 
 Sensors and codecs change grey levels where the scene does not change; a network may amplify or reduce that.
+
   window    FLICKER_FRAMES consecutive frames (a second of most cameras); windows do not overlap
   static    pixels of the camera's picture whose luma, low-passed by a Gaussian of LOW_PASS_SIGMA pixels to average
             noise away, stays within STILL_LEVELS grey levels over the window, as do all pixels up to BORDER_PX away,
             which a network looks at too; judged from the clip alone, so the mask is the same for all models
   flicker   the standard deviation over the window of each output pixel's luma (BT.601, 8-bit results), averaged over
             the static pixels of all windows, in grey levels
+
 The constants are in scripts/evaluation/flicker.py.
 """
 
@@ -23,6 +27,7 @@ from scripts.evaluation.flicker import FLICKER_FRAMES, Clip
 
 
 def main(arguments: list[str] | None = None) -> int:
+    """Run the command line, and return the exit status."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("clip", type=Path, nargs="+", help="a film of a camera that stands still")
     parser.add_argument("--model", action="append", default=[], help="a name or an .onnx file; again for more")

@@ -1,9 +1,11 @@
 #!/usr/bin/env python3
-"""Does the governor hold the rate? python scripts/govern.py --fps 30
+"""Measure whether the governor holds the rate.
 
-The app's own source, engine and pipeline, without a window, while processes that compute come onto the same cores and
-go again: so many seconds without, with, and without them; with --alone then the same with one model. Prints the rate
-held in each span and every step.
+  python scripts/govern.py --fps 30
+
+The app's own source, engine and pipeline run without a window while processes that compute come onto the same cores and
+go again: for some seconds without them, with them, and without them; with --alone then the same with one model. Prints
+the rate held in each span and every step.
 """
 
 from __future__ import annotations
@@ -44,7 +46,7 @@ BUSY_LOOP = "while True: pass"
 
 @dataclass
 class ShownPicture:
-    """One picture that reached the end."""
+    """A picture that reached the end of the pipeline."""
 
     at: float
     index: int
@@ -53,7 +55,7 @@ class ShownPicture:
 
 @dataclass
 class GovernorTrial:
-    """What one run has shown. Times in seconds of time.monotonic()."""
+    """The outcome of one run. Times are in seconds of time.monotonic()."""
 
     name: str
     fps: float
@@ -63,16 +65,16 @@ class GovernorTrial:
     steps: list[dict[str, Any]] = field(default_factory=list)
 
     def held(self, begun: float, ended: float) -> float:
-        """Pictures shown in that time, as a share of those asked for."""
+        """Return the pictures shown in that time, as a share of those asked for."""
         return sum(begun <= one.at < ended for one in self.pictures) / ((ended - begun) * self.fps)
 
     def worst(self, begun: float, ended: float) -> float:
-        """The same of the worst SPAN seconds in it."""
+        """Return that share for the worst WORST_SPAN_S seconds in it."""
         starts = [begun + second * 0.5 for second in range(int((ended - begun - WORST_SPAN_S) * 2) + 1)]
         return min((self.held(start, start + WORST_SPAN_S) for start in starts), default=self.held(begun, ended))
 
     def lines(self) -> Iterator[str]:
-        """As Markdown."""
+        """Yield the trial as Markdown."""
         yield f"| {self.name} | rate held | worst {WORST_SPAN_S:g} s | models |"
         yield "|---|---|---|---|"
         for what, begun, ended in self.spans:
@@ -88,20 +90,21 @@ class GovernorTrial:
 
 
 class PictureLog:
-    """The last sink. Notes every picture."""
+    """The last sink. It notes every picture."""
 
     def __init__(self, stats: Stats) -> None:
         self.pictures: list[ShownPicture] = []
         self._stats = stats
 
     def write(self, frame: OutputFrame) -> None:
+        """Note the picture."""
         spec = self._stats.spec
         self.pictures.append(ShownPicture(time.monotonic(), frame.input.index, spec.model if spec else ""))
 
 
 @contextmanager
 def processor_load(processes: int) -> Iterator[None]:
-    """Processes that do nothing but compute, for the time of the block."""
+    """Keep `processes` processes computing for the time of the block."""
     busy = [subprocess.Popen([sys.executable, "-c", BUSY_LOOP]) for _ in range(processes)]
     try:
         yield
@@ -112,7 +115,7 @@ def processor_load(processes: int) -> Iterator[None]:
 
 
 def run(name: str, config: Config, spans: Sequence[float], processes: int) -> GovernorTrial:
-    """`spans`: seconds without and with load, in turns. Raises UserError."""
+    """Run the pipeline for `spans`, in seconds, without and with load in turns. Raises UserError."""
     stats, trial = Stats(), GovernorTrial(name, config.input.fps or 30.0)
     counter, failure = PictureLog(stats), list[BaseException]()
     with closing(Telemetry(config.telemetry)) as telemetry, closing(open_input(config)) as source:
@@ -164,6 +167,7 @@ def _until_shown(counter: PictureLog, config: Config, thread: threading.Thread, 
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line, and return the exit status."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--fps", type=positive_number, default=30.0, help="of the demo, and to be kept [30]")
     parser.add_argument("--size", type=size, default=(640, 360), metavar="WxH", help="of the demo [640x360]")

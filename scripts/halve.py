@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""Type a shipped fp32 model float16:
+"""Convert a shipped fp32 model to float16.
 
   python scripts/halve.py engines/models/fast-x2.onnx engines/models/fast-x2-fp16.onnx
 
-Every tensor between the first cast and the last becomes float16, weights included. TensorRT has no switch for
-precision (11 has no flag any more): a network is computed in the types of its file. Converters of other projects leave
-the first cast at float32, which makes a file whose types do not fit together.
+Every tensor between the first cast and the last becomes float16, weights included. TensorRT has no switch for precision
+(11 has no flag any more): it computes a network in the types of its file. Converters of other projects leave the first
+cast at float32, which makes a file whose types do not fit together.
 """
 
 from __future__ import annotations
@@ -29,11 +29,14 @@ MAX_FLOAT16 = float(np.finfo(np.float16).max)
 
 
 class HalveError(UserError):
-    """What was given cannot be typed float16."""
+    """The model cannot be converted to float16."""
 
 
 def convert_to_float16(source: Path, target: Path) -> Path:
-    """Write the fp32 model in `source` to `target`, typed float16. Raises HalveError, ModelError."""
+    """Write the fp32 model in `source` to `target` with float16 types; return `target`.
+
+    Raises HalveError, ModelError.
+    """
     model = onnx_files.read(source)
     onnx_files.check(target, source)
     for constant in model.graph.initializer:
@@ -67,6 +70,7 @@ def convert_to_float16(source: Path, target: Path) -> Path:
 
 
 def main(arguments: list[str] | None = None) -> int:
+    """Run the command line, and return the exit status."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("source", type=Path, help="an fp32 model")
     parser.add_argument("target", type=Path, help="NAME-x<scale>-fp16.onnx to write")

@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
-"""Draw pages of text, lines, stripes and plain shapes to learn from: python scripts/pages.py data/pages
+"""Draw pages of text, lines, stripes and plain shapes to learn from.
 
+  python scripts/pages.py data/pages
   apt install fonts-dejavu-core fonts-dejavu-extra fonts-urw-base35
 
 Folders of photographs hold hardly any print, and a network that has seen none blurs what visitors read first: signs,
-labels, slides. Pages are drawn twice as large and made small, as a lens and a sensor would average an edge. The same
-fonts and the same version of Pillow give the same pages.
+labels, slides. Pages are drawn at twice their size and scaled down, as a lens and a sensor would average an edge. The
+same fonts and the same version of Pillow give the same pages.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ class PagesError(UserError):
 
 
 def fonts(root: Path) -> list[Path]:
-    """Files of scalable fonts with letters under `root`, by path. Raises PagesError if there is none."""
+    """Return the scalable fonts with letters under `root`, sorted. Raises PagesError if there is none."""
     files = (file for ending in ("ttf", "otf") for file in root.rglob(f"*.{ending}"))
     found = sorted(file for file in files if not any(word in file.name for word in SYMBOL_FONTS))
     if not found:
@@ -45,7 +46,7 @@ def fonts(root: Path) -> list[Path]:
 
 
 class TextPage:
-    """One page, decided by its seed and the fonts; all lengths are in pixels as kept, not as drawn."""
+    """One page, decided by its seed and the fonts. All lengths are in pixels as kept, not as drawn."""
 
     def __init__(self, seed: int, fonts: list[Path]) -> None:
         self.random, self.fonts = random.Random(seed), fonts
@@ -55,14 +56,16 @@ class TextPage:
         self.pen = ImageDraw.Draw(self.image)
 
     def colour(self, least: int = 0, most: int = 255) -> Colour:
+        """Return a random colour, each of its values from `least` to `most`."""
         red, green, blue = (self.random.randint(least, most) for _ in range(3))
         return red, green, blue
 
     def place(self) -> tuple[int, int]:
+        """Return a random point on the page as drawn."""
         return self.random.randrange(self.image.width), self.random.randrange(self.image.height)
 
     def shape(self) -> None:
-        """A rectangle, ellipse, polygon or a bent line, with an outline."""
+        """Draw a rectangle, ellipse, polygon or bent line, with an outline."""
         pick = self.random
         (x, y), width, height = (
             self.place(),
@@ -84,7 +87,7 @@ class TextPage:
             self.pen.line(corners, edge, thick, joint="curve")
 
     def stripes(self) -> None:
-        """A patch of stripes, 4 to 20 pixels from one to the next, in any direction."""
+        """Draw a patch of stripes, 4 to 20 pixels apart, in any direction."""
         side, period = self.random.randint(200, 600) * PAGE_OVERSAMPLING, self.random.uniform(4, 20) * PAGE_OVERSAMPLING
         share = self.random.uniform(0.3, 0.7)
         patch, ink = Image.new("RGB", (side, side), self.colour()), self.colour()
@@ -96,6 +99,7 @@ class TextPage:
         self.image.paste(patch.crop((inner, inner, side - inner, side - inner)), self.place())
 
     def word(self) -> str:
+        """Return a random word, or now and then a number or signs."""
         if self.random.random() < 0.1:
             return "".join(self.random.choices(DIGITS_AND_SIGNS, k=self.random.randint(1, 6)))
         word = "".join(self.random.choices(LETTER_FREQUENCIES, k=self.random.randint(2, 9)))
@@ -103,7 +107,7 @@ class TextPage:
         return word.upper() if case < 0.06 else word.capitalize() if case < 0.25 else word
 
     def text(self) -> None:
-        """Some lines of one font, mostly 10 to 40 pixels high, black or white or of any colour."""
+        """Draw some lines in one font, mostly 10 to 40 pixels high, black or white or in any colour."""
         size = int(min(90, max(9, self.random.lognormvariate(3.0, 0.6)))) * PAGE_OVERSAMPLING
         font = ImageFont.truetype(str(self.random.choice(self.fonts)), size)
         x, y = self.place()
@@ -116,7 +120,7 @@ class TextPage:
             self.pen.text((x - 100 * PAGE_OVERSAMPLING, y + line * size * 5 // 4), row, ink, font)
 
     def drawn(self) -> Image.Image:
-        """Return the finished page, of PAGE_SIZE."""
+        """Draw the page; return it at PAGE_SIZE."""
         for _ in range(self.random.randint(3, 10)):
             self.shape()
         for _ in range(self.random.randint(0, 2)):
@@ -127,6 +131,7 @@ class TextPage:
 
 
 def main(arguments: list[str] | None = None) -> int:
+    """Run the command line, and return the exit status."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("out", type=Path, help="folder to make")
     parser.add_argument("--pages", type=positive_int, default=20, help="how many [20, what the shipped models saw]")

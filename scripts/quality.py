@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
-"""Measure every shipped model beside its peers and write docs/quality.md with its pictures:
+"""Measure every shipped model beside its peers, and write docs/quality.md with its pictures.
 
   python scripts/quality.py --sets FOLDER --peers FOLDER --clips FOLDER
 
---sets holds Set5, Set14 ... as for scripts/evaluate.py; --peers FSRCNN_x2.pb, ESPCN_x2.pb ...
-(scripts/evaluation/peers.py); --clips films of a camera that stands still (scripts/flicker.py). Times are taken in
-turns, in one run, at one size and with the same number of threads for all: let nothing else run meanwhile. Needs the
-extras `quality` and `train`.
+--sets holds Set5, Set14 ... as for scripts/evaluate.py; --peers holds FSRCNN_x2.pb, ESPCN_x2.pb ...
+(scripts/evaluation/peers.py); --clips holds films of a camera that stands still (scripts/flicker.py). Times are taken
+in turns, in one run, at one size and with the same number of threads for all: nothing else should run meanwhile. Needs
+the extras `quality` and `train`.
 """
 
 from __future__ import annotations
@@ -46,12 +46,12 @@ CLIP_WINDOWS = 2
 
 
 class QualityError(UserError):
-    """The page cannot be made of what was given."""
+    """The page cannot be made from the given folders."""
 
 
 @dataclass(frozen=True)
 class ReportSettings:
-    """What is measured with, and how long."""
+    """What to measure with, and for how long."""
 
     sets: Path
     peers: Path
@@ -64,6 +64,7 @@ class ReportSettings:
 
     @property
     def page(self) -> Path:
+        """The file to write."""
         return self.out / "quality.md"
 
 
@@ -107,7 +108,7 @@ class QualityRun:
         self._stack.close()
 
     def run(self) -> None:
-        """Raises UserError."""
+        """Measure everything and write the pictures. Raises UserError."""
         for title, part in (
             ("times", self._times),
             ("pictures of the sets", self._scores),
@@ -119,8 +120,10 @@ class QualityRun:
             part()
 
     def _times(self) -> None:
-        """All that enlarges as many times takes turns, `rounds` times over. One scale after the other, as each engine
-        keeps its memory as long as it is there."""
+        """Time everything, in turns within a scale, for `rounds` rounds.
+
+        The scales come one after the other, as each engine keeps its memory for as long as it is loaded.
+        """
         one = self.settings
         for scale in REPORT_SCALES:
             with ExitStack() as stack:
@@ -130,7 +133,10 @@ class QualityRun:
                     rounds += times
 
     def _timed(self, scale: int, stack: ExitStack) -> Iterator[tuple[list[float], Loop]]:
-        """Where the times belong and what is timed; what has to be closed is left to `stack`."""
+        """Yield the list that the times belong in and what is timed.
+
+        What has to be closed is left to `stack`.
+        """
         frame, threads, entries = timing.noise(self.settings.size), self.settings.threads, self.found.entries
         entries.append(Finding("bicubic", scale, ""))
         yield entries[-1].rounds, stack.enter_context(self._loop(None, scale))
@@ -148,7 +154,7 @@ class QualityRun:
 
     @contextmanager
     def _loop(self, way: MeasuredUpscaler | None, scale: int) -> Iterator[Loop]:
-        """An engine that is warm; None: bicubic."""
+        """Yield a warm engine in a loop; None stands for bicubic."""
         size, threads = self.settings.size, self.settings.threads
         engine: AbstractContextManager[Engine[Any]]
         if way is None:
@@ -221,13 +227,13 @@ class QualityRun:
 
 
 def rank(name: str) -> tuple[bool, int, str]:
-    """Where a model stands in tables: from small to large, those for webcams last."""
+    """Return where a model stands in tables: from small to large, those for webcams last."""
     size = name.removesuffix(webcam_set.WEBCAM_SUFFIX)
     return webcam_set.WEBCAM_SUFFIX in name, MODEL_ORDER.index(size) if size in MODEL_ORDER else len(MODEL_ORDER), name
 
 
 def read_clips(folder: Path) -> list[Clip]:
-    """All films in a folder. Raises QualityError, FlickerError, SourceError."""
+    """Return all films in a folder. Raises QualityError, FlickerError, SourceError."""
     paths = sorted(path for path in folder.glob("*") if path.suffix in (".mkv", ".mp4", ".avi", ".mov", ".webm"))
     if not paths:
         raise QualityError(f"There are no films in {folder}", "wanted are .mkv, .mp4 ...", "Give another --clips.")
@@ -235,6 +241,7 @@ def read_clips(folder: Path) -> list[Clip]:
 
 
 def main(arguments: list[str] | None = None) -> int:
+    """Run the command line, and return the exit status."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     for name in ("sets", "peers", "clips"):
         parser.add_argument(f"--{name}", type=Path, required=True, metavar="FOLDER")

@@ -1,11 +1,13 @@
 #!/usr/bin/env python3
-"""Make the INT8 file of a model: python scripts/quantize.py engines/models/fast-x2.onnx --data FOLDER [FOLDER ...]
+"""Make the INT8 file of a model.
 
-Post-training quantisation into Q/DQ nodes that TensorRT and OpenVINO both take: int8 with zero point 0, one scale a
-tensor for what flows, one a channel for weights, biases as they are. A convolution that reads the picture itself stays
-as it is: it is cheap, and the picture's 8 bits would lose one. Scales are those with the least squared error, over
-photographs for what flows. (onnxruntime's quantiser, with the same nodes and its best calibration, percentile 99.99,
-gave fast-x2 37.03 dB on Set5 and 32.73 on Set14; this gives 37.06 and 32.76.)
+  python scripts/quantize.py engines/models/fast-x2.onnx --data FOLDER [FOLDER ...]
+
+Post-training quantisation into Q/DQ nodes that TensorRT and OpenVINO both take: int8 with zero point 0, one scale for
+each activation tensor, one for each channel of the weights, biases as they are. A convolution that reads the picture
+itself stays as it is: it is cheap, and the picture's 8 bits would lose one. The scales are those with the least squared
+error, for activations over photographs. (onnxruntime's quantiser, with the same nodes and its best calibration,
+percentile 99.99, gave fast-x2 37.03 dB on Set5 and 32.73 on Set14; this gives 37.06 and 32.76.)
 """
 
 from __future__ import annotations
@@ -43,11 +45,11 @@ Floats = NDArray[np.float32]
 
 
 class QuantizeError(UserError):
-    """What was given cannot be quantised."""
+    """The model cannot be quantised."""
 
 
 def scale_of(values: Floats) -> float:
-    """The step of int8 that leaves `values` the least squared error."""
+    """Return the step of int8 that leaves `values` the least squared error."""
     largest = float(np.abs(values).max(initial=0))
     if not largest:
         return 1.0
@@ -57,7 +59,7 @@ def scale_of(values: Floats) -> float:
 
 
 def inner_convolutions(graph: onnx.GraphProto) -> list[onnx.NodeProto]:
-    """The convolutions that another one feeds."""
+    """Return the convolutions that another one feeds."""
     made_by = {output: node for node in graph.node for output in node.output}
 
     def fed(name: str) -> bool:
@@ -68,7 +70,10 @@ def inner_convolutions(graph: onnx.GraphProto) -> list[onnx.NodeProto]:
 
 
 def calibrate(model: onnx.ModelProto, tensors: Iterable[str], pictures: Iterable[Image]) -> dict[str, float]:
-    """The scale of each of `tensors`, from what flows when the model sees `pictures` (uint8 [H, W, 3] BGR)."""
+    """Return the scale of each of `tensors` over what the model computes for `pictures`.
+
+    The pictures are uint8 [H, W, 3] BGR.
+    """
     probe, wanted = onnx.ModelProto(), sorted(set(tensors))
     probe.CopyFrom(model)
     probe.graph.output.extend(helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in wanted)
@@ -83,7 +88,7 @@ def calibrate(model: onnx.ModelProto, tensors: Iterable[str], pictures: Iterable
 
 
 class QdqWriter:
-    """The nodes of a graph anew, with Q/DQ nodes before its quantised convolutions."""
+    """Writes the nodes of a graph again, with Q/DQ nodes before its quantised convolutions."""
 
     def __init__(self, graph: onnx.GraphProto, scales: Mapping[str, float]) -> None:
         self._graph, self._scales = graph, scales
@@ -111,7 +116,7 @@ class QdqWriter:
         return name
 
     def _flow(self, name: str) -> str:
-        """Through int8 and back, once for all that read it."""
+        """Send an activation through int8 and back, once for all its readers; return the result's name."""
         if name not in self._written:
             self._written.add(name)
             step = self._constant(f"{name}.scale", np.array(self._scales[name], np.float32))
@@ -121,7 +126,10 @@ class QdqWriter:
         return f"{name}_dq"
 
     def _weight(self, name: str) -> str:
-        """Kept as int8 with one scale for each output channel; once for all convolutions that share it."""
+        """Store a weight as int8 with one scale for each output channel; return the name of its float values.
+
+        This is done once for all convolutions that share it.
+        """
         if name in self._written:
             return f"{name}_dq"
         self._written.add(name)
@@ -135,7 +143,7 @@ class QdqWriter:
 
 
 def quantize(model: onnx.ModelProto, pictures: Iterable[Image]) -> onnx.ModelProto:
-    """A Q/DQ copy of `model`, calibrated on `pictures`. Raises QuantizeError if it has nothing to quantise."""
+    """Return a Q/DQ copy of `model`, calibrated on `pictures`. Raises QuantizeError."""
     result = onnx.ModelProto()
     result.CopyFrom(model)
     convolutions = inner_convolutions(result.graph)
@@ -150,12 +158,13 @@ def quantize(model: onnx.ModelProto, pictures: Iterable[Image]) -> onnx.ModelPro
 
 
 def evenly_spaced(lows: Sequence[Image]) -> list[Image]:
-    """PICTURES of `lows`, as far apart as they can be; all where there are no more."""
+    """Return CALIBRATION_PICTURES of `lows`, as far apart as possible; all if there are no more."""
     count = min(CALIBRATION_PICTURES, len(lows))
     return [lows[number * len(lows) // count] for number in range(count)]
 
 
 def main(arguments: list[str] | None = None) -> int:
+    """Run the command line, and return the exit status."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", type=Path, help="the fp32 file, NAME-x<scale>.onnx")
     parser.add_argument("--data", type=Path, nargs="+", required=True, help="folders of photographs to calibrate on")

@@ -1,9 +1,12 @@
 #!/usr/bin/env python3
-"""Train a shipped network, and before it all that it builds on: python scripts/reproduce.py NAME --data FOLDER ...
+"""Train a shipped network, and before it all that it builds on.
 
-NAME is that of a recipe in configs/train. What its `start` and `teacher` name is made by their recipes first, where
-it is not there. All further options are those of scripts/train.py. A network NAME ends as runs/NAME.onnx, its run as
-the folder runs/NAME; what was interrupted goes on where it was. --plan tells what would be made, and makes nothing.
+  python scripts/reproduce.py NAME --data FOLDER ...
+
+NAME is that of a recipe in configs/train. The networks that its `start` and `teacher` name are made by their recipes
+first, unless they exist. All further options are those of scripts/train.py. A network NAME ends as runs/NAME.onnx, its
+run as the folder runs/NAME; an interrupted run resumes where it was. --plan prints what would be made, and makes
+nothing.
 """
 
 from __future__ import annotations
@@ -24,16 +27,16 @@ from scripts.training.recipe import Recipe, RecipeError
 
 
 class TrainingStep(NamedTuple):
-    """One network to be trained: by which recipe, and what file it becomes."""
+    """One network to be trained: its recipe, and the file that it becomes."""
 
     recipe: Path
     file: Path
 
 
-def training_chain(name: str, there: Callable[[Path], bool] = Path.is_file) -> list[TrainingStep]:
-    """What has to be trained for the recipe `name`, that one last. Raises RecipeError.
+def training_chain(name: str, exists: Callable[[Path], bool] = Path.is_file) -> list[TrainingStep]:
+    """Return what has to be trained for the recipe `name`, that one last.
 
-    `there` tells which networks need not be made.
+    `exists` tells which networks need not be made. Raises RecipeError.
     """
     names = sorted(path.stem for path in recipe.RECIPES_FOLDER.glob("*.yaml"))
     if name not in names:
@@ -44,9 +47,9 @@ def training_chain(name: str, there: Callable[[Path], bool] = Path.is_file) -> l
         if name in before:
             raise RecipeError("The recipes go round in a circle", " -> ".join([*before, name]))
         path = recipe.RECIPES_FOLDER / f"{name}.yaml"
-        one = Recipe.read(path)
-        for needed in (one.start, one.teacher):
-            if needed and not there(ROOT / needed):
+        parsed = Recipe.read(path)
+        for needed in (parsed.start, parsed.teacher):
+            if needed and not exists(ROOT / needed):
                 add(Path(needed).stem, ROOT / needed, (*before, name))
         steps.setdefault(name, TrainingStep(path, file))
 
@@ -55,6 +58,7 @@ def training_chain(name: str, there: Callable[[Path], bool] = Path.is_file) -> l
 
 
 def main(arguments: list[str] | None = None) -> int:
+    """Run the command line, and return the exit status."""
     parser = argparse.ArgumentParser(
         usage="%(prog)s [-h] [--plan] NAME [options of train.py]",
         description=__doc__,

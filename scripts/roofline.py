@@ -1,12 +1,16 @@
 #!/usr/bin/env python3
-"""What each Jetson should reach with each shipped model, predicted: python scripts/roofline.py [--write FILE.md]
+"""Predict what each Jetson should reach with each shipped model.
+
+  python scripts/roofline.py [--write FILE.md]
 
 The roofline model (Williams, Waterman, Patterson, CACM 52(4), 2009), one convolution after the other:
+
     time = sum over convolutions of max(operations / peak rate, bytes / bandwidth)
-A convolution reads its input once and writes its output once, with channels filled up to what a tensor core takes
-(16, of int8 32); everything between two convolutions is fused into them; the frame is read and the result written
-once more. Nothing is measured here: launch times, clocks that fall, memory shared with camera and screen make it
-slower, caches that hold a whole layer make it faster.
+
+A convolution reads its input once and writes its output once, with channels padded to what a tensor core takes (16, for
+int8 32); everything between two convolutions is fused into them; the frame is read and the result written once more.
+Nothing is measured here: launch times, falling clocks and memory shared with camera and screen make it slower, caches
+that hold a whole layer make it faster.
 """
 
 from __future__ import annotations
@@ -45,7 +49,7 @@ class Board:
     source: str
 
     def peak(self, precision: str) -> float:
-        """Operations a second. int8 is twice fp16; fp32 runs as TF32, at half of it."""
+        """Return operations a second. int8 is twice fp16; fp32 runs as TF32, at half of it."""
         return self.fp16 * 1e12 * {"int8": 2.0, "fp16": 1.0, "fp32": 0.5}[precision]
 
 
@@ -81,7 +85,7 @@ BOARDS = [
 
 @dataclass(frozen=True)
 class Convolution:
-    """What one convolution costs for each pixel of the input frame."""
+    """The cost of one convolution for each pixel of the input frame."""
 
     operations: float
     inputs: int
@@ -89,13 +93,13 @@ class Convolution:
 
 
 def padded_channels(channels: int, precision: str) -> int:
-    """Channels as they lie in memory."""
+    """Return the number of channels as they lie in memory."""
     step = 32 if precision == "int8" else 16
     return -(-channels // step) * step
 
 
 def convolutions(path: Path, precision: str) -> list[Convolution]:
-    """The convolutions of a shipped model; all run at the input's resolution."""
+    """Return the convolutions of a shipped model, all of which run at the input's resolution."""
     model = onnx.load(path)
     shapes = {one.name: tuple(one.dims) for one in model.graph.initializer}
     by_output = {node.output[0]: node for node in model.graph.node}
@@ -112,7 +116,7 @@ def convolutions(path: Path, precision: str) -> list[Convolution]:
 
 
 def precision_of(path: Path) -> str:
-    """int8, fp16 or fp32, read off the graph."""
+    """Return int8, fp16 or fp32, as the graph shows it."""
     nodes = onnx.load(path).graph.node
     if any(node.op_type == "QuantizeLinear" for node in nodes):
         return "int8"
@@ -121,7 +125,7 @@ def precision_of(path: Path) -> str:
 
 
 def seconds(board: Board, path: Path, scale: int, size: tuple[int, int]) -> tuple[float, bool]:
-    """Time of one frame, and whether memory is what limits it."""
+    """Return the time of one frame in seconds, and whether memory is the limit."""
     precision, pixels = precision_of(path), size[0] * size[1]
     item = {"int8": 1, "fp16": 2, "fp32": 4}[precision]
     computing = moving = whole = 0.0
@@ -135,7 +139,7 @@ def seconds(board: Board, path: Path, scale: int, size: tuple[int, int]) -> tupl
 
 
 def table() -> str:
-    """The table in Markdown, its sources below."""
+    """Return the table in Markdown, with its sources below."""
     lines = [
         "| board | model | precision | " + " | ".join(f"{name}, ms (fps)" for name in ROOFLINE_SIZES) + " | limit | |"
     ]
@@ -153,7 +157,7 @@ def table() -> str:
 
 
 def page_with_table(page: Path) -> str:
-    """What is in `page`, with the table between its marks. Raises RooflineError."""
+    """Return the text of `page` with the table between its marks. Raises RooflineError."""
     fix = "Give a page with the marks, such as docs/performance.md."
     try:
         text = page.read_text(encoding="utf-8")
@@ -165,6 +169,7 @@ def page_with_table(page: Path) -> str:
 
 
 def main(arguments: list[str] | None = None) -> int:
+    """Run the command line, and return the exit status."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--write", type=Path, metavar="FILE.md", help="put the table between the marks in this file")
     options = parser.parse_args(arguments)

@@ -1,13 +1,17 @@
 #!/usr/bin/env python3
-"""How many cameras one server holds, and how many servers many cameras need: python scripts/scale.py
+"""Estimate how many cameras one server holds, and how many servers many cameras need.
 
-A queueing simulation of one server: live cameras of the app (the newest frame alone waits, two are in flight), Triton's
+  python scripts/scale.py
+
+A queueing simulation of one server: live cameras of the app (only the newest frame waits, two are in flight), Triton's
 dynamic batcher, and a device that takes a + b * n milliseconds for a batch of n. Where a and b come from:
-  --measure triton://HOST:8001/MODEL    timed on that server, by bursts of frames
+
+  --measure triton://HOST:8001/MODEL    timed on that server, with bursts of frames
   --service A,B                         given
   neither                               timed on this machine's own engine
+
 --every prints a row for every shipped model and the usual sizes instead, timed on this machine's own engine.
---check N,N,... drives so many simulated cameras against a real server (scripts/benchmarks/fleet.py) and prints both.
+--check N,N,... drives that many simulated cameras against a real server (scripts/benchmarks/fleet.py) and prints both.
 """
 
 from __future__ import annotations
@@ -46,7 +50,7 @@ BURST_SIZES = (1, 2, 4, 8)
 
 
 def holds(model: ServerModel) -> bool:
-    """Whether less than one frame in a thousand is late or dropped."""
+    """Tell whether less than one frame in a thousand is late or dropped."""
     if model.overloaded:  # by so little, perhaps, that a simulation ends before the first frame is dropped
         return False
     outcome = simulate(model)
@@ -54,7 +58,7 @@ def holds(model: ServerModel) -> bool:
 
 
 def capacity(model: ServerModel) -> int:
-    """The most cameras that `model`'s server holds, up to the last of COUNTS."""
+    """Return the most cameras that `model`'s server holds, up to the last of CAMERA_COUNTS."""
     low, high = 0, 1
     while holds(replace(model, cameras=high)):
         if high == CAMERA_COUNTS[-1]:
@@ -77,11 +81,10 @@ class ServiceTime(NamedTuple):
 def measure_service(
     address: str | None, picture: tuple[int, int], model: str, config: Path | None = None
 ) -> ServiceTime:
-    """What is at `address`, or `model` on this machine's own engine, by the time that bursts of frames take.
+    """Return the service time of `address`, or of `model` on this machine's own engine, from bursts of frames.
 
-    `config` tells how to talk to that server (scripts/serving/client_options.py).
-
-    Raises UserError.
+    `config` is a file of the app that says how to talk to that server (scripts/serving/client_options.py). Raises
+    UserError.
     """
     depth = BURST_SIZES[-1] + 1  # the last view is lent until the next collect()
     engine = engines.load(
@@ -107,14 +110,14 @@ def measure_service(
 
 @dataclass(frozen=True)
 class WireBits:
-    """Bits that a frame and its answer are."""
+    """The bits of a frame and of its answer."""
 
     up: float
     down: float
 
 
 def wire_bits(picture: tuple[int, int], scale: int, quality: int = 90) -> dict[str, WireBits]:
-    """Raw, and as JPEG of the demo's scene."""
+    """Return the bits of both as they are, raw, and as JPEG of the demo's scene."""
     source = open_source(camera=None, source="demo", size=picture, fps=240.0, loop=False)
     frame: Image = next(iter(source)).image.copy()
     source.close()
@@ -128,7 +131,10 @@ def wire_bits(picture: tuple[int, int], scale: int, quality: int = 90) -> dict[s
 
 
 def table(model: ServerModel, picture: tuple[int, int], scale: int, link: float) -> str:
-    """Servers and network for 1 to 10,000 cameras; `link` is a server's network in bits a second."""
+    """Return servers and network load for 1 to 10,000 cameras, as text.
+
+    `link` is a server's network in bits a second.
+    """
     most = capacity(model)
     ways = wire_bits(picture, scale)
     raw, jpeg = (wire.down * model.fps for wire in (ways["raw"], ways["jpeg"]))
@@ -155,7 +161,7 @@ def table(model: ServerModel, picture: tuple[int, int], scale: int, link: float)
 
 
 def every(pattern: ServerModel, sizes: Sequence[tuple[int, int]] = USUAL_SIZES) -> Iterator[str]:
-    """A table in Markdown: what this machine's own engine takes for each shipped model, and the cameras it holds.
+    """Yield a Markdown table of what this machine's own engine takes for each shipped model, and the cameras it holds.
 
     `pattern` has the rest: the rate of the cameras and the batcher. Raises UserError.
     """
@@ -173,7 +179,10 @@ def every(pattern: ServerModel, sizes: Sequence[tuple[int, int]] = USUAL_SIZES) 
 
 
 def check(counts: list[int], fps: list[float], picture: tuple[int, int], seconds: float) -> Iterator[str]:
-    """Simulated and measured, for fleets of so many cameras at these rates against a real server on this machine."""
+    """Yield a table, simulated and measured, for fleets at these sizes and rates against a real server on this machine.
+
+    Raises UserError.
+    """
     from scripts.benchmarks.fleet import SERVED_MODEL, Fleet, drive, served
 
     with served(picture) as server:
@@ -195,7 +204,7 @@ def check(counts: list[int], fps: list[float], picture: tuple[int, int], seconds
 
 
 def times(text: str) -> tuple[float, float]:
-    """(1.5, 10.0) of "1.5,10", neither below 0 and not both 0. Raises argparse's own error."""
+    """Return (1.5, 10.0) for "1.5,10": neither is below 0, and not both are 0. Raises argparse's own error."""
     try:
         fixed, each = (float(part) for part in text.split(","))
     except ValueError:
@@ -206,11 +215,12 @@ def times(text: str) -> tuple[float, float]:
 
 
 def counts(text: str) -> list[int]:
-    """[1, 2] of "1,2". Raises argparse's own error."""
+    """Return [1, 2] for "1,2". Raises argparse's own error."""
     return [positive_int(part) for part in text.split(",")]
 
 
 def main(arguments: list[str] | None = None) -> int:
+    """Run the command line, and return the exit status."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     source = parser.add_mutually_exclusive_group()
     source.add_argument("--measure", metavar="triton://...", help="a server whose service time is measured")

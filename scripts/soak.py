@@ -1,10 +1,12 @@
 #!/usr/bin/env python3
-"""Run the real kiosk and break something every few seconds: python scripts/soak.py --minutes 60 --seed 1
+"""Run the real kiosk and break something every few seconds.
 
-The program has its window on an Xvfb, a camera on strings (scripts/kiosk/fake_camera.py), real MJPEG and RTSP servers,
-its engine in a process of its own, and records onto a small disk. What is on the screen is read from the X server's own
-memory, so that the program is not asked how it is. Writes a report (--report FILE.md) and exits with 0 if every promise
-was kept. Linux; faults of the disk need root, and are left out without.
+  python scripts/soak.py --minutes 60 --seed 1
+
+The program has its window on an Xvfb, a fake camera (scripts/kiosk/fake_camera.py), real MJPEG and RTSP servers, its
+engine in its own process, and records onto a small disk. What is on the screen is read from the X server's own memory,
+so the program is not asked about itself. Writes a report (--report FILE.md) and exits with 0 if every promise was kept.
+Linux only; faults of the disk need root, and are left out without.
 """
 
 from __future__ import annotations
@@ -34,14 +36,14 @@ from scripts.kiosk.verdict import Fault, SoakOutcome, judge, recorded, report, s
 
 
 class SoakError(UserError):
-    """What was asked for cannot be broken here."""
+    """The faults that were asked for cannot be injected here."""
 
 
 class Soak:
     """A rig, and one fault after another."""
 
     def __init__(self, folder: Path, seed: int, only: Sequence[str] = ()) -> None:
-        """`only`: kinds of faults, instead of all. Raises SoakError."""
+        """`only` names the faults to inject, instead of all. Raises SoakError."""
         if unknown := sorted(set(only) - FAULTS.keys()):
             raise SoakError(f"There is no fault {unknown[0]!r}", f"there are: {', '.join(map(repr, FAULTS))}")
         self.folder, self.seed, self.only = folder, seed, only
@@ -57,7 +59,7 @@ class Soak:
         self.samples: list[tuple[float, float, int, int]] = []
 
     def run(self, minutes: float) -> None:
-        """Until the time is over or the program is."""
+        """Inject faults until the time is over or the program has ended."""
         rig, faults = self.rig, self.injector.injected
         rig.live()
         until = rig.began + 60 * minutes
@@ -82,13 +84,14 @@ class Soak:
             print(f"{time.monotonic() - rig.began:7.1f} s  {kind:<34} {fault.recovered}  {fault.gap:.2f}", flush=True)
 
     def sample(self) -> None:
+        """Note the program's memory, files and threads."""
         process = self.rig.process
         with contextlib.suppress(psutil.Error):
             memory = process.memory_full_info().uss / 2**20
             self.samples.append((time.monotonic(), memory, process.num_fds(), process.num_threads()))
 
     def close(self, minutes: float) -> SoakOutcome:
-        """End everything; what has come of the `minutes` that were asked for."""
+        """End everything; return what came of the `minutes` that were asked for."""
         hours, status = (time.monotonic() - self.rig.began) / 3600, self.rig.close()
         command = f"python scripts/soak.py --minutes {minutes:g} --seed {self.seed}"
         if self.only:
@@ -102,6 +105,7 @@ class Soak:
 
 @contextlib.contextmanager
 def workplace() -> Iterator[Path]:
+    """Yield a temporary folder."""
     folder = Path(tempfile.mkdtemp(prefix="soak-"))
     try:
         yield folder
@@ -110,6 +114,7 @@ def workplace() -> Iterator[Path]:
 
 
 def main(arguments: list[str] | None = None) -> int:
+    """Run the command line, and return the exit status."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--minutes", type=positive_number, default=2.0, help="of faults [2]")
     parser.add_argument("--seed", type=int, default=1, help="the same faults again with the same [1]")

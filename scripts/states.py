@@ -1,8 +1,10 @@
 #!/usr/bin/env python3
-"""The kiosk in each of its states, as pictures: python scripts/states.py docs
+"""Take a picture of the kiosk in each of its states.
 
-The shipped configuration on an Xvfb of 1280x720, with a camera on strings (scripts/kiosk/fake_camera.py) that sees the
-demo's poster, and its engine in a process of its own, which is killed. Writes kiosk-STATE.jpg into the folder. Linux.
+  python scripts/states.py docs
+
+The shipped configuration runs on an Xvfb of 1280x720, with a fake camera (scripts/kiosk/fake_camera.py) that sees the
+demo's poster, and with its engine in its own process, which is killed. Writes kiosk-STATE.jpg into the folder. Linux.
 """
 
 from __future__ import annotations
@@ -39,10 +41,11 @@ ATTRACT_AFTER_S, SWEEP_PERIOD_S = 4.0, 16.0
 
 
 class StateError(UserError):
-    """A state cannot be had, or its picture not written."""
+    """A state cannot be reached, or its picture cannot be taken."""
 
 
 def configuration(folder: Path) -> Path:
+    """Write the kiosk's configuration, with shorter times, into `folder`; return its path."""
     data = yaml.safe_load((ROOT / "configs/kiosk.yaml").read_text())
     data["kiosk"] |= {"attract_after": ATTRACT_AFTER_S, "sweep": SWEEP_PERIOD_S}
     path = folder / "kiosk.yaml"
@@ -51,7 +54,7 @@ def configuration(folder: Path) -> Path:
 
 
 def first_picture(display: str) -> Image:
-    """The first picture there is. Raises StateError."""
+    """Return the first picture on the screen. Raises StateError."""
     until = time.monotonic() + STATE_TIMEOUT_S
     while time.monotonic() < until:
         if (image := screenshot(display)).std() > 20:
@@ -60,7 +63,10 @@ def first_picture(display: str) -> Image:
 
 
 def photograph(folder: Path, work: Path) -> None:
-    """Raises StateError if the program ends or shows nothing, and results.ResultError."""
+    """Write the pictures of all states into `folder`.
+
+    Raises StateError if the program ends or shows nothing, and results.ResultError.
+    """
     dev, screen = FakeDevDir(work / "dev"), XServer(work, STATE_SCREEN_SIZE)
     dev.plug()
     command = [sys.executable, __file__, "--worker", str(dev.folder), "--config", str(configuration(work))]
@@ -97,6 +103,7 @@ def photograph(folder: Path, work: Path) -> None:
 
 
 def main(arguments: list[str] | None = None) -> int:
+    """Run the command line, and return the exit status."""
     arguments = sys.argv[1:] if arguments is None else arguments
     if arguments[:1] == ["--worker"]:
         from app.application import main as run

@@ -1,7 +1,9 @@
 #!/usr/bin/env python3
-"""Make app/overlays/texts/captions.otf: python scripts/subset_font.py NotoSansCJK-Regular.ttc
+"""Make app/overlays/texts/captions.otf.
 
-The collection comes with Debian's package fonts-noto-cjk. This script alone needs fonttools: pip install fonttools
+  python scripts/subset_font.py NotoSansCJK-Regular.ttc
+
+The collection comes with Debian's package fonts-noto-cjk. Only this script needs fonttools: pip install fonttools
 """
 
 from __future__ import annotations
@@ -28,7 +30,7 @@ def characters() -> str:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Write the font."""
+    """Run the command line, and return the exit status."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("collection", help="NotoSansCJK-Regular.ttc")
     path = parser.parse_args(arguments).collection

@@ -1,8 +1,10 @@
 #!/usr/bin/env python3
-"""Train a network from a recipe: python scripts/train.py configs/train/fast-x3.yaml --data FOLDER [FOLDER ...]
+"""Train a network from a recipe.
 
-Seeded and resumable: the batch of a step depends on the seed and the step alone, so a run that was interrupted
-and continued ends like one that was not. Writes checkpoint.pt, log.csv and its plot log.svg into --out.
+  python scripts/train.py configs/train/fast-x3.yaml --data FOLDER [FOLDER ...]
+
+Training is seeded and can be resumed: the batch of a step depends on the seed and the step alone, so a run that was
+interrupted and continued ends like one that was not. Writes checkpoint.pt, log.csv and its plot log.svg into --out.
 """
 
 from __future__ import annotations
@@ -27,6 +29,7 @@ from scripts.training.trainer import Training, raise_if_unusable, train
 
 
 def main(arguments: list[str] | None = None) -> int:
+    """Run the command line, and return the exit status."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("recipe", type=Path, help="YAML file; configs/train has those of the shipped models")
     parser.add_argument("--data", type=Path, nargs="+", required=True, help="folders of photographs, searched through")

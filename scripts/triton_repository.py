@@ -1,5 +1,9 @@
 #!/usr/bin/env python3
-"""Write a model repository for a stock Triton Inference Server: python scripts/triton_repository.py FOLDER
+"""Write a model repository for a stock Triton Inference Server.
+
+  python scripts/triton_repository.py FOLDER
+
+The flavours are:
 
   python          OpenVINO in Triton's Python backend: a server without a GPU
   openvino        Triton's OpenVINO backend: a server without a GPU
@@ -24,6 +28,7 @@ from scripts.serving.repository import chosen_models, write_repository
 
 
 def main(arguments: list[str] | None = None) -> int:
+    """Run the command line, and return the exit status."""
     plan = ServingConfig()
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)

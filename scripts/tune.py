@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""Search width, depth and learning rate for the best picture within a time a frame:
+"""Search width, depth and learning rate for the best picture within a time per frame.
 
   python scripts/tune.py configs/train/fast-x3.yaml --budget 20 --data FOLDER ... --eval Set5
 
 Each trial is exported and timed on the engine first; one over the budget is not trained. The others are trained for
---steps, worse ones stopped early (Optuna's TPE sampler and median pruner). The study is kept in --out: run the command
-again for more trials. The best is written as a recipe.
+--steps, and worse ones are stopped early (Optuna's TPE sampler and median pruner). The study is kept in --out: run the
+command again for more trials. The best one is written as a recipe.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class TuneError(UserError):
 
 @dataclass(frozen=True)
 class RecipeSearch:
-    """What stays the same over all trials."""
+    """What stays the same over all trials; calling it runs one."""
 
     recipe: Recipe
     photos: Photos
@@ -63,7 +63,7 @@ class RecipeSearch:
     device: str
 
     def recipe_of(self, trial: optuna.Trial) -> Recipe:
-        """The recipe that a trial proposes."""
+        """Return the recipe that a trial proposes."""
         return replace(
             self.recipe,
             channels=trial.suggest_categorical("channels", CHANNEL_CHOICES),
@@ -73,7 +73,7 @@ class RecipeSearch:
 
     @property
     def name(self) -> str:
-        """Of its study: figures that differ in any of this cannot be compared."""
+        """The name of the study: results that differ in any of this cannot be compared."""
         same = json.dumps([self.recipe.values(), self.recipe.digests(), self.photos.digest])
         return (
             f"{self.budget:g} ms on {self.engine} at {self.size[0]}x{self.size[1]}, {self.recipe.steps} steps, "
@@ -81,7 +81,7 @@ class RecipeSearch:
         )
 
     def milliseconds(self, recipe: Recipe) -> float:
-        """Time a frame of `recipe`'s network on the engine, in the precision that it computes an fp32 file in."""
+        """Return the time per frame of `recipe`'s network on the engine, in the precision of an fp32 file."""
         with tempfile.TemporaryDirectory() as folder:
             file = Path(folder) / f"trial-x{recipe.scale}.onnx"
             save(build(recipe.network().collapsed().eval(), {}), file)
@@ -89,7 +89,10 @@ class RecipeSearch:
                 return EngineLoop(engine, noise(self.size)).seconds(1)
 
     def __call__(self, trial: optuna.Trial) -> float:
-        """Mean dB over the test sets. Raises TrialPruned for a trial that is too slow or clearly worse."""
+        """Return the mean dB over the test sets.
+
+        Raises TrialPruned for a trial that is too slow or clearly worse.
+        """
         recipe = self.recipe_of(trial)
         taken = self.milliseconds(recipe)
         trial.set_user_attr("milliseconds", round(taken, 2))
@@ -108,7 +111,7 @@ class RecipeSearch:
 
 
 def print_trial(study: optuna.Study, trial: optuna.trial.FrozenTrial) -> None:
-    """A line for each trial, as it ends."""
+    """Print a line about a trial, as it ends."""
     values = ", ".join(f"{k} {v:.2g}" if isinstance(v, float) else f"{k} {v}" for k, v in trial.params.items())
     result = f"{trial.value:.3f} dB" if trial.state.name == "COMPLETE" else "given up"
     if trial.state.name == "PRUNED" and not trial.intermediate_values:
@@ -117,7 +120,10 @@ def print_trial(study: optuna.Study, trial: optuna.trial.FrozenTrial) -> None:
 
 
 def best(study: optuna.Study, recipe: Recipe) -> str:
-    """The recipe of the best trial, for the whole length of training. Raises TuneError if none was trained."""
+    """Return the recipe of the best trial, for the whole length of training.
+
+    Raises TuneError if none was trained.
+    """
     done = study.get_trials(states=[optuna.trial.TrialState.COMPLETE])
     if not done:
         raise TuneError(
@@ -132,6 +138,7 @@ def best(study: optuna.Study, recipe: Recipe) -> str:
 
 
 def main(arguments: list[str] | None = None) -> int:
+    """Run the command line, and return the exit status."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("recipe", type=Path, help="what is not searched for: scale, data, loss, seed")
     parser.add_argument(

@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
-"""Collect the photographs of Debian's wallpaper packages: python scripts/wallpapers.py data/wallpapers
+r"""Collect the photographs of Debian's wallpaper packages.
 
-  apt install mate-backgrounds plasma-workspace-wallpapers gnome-backgrounds ukui-wallpapers \\
+  python scripts/wallpapers.py data/wallpapers
+  apt install mate-backgrounds plasma-workspace-wallpapers gnome-backgrounds ukui-wallpapers \
       lomiri-wallpapers-16.04 lomiri-wallpapers-20.04 sway-backgrounds
 
 Of a wallpaper that comes in several sizes the largest is taken. Names begin with a running number in the order of their
@@ -22,7 +23,7 @@ NO_PHOTOGRAPHS = ("screenshot", "preview")
 
 
 def collect(root: Path) -> list[Path]:
-    """The largest picture of each wallpaper under `root`, by path."""
+    """Return the largest picture of each wallpaper under `root`, sorted by path."""
     best: dict[str, tuple[int, Path]] = {}
     for file in sorted(root.rglob("*")):
         if file.suffix.lower() not in WALLPAPER_SUFFIXES or file.is_symlink() or not file.is_file():
@@ -42,6 +43,7 @@ def collect(root: Path) -> list[Path]:
 
 
 def main(arguments: list[str] | None = None) -> int:
+    """Run the command line, and return the exit status."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("out", type=Path, help="folder to make")
     parser.add_argument("--root", type=Path, default=Path("/usr/share"), help="where packages put them [/usr/share]")

@@ -42,7 +42,7 @@ HANG_FACTOR = 20.0
 
 @dataclass(frozen=True)
 class Quantity:
-    """Something that is compared."""
+    """A quantity that is compared."""
 
     part: str
     name: str
@@ -62,7 +62,7 @@ QUANTITIES = (ENGINE_MEDIAN, ENGINE_BEST, APP_RATE, APP_CPU, START_CLOCK, START_
 
 @dataclass
 class ComparedQuantity:
-    """One quantity with one model: the values of both builds, round by round."""
+    """The values of one quantity with one model in both builds, round by round."""
 
     model: str
     quantity: Quantity
@@ -77,7 +77,10 @@ class ComparedQuantity:
 
     @property
     def best_ratio(self) -> float:
-        """The same of the best value that each build ever had: what a busy machine disturbs least."""
+        """The ratio of the best value that each build ever had.
+
+        A busy machine disturbs it least.
+        """
         if self.quantity.more_is_better:
             return max(self.this) / max(self.other)
         return min(self.other) / min(self.this)
@@ -91,6 +94,7 @@ class ComparedQuantity:
         )
 
     def as_dict(self) -> dict[str, Any]:
+        """Return the values and ratios, for --json."""
         ratios = self.ratios
         return {
             "model": self.model,
@@ -127,7 +131,10 @@ class ComparisonSettings:
 
 
 class BuildComparison:
-    """Compares this build with the one that `settings` name. What was measured stays when a part fails."""
+    """Compares this build with the one that `settings` name.
+
+    What was measured is kept when a part fails.
+    """
 
     def __init__(self, settings: ComparisonSettings) -> None:
         """Raises BuildError if there is no such build or it does not start."""
@@ -158,15 +165,16 @@ class BuildComparison:
 
     @property
     def builds(self) -> tuple[Build, Build]:
+        """This build and the other one."""
         return self.this, self.other
 
     @property
     def measured(self) -> list[ComparedQuantity]:
-        """What both builds have at least one value of."""
+        """The quantities that both builds have at least one value of."""
         return [comparison for comparison in self.comparisons if comparison.ratios]
 
     def _models(self) -> Iterator[str]:
-        """Those that both builds have; the others are noted."""
+        """Yield the models that both builds have; note the others."""
         for model in self.settings.models:
             missing = [build.name for build in self.builds if not build.has_model(model)]
             if missing:
@@ -200,7 +208,10 @@ class BuildComparison:
                             getattr(kept[quantity], values).append(value)
 
     def table(self) -> str:
-        """What is printed at the end: machine, builds, and each quantity of both with the ratio and its spread."""
+        """Return what is printed at the end.
+
+        That is the machine, the builds, and each quantity of both with the ratio and its spread.
+        """
         one, about = self.settings, machine()
         lines = [
             f"{about['processor']}, {about['cores']} cores, {about['memory_gib']} GiB; {about['system']}",
@@ -223,7 +234,7 @@ class BuildComparison:
         return "\n".join([*lines, *self.notes])
 
     def as_dict(self) -> dict[str, Any]:
-        """All of it, for --json."""
+        """Return everything that was measured, for --json."""
         one = self.settings
         return {
             "machine": machine() | {"load": self.load},
@@ -262,7 +273,7 @@ class BuildDriver:
         self._folder.mkdir()
 
     def has_engine_bench(self) -> bool:
-        """Whether the build's own bench measures the engine alone and writes what it finds."""
+        """Tell whether the build's own bench can measure the engine alone and write the result."""
         if not (self.build.folder / "scripts/bench.py").is_file():
             return False
         try:
@@ -272,14 +283,17 @@ class BuildDriver:
         return "--only" in told and "--json" in told
 
     def warm_up(self, model: str) -> dict[str, Any]:
-        """Fill the caches: bytecode, compiled networks, the system's own. Returns the figures of the app's --stats."""
+        """Fill the caches: bytecode, compiled networks, the system's own.
+
+        Returns the figures of the app's --stats.
+        """
         self.start(model)
         return self._app(model, WARM_UP_FRAMES, *self._of_film)[0]
 
     def engine(self, model: str) -> dict[Quantity, float]:
-        """Milliseconds a frame with the engine looped on one frame, by the build's own bench.
+        """Return milliseconds a frame with the engine looped on one frame, by the build's own bench.
 
-        The bench tells one mean for each of its rounds: the median of these, and their 10th percentile.
+        The bench gives one mean for each of its rounds; the values are their median and their 10th percentile.
         """
         one, file = self._settings, self._folder / "bench.json"
         options = ["--seconds", str(one.seconds), "--only", "engine", "--json", str(file)]
@@ -288,10 +302,10 @@ class BuildDriver:
         return {ENGINE_MEDIAN: float(np.median(rounds)), ENGINE_BEST: float(np.percentile(rounds, 10))}
 
     def film(self, model: str, frames: int, *, with_engine: bool) -> dict[Quantity, float]:
-        """The app's rate, processor time and peak memory on the film; `with_engine`: the engine's median time, too.
+        """Return the app's rate, processor time and peak memory on the film; `with_engine`, the engine's median.
 
         Processor time, which other processes disturb less than the clock, is that of the whole process with its start:
-        of two small numbers a difference would be noise.
+        the difference of two small numbers would be noise.
         """
         stats, used = self._app(model, frames, *self._of_film)
         values = {APP_RATE: stats["fps_out"], APP_CPU: used.cpu_s}
@@ -302,7 +316,7 @@ class BuildDriver:
         return values
 
     def start(self, model: str) -> dict[Quantity, float]:
-        """Seconds from the start of the process to its end after one frame of the demo."""
+        """Return the seconds from the start of the process to its end after one frame of the demo."""
         _, used = self._app(model, 1, "--source", "demo", "--size", self._size)
         return {START_CLOCK: used.wall_s, START_CPU: used.cpu_s}
 
@@ -324,7 +338,7 @@ class BuildDriver:
         return ["--engine", self._settings.engine, "--model", model, "--threads", str(self._settings.threads)]
 
     def _app(self, model: str, frames: int, *source: str) -> tuple[dict[str, Any], Usage]:
-        """One run of the app: its --stats, and what it used."""
+        """Run the app once; return its --stats and what it used."""
         self._stats.unlink(missing_ok=True)
         output = ["--headless", "--quiet", "--frames", str(frames), "--stats", str(self._stats)]
         used = self._run("-m", "app.run", *self._options(model), *source, *output)
@@ -337,7 +351,7 @@ class BuildDriver:
 
 
 def _value(build: Build, name: str, file: Path, *keys: str) -> Any:
-    """The value under `keys` in what a build has written. Raises BuildError where there is none."""
+    """Return the value under `keys` in a file that a build has written, or raise BuildError."""
     try:
         value = json.loads(file.read_text())
         for key in keys:

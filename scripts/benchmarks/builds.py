@@ -82,7 +82,7 @@ class Build:
         )
 
     def has_model(self, name: str) -> bool:
-        """Whether this build ships a model of that name (fast, fast-x2, fast-x2-fp32), or it is a file."""
+        """Tell whether this build ships a model of that name (fast, fast-x2, fast-x2-fp32), or it is a file."""
         models = self.folder / "engines/models"
         exact = models / f"{name.removesuffix('-fp32')}.onnx"
         return Path(name).is_file() or exact.is_file() or any(models.glob(f"{name}-x*.onnx"))
@@ -150,7 +150,10 @@ def _prepared(name: str, folder: Path, revision: str) -> Build:
 
 
 def _checked(build: Build) -> Build:
-    """The build with the versions of its libraries. Raises BuildError if its Python would run other code."""
+    """Return the build with the versions of its libraries.
+
+    Raises BuildError if its Python would run other code.
+    """
     try:
         facts = json.loads(build.run("-c", PRINT_FACTS, *REPORTED_PACKAGES).output.splitlines()[-1])
     except ChildError as error:
@@ -165,7 +168,10 @@ def _checked(build: Build) -> Build:
 
 
 def _unpacked(repository: Path, commit: str) -> Path:
-    """The folder with the files of `commit`; whole or not there at all. Raises BuildError."""
+    """Return the folder with the files of `commit`, which is complete or does not exist.
+
+    Raises BuildError.
+    """
     builds = user_cache_path("livesr") / "builds"
     folder = builds / commit
     if folder.is_dir():
@@ -204,7 +210,7 @@ def _described(folder: Path) -> str:
 
 
 def _git(folder: Path, *arguments: str) -> bytes:
-    """What git answers. Raises BuildError with its last words."""
+    """Return what git prints. Raises BuildError with the last line of its errors."""
     try:
         return subprocess.run(["git", "-C", str(folder), *arguments], capture_output=True, check=True).stdout
     except FileNotFoundError:

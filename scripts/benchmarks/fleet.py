@@ -1,4 +1,4 @@
-"""Many cameras, one server: what they get, beside a bare engine and a naive program, and through the server's death.
+"""Drive many cameras through one server, and compare them with a bare engine and a naive server.
 
 `python scripts/bench.py --fleet N` runs compare(); with `--survive MINUTES` the server is killed and started again.
 """
@@ -42,7 +42,7 @@ SERVER_DOWNTIME_S = 3.0
 
 @dataclass(frozen=True)
 class Fleet:
-    """What is driven. `fps` is of each camera."""
+    """The cameras to drive. `fps` is that of each camera."""
 
     cameras: int
     engine: str
@@ -57,6 +57,7 @@ class Fleet:
     """Of the app: how to talk to the server (scripts/serving/client_options.py)."""
 
     def command(self, number: int) -> list[str]:
+        """Return the command line of the process of camera `number`."""
         size = f"{self.size[0]}x{self.size[1]}"
         options = {"engine": self.engine, "size": size, "fps": self.fps, "seconds": self.seconds, "depth": self.depth}
         options |= {"transport": self.transport, "fallback": self.fallback, "number": number}
@@ -77,11 +78,12 @@ class FleetError(UserError):
 
 @dataclass
 class FleetResult:
-    """What N cameras saw."""
+    """What the cameras of a fleet saw."""
 
     cameras: list[dict[str, Any]] = field(default_factory=list)
 
     def total(self, key: str) -> float:
+        """Return the sum of the figure `key` over all cameras."""
         return float(sum(camera[key] for camera in self.cameras))
 
     @property
@@ -94,6 +96,7 @@ class FleetResult:
         return sum(rates) ** 2 / (len(rates) * sum(rate**2 for rate in rates)) if any(rates) else 0.0
 
     def table(self) -> str:
+        """Return a line for each camera and one for all, as text."""
         rows = [f"{'camera':<8}{'fps':>8}{'p50 ms':>9}{'p99 ms':>9}{'dropped':>9}{'fallback':>10}"]
         rows += [
             f"{number:<8}{one['fps']:>8.2f}{one['p50']:>9.1f}{one['p99']:>9.1f}{one['dropped']:>9}{one['fallback']:>10}"
@@ -109,7 +112,10 @@ class FleetResult:
 
 @contextlib.contextmanager
 def started(fleet: Fleet) -> Iterator[list[subprocess.Popen[str]]]:
-    """Processes of all cameras, each having shown its first picture, waiting for the start. All gone afterwards."""
+    """Start the processes of all cameras; yield them once each has shown its first picture and waits to begin.
+
+    All have ended afterwards. Raises FleetError.
+    """
     processes = [
         subprocess.Popen(
             fleet.command(number), cwd=ROOT, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=None
@@ -149,7 +155,7 @@ def drive(fleet: Fleet) -> FleetResult:
 
 
 def gather(processes: list[subprocess.Popen[str]], fleet: Fleet) -> FleetResult:
-    """What started cameras report at their end."""
+    """Return what started cameras report at their end. Raises FleetError."""
     result = FleetResult()
     until = time.monotonic() + fleet.seconds + FLEET_START_TIMEOUT_S
     for number, process in enumerate(processes):
@@ -164,14 +170,17 @@ def gather(processes: list[subprocess.Popen[str]], fleet: Fleet) -> FleetResult:
 
 
 def weights_of(model: str) -> str:
-    """The fp32 file of a shipped network, of which `model` is the file in some precision; both without .onnx."""
+    """Return the fp32 file of the shipped network of which `model` is the file in some precision.
+
+    Both are without .onnx.
+    """
     (own,) = repository.chosen_models([model])
     return catalog.find(f"{own.name}-x{own.scale}-fp32").stem
 
 
 @contextlib.contextmanager
 def naive(port: int, model: str) -> Iterator[str]:
-    """The naive program with a shipped fp32 model, ready; its address."""
+    """Run the naive server with a shipped fp32 model, and yield its address once it is ready."""
     command = [sys.executable, str(ROOT / "scripts/benchmarks/naive_server.py"), "--port", str(port), "--model", model]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
         try:
@@ -185,7 +194,7 @@ def naive(port: int, model: str) -> Iterator[str]:
 
 @contextlib.contextmanager
 def served(size: tuple[int, int], model: str = SERVED_MODEL) -> Iterator[TritonServer]:
-    """A real Triton with a shipped model, as scripts/triton_repository.py writes it."""
+    """Run a real Triton with a shipped model in a repository of scripts/triton_repository.py."""
     with tempfile.TemporaryDirectory() as folder:
         models = Path(folder, "models")
         repository.write_repository(models, repository.chosen_models([model]), ServingConfig(size=size))
@@ -195,7 +204,7 @@ def served(size: tuple[int, int], model: str = SERVED_MODEL) -> Iterator[TritonS
 
 @dataclass
 class Comparison:
-    """Of a fleet through Triton with what it rivals."""
+    """A fleet through Triton beside its rivals."""
 
     figures: list[Figure] = field(default_factory=list)
     fleets: dict[str, FleetResult] = field(default_factory=dict)
@@ -204,7 +213,7 @@ class Comparison:
 def engine_against_triton(
     server: TritonServer, model: str, size: tuple[int, int], rounds: int, seconds: float
 ) -> Comparison:
-    """Throughput and latency of one camera's engine: bare, and through Triton by shared memory and raw."""
+    """Measure one camera's engine: bare, and through Triton by shared memory and raw."""
     frame, result, address = timing.noise(size), Comparison(), f"triton://{server.address}/{model}"
     ways: dict[str, tuple[Transport, int]]
     ways = {"shared memory": ("shm", 2), "shared memory, three in flight": ("shm", 3), "raw over loopback": ("raw", 2)}
@@ -235,7 +244,7 @@ def engine_against_triton(
 
 
 def compare(cameras: int, model: str, size: tuple[int, int], seconds: float, rounds: int = 3) -> Comparison:
-    """Everything that --fleet prints, of a shipped model. Raises UserError."""
+    """Measure everything that --fleet prints, with a shipped model. Raises UserError."""
     with served(size, model) as server:
         result = engine_against_triton(server, model, size, 2 * rounds, seconds / 5)
         one = Fleet(cameras, f"triton://{server.address}/{model}", size, seconds=seconds)
@@ -259,7 +268,10 @@ def compare(cameras: int, model: str, size: tuple[int, int], seconds: float, rou
 
 
 def survive(cameras: int, minutes: float, *, size: tuple[int, int] = (320, 180), fps: float = 10.0) -> dict[str, Any]:
-    """The server killed and started again KILLS times while cameras run and check every picture. Raises UserError."""
+    """Kill and restart the server SERVER_KILLS times while cameras run and check every picture.
+
+    Returns what the cameras saw of it. Raises UserError.
+    """
     seconds = 60 * minutes
     with served(size) as server:
         fleet = Fleet(
@@ -300,12 +312,15 @@ def survive(cameras: int, minutes: float, *, size: tuple[int, int] = (320, 180),
 
 
 def near(moment: float, kills: list[tuple[float, float]]) -> bool:
-    """Whether a moment lies between a kill and some time after the return."""
+    """Tell whether a moment lies between a kill and five seconds after the server's return."""
     return any(killed <= moment <= ready + 5 for killed, ready in kills)
 
 
 def recovery(camera: dict[str, Any], ready: float) -> float:
-    """Seconds from the server being ready to the first picture it made for this camera; infinite if it never did."""
+    """Return the seconds from the server being ready to the first picture that it made for this camera.
+
+    They are infinite if there was none.
+    """
     makers = camera["makers"]
     for (moment, name), following in zip(makers, [*makers[1:], (float("inf"), "")], strict=True):
         if name == "triton" and following[0] > ready:

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""What Triton is compared with: the network in eager PyTorch behind HTTP, one process, one request at a time.
+"""Serve the network in eager PyTorch over HTTP: one process, one request at a time. Triton is compared with it.
 
 POST /WIDTHxHEIGHT with the bytes of a frame (uint8 BGR); the answer is the bytes of the picture.
 """
@@ -25,10 +25,13 @@ from scripts.training.network import Contract
 
 
 class NaiveServer(HTTPServer):
+    """An HTTP server whose queue is long enough that no camera is turned away."""
+
     request_queue_size = 256  # so that no camera is turned away
 
 
 def main() -> None:
+    """Serve until killed; "ready" on standard output tells when."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--port", type=int, default=8080)
     parser.add_argument("--model", default="fast")

@@ -1,7 +1,7 @@
-"""One server and its live cameras as a queue, event by event.
+"""Simulate one server and its live cameras as a queue, event by event.
 
-The newest frame of a camera alone waits, some are in flight; Triton's dynamic batcher gathers what has arrived; the
-device takes a + b * n seconds for a batch of n.
+Of each camera only the newest frame waits, and some are in flight; Triton's dynamic batcher gathers what has arrived;
+the device takes a + b * n seconds for a batch of n.
 """
 
 from __future__ import annotations
@@ -40,7 +40,10 @@ class ServerModel:
 
     @property
     def overloaded(self) -> bool:
-        """Whether frames come as fast as full batches are done or faster: a queue grows, however slowly."""
+        """Whether frames come at least as fast as full batches are done.
+
+        Then a queue grows, however slowly.
+        """
         return self.cameras * self.fps * (self.fixed + self.batch * self.each) >= self.batch
 
 
@@ -56,7 +59,7 @@ class QueueOutcome:
 
 
 class Simulation:
-    """What happens, and what is counted of it from the second `begin` on."""
+    """The events, and what is counted of them from the second `begin` on."""
 
     def __init__(self, model: ServerModel, begin: float, seed: int) -> None:
         self._model, self._begin = model, begin
@@ -76,7 +79,7 @@ class Simulation:
             self._at(phase, self._capture, camera)
 
     def run(self, seconds: float) -> None:
-        """Until so many are over."""
+        """Run the events of the first `seconds`."""
         while self._events:
             now, _, happen, which = heapq.heappop(self._events)
             if now > seconds:
@@ -101,7 +104,7 @@ class Simulation:
             self._newest[camera] = now
 
     def _start(self, now: float) -> None:
-        """The next batch, if the device is free and the batcher has waited long enough."""
+        """Start the next batch if the device is free and the batcher has waited long enough."""
         model, queue = self._model, self._queue
         if self._working or not queue:
             return
@@ -113,7 +116,7 @@ class Simulation:
         self._at(now + model.fixed + model.each * len(self._working), self._done)
 
     def _look(self, now: float, _which: int) -> None:
-        """The batcher has waited long enough: _start() follows every event."""
+        """Do nothing: the batcher has waited long enough, and _start() follows every event."""
 
     def _done(self, now: float, _which: int) -> None:
         model = self._model
@@ -130,7 +133,7 @@ class Simulation:
 
 
 def simulate(model: ServerModel, seconds: float = 20.0, seed: int = 0) -> QueueOutcome:
-    """One server for `seconds`; the first tenth is not counted."""
+    """Simulate one server for `seconds`, of which the first tenth is not counted."""
     begin = seconds / 10
     seen = Simulation(model, begin, seed)
     seen.run(seconds)

@@ -1,6 +1,7 @@
-"""A simulated camera in a process of its own: the app's pipeline with frames made beforehand.
+"""Run a simulated camera in its own process: the app's pipeline with frames made beforehand.
 
-scripts/benchmarks/fleet.py starts many. It may check every picture against what it has to be, to the bit.
+scripts/benchmarks/fleet.py starts many of them. With --check every picture is compared with what it must be, bit by
+bit.
 """
 
 from __future__ import annotations
@@ -42,12 +43,15 @@ COMPARE_STRIDE = 7
 
 
 class FleetSource:
-    """A live source of `DIFFERENT` frames in turn, at a rate. After the first it waits for a line on stdin."""
+    """A live source of DISTINCT_FRAMES frames in turn, at a rate.
+
+    After the first frame it waits for a line on standard input.
+    """
 
     name, live, paced, camera = "simulated camera", True, True, True
 
     def __init__(self, images: list[Image], fps: float, seconds: float, phase: float) -> None:
-        """`phase`: how much later than others, of a frame's time; real cameras do not click together."""
+        """`phase` is how much of a frame's time this camera is later: real cameras do not click together."""
         self.fps, self._images, self._seconds, self._phase = fps, images, seconds, phase / fps
         self._closed = threading.Event()
         self.begun = 0.0
@@ -65,11 +69,12 @@ class FleetSource:
             yield Frame(self._images[index % DISTINCT_FRAMES], index, time.monotonic(), index / self.fps)
 
     def close(self) -> None:
+        """End the iteration; any thread may call this."""
         self._closed.set()
 
 
 class FleetSink:
-    """A sink that keeps how old each picture is, who made it, and what is wrong with it."""
+    """A sink that notes how old each picture is, which engine made it, and what is wrong with it."""
 
     def __init__(self, stats: Stats, wanted: list[Image] | None, images: list[Image]) -> None:
         self._stats, self._wanted, self._images = stats, wanted, images
@@ -81,6 +86,7 @@ class FleetSink:
         self._last = (-1, 0.0)
 
     def write(self, frame: OutputFrame) -> None:
+        """Note the picture."""
         captured, now = frame.input, time.monotonic()
         name = self._stats.spec.name if self._stats.spec else ""
         if not self.makers or self.makers[-1][1] != name:
@@ -109,7 +115,7 @@ class FleetSink:
 
 
 class HttpSlot:
-    """A frame at a program that upscales what is posted to it: what Triton is compared with."""
+    """A slot whose frame is posted to the naive server, which Triton is compared with."""
 
     def __init__(self, server: str, spec: Spec, pool: ThreadPoolExecutor) -> None:
         self._server, self._shape, self._pool = server, (spec.output[1], spec.output[0], 3), pool
@@ -118,6 +124,7 @@ class HttpSlot:
         self.finished = 0.0
 
     def launch(self, image: Image) -> None:
+        """Copy `image` and post it; wait() has the answer."""
         np.copyto(self.input, image)
         self._job = self._pool.submit(self._post)
 
@@ -134,6 +141,7 @@ class HttpSlot:
         return np.frombuffer(body, np.uint8).reshape(self._shape)
 
     def wait(self, timeout: float) -> Image:
+        """Return the picture of the last launch(). Raises TimeoutError after `timeout` seconds, EngineError."""
         assert self._job is not None
         done = threading.Event()
         self._job.add_done_callback(lambda _: done.set())
@@ -142,13 +150,17 @@ class HttpSlot:
         return self._job.result()
 
     def close(self) -> None:
+        """Do nothing: the connection of each frame has been closed."""
         pass
 
 
 def load(
     engine: str, size: tuple[int, int], depth: int, transport: Transport, fallback: str, config: Path | None = None
 ) -> Engine[Tag]:
-    """Any engine of the program, or http://HOST:PORT/MODEL. A `transport` counts for more than what `config` says."""
+    """Return any engine of the program, or one for http://HOST:PORT/MODEL.
+
+    `transport`, unless it is auto, overrides that of `config`.
+    """
     if engine.startswith("http://"):
         server, _, model = engine.removeprefix("http://").partition("/")
         scale = catalog.scale_in(model) or catalog.DEFAULT_SCALE
@@ -163,7 +175,7 @@ def load(
 
 
 def pictures(number: int, size: tuple[int, int]) -> list[Image]:
-    """The frames of camera `number`: noise, of another seed for each."""
+    """Return the frames of camera `number`: noise, with a seed of its own for each."""
     width, height = size
     return [
         np.random.default_rng([number, each]).integers(0, 256, (height, width, 3), np.uint8)
@@ -172,7 +184,10 @@ def pictures(number: int, size: tuple[int, int]) -> list[Image]:
 
 
 def expected(images: list[Image], engine: str) -> list[Image]:
-    """What the model that `engine` names makes of them, on this machine's own engine; every SPARSEth row and column."""
+    """Return what the model that `engine` names makes of `images` on this machine's own engine.
+
+    Of each picture, that is every COMPARE_STRIDE-th row and column.
+    """
     size = (images[0].shape[1], images[0].shape[0])
     results = []
     file = catalog.MODELS_FOLDER / f"{engine.rpartition('/')[2]}.onnx"
@@ -187,7 +202,7 @@ def expected(images: list[Image], engine: str) -> list[Image]:
 
 
 def camera(options: argparse.Namespace) -> dict[str, Any]:
-    """One camera's life, in a process of its own; its figures."""
+    """Run one camera to its end, and return its figures."""
     from scripts.common.arguments import size
 
     frame = size(options.size)
@@ -219,6 +234,7 @@ def camera(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def main() -> int:
+    """Run the command line, and return the exit status."""
     parser = argparse.ArgumentParser(description="One simulated camera.")
     parser.add_argument("--engine", required=True)
     parser.add_argument("--size", default="640x360")

@@ -1,4 +1,4 @@
-"""How long things take: an engine looped on one frame, the same network in PyTorch, the whole app in a process."""
+"""Time an engine looped on one frame, the same network in PyTorch, and the whole app in a process."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ class BenchError(UserError):
 
 
 def noise(size: tuple[int, int]) -> Image:
-    """The frame that is looped: what it shows does not matter to a convolution."""
+    """Return the frame that is looped; what it shows does not matter to a convolution."""
     return np.random.default_rng(0).integers(0, 256, (size[1], size[0], 3), np.uint8)
 
 
 class EngineLoop:
-    """An engine fed with one frame again and again, by a thread of its own as in app.pipeline.pipeline."""
+    """An engine that a thread feeds with one frame again and again, as app.pipeline.pipeline does."""
 
     def __init__(self, engine: Engine[None], frame: Image) -> None:
         self.spec = engine.spec
@@ -55,7 +55,10 @@ class EngineLoop:
             self._engine.submit(self._frame, None)
 
     def frames(self, count: int) -> float:
-        """Run `count` frames, two at least; returns milliseconds a frame. Raises EngineError, TimeoutError."""
+        """Run `count` frames, at least two; return milliseconds a frame.
+
+        Raises EngineError, TimeoutError.
+        """
         submitter = threading.Thread(target=self._submit, args=(count,), daemon=True)
         submitter.start()
         try:
@@ -73,7 +76,7 @@ class EngineLoop:
         return (times[-1] - times[0]) / (count - 1) * 1000
 
     def alone(self, count: int) -> float:
-        """Milliseconds from submit() to the result, with one frame in flight at a time; the median of `count`."""
+        """Return the median of `count` times from submit() to the result, in ms, with one frame in flight."""
         times = []
         for _ in range(count):
             self._engine.reserve()
@@ -84,7 +87,7 @@ class EngineLoop:
         return statistics.median(times) * 1000
 
     def seconds(self, seconds: float) -> float:
-        """As many frames as take about `seconds`; returns milliseconds a frame."""
+        """Run as many frames as take about `seconds`; return milliseconds a frame."""
         return self.frames(max(5, round(seconds * 1000 / self.frames(3))))
 
 
@@ -93,11 +96,12 @@ M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4
 
 
 def keep_memory() -> None:
-    """Let this process use again whatever it frees, as with the allocators that PyTorch's tuning guide advises.
+    """Let this process reuse whatever it frees, as with the allocators that PyTorch's tuning guide advises.
 
     glibc gives blocks as large as a tensor back to the system, not always and not of every size, and then each 4 KB of
     the next one costs a page fault. So eager PyTorch takes 58 or 104 milliseconds for the same frame of balanced-x2 on
-    one machine, and 49 or 150 of fast-x4, by chance (two cores of an AMD EPYC, 640x360); it gets the better there, too.
+    one machine, and 49 or 150 of fast-x4, by chance (two cores of an AMD EPYC, 640x360); with this it always gets the
+    better.
     """
     if mallopt := find_glibc_function("mallopt"):
         mallopt(M_MMAP_MAX, 0)
@@ -105,10 +109,10 @@ def keep_memory() -> None:
 
 
 class EagerLoop:
-    """The network of an .onnx file in PyTorch as one writes it, bytes in and bytes out as the engine has it.
+    """The network of an .onnx file in PyTorch as one would write it, bytes in and bytes out as in the engine.
 
-    In fp32, or in fp16 where PyTorch thinks it fit (autocast). On a GPU the frame is copied there and the result back;
-    else this process keeps its memory from now on.
+    It computes in fp32, or with `half` in fp16 where PyTorch thinks it fit (autocast). On a GPU the frame is copied
+    there and the result back; on a processor this process keeps its memory from now on.
     """
 
     def __init__(
@@ -147,7 +151,7 @@ class EagerLoop:
         self._network = trials[self.layout][1]
 
     def frames(self, count: int) -> float:
-        """Run `count` frames; returns milliseconds a frame, the mean, as EngineLoop does."""
+        """Run `count` frames; return the mean milliseconds a frame, as EngineLoop does."""
         torch = self._torch
         with torch.inference_mode(), torch.autocast(self._device, torch.float16, enabled=self._half):
             begun = time.perf_counter()
@@ -156,11 +160,15 @@ class EagerLoop:
             return (time.perf_counter() - begun) / count * 1000
 
     def seconds(self, seconds: float) -> float:
+        """Run as many frames as take about `seconds`; return milliseconds a frame."""
         return self.frames(max(5, round(seconds * 1000 / self.frames(1))))
 
 
 def alternate(loops: Sequence[Callable[[], float]], rounds: int) -> list[list[float]]:
-    """The results of each of `loops`, called in turn `rounds` times: a noisy neighbour disturbs all alike."""
+    """Return the results of each of `loops`, called in turn `rounds` times.
+
+    That way a noisy neighbour disturbs all of them alike.
+    """
     results: list[list[float]] = [[] for _ in loops]
     for _ in range(rounds):
         for loop, kept in zip(loops, results, strict=True):
@@ -169,12 +177,12 @@ def alternate(loops: Sequence[Callable[[], float]], rounds: int) -> list[list[fl
 
 
 def ratio(slow: Sequence[float], fast: Sequence[float]) -> float:
-    """How many times faster `fast` is: the median over the rounds, each compared with its own neighbour."""
+    """Return how many times faster `fast` is: the median over the rounds, each compared with its neighbour in time."""
     return statistics.median(a / b for a, b in zip(slow, fast, strict=True))
 
 
 def make_clip(path: Path, size: tuple[int, int], frames: int) -> Path:
-    """A film of the demo's scene, H.264 at 30 fps. Returns `path`."""
+    """Write a film of the demo's scene, H.264 at 30 fps, to `path`, and return it."""
     source = open_source(camera=None, source="demo", size=size, fps=240.0, loop=False)
     try:
         with av.open(str(path), "w") as container:
@@ -193,7 +201,7 @@ def make_clip(path: Path, size: tuple[int, int], frames: int) -> Path:
 
 @dataclass(frozen=True)
 class AppRun:
-    """One run of the app: its --stats, and its resident memory over time."""
+    """One run of the app: its --stats and its resident memory over time."""
 
     stats: dict[str, Any]
     memory: list[tuple[float, int]]
@@ -201,7 +209,10 @@ class AppRun:
 
 
 def run_app(arguments: Sequence[str], limit: float) -> AppRun:
-    """`python -m app.run` with `arguments`, headless. Raises BenchError if it fails or takes over `limit` seconds."""
+    """Run `python -m app.run` with `arguments`, headless.
+
+    Raises BenchError if it fails or takes over `limit` seconds beyond APP_START_TIMEOUT_S.
+    """
     with tempfile.TemporaryDirectory() as folder:
         stats, errors = Path(folder, "stats.json"), Path(folder, "errors.txt")
         command = [sys.executable, "-m", "app.run", "--headless", "--quiet", "--stats", str(stats), *arguments]
@@ -224,7 +235,7 @@ def run_app(arguments: Sequence[str], limit: float) -> AppRun:
 
 
 def resident(process: psutil.Process) -> int:
-    """Bytes of `process` in memory; 0 once it has ended."""
+    """Return the bytes of `process` in memory; 0 once it has ended."""
     try:
         return int(process.memory_info().rss)
     except psutil.Error:
@@ -232,10 +243,10 @@ def resident(process: psutil.Process) -> int:
 
 
 def growth(run: AppRun, early: int, late: int) -> float:
-    """MiB by which memory grew from `early` frames to `late` frames of a run.
+    """Return the MiB by which memory grew from `early` frames to `late` frames of a run.
 
-    Which frame was shown when is known from the steady rate, counted back from the end of the process; each of the
-    two values is the median over a tenth of `early` frames before and after.
+    When a frame was shown is known from the steady rate, counted back from the end of the process; each of the two
+    values is the median over a tenth of `early` frames before and after.
     """
     samples = [sample for sample in run.memory if sample[1]]
     begun = samples[-1][0] - run.stats["seconds"]

@@ -1,9 +1,11 @@
 #!/usr/bin/env python3
-"""What a window in a process of its own costs: python scripts/benchmarks/window_cost.py, on the screen of DISPLAY or,
-without, an Xvfb
+"""Measure what a window in its own process costs.
 
-Both windows show the same pictures in turns; told is the time from handing a picture over until it has been shown, as
-far as OpenCV tells that, and how much longer it takes the window in a process of its own.
+  python scripts/benchmarks/window_cost.py
+
+It opens both windows on the screen of DISPLAY, or without one on an Xvfb. Both show the same pictures in turns; it
+prints the time from handing a picture over until it has been shown, as far as OpenCV reports that, and how much longer
+this takes with the window in its own process.
 """
 
 from __future__ import annotations
@@ -36,7 +38,10 @@ PICTURE_PERIOD_S = 1 / 30
 
 
 def median_write_s(window: OpenCvWindow | WindowProcess, pictures: list[OutputFrame], times: list[float]) -> float:
-    """The median of the seconds that `window` takes for one of them, each of which goes to `times`."""
+    """Return the median of the seconds that `window` takes to show one of `pictures`.
+
+    All the times are appended to `times`.
+    """
     taken = []
     for picture in pictures:
         begun = time.monotonic()
@@ -49,6 +54,7 @@ def median_write_s(window: OpenCvWindow | WindowProcess, pictures: list[OutputFr
 
 @contextmanager
 def any_display() -> Iterator[None]:
+    """Set DISPLAY to an Xvfb for the time of the block, unless there is a display already."""
     if os.environ.get("DISPLAY"):
         yield
         return
@@ -58,6 +64,7 @@ def any_display() -> Iterator[None]:
 
 
 def main(arguments: list[str] | None = None) -> int:
+    """Run the command line, and return the exit status."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--size", type=size, default=(1280, 720), metavar="WxH", help="of the pictures [1280x720]")
     parser.add_argument("--rounds", type=positive_int, default=10, help="of a second each [10]")

@@ -9,7 +9,7 @@ from app.config.fields import parse_size
 
 
 def positive_number(text: str) -> float:
-    """A number above 0."""
+    """Return a number above 0."""
     try:
         value = float(text)
     except ValueError:
@@ -20,12 +20,12 @@ def positive_number(text: str) -> float:
 
 
 def positive_int(text: str) -> int:
-    """1 or more."""
+    """Return a whole number of at least 1."""
     return _whole(text, 1)
 
 
 def non_negative_int(text: str) -> int:
-    """0 or more."""
+    """Return a whole number of at least 0."""
     return _whole(text, 0)
 
 
@@ -40,7 +40,7 @@ def _whole(text: str, least: int) -> int:
 
 
 def size(text: str) -> tuple[int, int]:
-    """(640, 360) of "640x360". Raises argparse's own error."""
+    """Return (640, 360) for "640x360"."""
     try:
         width, height = parse_size(text)
     except ValueError as error:

@@ -1,4 +1,4 @@
-"""Something measured, held against what is wanted of it where anything is."""
+"""A measured figure, compared with its target if it has one."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Figure:
 
     @property
     def met(self) -> bool | None:
-        """None: there is no target."""
+        """Whether the target is met; None if there is no target."""
         if self.target is None:
             return None
         return self.value >= self.target if self.at_least else self.value <= self.target

@@ -1,4 +1,4 @@
-"""What figures were measured on."""
+"""Facts about this machine, printed with every figure that was measured on it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ REPORTED_PACKAGES = (
 
 
 def machine() -> dict[str, Any]:
-    """What the figures were measured on."""
+    """Return processor, cores, memory in GiB, system, Python and the versions of REPORTED_PACKAGES."""
     versions = {}
     for name in REPORTED_PACKAGES:
         try:
@@ -36,7 +36,7 @@ def machine() -> dict[str, Any]:
 
 
 def processor() -> str:
-    """The processor's name; on Linux the module platform knows it as x86_64 only."""
+    """Return the processor's name, which on Linux the module platform knows as x86_64 only."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:

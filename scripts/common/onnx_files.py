@@ -1,4 +1,4 @@
-"""Reading .onnx files, and writing them: whole or not at all, and never over the one they are made from."""
+"""Reading and writing .onnx files: complete or not at all, and never over the file they are made from."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from engines.support import atomic_file
 
 
 def read(file: Path) -> onnx.ModelProto:
-    """The model in `file`. Raises ModelError."""
+    """Return the model in `file`. Raises ModelError."""
     fix = "Give the .onnx file of a model."
     try:
         return onnx.load(file)
@@ -25,7 +25,10 @@ def read(file: Path) -> onnx.ModelProto:
 
 
 def check(target: Path, source: Path) -> None:
-    """Raises ModelError if writing to `target` would overwrite `source`, or its name tells another scale."""
+    """Check that `source` may be converted to `target`.
+
+    Raises ModelError if that would overwrite `source`, or if the name of `target` has another scale.
+    """
     if target.exists() and source.exists() and target.samefile(source):
         raise ModelError(f"{target} is the fp32 model itself", "it would be lost", "Give another path to write to.")
     if (scale := scale_of_file(source)) is not None:
@@ -33,13 +36,16 @@ def check(target: Path, source: Path) -> None:
 
 
 def scale_of_file(file: Path) -> int | None:
-    """How many times, by what `file` says of itself or else its name; None if neither tells."""
+    """Return how many times `file` enlarges, by its metadata or else by its name.
+
+    None if neither has it.
+    """
     told = properties(file).get("scale", "")
     return int(told) if told.isdecimal() else catalog.scale_in(file.name)
 
 
 def save(model: onnx.ModelProto, file: Path) -> None:
-    """Write `model` to `file`. Raises OSError, with what was there before left as it was."""
+    """Write `model` to `file`. Raises OSError, leaving an existing file as it was."""
     if file.is_dir():  # such as ".", which has no name that a file beside it could be given
         raise IsADirectoryError(errno.EISDIR, "there is a folder of that name")
     atomic_file.write_atomic(file, model.SerializeToString())

@@ -15,18 +15,19 @@ EXPORT_OPSET = 17  # the newest that the ONNX parser of TensorRT 10.3 (JetPack 6
 
 
 class OnnxGraph:
-    """Nodes and constants in the order they run; each node is named after its output."""
+    """Nodes and constants in the order they run. Each node is named after its output."""
 
     def __init__(self) -> None:
         self.nodes: list[onnx.NodeProto] = []
         self.constants: list[onnx.TensorProto] = []
 
     def add(self, kind: str, name: str, *inputs: str, **attributes: Any) -> str:
-        """Append a node of `kind`; returns its output, called `name` too."""
+        """Append a node of `kind`; return the name of its output, `name`."""
         self.nodes.append(helper.make_node(kind, list(inputs), [name], name=name, **attributes))
         return name
 
     def constant(self, name: str, value: Any) -> str:
+        """Append a constant; return its name."""
         self.constants.append(numpy_helper.from_array(np.asarray(value), name))
         return name
 
@@ -41,7 +42,10 @@ class OnnxGraph:
         pad: int = 1,
         copies: int = 1,
     ) -> str:
-        """A 3x3 convolution with its weight and bias multiplied by constants, all its outputs `copies` times over."""
+        """Append a 3x3 convolution, its weight and bias multiplied by constants; return the name of its output.
+
+        With `copies` all its outputs are repeated that many times.
+        """
         assert conv.bias is not None
         constants = [
             self.constant(f"{name}.weight", (conv.weight.detach() * weight).repeat(copies, 1, 1, 1).numpy()),

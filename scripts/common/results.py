@@ -1,4 +1,4 @@
-"""Files that a script writes when it has measured."""
+"""Writing the files that a script leaves when it has measured."""
 
 from __future__ import annotations
 
@@ -15,7 +15,10 @@ class ResultError(UserError):
 
 
 def check(*files: Path | None) -> None:
-    """Raises ResultError now for what could not be written at the end of a long run. None is no file."""
+    """Raise ResultError now for a file that could not be written at the end of a long run.
+
+    None stands for no file.
+    """
     for file in files:
         try:
             if file is not None:
@@ -25,7 +28,7 @@ def check(*files: Path | None) -> None:
 
 
 def write(file: Path, told: str | bytes) -> None:
-    """Writes `file`, whose folder is made. Raises ResultError."""
+    """Write `file`, creating its folder. Raises ResultError."""
     try:
         atomic_file.write_atomic(file, told.encode() if isinstance(told, str) else told, parents=True)
     except OSError as error:
@@ -33,7 +36,7 @@ def write(file: Path, told: str | bytes) -> None:
 
 
 def write_json(file: Path, told: Any) -> None:
-    """The same of what JSON can tell."""
+    """Write `file` as indented JSON. Raises ResultError."""
     write(file, json.dumps(told, indent=2) + "\n")
 
 

@@ -1,8 +1,8 @@
-"""In what order and range somebody else's network wants its colours: told, or found by trying.
+"""Find the order and range in which a third-party network wants its colours, unless the user gives them.
 
-It is let enlarge a picture whose large original is known in every way there is: one that is far better than the others
-is right. The order of colours is not seen that way: two networks enlarged a wrong one within 0.6 dB as well, yet not
-alike (29 to 54 dB apart), so that it must be told wherever it makes a difference.
+The network enlarges a picture whose large original is known, in every format there is: one that does far better than
+the others is right. The order of colours cannot be seen that way: with the wrong one two networks enlarged within 0.6
+dB as well, yet not alike (29 to 54 dB apart), so it has to be given wherever it makes a difference.
 """
 
 from __future__ import annotations
@@ -45,37 +45,40 @@ class ColourFormat:
     black: int = 0
 
     def planes(self, picture: Image) -> Floats:
-        """uint8 [H, W, 3] BGR as the network takes it, float32 [3 or 1, H, W]."""
+        """Return uint8 [H, W, 3] BGR as the network takes it, float32 [3 or 1, H, W]."""
         colours = picture[..., ::-1] if self.order == "rgb" else picture
         values = (colours @ LUMA_OF_BGR)[..., None] if self.order == "luma" else colours
         scaled = values / 255 * (self.white - self.black) + self.black
         return np.asarray(scaled.transpose(2, 0, 1), np.float32)
 
     def picture(self, planes: Floats) -> Floats:
-        """What the network gave, in grey levels [H, W, 3 or 1], BGR, not rounded."""
+        """Return what the network gave as grey levels [H, W, 3 or 1], BGR, not rounded."""
         levels: Floats = (planes.transpose(1, 2, 0) - self.black) / (self.white - self.black) * 255
         return levels[..., ::-1] if self.order == "rgb" else levels
 
 
 def to_bytes(levels: Floats) -> Image:
-    """Grey levels as bytes; what is no number, as a network in a wrong range may give, is black."""
+    """Return grey levels as uint8; NaN, which a network in a wrong range may give, becomes black."""
     return np.clip(np.round(np.nan_to_num(levels)), 0, 255).astype(np.uint8)
 
 
 def psnr(a: Image, b: Image) -> float:
-    """PSNR in dB over all colours; infinite for equal pictures."""
+    """Return the PSNR in dB over all colours; infinite for equal pictures."""
     error = float(np.mean((a.astype(np.float64) - b) ** 2))
     return float("inf") if error == 0 else float(10 * np.log10(255**2 / error))
 
 
 @functools.cache
 def poster() -> Image:
-    """The demo's, drawn once. Whoever gets it must not draw into it."""
+    """Return the demo's poster, drawn once. The caller must not draw into it."""
     return draw_poster(640, 360)
 
 
 def probe_pair(size: tuple[int, int], scale: int) -> tuple[Image, Image]:
-    """A soft picture of `size` (height, width), and its original, `scale` times larger; uint8 BGR."""
+    """Return a soft picture of `size` (height, width) and its original, `scale` times larger.
+
+    Both are uint8 [H, W, 3] BGR.
+    """
     height, width = (scale * n for n in size)
     large = cv2.resize(poster(), (width, height), interpolation=cv2.INTER_AREA)
     large = cv2.GaussianBlur(large, (0, 0), PROBE_BLUR_SIGMA * scale)
@@ -84,7 +87,10 @@ def probe_pair(size: tuple[int, int], scale: int) -> tuple[Image, Image]:
 
 
 def find_format(foreign: ThirdPartyNetwork, geometry: Geometry, order: str | None, white: int | None) -> ColourFormat:
-    """The way of a network, as far as `order` and `white` leave it open. Raises WrapError naming what must be told."""
+    """Return the colour format of a network, as far as `order` and `white` leave it open.
+
+    Raises WrapError naming the options that must be given.
+    """
     orders = ["luma"] if foreign.channels == 1 else [order] if order else ["bgr", "rgb"]
     # The cheapest first: of those that come to the same, it is taken.
     ways = [ColourFormat(o, w) for w, o in itertools.product([white] if white else [255, 1], orders)]
@@ -108,7 +114,10 @@ def find_format(foreign: ThirdPartyNetwork, geometry: Geometry, order: str | Non
 def raise_if_implausible(
     foreign: ThirdPartyNetwork, ways: dict[ColourFormat, float], signed: dict[ColourFormat, float]
 ) -> None:
-    """Raise WrapError if none of `ways` is right, but perhaps one of `signed`; both with their PSNR in dB."""
+    """Raise WrapError if none of the `offered` formats is right, but perhaps one of the `signed` ones.
+
+    Both come with their PSNR in dB.
+    """
     best = max(ways.values())
     if best < PLAUSIBLE_DB and max(signed.values(), default=0) < PLAUSIBLE_DB:
         seen = ", ".join(f"{describe(way)}: {quality:.1f} dB" for way, quality in (ways | signed).items())
@@ -128,9 +137,9 @@ def raise_if_implausible(
 
 
 def run_in_python(foreign: ThirdPartyNetwork, geometry: Geometry, way: ColourFormat, picture: Image) -> Floats:
-    """Grey levels [s*H, s*W, 3] that the network makes of `picture`, uint8 [H, W, 3], BGR, with all else in Python.
+    """Return the grey levels [s*H, s*W, 3] that the network makes of `picture`, with all else done in Python.
 
-    Of a network of luma [s*H, s*W, 1], without the colours.
+    `picture` is uint8 [H, W, 3], BGR. A network of luma gives [s*H, s*W, 1], without the colours.
     """
     height, width = picture.shape[:2]
     b, m, s, o = geometry.border, geometry.multiple, geometry.scale, geometry.offset
@@ -140,18 +149,22 @@ def run_in_python(foreign: ThirdPartyNetwork, geometry: Geometry, way: ColourFor
 
 
 def add_colours(luma: Floats, picture: Image) -> Floats:
-    """`luma` [s*H, s*W, 1] with the colours of `picture` [H, W, 3], for which interpolation is good enough."""
+    """Return `luma` [s*H, s*W, 1] with the colours of `picture` [H, W, 3].
+
+    Interpolation is good enough for these.
+    """
     chroma = picture - (picture @ LUMA_OF_BGR)[..., None]
     large = cv2.resize(chroma, (luma.shape[1], luma.shape[0]), interpolation=cv2.INTER_CUBIC)
     return np.asarray(large + luma, np.float32)
 
 
 def describe(way: ColourFormat) -> str:
+    """Return such as "rgb, 0..1"."""
     return f"{way.order}, {way.black}..{way.white}"
 
 
 def ambiguous_error(foreign: ThirdPartyNetwork, rivals: dict[ColourFormat, float]) -> WrapError:
-    """The question that only a person can answer."""
+    """Return the error that asks what only a person can answer."""
     options = []
     if len({way.order for way in rivals}) > 1:
         options.append("--order rgb (most networks) or --order bgr (some that were trained through OpenCV)")

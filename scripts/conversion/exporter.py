@@ -1,4 +1,4 @@
-"""Networks of ours as ONNX files under the contract, and read back from them."""
+"""Writing the project's networks as ONNX files under the contract, and reading them back."""
 
 from __future__ import annotations
 
@@ -42,9 +42,10 @@ class ExportError(UserError):
 
 
 def build(network: UpscalingNetwork, metadata: dict[str, str]) -> onnx.ModelProto:
-    """The ONNX model of a collapsed network: frame uint8 [1, H, W, 3] BGR to sr uint8 [1, s*H, s*W, 3] BGR.
+    """Return the ONNX model of a collapsed network.
 
-    Grey levels stay 0..255 throughout: the network's 0..1 is folded into the weights at both ends.
+    It maps frame uint8 [1, H, W, 3] BGR to sr uint8 [1, s*H, s*W, 3] BGR. Grey levels stay 0..255 throughout: the
+    network's 0..1 is folded into the weights at both ends.
     """
     graph, scale = OnnxGraph(), network.scale
     convs = [layer for layer in network.body if isinstance(layer, nn.Conv2d)]
@@ -93,7 +94,7 @@ def build(network: UpscalingNetwork, metadata: dict[str, str]) -> onnx.ModelProt
 
 
 def base_of(network: UpscalingNetwork) -> nn.Conv2d:
-    """Its `base`; with coring, what that differs by from the smooth enlargement."""
+    """Return the network's `base`; with coring, its difference from the smooth enlargement."""
     base = copy.deepcopy(network.base)
     if network.coring:
         base.weight.data -= smoothing(network.scale)
@@ -101,7 +102,7 @@ def base_of(network: UpscalingNetwork) -> nn.Conv2d:
 
 
 def add_coring(graph: OnnxGraph, sharp: str, padded: str, network: UpscalingNetwork) -> str:
-    """The smooth enlargement, and of what `sharp` adds to it what is not faint."""
+    """Add the smooth enlargement, and of its difference from `sharp` what is not faint; return its name."""
     kernel = graph.constant("smooth.weight", smoothing(network.scale).numpy())
     smooth = graph.add("Conv", "smooth", padded, kernel, kernel_shape=[3, 3], pads=[0] * 4)
     limits = [graph.constant(f"faint.{side}", np.float32(sign * network.coring)) for side, sign in FAINT_BOUNDS]
@@ -110,14 +111,14 @@ def add_coring(graph: OnnxGraph, sharp: str, padded: str, network: UpscalingNetw
 
 
 def parameters(network: nn.Module) -> int:
-    """The number of weights and biases."""
+    """Return the number of weights and biases."""
     return sum(p.numel() for p in network.parameters())
 
 
 def network_from_onnx(path: Path) -> UpscalingNetwork:
-    """The plain PyTorch network of a file that build() made; feed it through scripts.training.network.Contract.
+    """Return the plain PyTorch network of a file that build() made.
 
-    Raises ExportError if the file is not of that form.
+    Feed it through scripts.training.network.Contract. Raises ExportError if the file is not of that form.
     """
     try:
         model = onnx.load(path)
@@ -163,7 +164,10 @@ FAINT_BOUNDS = (("least", -1), ("most", 1))
 
 
 def load(path: Path) -> tuple[UpscalingNetwork, dict[str, Any]]:
-    """The collapsed network of a checkpoint of scripts/train.py, and its recipe. Raises ExportError."""
+    """Return the collapsed network of a checkpoint of scripts/train.py, and its recipe.
+
+    Raises ExportError.
+    """
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
         recipe = dict(state["recipe"], step=state["step"])
@@ -181,10 +185,10 @@ def load(path: Path) -> tuple[UpscalingNetwork, dict[str, Any]]:
 
 
 def difference(model: onnx.ModelProto, network: nn.Module) -> tuple[int, float]:
-    """The largest difference in grey levels between model and network, and the share of values that are equal.
+    """Return the largest difference in grey levels between model and network, and the share of values that are equal.
 
-    On noise and on flat blocks, of odd size, so that edges and saturation are met. The reference evaluator computes
-    in fp32 whatever processor it runs on.
+    The pictures are noise and flat blocks of odd size, so that edges and saturation occur. The reference evaluator
+    computes in fp32 whatever processor it runs on.
     """
     random, largest, equal = np.random.default_rng(0), 0, []
     contract, runner = Contract(network).eval(), ReferenceEvaluator(model)
@@ -200,7 +204,7 @@ def difference(model: onnx.ModelProto, network: nn.Module) -> tuple[int, float]:
 
 
 def export(checkpoint: Path, file: Path) -> str:
-    """Write `file`; returns a line about it. Raises ExportError, ModelError, having written nothing."""
+    """Write `file`; return a line about it. Raises ExportError, ModelError, having written nothing."""
     if importlib.util.find_spec("torch") is None:
         raise ExportError("PyTorch is not installed", "a checkpoint holds its tensors", "pip install -e .[train]")
     network, recipe = load(checkpoint)

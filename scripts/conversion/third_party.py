@@ -1,4 +1,4 @@
-"""A network of somebody else's: what it takes and gives, and what it makes of a picture."""
+"""A third-party network: what it takes and gives, and what it makes of a picture."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class WrapError(UserError):
 
 @dataclass(frozen=True)
 class Geometry:
-    """Which sizes a network takes, and how large what it gives is."""
+    """The sizes that a network takes, and how large its output is."""
 
     scale: int
     multiple: int = 1
@@ -50,11 +50,12 @@ class Geometry:
 
     @property
     def offset(self) -> int:
-        """Where the picture begins in what the network gives of one with that border."""
+        """Where the picture begins in the network's output for a picture with that border."""
         return self.scale * self.border - self.lost // 2
 
     @property
     def pads(self) -> bool:
+        """Whether pictures have to be padded."""
         return self.multiple > 1 or self.lost > 0
 
 
@@ -107,14 +108,18 @@ class ThirdPartyNetwork:
 
     @property
     def fixed(self) -> bool:
+        """Whether its height or width is fixed."""
         return self.height is not None or self.width is not None
 
     def size(self, height: int, width: int) -> Size:
-        """The size nearest to what is asked for: its own where it has one."""
+        """Return the nearest size (height, width) that it takes: its own along an axis that is fixed."""
         return self.height or height, self.width or width
 
     def run(self, planes: Floats) -> Floats:
-        """What it makes of float32 [channels, H, W], in the same layout. Raises WrapError."""
+        """Return what it makes of float32 [channels, H, W], in the same layout.
+
+        Raises WrapError.
+        """
         picture = planes.transpose(1, 2, 0)[None] if self.last else planes[None]
         network = self._network.clone()
         try:
@@ -133,7 +138,10 @@ class ThirdPartyNetwork:
         return np.ascontiguousarray(made)
 
     def survey(self, multiple: int | None) -> Geometry:
-        """Its geometry, found by running it; with `multiple` at sizes of that alone. Raises WrapError."""
+        """Return its geometry, found by running it; with `multiple` only at multiples of that.
+
+        Raises WrapError.
+        """
         if self.height is not None and self.width is not None:
             made = self.run(np.zeros((self.channels, self.height, self.width), np.float32))
             scale = made.shape[1] // self.height
@@ -156,7 +164,7 @@ class ThirdPartyNetwork:
         )
 
     def _at(self, multiple: int) -> Geometry:
-        """Its geometry if any multiple of `multiple` will do. Raises WrapError."""
+        """Return its geometry if any multiple of `multiple` will do. Raises WrapError."""
         first = -(-MIN_SURVEY_PX // multiple)
         # Neighbours have no divisor in common: a network that needs more than `multiple` fails at one of them.
         asked = [self.size(multiple * (first + n), multiple * (first + n + 1)) for n in range(2)]
@@ -176,7 +184,10 @@ class ThirdPartyNetwork:
 
 
 def read(path: Path) -> onnx.ModelProto:
-    """The model in `path` with its weights, wherever they lie, and without functions of its own. Raises WrapError."""
+    """Return the model in `path` with its weights, wherever they lie, and with its functions inlined.
+
+    Raises WrapError.
+    """
     try:
         model = onnx.load(path)
         model = inliner.inline_local_functions(model) if model.functions else model
@@ -190,13 +201,15 @@ def read(path: Path) -> onnx.ModelProto:
 
 
 def dimensions(port: onnx.ValueInfoProto) -> list[int | None]:
-    """The shape of an input or output, None where it is free."""
+    """Return the shape of an input or output, None for a free dimension."""
     return [d.dim_value if d.dim_value > 0 else None for d in port.type.tensor_type.shape.dim]
 
 
 def shape_text(shape: list[int | None]) -> str:
+    """Return such as "[1, 3, ?, ?]"."""
     return f"[{', '.join('?' if n is None else str(n) for n in shape)}]"
 
 
 def size_of(planes: NDArray[Any]) -> str:
+    """Return such as "640x360" for [channels, 360, 640]."""
     return f"{planes.shape[2]}x{planes.shape[1]}"

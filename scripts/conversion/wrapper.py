@@ -1,4 +1,4 @@
-"""Somebody else's network under the contract: bytes in their order, range and sizes become what it takes, in its graph.
+"""Put a third-party network under the contract: its graph is extended by what converts bytes, order, range and sizes.
 
 scripts/conversion/third_party.py reads and runs it, scripts/conversion/colour_probe.py finds how it wants its colours;
 nothing here needs PyTorch.
@@ -45,12 +45,12 @@ NETWORK_PREFIX = "network/"
 
 
 def opset_of(model: onnx.ModelProto) -> int:
-    """The version of ONNX's own operators; 0 if it tells none."""
+    """Return the version of ONNX's own operators; 0 if the model does not name one."""
     return next((o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), 0)
 
 
 def prepare(foreign: ThirdPartyNetwork) -> onnx.ModelProto:
-    """Its model with names of its own, in an opset that TensorRT reads and our nodes are defined in."""
+    """Return its model with prefixed names, in an opset that TensorRT reads and our nodes are defined in."""
     model = onnx.ModelProto()
     model.CopyFrom(foreign.model)
     opset = opset_of(model)
@@ -70,7 +70,7 @@ def prepare(foreign: ThirdPartyNetwork) -> onnx.ModelProto:
 
 
 class Wrapper:
-    """The graph around a network: its way and geometry before and after."""
+    """The graph around a network: its colour format and geometry before and after."""
 
     def __init__(self, foreign: ThirdPartyNetwork, way: ColourFormat, geometry: Geometry) -> None:
         self._foreign, self._way, self._geometry = foreign, way, geometry
@@ -78,7 +78,7 @@ class Wrapper:
         self._type = FLOAT_TYPES[foreign.kind]
 
     def model(self) -> onnx.ModelProto:
-        """The model of the contract. Raises WrapError."""
+        """Return the model of the contract. Raises WrapError."""
         inner = prepare(self._foreign)
         planes = self._before(NETWORK_PREFIX + self._foreign.input)
         self._graph.nodes.extend(inner.graph.node)
@@ -215,14 +215,17 @@ def raise_if_off_centre(foreign: ThirdPartyNetwork, geometry: Geometry, way: Col
 
 
 def shifted_difference(one: Floats, other: Floats, by: int) -> float:
-    """The mean squared difference of two pictures of one size, the first moved `by` pixels to the left."""
+    """Return the mean squared difference of two pictures of one size, the first moved `by` pixels to the left."""
     width = one.shape[-1] - abs(by)
     left, right = one[..., max(by, 0) :][..., :width], other[..., max(-by, 0) :][..., :width]
     return float(np.mean((left - right) ** 2))
 
 
 def agreement_db(foreign: ThirdPartyNetwork, way: ColourFormat, geometry: Geometry, model: onnx.ModelProto) -> float:
-    """The least PSNR in dB of the model against the original in Python, over pictures. Raises WrapError below SAME."""
+    """Return the least PSNR in dB of the model against the original in Python, over several pictures.
+
+    Raises WrapError below SAME_PICTURE_DB.
+    """
     core, step = openvino_engine.core(), geometry.multiple
     noise = np.random.default_rng(0)
     worst = float("inf")
@@ -257,9 +260,9 @@ def wrap(
     multiple: int | None = None,
     scale: int | None = None,
 ) -> str:
-    """Write `target`, the network of `source` under the contract; returns a line about it.
+    """Write `target`, the network of `source` under the contract; return a line about it.
 
-    What is None is found. Raises WrapError, ModelError, having written nothing.
+    What is None is found out. Raises WrapError, ModelError, having written nothing.
     """
     foreign = ThirdPartyNetwork(source)
     if target.exists() and target.samefile(source):
