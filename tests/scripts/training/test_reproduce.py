@@ -84,7 +84,7 @@ def test_every_shipped_recipe_can_be_followed_from_nothing(name: str) -> None:
     from scripts.reproduce import training_chain
     from scripts.training.recipe import Recipe
 
-    steps = training_chain(name, there=lambda path: False)
+    steps = training_chain(name, exists=lambda path: False)
     assert steps[-1].recipe.stem == name
     made: dict[Path, Recipe] = {}
     for step in steps:
