@@ -139,5 +139,5 @@ def attributions(photographs: Sequence[Photograph]) -> str:
 
 
 def _wrapped(text: str, indent: str) -> list[str]:
-    options = {"break_on_hyphens": False, "break_long_words": False}
-    return textwrap.wrap(text, 120, initial_indent=indent, subsequent_indent=indent, **options)
+    wrapper = textwrap.TextWrapper(120, indent, indent, break_on_hyphens=False, break_long_words=False)
+    return wrapper.wrap(text)
