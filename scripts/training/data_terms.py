@@ -12,6 +12,7 @@ import yaml
 from engines.catalog.shipped import terms_of
 from engines.catalog.terms import FREE, NOT_STATED, RESEARCH_ONLY, combined
 from engines.errors import UserError
+from scripts.common.checkout import ROOT
 from scripts.training import photos, recipe
 from scripts.training.photograph_list import LIST, read
 from scripts.training.recipe import Recipe
@@ -75,7 +76,7 @@ def folder_terms(folders: Sequence[Path]) -> str:
 
 def network_terms(trained: Recipe, folders: Sequence[Path]) -> str:
     """Return the terms of a network that `trained` makes of the pictures in `folders`: its start and teacher count."""
-    files = [recipe.ROOT / name for name in (trained.start, trained.teacher) if name]
+    files = [ROOT / name for name in (trained.start, trained.teacher) if name]
     return combined([folder_terms(folders), *(terms_of(file) for file in files)])
 
 

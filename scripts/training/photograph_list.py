@@ -24,7 +24,7 @@ class PhotographListError(UserError):
 
 
 @dataclass(frozen=True)
-class Source:
+class PhotographSource:
     """Where photographs come from: a Debian package or a git repository."""
 
     stated: str
@@ -49,7 +49,7 @@ class Source:
 class Photograph:
     """One photograph of the list."""
 
-    source: Source
+    source: PhotographSource
     file: str
     """File name; the path, in a repository."""
     sha256: str
@@ -87,7 +87,7 @@ def read(path: Path = LIST) -> list[Photograph]:
         photographs = []
         for entry in yaml.safe_load(path.read_text(encoding="utf-8")):
             entries = entry.pop("photographs")
-            source = Source(**entry)
+            source = PhotographSource(**entry)
             photographs += [Photograph(source, **{**values, "size": tuple(values["size"])}) for values in entries]
     except (OSError, TypeError, KeyError, AttributeError, ValueError, yaml.YAMLError) as error:
         facts = " ".join(str(error).split())

@@ -16,7 +16,7 @@ pytestmark = pytest.mark.torch
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """One with recipes, of which free-x2 has nothing but free data and mixed-x2 a teacher that has not."""
     from scripts import reproduce
-    from scripts.training import recipe
+    from scripts.training import data_terms, recipe
 
     folder = tmp_path / "configs/train"
     folder.mkdir(parents=True)
@@ -27,7 +27,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     written(folder / "mixed-x2.yaml", data=free, start="runs/free-x2.onnx", teacher="runs/large-x2.onnx", distil=1.0)
     written(folder / "silent-x2.yaml")
     written(folder / "odd-x2.yaml", data=["holidays"])
-    for module in (reproduce, recipe):
+    for module in (reproduce, recipe, data_terms):
         monkeypatch.setattr(module, "ROOT", tmp_path)
     monkeypatch.setattr(recipe, "RECIPES_FOLDER", folder)
     return tmp_path
@@ -74,11 +74,11 @@ def test_every_shipped_recipe_names_its_data() -> None:
 
 def test_a_folder_of_free_photographs_holds_nothing_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from scripts.training import data_terms
-    from scripts.training.photograph_list import Photograph, Source
+    from scripts.training.photograph_list import Photograph, PhotographSource
 
     first, second = (save(tmp_path / f"free-photographs/{name}.png", seed) for seed, name in enumerate("ab"))
     digests = [hashlib.sha256(file.read_bytes()).hexdigest() for file in (first, second)]
-    source = Source("LICENSE", repository="https://example.org")
+    source = PhotographSource("LICENSE", repository="https://example.org")
     listed = [Photograph(source, "a", digest, "CC0-1.0", "Ann", (64, 48), 1.0) for digest in digests]
     monkeypatch.setattr(data_terms, "read", lambda: listed)
     free, pages, bsds500 = (tmp_path / name for name in ("free-photographs", "pages", "bsds500"))
