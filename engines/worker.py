@@ -99,9 +99,10 @@ def reporting(link: Connection) -> Iterator[BuildProgress]:
     progress, done = BuildProgress(), threading.Event()
 
     def report() -> None:
-        while not done.wait(PROGRESS_PERIOD_S):
-            if text := str(progress):
-                link.send_bytes(json.dumps({"progress": text}).encode())
+        with contextlib.suppress(OSError):  # the parent has ended
+            while not done.wait(PROGRESS_PERIOD_S):
+                if text := str(progress):
+                    link.send_bytes(json.dumps({"progress": text}).encode())
 
     reporter = threading.Thread(target=report, name="report", daemon=True)
     reporter.start()
@@ -113,7 +114,10 @@ def reporting(link: Connection) -> Iterator[BuildProgress]:
 
 
 def main(arguments: list[str]) -> None:
-    """Live until the parent's end. `arguments`: SOCKET and MEMORY, descriptors that are inherited."""
+    """Live until the parent's end, which may come before the engine is loaded.
+
+    `arguments`: SOCKET and MEMORY, descriptors that are inherited.
+    """
     link, memory = inherited(arguments)
     message = json.loads(link.recv_bytes())
     event_log.configure(**message["log"])
@@ -122,10 +126,14 @@ def main(arguments: list[str]) -> None:
         with reporting(link) as progress:
             engine = engines.load(request, progress=progress)
     except EngineError as error:
-        link.send_bytes(json.dumps({"error": error.parts}).encode())
+        with contextlib.suppress(OSError):
+            link.send_bytes(json.dumps({"error": error.parts}).encode())
         return
-    link.send_bytes(json.dumps(spec_to_json(engine.spec)).encode())
-    if link.recv_bytes() == b"go":
+    wanted = False
+    with contextlib.suppress(EOFError, OSError):
+        link.send_bytes(json.dumps(spec_to_json(engine.spec)).encode())
+        wanted = link.recv_bytes() == b"go"
+    if wanted:
         shared = frame_views(mmap.mmap(memory, 0), engine.spec, request.depth)
         EngineWorker(link, [engine.slot(index) for index in range(request.depth)], shared).run()
     os._exit(0)  # without waiting for a driver that may hang at the end; what it holds goes with the process

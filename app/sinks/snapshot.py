@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 
 from app.errors import SinkError
-from app.overlays.text_panel import TextPanel, letter
+from app.overlays.text_panel import TextPanel, cap_height
 from app.overlays.view_state import ViewState
 from app.pipeline.frame import Frame, Origin, OutputFrame
 from app.sinks.filenames import Filenames
@@ -122,7 +122,7 @@ def side_by_side(before: Image, after: Image) -> Image:
     """
     both: Image = np.concatenate([enlarge(before, np.empty_like(after)), after], axis=1)
     height, width = after.shape[:2]
-    gap = letter(height)
+    gap = cap_height(height)
     for x, text in ((0, "before: bicubic"), (width, "after: upscaled")):
         panel = TextPanel([text], height=gap, width=width)
         panel.draw(both, x + gap, height - panel.size[1] - gap)

@@ -171,7 +171,7 @@ class FailoverEngine(SlotEngine[T]):
             EngineError: The first candidate's, with `scale` None.
         """
         self._retry, self._status, self._on_change = retry or Retry(), status or LoadStatus(), on_change
-        self._abandon_timeout, self._shutdown_timeout = drain_timeout, shutdown_timeout
+        self._drain_timeout, self._shutdown_timeout = drain_timeout, shutdown_timeout
         self._lock = threading.Condition()
         self._candidates = CandidateList(candidates, self._retry)  # guarded by _lock, as are the next three lines
         self._state = EngineState(Condition.STARTING, f"{candidates[0].name} is not there yet")
@@ -409,7 +409,7 @@ class FailoverEngine(SlotEngine[T]):
         def dispose() -> None:
             with self._lock:
                 self._lock.wait_for(lambda: not active.holders)
-            until = time.monotonic() + self._abandon_timeout
+            until = time.monotonic() + self._drain_timeout
             for index in list(active.unanswered):
                 with contextlib.suppress(TimeoutError, EngineError):
                     active.engine.slot(index).wait(max(0.0, until - time.monotonic()))
