@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import cv2
 import numpy as np
@@ -79,7 +80,7 @@ class Canvas:
         origin = (round(x * self.scale), round(y * self.scale))
         cv2.putText(self.image, text, origin, font, size, colour, thick, cv2.LINE_AA)
 
-    def paste(self, x: float, y: float, picture: NDArray[np.float64]) -> None:
+    def paste(self, x: float, y: float, picture: NDArray[np.floating[Any]]) -> None:
         """Paste a picture [h, w] or [h, w, 3] of 0..255, made for this scale, with its top left corner at x, y."""
         left, top = round(x * self.scale), round(y * self.scale)
         area = self.image[top : top + picture.shape[0], left : left + picture.shape[1]]
@@ -139,7 +140,7 @@ def _landscape(canvas: Canvas, x: float, y: float, width: float, height: float) 
         ridge = height * (0.50 + 0.07 * k) - (34 - 6 * k) * (
             np.sin(along / (70 - 12 * k) + 2.1 * k) + 0.45 * np.sin(along / (23 - 3 * k) + k)
         )
-        part.polygon([(0, height), *zip(along, ridge, strict=True), (width, height)], colour)
+        part.polygon([(0, height), *zip(along.tolist(), ridge.tolist(), strict=True), (width, height)], colour)
     part.box(0, height * 0.72, width, height * 0.28, (112, 84, 54))
     _ripples(part, width, height)
     _bridge(part, width, height * 0.74)
