@@ -6,7 +6,7 @@ from setuptools import find_packages, setup
 
 BASE = [
     "numpy>=1.24",  # pictures
-    "openvino>=2025.4",  # the embedded engine, on any processor; before 2025.4 it refuses a Resize of NHWC
+    "openvino>=2025.4",  # runs networks on any processor; before 2025.4 a Resize of NHWC is refused
     "av>=17",  # FFmpeg's libraries: files and streams in, recordings out
     "pydantic>=2.5",  # the configuration: types, limits, messages
     "PyYAML>=6",  # its files

@@ -28,7 +28,7 @@ def listing() -> Iterator[str]:
         yield f"  {name:<12} {state}"
 
 
-MODEL_COLUMNS = ("name", "scale", "parameters", "precisions", "KiB", "Set5", "Set14", "for")
+MODEL_COLUMNS = ("name", "scale", "parameters", "precisions", "KiB", "Set5", "Set14", "terms", "for")
 NUMERIC_COLUMNS = ("parameters", "KiB", "Set5", "Set14")
 """Columns that are aligned to the right."""
 
@@ -46,6 +46,7 @@ def models() -> Iterator[str]:
                 " ".join(sorted(model.precision for model in files)),
                 f"{sum(model.path.stat().st_size for model in files) / 1024:.0f}",
                 *(f"{psnr[name]:.2f}" if name in psnr else "" for name in ("Set5", "Set14")),
+                catalog.network_terms(files),
                 card.use,
             )
         )

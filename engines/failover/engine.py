@@ -321,11 +321,12 @@ class FailoverEngine(SlotEngine[T]):
 
     def _note(self, health: CandidateHealth, error: EngineError, spent: float = 0.0) -> None:
         """That a candidate has failed. The lock is held."""
-        news = health.state.ok
+        level = logging.WARNING if health.state.ok else logging.DEBUG
         health.fail(error, time.monotonic(), spent)
         if health in self._candidates.healths[:1]:
             self._state = health.state
-        (log.warning if news else log.debug)("%s", health.state)
+        name, reason = health.candidate.name, error.facts or error.problem
+        log_event(log, level, "engine_lost", "%(engine)s is away: %(reason)s; trying again", engine=name, reason=reason)
 
     def _supervise(self) -> None:
         while (health := self._next()) is not None:

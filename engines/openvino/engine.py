@@ -23,13 +23,11 @@ from engines.errors import EngineError, ModelError
 from engines.openvino import row_shuffle, self_check, self_check_cache, uint8_activations
 from engines.openvino.self_check_cache import Key, SelfCheckCache
 from engines.request import EngineRequest
-from engines.slot_engine import SlotEngine
+from engines.slot_engine import WARM_UP_TIMEOUT_S, SlotEngine
 
 log = logging.getLogger(__name__)
 
 NO_MEMORY_ERRORS = ("MemoryError", "std::bad_alloc")
-WARM_UP_TIMEOUT_S = 60.0
-"""How long a slot's first inference may take."""
 
 
 class OpenVinoSlot:

@@ -164,7 +164,7 @@ def _bridge(part: Canvas, width: float, deck: float) -> None:
         u = 2 * (along - left) / (right - left) - 1
         sag = top + (deck - 14 - top) * (1 - u * u)
         part.line(np.stack([along, sag], 1), (40, 28, 30), 3)
-        for px, py in zip(along, sag, strict=True):
+        for px, py in zip(along.tolist(), sag.tolist(), strict=True):
             part.line([(px, py), (px, deck)], (52, 40, 44), 1)
     for tower in towers:
         part.box(tower - 7, top - 10, 5, deck - top + 46, (40, 28, 30))

@@ -275,9 +275,11 @@ class ReconnectingSource:
         if self._away_since is not None:
             away = now - self._away_since
             self.name = self._reader.name or self.name
-            event, message = ("source_back", "is back after") if self._seen else ("source_found", "is there after")
-            message = f"%(source)s {message} %(away_s).1f s"
-            log_event(log, logging.INFO, event, message, source=self.name, away_s=round(away, 3))
+            fields: dict[str, Any] = {"source": self.name, "away_s": round(away, 3)}
+            if self._seen:
+                log_event(log, logging.INFO, "source_back", "%(source)s is back after %(away_s).1f s", **fields)
+            else:
+                log_event(log, logging.INFO, "source_found", "%(source)s is there after %(away_s).1f s", **fields)
             self._total_away_s += away if self._seen else 0.0
             self._away_since = None
         self._reason = ""
