@@ -149,7 +149,7 @@ def _landscape(canvas: Canvas, x: float, y: float, width: float, height: float) 
 
 def _ripples(part: Canvas, width: float, height: float) -> None:
     rng = np.random.default_rng(7)
-    for y in np.arange(height * 0.735, height, 4.5):
+    for y in np.arange(height * 0.735, height, 4.5).tolist():
         for left in np.arange(0, width, 40) + 40 * rng.random():
             near = abs(left - width * 0.66) < 60
             part.line([(left, y), (left + 10 + 22 * rng.random(), y)], (160, 190, 235) if near else (148, 118, 86), 1)
