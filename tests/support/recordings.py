@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import shutil
 import subprocess
 import sys
 import threading
@@ -106,6 +107,8 @@ def open_elsewhere(path: Path, size: int = 0) -> Iterator[None]:
 def disk(path: Path, size: str) -> Iterator[None]:
     """A small disk of its own at `path`; needs root."""
     path.mkdir(exist_ok=True)
+    if not shutil.which("mount"):
+        pytest.skip("a disk cannot be mounted here: there is no mount; the same is tested without root below")
     done = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", path], capture_output=True, text=True)
     if done.returncode:
         pytest.skip(f"a disk cannot be mounted here: {done.stderr.strip()}; the same is tested without root below")
