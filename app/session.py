@@ -80,7 +80,7 @@ def run(config: Config, context: SessionContext) -> None:
     """
     with ExitStack() as stack:
         session = build(config, context, stack)
-        log_event(log, logging.INFO, "session_started", "from %(source)s", source=session.source.name)
+        log_event(log, logging.INFO, "session_started", "reading from %(source)s", source=session.source.name)
         with concluding(session.write_results):
             session.pipeline.run()
 

@@ -25,7 +25,7 @@ from engines.bicubic import enlarge
 from engines.errors import EngineError
 from engines.request import EngineRequest, TritonOptions
 from engines.triton import shared_memory
-from engines.triton.client import NOT_GRPC
+from engines.triton.grpc_failure import NOT_GRPC
 from scripts import scale, triton_repository
 from scripts.benchmarks.fleet import Fleet, drive
 from scripts.common.checkout import ROOT
