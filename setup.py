@@ -6,7 +6,7 @@ from setuptools import find_packages, setup
 
 BASE = [
     "numpy>=1.24",  # pictures
-    "openvino>=2025",  # the embedded engine: runs the shipped networks on any processor; 2024 has no openvino.opset13
+    "openvino>=2025.4",  # runs networks on any processor; before 2025.4 a Resize of NHWC is refused
     "av>=17",  # FFmpeg's libraries: files and streams in, recordings out
     "pydantic>=2.5",  # the configuration: types, limits, messages
     "PyYAML>=6",  # its files

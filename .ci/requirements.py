@@ -23,6 +23,7 @@ def oldest(requirement: Requirement) -> str:
 
 
 def main(which: str, *extras: str) -> None:
+    """Print the requirements of the base and of `extras`, one a line, `oldest` or as setup.py has them."""
     for line in importlib.metadata.requires("livesr") or []:
         requirement = Requirement(line)
         marker, requirement.marker = requirement.marker, None

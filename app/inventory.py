@@ -1,4 +1,4 @@
-"""What --list shows: cameras with their modes, models, engines and why one cannot be used."""
+"""What --list shows: cameras with their modes, models, and engines with why one cannot be used."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from engines.catalog import shipped as catalog
 
 
 def listing() -> Iterator[str]:
-    """Lines of text."""
+    """Yield the lines of the list."""
     yield "Cameras"
     found = cameras()
     for camera in found:
@@ -28,14 +28,14 @@ def listing() -> Iterator[str]:
         yield f"  {name:<12} {state}"
 
 
-MODELS = ("name", "scale", "parameters", "precisions", "KiB", "Set5", "Set14", "for")
-NUMBERS = ("parameters", "KiB", "Set5", "Set14")
-"""Columns that are aligned at their right."""
+MODEL_COLUMNS = ("name", "scale", "parameters", "precisions", "KiB", "Set5", "Set14", "terms", "for")
+NUMERIC_COLUMNS = ("parameters", "KiB", "Set5", "Set14")
+"""Columns that are aligned to the right."""
 
 
 def models() -> Iterator[str]:
-    """A table of the shipped models, a line for each name and scale; blank where its card tells nothing."""
-    rows: list[tuple[str, ...]] = [MODELS]
+    """Yield a table of the shipped models, a line for each name and scale; blank where the card has no figure."""
+    rows: list[tuple[str, ...]] = [MODEL_COLUMNS]
     for files, card in catalog.families():
         psnr = card.psnr.get("fp32", {})
         rows.append(
@@ -46,6 +46,7 @@ def models() -> Iterator[str]:
                 " ".join(sorted(model.precision for model in files)),
                 f"{sum(model.path.stat().st_size for model in files) / 1024:.0f}",
                 *(f"{psnr[name]:.2f}" if name in psnr else "" for name in ("Set5", "Set14")),
+                catalog.network_terms(files),
                 card.use,
             )
         )
@@ -55,8 +56,10 @@ def models() -> Iterator[str]:
 
 
 def table(rows: Sequence[Sequence[str]]) -> Iterator[str]:
-    """`rows` as lines with their columns in line; the first row has the columns' names."""
+    """Yield `rows` as lines with aligned columns; the first row has the columns' names."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
         cells = zip(rows[0], row, widths, strict=True)
-        yield "  ".join(f"{cell:{'>' if name in NUMBERS else '<'}{width}}" for name, cell, width in cells).rstrip()
+        yield "  ".join(
+            f"{cell:{'>' if name in NUMERIC_COLUMNS else '<'}{width}}" for name, cell, width in cells
+        ).rstrip()

@@ -1,16 +1,20 @@
-"""What is looked at before a run: whatever would fail after hours, or take a picture off the screen in vain."""
+"""Checks before a session: whatever would fail only after hours, or take the picture off the screen for nothing."""
 
 from __future__ import annotations
 
 import contextlib
 import importlib.util
+import itertools
+import os
+import stat
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from app.config.schema import Config, KioskConfig
+from app.config.fields import flag_of, info_of
+from app.config.schema import SECTIONS, Config, KioskConfig
 from app.errors import ConfigError
-from app.overwrites import check_overwrites
+from app.uri import STILLS, local
 from engines.catalog import shipped as catalog
 from engines.catalog.ladder import BICUBIC_RUNG
 from engines.errors import UserError
@@ -19,7 +23,7 @@ from engines.triton import address
 
 
 def checked(config: Config, file: Path | None = None) -> Config:
-    """`config`, which was read from `file` if there is one. Raises ConfigError."""
+    """Check `config`, which was read from `file` if there is one, and return it. Raises ConfigError."""
     if importlib.util.find_spec("cv2") is None:
         raise ConfigError(
             "OpenCV is not installed",
@@ -36,7 +40,7 @@ def checked(config: Config, file: Path | None = None) -> Config:
 
 @contextlib.contextmanager
 def configured() -> Iterator[None]:
-    """Whatever kind of error it is: here it is the configuration that is wrong."""
+    """Turn any UserError into a ConfigError: here it is the configuration that is wrong."""
     try:
         yield
     except UserError as error:
@@ -45,56 +49,56 @@ def configured() -> Iterator[None]:
 
 @configured()
 def check_files(config: Config, file: Path | None = None) -> None:
-    """Those that are written can be, and none is another one. Raises ConfigError."""
+    """Check that the files to be written can be, and that none is another file of the run. Raises ConfigError."""
     from app import report
     from app.sinks import snapshot
     from app.sinks.recording import muxer
 
     check_overwrites(config, file)
-    written = {"record": config.recording.file, "snapshot": config.output.snapshot, "stats": config.run.stats}
-    if written["record"]:
-        muxer.check_file(written["record"])
-    if written["snapshot"]:
-        snapshot.check_png(written["snapshot"])
-    if written["stats"]:
-        report.check_writable(written["stats"])
+    if config.recording.file is not None:
+        muxer.check_file(config.recording.file)
+    if config.output.snapshot is not None:
+        snapshot.check_png(config.output.snapshot)
+    if config.run.stats is not None:
+        report.check_writable(config.run.stats)
 
 
 @configured()
 def check_recording(config: Config) -> None:
-    """The encoder is one for H.264, and the folder can be one. Raises ConfigError."""
+    """Check that the encoder makes H.264 here, and that the folder is or can be one. Raises ConfigError."""
     from app.sinks.recording import gst_encoder
     from app.sinks.recording.encoders import check_encoder
 
-    wanted = config.recording
-    with contextlib.suppress(OSError):  # what may not be looked into is a matter of the run, which tries again
-        there = next((path for path in (wanted.folder, *wanted.folder.absolute().parents) if path.exists()), Path())
-        if not there.is_dir():
-            told = f"{there} is a file"
-            raise ConfigError(f"Cannot record to the folder {wanted.folder}", told, "Give another --folder DIR.")
-    if wanted.file is not None or wanted.segmented:
-        # With a window the picture goes on without its segments, as when a driver is not there yet after the start.
-        start = wanted.file is not None or config.output.headless
-        check_encoder(gst_encoder.choose(wanted.encoder), start=start)
+    recording = config.recording
+    folder = recording.folder
+    with contextlib.suppress(OSError):  # a folder that may not be looked into is left to the session, which retries
+        existing = next((path for path in (folder, *folder.absolute().parents) if path.exists()), Path())
+        if not existing.is_dir():
+            facts = f"{existing} is a file"
+            raise ConfigError(f"Cannot record to the folder {folder}", facts, "Give another --folder DIR.")
+    if recording.file is not None or recording.segmented:
+        # With a window, the picture goes on without segments while, soon after the start, a driver is still missing.
+        start = recording.file is not None or config.output.headless
+        check_encoder(gst_encoder.choose(recording.encoder), start=start)
 
 
 @configured()
 def check_model(config: Config) -> None:
-    """It is there, in the scale asked for, or the address is one of a server. Raises ConfigError."""
-    asked = config.engine
-    if EngineKind.of(asked.name).is_remote:
-        address.parse(asked.name)
-    if asked.reads_model and (asked.model != "auto" or asked.scale):
-        model = catalog.usual(camera=False, scale=asked.scale) if asked.model == "auto" else asked.model
-        catalog.find(model, scale=asked.scale)
+    """Check that the models exist in the scale asked for, and a server's address is one. Raises ConfigError."""
+    engine = config.engine
+    if EngineKind.of(engine.name).is_remote:
+        address.parse(engine.name)
+    if engine.reads_model and (engine.model != "auto" or engine.scale):
+        model = catalog.usual(camera=False, scale=engine.scale) if engine.model == "auto" else engine.model
+        catalog.find(model, scale=engine.scale)
     for model in config.governor.models:  # whether there is a governor or not
         if model != BICUBIC_RUNG:
-            catalog.find(model, scale=asked.scale)
+            catalog.find(model, scale=engine.scale)
 
 
 @configured()
 def check_kiosk(kiosk: KioskConfig) -> None:
-    """Its film, texts and font are there, whether they are shown or not. Raises ConfigError."""
+    """Check the attract loop's film, the texts and the font, whether they will be shown or not. Raises ConfigError."""
     if kiosk.attract != "demo":
         from app.sources.reconnecting.factory import check_attract
 
@@ -105,3 +109,74 @@ def check_kiosk(kiosk: KioskConfig) -> None:
         from app.overlays.font import CaptionFont
 
         Caption(texts.load(kiosk.languages, kiosk.texts), CaptionFont(kiosk.font))
+
+
+def check_overwrites(config: Config, file: Path | None) -> None:
+    """Raise ConfigError if a file that is written is read as well, or written twice. `file`: the configuration's."""
+    read, written = _files(config)
+    if file is not None:
+        read.append(("config", file))
+    pairs = itertools.chain(itertools.product(read, written), itertools.combinations(written, 2))
+    for (name, path), (other, other_path) in pairs:
+        if (known := _identity(path)) and known == _identity(other_path):
+            raise ConfigError(
+                f"{name} and {other} are the same file", str(other_path), "Give one of them another name."
+            )
+    existing = {_identity(path): (name, path) for name, path in written if _stat(path) is not None}
+    for picture in _pictures(config) if existing else ():  # there may be a hundred thousand
+        if (known := _identity(picture)) in existing and known is not None:
+            name, path = existing[known]
+            raise ConfigError(f"{name} is one of the source's pictures", str(path), "Give it another name.")
+
+
+Files = list[tuple[str, Path]]
+"""Flags and the files that they name."""
+
+
+def _files(config: Config) -> tuple[Files, Files]:
+    """What the run reads and what it writes, as the fields of the schema say."""
+    read, written = Files(), Files()
+    for section, kind in SECTIONS.items():
+        for name, field in kind.model_fields.items():
+            info, value = info_of(field), getattr(getattr(config, section), name)
+            for item in value if isinstance(value, tuple) else (value,):
+                path = _path(info.reads, item) if info.reads else item
+                if (info.reads or info.writes) and path is not None:
+                    (written if info.writes else read).append((flag_of(name, field), path))
+    return read, written
+
+
+def _path(reads: str, value: str | Path | None) -> Path | None:
+    """The file that `value` names; None where it names none, as demo and the name of a shipped model do."""
+    if value is None or isinstance(value, Path):
+        return value
+    if reads == "source":
+        return local(value)
+    return Path(value) if catalog.is_path(value) else None
+
+
+def _pictures(config: Config) -> Iterator[Path]:
+    """The pictures of a source that is a folder or a pattern. Opening the source reports one that cannot be read."""
+    source = local(config.input.source or "demo")
+    if source and not source.is_file():
+        from app.sources.images import listed
+
+        with contextlib.suppress(OSError):
+            yield from (path for path in listed(source) if path.suffix.lower() in STILLS)
+
+
+def _identity(path: Path) -> object:
+    """What all names of a file have in common, symbolic and hard links included; None for what is no regular file."""
+    found = _stat(path)
+    if found is None:  # new/../film.mp4 cannot be found until the folder new is made, and then it is film.mp4
+        path = Path(os.path.realpath(path))
+        found = _stat(path)
+    if found is None:
+        return path
+    return (found.st_dev, found.st_ino) if stat.S_ISREG(found.st_mode) else None
+
+
+def _stat(path: Path) -> os.stat_result | None:
+    with contextlib.suppress(OSError):
+        return path.stat()
+    return None

@@ -6,7 +6,6 @@ import logging
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Protocol, TypeVar
 
 from app.config.schema import Config
@@ -79,67 +78,82 @@ def run(config: Config, context: SessionContext) -> None:
 
     The window alone outlives it. Raises UserError.
     """
-    lifecycle, output = context.lifecycle, config.output
-    stats, due = Stats(), DueTime()
-    view = ViewState(split=output.view == "split", overlay=output.overlay, fullscreen=output.fullscreen)
     with ExitStack() as stack:
-
-        def opened(part: P) -> P:
-            """Close `part` at the end, even if a later part cannot be built: the next session needs its device."""
-            return stack.enter_context(closing(part))
-
-        source = opened(open_input(config, context.known_cameras))
-        telemetry = opened(Telemetry(config.telemetry))
-        pacing = PacingPolicy(config, source, stats)
-        governor = GovernorDriver(pacing.rate, lambda: telemetry.current, hot=config.telemetry.warn_temperature)
-
-        fps, lossless = source.fps, pacing.lossless
-        storage = opened(StorageSinks(config, view, context.filenames, fps=fps, lossless=lossless))
-        actions = {"quit": lifecycle.end, **storage.actions}
-        window = context.window.open(output, view, actions, locked=config.kiosk.lock_keys)
-        figures = Report(stats, source, telemetry, [source, governor, storage.segmented, window], governor)
-        watchdog = Watchdog(context.notifier, lifecycle.mark_working, figures.status, lambda: due.at)
-
-        panel = StatsPanel(view, figures.lines)
-        drawn = config.recording.overlay or not output.headless
-        overlays = build_overlays(config.kiosk, view, stats, panel) if drawn else []
-
-        auto = config.engine.name == "auto"
-        preview = BuildPreview(view.say, panel, window, auto=auto, scale=expected_scale(config, source))
-        pipeline = Pipeline(
-            source,
-            engine_loader(config, source, stats, preview, governor),
-            stats,
-            before=storage.before_overlays,
-            overlays=overlays,
-            after=[*storage.after_overlays, *([window] if window is not None else []), figures, watchdog],
-            lossless=lossless,
-            paced=pacing.paced,
-            limit=config.run.frames,
-            duration=config.run.duration,
-            stopping=lifecycle.stopping,
-            observer=preview,
-            due=due,
-        )
-        log_event(log, logging.INFO, "session_started", "from %(source)s", source=source.name)
-        with concluding(partial(write_results, config, stats, storage, figures)):
-            pipeline.run()
+        session = build(config, context, stack)
+        log_event(log, logging.INFO, "session_started", "reading from %(source)s", source=session.source.name)
+        with concluding(session.write_results):
+            session.pipeline.run()
 
 
-def write_results(config: Config, stats: Stats, storage: StorageSinks, figures: Report) -> None:
-    """Finish the recordings, log what the session came to, and write --stats. Raises SinkError."""
+@dataclass(frozen=True)
+class Session:
+    """The parts of a session that are used after it was built."""
 
-    def write_figures() -> None:
+    config: Config
+    source: Source
+    pipeline: Pipeline
+    stats: Stats
+    storage: StorageSinks
+    report: Report
+
+    def write_results(self) -> None:
+        """Finish the recordings, log what the session came to, and write --stats. Raises SinkError."""
+        with concluding(self._write_figures):  # a recording that has failed has figures, too
+            self.storage.finish()
+        if self.config.output.headless:  # with a window the pictures were there to be looked at
+            self.storage.raise_if_nothing_recorded()
+
+    def _write_figures(self) -> None:
         message = "%(pictures)d pictures shown in %(seconds).1f s, %(fps).1f fps"
-        seconds, fps = round(stats.seconds, 3), round(stats.fps(), 3)
-        log_event(log, logging.INFO, "session_ended", message, pictures=stats.shown, seconds=seconds, fps=fps)
-        if config.run.stats:
-            save_figures(config.run.stats, figures.as_dict(*storage.facts()))
+        pictures, seconds, fps = self.stats.shown, round(self.stats.seconds, 3), round(self.stats.fps(), 3)
+        log_event(log, logging.INFO, "session_ended", message, pictures=pictures, seconds=seconds, fps=fps)
+        if self.config.run.stats:
+            save_figures(self.config.run.stats, self.report.as_dict(*self.storage.facts()))
 
-    with concluding(write_figures):  # a recording that has failed has figures, too
-        storage.finish()
-    if config.output.headless:  # with a window the pictures were there to be looked at
-        storage.raise_if_nothing_recorded()
+
+def build(config: Config, context: SessionContext, stack: ExitStack) -> Session:
+    """Build the parts of a session, which `stack` closes. Raises UserError."""
+
+    def opened(part: P) -> P:
+        """Close `part` at the end, even if a later part cannot be built: the next session needs its device."""
+        return stack.enter_context(closing(part))
+
+    stats, due = Stats(), DueTime()
+    output, lifecycle = config.output, context.lifecycle
+    view = ViewState(split=output.view == "split", overlay=output.overlay, fullscreen=output.fullscreen)
+
+    source = opened(open_input(config, context.known_cameras))
+    telemetry = opened(Telemetry(config.telemetry))
+    pacing = PacingPolicy(config, source, stats)
+    governor = GovernorDriver(pacing.rate, lambda: telemetry.current, hot=config.telemetry.warn_temperature)
+
+    fps, lossless = source.fps, pacing.lossless
+    storage = opened(StorageSinks(config, view, context.filenames, fps=fps, lossless=lossless))
+    actions = {"quit": lifecycle.end, **storage.actions}
+    window = context.window.open(output, view, actions, locked=config.kiosk.lock_keys)
+    report = Report(stats, source, telemetry, [source, governor, storage.segmented, window], governor)
+    watchdog = Watchdog(context.notifier, lifecycle.mark_working, report.status, lambda: due.at)
+
+    panel = StatsPanel(view, report.lines)
+    drawn = config.recording.overlay or not output.headless
+    auto = config.engine.name == "auto"
+    preview = BuildPreview(view.say, panel, window, auto=auto, scale=expected_scale(config, source))
+    pipeline = Pipeline(
+        source,
+        engine_loader(config, source, stats, preview, governor),
+        stats,
+        before=storage.before_overlays,
+        overlays=build_overlays(config.kiosk, view, stats, panel) if drawn else [],
+        after=[*storage.after_overlays, *([window] if window is not None else []), report, watchdog],
+        lossless=lossless,
+        paced=pacing.paced,
+        limit=config.run.frames,
+        duration=config.run.duration,
+        stopping=lifecycle.stopping,
+        observer=preview,
+        due=due,
+    )
+    return Session(config, source, pipeline, stats, storage, report)
 
 
 @contextmanager

@@ -25,7 +25,7 @@ def fits(size: tuple[int, int]) -> bool:
     return all(low <= n <= high for n, low, high in zip(size, MIN_INPUT_SIZE, MAX_INPUT_SIZE, strict=True))
 
 
-class Condition(Enum):
+class Condition(str, Enum):
     """How an engine stands to what was asked for."""
 
     OK = "ok"
@@ -133,8 +133,8 @@ def stages(slot: Slot | None) -> Mapping[str, float]:
 class Engine(Protocol[T]):
     """First in, first out; one thread submits, one thread collects; `with` frees it.
 
-    An image handed to submit() is copied before submit() returns. The view that collect() returns is lent: the caller
-    may draw into it until the next collect().
+    An image handed to submit() is copied before submit() returns. The view that collect() returns is borrowed: the
+    caller may draw into it until the next collect().
     """
 
     @property

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 from engines.base import MAX_INPUT_SIZE, MIN_INPUT_SIZE, Engine, fits
 from engines.catalog.resolved import ResolvedModel, resolve_bicubic, resolve_file, resolve_served
-from engines.catalog.shipped import wrong_scale
+from engines.catalog.shipped import terms_of, wrong_scale
+from engines.catalog.terms import RESEARCH_ONLY
 from engines.errors import EngineError, ModelError, one_line
 from engines.request import ENGINE_NAMES, EngineKind, EngineRequest
 from engines.support.event_log import log_event
@@ -122,7 +123,10 @@ def _local(request: EngineRequest, kinds: Sequence[str], progress: BuildProgress
     _check_size(request.size)
     for kind in kinds:
         try:
-            return _of_scale(_backend(replace(request, name=kind), progress), request.scale)
+            engine = _of_scale(_backend(replace(request, name=kind), progress), request.scale)
+            if kind != EngineKind.BICUBIC:
+                _tell_terms(request)
+            return engine
         except ModelError:
             raise
         except EngineError as error:
@@ -131,6 +135,14 @@ def _local(request: EngineRequest, kinds: Sequence[str], progress: BuildProgress
             message = "the engine %(engine)s fails, trying the next: %(reason)s"
             log_event(log, logging.WARNING, "engine_load_failed", message, engine=kind, reason=one_line(error))
     raise EngineError("No engine is left", f"failed or not available: {', '.join(ENGINE_NAMES)}", "--list says why.")
+
+
+def _tell_terms(request: EngineRequest) -> None:
+    """Log it if the model that was loaded is for research use only."""
+    resolved = resolve_file(request.model, request.scale)
+    if resolved.path is not None and terms_of(resolved.path) == RESEARCH_ONLY:
+        message = "%(model)s is for %(terms)s: NOTICE says why"
+        log_event(log, logging.INFO, "model_terms", message, model=resolved.family, terms=RESEARCH_ONLY)
 
 
 def _backend(request: EngineRequest, progress: BuildProgress | None) -> Engine[Any]:

@@ -12,6 +12,9 @@ from typing import Any, Generic
 from engines.base import Image, Slot, Spec, T, stages
 from engines.errors import EngineError
 
+WARM_UP_TIMEOUT_S = 60.0
+"""How long an engine's first frame may take, for which it compiles and allocates what it has left for later."""
+
 HANG_TIMEOUT_S = 30.0
 """After how long without an answer an engine counts as hung."""
 

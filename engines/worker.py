@@ -26,14 +26,14 @@ from engines.support.child_process import inherited
 from engines.support.progress import BuildProgress
 
 WORKER_FRAME_TIMEOUT_S = 1800.0
-"""Seconds a frame may take here; who waits for it in the program loses patience long before."""
+"""How long a frame may take here; whoever waits for it in the program gives up long before."""
 PROGRESS_PERIOD_S = 0.5
-"""Seconds between two words about a load that takes long."""
+"""Between two reports of a load that takes long."""
 
 
 @runtime_checkable
 class Placeable(Protocol):
-    """A slot that can work in buffers of somebody else's, so that nothing is copied between processes."""
+    """A slot that can work in somebody else's buffers, so that nothing is copied between processes."""
 
     input: Image
 
@@ -45,9 +45,10 @@ class Placeable(Protocol):
 
 
 class EngineWorker:
-    """Launches what comes and answers what is done, in two threads, as a pipeline would."""
+    """Launches the slots that the parent names and answers when they are done, in two threads."""
 
     def __init__(self, link: Connection, slots: Sequence[Slot], shared: Sequence[tuple[Image, Image]]) -> None:
+        """Let the slots work in `shared`, the input and output of each, where they can."""
         self._link, self._slots, self._shared = link, slots, shared
         self._placed = [
             isinstance(slot, Placeable) and slot.place(image, output)
@@ -56,7 +57,7 @@ class EngineWorker:
         self._in_flight: queue.SimpleQueue[int | None] = queue.SimpleQueue()
 
     def run(self) -> None:
-        """Until the parent closes its end."""
+        """Work until the parent closes its end."""
         answering = threading.Thread(target=self._answer, name="answer", daemon=True)
         answering.start()
         with contextlib.suppress(EOFError, OSError):
@@ -94,13 +95,14 @@ class EngineWorker:
 
 @contextlib.contextmanager
 def reporting(link: Connection) -> Iterator[BuildProgress]:
-    """A Progress whose words go to the parent for the time of the block."""
+    """Give a BuildProgress whose words go to the parent while the block runs."""
     progress, done = BuildProgress(), threading.Event()
 
     def report() -> None:
-        while not done.wait(PROGRESS_PERIOD_S):
-            if text := str(progress):
-                link.send_bytes(json.dumps({"progress": text}).encode())
+        with contextlib.suppress(OSError):  # the parent has ended
+            while not done.wait(PROGRESS_PERIOD_S):
+                if text := str(progress):
+                    link.send_bytes(json.dumps({"progress": text}).encode())
 
     reporter = threading.Thread(target=report, name="report", daemon=True)
     reporter.start()
@@ -112,7 +114,10 @@ def reporting(link: Connection) -> Iterator[BuildProgress]:
 
 
 def main(arguments: list[str]) -> None:
-    """Live until the parent's end. `arguments`: SOCKET and MEMORY, descriptors that are inherited."""
+    """Live until the parent's end, which may come before the engine is loaded.
+
+    `arguments`: SOCKET and MEMORY, descriptors that are inherited.
+    """
     link, memory = inherited(arguments)
     message = json.loads(link.recv_bytes())
     event_log.configure(**message["log"])
@@ -121,13 +126,17 @@ def main(arguments: list[str]) -> None:
         with reporting(link) as progress:
             engine = engines.load(request, progress=progress)
     except EngineError as error:
-        link.send_bytes(json.dumps({"error": error.parts}).encode())
+        with contextlib.suppress(OSError):
+            link.send_bytes(json.dumps({"error": error.parts}).encode())
         return
-    link.send_bytes(json.dumps(spec_to_json(engine.spec)).encode())
-    if link.recv_bytes() == b"go":
+    wanted = False
+    with contextlib.suppress(EOFError, OSError):
+        link.send_bytes(json.dumps(spec_to_json(engine.spec)).encode())
+        wanted = link.recv_bytes() == b"go"
+    if wanted:
         shared = frame_views(mmap.mmap(memory, 0), engine.spec, request.depth)
         EngineWorker(link, [engine.slot(index) for index in range(request.depth)], shared).run()
-    os._exit(0)  # no farewell to a driver that may hang in it; what it holds goes with the process
+    os._exit(0)  # without waiting for a driver that may hang at the end; what it holds goes with the process
 
 
 if __name__ == "__main__":

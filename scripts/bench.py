@@ -60,7 +60,7 @@ MIN_LATENCY_FRAMES = 400
 FIRST_TENSORRT_SPEEDUP = 3.2
 """How many times faster than eager PyTorch the first version was on a Jetson, with TensorRT: 24 against 7.5 fps."""
 EAGER_FP32 = "PyTorch eager fp32"
-"""What there is a goal against; other ways of PyTorch's are told beside it."""
+"""What there is a goal against; other ways of running PyTorch are reported beside it."""
 CAMERA_FPS = 30.0
 """Frames a second of a usual camera. At higher rates drawing the demo costs more of the cores than the app does."""
 

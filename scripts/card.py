@@ -25,6 +25,7 @@ import yaml
 
 from engines.catalog import shipped as catalog
 from engines.catalog.onnx_metadata import properties
+from engines.catalog.terms import FREE, RESEARCH_ONLY, combined, stated_terms
 from engines.errors import ModelError, UserError
 from scripts.evaluation import webcam_set
 from scripts.evaluation.goals import PSNR_TARGETS_DB
@@ -88,6 +89,11 @@ class CardModel:
         return self.name.split("-")[0]
 
     @property
+    def terms(self) -> str:
+        """Of all its files together: for research use only if one is, or if one does not say."""
+        return combined(stated_terms(file) or RESEARCH_ONLY for file in self.files.values()) or RESEARCH_ONLY
+
+    @property
     def webcam(self) -> bool:
         """Whether it is a model for webcams."""
         return webcam_set.WEBCAM_SUFFIX in self.name
@@ -113,6 +119,7 @@ def heading(model: CardModel, results: Sequence[Evaluation]) -> str:
             psnr[result.precision][result.set] = round(result.score.psnr, 2)
     values = {
         "use": "; ".join(filter(None, ["cameras" if model.webcam else "files", MODEL_USES.get(model.kind)])),
+        "terms": model.terms,
         "parameters": int(model.facts["parameters"]),
         "psnr": psnr,
     }
@@ -256,7 +263,8 @@ def origin(model: CardModel, hardware: str, data: Sequence[str]) -> Iterator[str
     plain = "clean pictures, before coring, dB" if recipe.get("coring") else "clean pictures, dB"
     yield f"- On the way, {' / '.join(tests)} read ({plain}): {way}. The file is the last average."
     yield "- The 8-bit file: post-training, scales of least squared error on 30 photographs of BSDS500."
-    yield "- Data and terms of use: docs/training-data.md. In short: research use, because of BSDS500.\n"
+    in_short = "free" if model.terms == FREE else "research use, because of BSDS500"
+    yield f"- Data and terms of use: docs/training-data.md. In short: {in_short}.\n"
     yield "## What it is bad at\n"
     yield WEBCAM_WEAKNESS if model.webcam else CLEAN_WEAKNESS
 

@@ -28,9 +28,11 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from engines.base import Image
+from engines.catalog.terms import TERMS_KEY, combined
 from engines.errors import UserError
 from engines.openvino.engine import core
 from scripts.common import onnx_files, results
+from scripts.training.data_terms import folder_terms
 from scripts.training.photos import Photos
 
 INT8_MAX = 127
@@ -163,6 +165,15 @@ def evenly_spaced(lows: Sequence[Image]) -> list[Image]:
     return [lows[number * len(lows) // count] for number in range(count)]
 
 
+def with_terms(model: onnx.ModelProto, calibration: str) -> onnx.ModelProto:
+    """Return `model`, which says its terms if it said any, after pictures with the terms `calibration` are in it."""
+    metadata = {entry.key: entry.value for entry in model.metadata_props}
+    if TERMS_KEY in metadata:
+        terms = combined([metadata.pop(TERMS_KEY), calibration])
+        helper.set_model_props(model, metadata | ({TERMS_KEY: terms} if terms else {}))
+    return model
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line, and return the exit status."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -177,7 +188,7 @@ def main(arguments: list[str] | None = None) -> int:
         results.check(file)
         photos = Photos(options.data, scale=2, longest=640, smallest=64)
         lows = evenly_spaced([low for low, *_ in photos.lows])
-        onnx_files.save(quantize(model, lows), file)
+        onnx_files.save(with_terms(quantize(model, lows), folder_terms(options.data)), file)
     except (UserError, OSError) as error:
         print(error, file=sys.stderr)
         return 2

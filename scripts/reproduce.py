@@ -23,6 +23,7 @@ from scripts import train
 from scripts.common.checkout import ROOT
 from scripts.conversion.exporter import export
 from scripts.training import recipe
+from scripts.training.data_terms import provenance
 from scripts.training.recipe import Recipe, RecipeError
 
 
@@ -65,10 +66,14 @@ def main(arguments: list[str] | None = None) -> int:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("name", metavar="NAME", help="of a recipe in configs/train: fast-x2, quality-x4 ...")
-    parser.add_argument("--plan", action="store_true", help="tell the recipes, in their order, and end")
+    parser.add_argument(
+        "--plan", action="store_true", help="tell the data with its terms and the recipes in their order, and end"
+    )
     options, others = parser.parse_known_args(arguments)
     try:
         steps = training_chain(options.name)
+        if options.plan:
+            print(*provenance(options.name), sep="\n")
         for number, step in enumerate(steps, 1):
             print(f"{number} of {len(steps)}: {step.recipe} -> {step.file}", flush=True)
             if options.plan:

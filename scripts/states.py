@@ -85,7 +85,7 @@ def photograph(folder: Path, work: Path) -> None:
         time.sleep(6)
         keep("live")
         time.sleep(SWEEP_PERIOD_S / 4)
-        keep("wipe")
+        keep("split")
         computed = engines(psutil.Process(app.pid))
         max(computed, key=lambda one: computed[one]).kill()
         time.sleep(0.3)

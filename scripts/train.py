@@ -23,6 +23,7 @@ from engines.errors import UserError
 from engines.support import atomic_file
 from scripts.common.arguments import non_negative_int, positive_int
 from scripts.evaluation.test_sets import check
+from scripts.training.data_terms import network_terms
 from scripts.training.recipe import Recipe
 from scripts.training.run_log import RunLog, TrainError
 from scripts.training.trainer import Training, raise_if_unusable, train
@@ -54,6 +55,7 @@ def main(arguments: list[str] | None = None) -> int:
         run = Training(recipe, photos, device=options.device, compiled=options.compile, workers=workers)
         if (out / "checkpoint.pt").exists():
             run.resume(out / "checkpoint.pt")
+        run.terms = network_terms(recipe, options.data)
         log.resume(run.step)
         train(run, log, out, options.eval, options.every)
     except (UserError, OSError) as error:  # an OSError names its file: an --out that is none, a picture of a test set

@@ -41,7 +41,8 @@ setup() {
     rm -rf $venv
     "$python" -m venv $venv
     # Without the wheel's own requirements: its client and proxy are not used, only the server inside.
-    $venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps nvidia-pytriton==0.7.0
+    $venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps nvidia-pytriton==0.7.0 2>$venv/pip.log ||
+        fail "$(cat $venv/pip.log)" "The installation failed: nvidia-pytriton" "  Is the machine online?"
     # pip complains about those requirements even where it succeeds.
     $venv/bin/python -m pip install --quiet --disable-pip-version-check "${packages[@]}" 2>$venv/pip.log ||
         fail "$(cat $venv/pip.log)" "The installation failed: ${packages[*]}" "  Is the machine online?"

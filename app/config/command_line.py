@@ -1,4 +1,4 @@
-"""The command line. Its flags and their help are made from the fields of Config, so that the two cannot differ."""
+"""The command line, whose flags and help are made from the fields of Config, so that the two cannot differ."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from app.uri import home
 
 
 def parser() -> argparse.ArgumentParser:
-    """The command line, made from the fields."""
+    """Make the parser from the fields. Former flags are accepted, and not listed in --help."""
 
     class Parser(argparse.ArgumentParser):
         def error(self, message: str) -> typing.NoReturn:
-            wrong = re.search(r"--[\w-]+", message)
-            near = difflib.get_close_matches(wrong[0], self._option_string_actions, 1) if wrong else []
-            hint = f"Did you mean {near[0]}? " if near and wrong and near[0] != wrong[0] else ""
+            flag = re.search(r"--[\w-]+", message)
+            near = difflib.get_close_matches(flag[0], self._option_string_actions, 1) if flag else []
+            hint = f"Did you mean {near[0]}? " if near and flag and near[0] != flag[0] else ""
             raise ConfigError(f"The command line is wrong: {message}", fix=f"{hint}--help lists the options.")
 
     result = Parser(
@@ -32,9 +32,14 @@ def parser() -> argparse.ArgumentParser:
         description="Live super-resolution: a camera's picture in, a sharp picture out.",
         allow_abbrev=False,
     )
-    result.add_argument("--config", type=home, metavar="FILE.yaml", help="options from a file; the command line wins")
-    result.add_argument("--print-config", action="store_true", help="write the effective configuration and end")
-    result.add_argument("--list", action="store_true", help="show cameras, models and engines, and end")
+    result.add_argument(
+        "--config",
+        type=home,
+        metavar="FILE.yaml",
+        help="read options from a file; those on the command line take precedence",
+    )
+    result.add_argument("--print-config", action="store_true", help="print the effective configuration and exit")
+    result.add_argument("--list", action="store_true", help="list cameras, models and engines, and exit")
     for section, kind in SECTIONS.items():
         group = result.add_argument_group(section, kind.__doc__)
         for name, field in kind.model_fields.items():
@@ -54,7 +59,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def merged(data: dict[str, Any], options: dict[str, Any]) -> dict[str, Any]:
-    """`data` with section.name options laid over it."""
+    """Return `data` with `options`, whose keys are section.name, taking precedence."""
     result = {k: dict(v) if isinstance(v, dict) else v for k, v in data.items()}
     for key, value in options.items():
         section, name = key.split(".")
@@ -63,7 +68,7 @@ def merged(data: dict[str, Any], options: dict[str, Any]) -> dict[str, Any]:
         if not isinstance(result.get(section), dict):
             result[section] = {}
         result[section][name] = value
-    # Whoever names one input on the command line does not want the file's other one.
+    # A camera on the command line replaces the file's source, and the other way round.
     chosen = result.get("input") or {}
     for this, other in (("camera", "source"), ("source", "camera")):
         if f"input.{this}" in options and f"input.{other}" not in options and isinstance(chosen, dict):
@@ -72,14 +77,17 @@ def merged(data: dict[str, Any], options: dict[str, Any]) -> dict[str, Any]:
 
 
 def parse(arguments: Sequence[str] | None = None) -> tuple[Config, argparse.Namespace]:
-    """The effective configuration, and the options that are none: config, print_config, list.
+    """Read the command line, and the file that it names.
 
-    With them `given`: which keys the command line sets, as section.name.
+    Returns:
+        The effective configuration, and the options that are not part of it: config, print_config, list, and `given`,
+        the keys that the command line sets, as section.name.
+
     Raises ConfigError; --help ends the program, as usual.
     """
     options = vars(parser().parse_args(sys.argv[1:] if arguments is None else arguments))
     others = argparse.Namespace(**{k: options.pop(k) for k in ("config", "print_config", "list")}, given=tuple(options))
     data = read_yaml(others.config) if others.config else {}
     if others.config:
-        from_mapping(data, str(others.config))  # so that a mistake in the file is told as the file's
+        from_mapping(data, str(others.config))  # so that a mistake in the file is reported as the file's
     return from_mapping(merged(data, options), "The command line" if options else "The configuration"), others

@@ -1,4 +1,4 @@
-"""One frozen, validated configuration: what can be set, and what it may be."""
+"""The configuration: every option with its default, its limits and its help text."""
 
 from __future__ import annotations
 
@@ -28,27 +28,33 @@ from engines.request import EngineKind
 
 
 class InputConfig(Section):
-    """Where frames come from. Neither a camera nor a source: the first camera there is, else the demo."""
+    """Where frames come from. Without a camera or a source: the first camera that is found, else the demo."""
 
-    camera: Camera | None = option(None, "camera: an index or a path such as /dev/v4l/by-id/...", metavar="N|PATH")
+    camera: Camera | None = option(
+        None, "a camera, by its index or by a path such as /dev/v4l/by-id/...", metavar="N|PATH"
+    )
     source: Text | None = option(
         None,
-        "video file, folder or glob of pictures, rtsp://, http://, udp://, csi:N, gst:PIPELINE, demo",
+        "a video file, a folder or glob pattern of pictures, rtsp://, http://, udp://, csi:N, gst:PIPELINE or demo",
         metavar="URI",
         reads="source",
     )
     size: Size | None = option(
-        None, "size to ask of the camera, or of the demo, such as 640x360", metavar="WxH", needs="choice-of-size"
+        None, "the size to ask of the camera or the demo, such as 640x360", metavar="WxH", needs="choice-of-size"
     )
     fps: float | None = option(
-        None, "rate to ask of the camera, or of demo and pictures", metavar="N", gt=0, le=1000, needs="choice-of-rate"
+        None,
+        "the frame rate to ask of the camera, the demo or still pictures",
+        metavar="N",
+        gt=0,
+        le=1000,
+        needs="choice-of-rate",
     )
-    loop: bool = option(False, "begin a file again at its end", needs="end")
+    loop: bool = option(False, "start a file again when it ends", needs="end")
     pace: Literal["auto", "live", "source", "fast"] = option(
         "auto",
-        "live: drop what comes too late; source: at the file's own rate, losing nothing; "
-        "fast: as fast as possible, losing nothing; "
-        "auto: live for cameras, live streams and the demo, else source in a window, fast without",
+        "live: drop late frames; source: play a file at its own rate and drop nothing; fast: as fast as possible, and "
+        "drop nothing; auto: live for cameras, live streams and the demo; otherwise source with a window, fast without",
     )
 
     @model_validator(mode="after")
@@ -59,51 +65,55 @@ class InputConfig(Section):
 
 
 class EngineConfig(Section):
-    """What upscales them."""
+    """What upscales the frames."""
 
     name: Annotated[str, BeforeValidator(parse_engine)] = option(
         "auto", "auto, tensorrt, openvino, bicubic or triton://HOST:PORT/MODEL", flag="engine", metavar="NAME"
     )
     model: NameOrFile = option(
         "auto",
-        "a shipped model (see --list), an .onnx file, or auto: for cameras and live streams fast-webcam, which removes "
-        "noise and blocks; for files fast, which is true to the picture",
+        "a shipped model (see --list), an .onnx file, or auto: fast-webcam for cameras and live streams, which removes "
+        "noise and compression blocks; fast for files, which stays true to the picture",
         metavar="NAME|FILE",
         needs="model-file",
         reads="model",
     )
     scale: int | None = option(
         None,
-        "how many times larger; by default what the model's name tells, such as fast-x4, else 2",
+        "how many times larger; by default what the model's name says, such as 4 for fast-x4, else 2",
         ge=1,
         le=MAX_SCALE,
         metavar="N",
     )
     depth: int = option(
-        2, "frames in flight; each more than 2 adds one engine time of latency", ge=1, le=8, metavar="N"
+        2,
+        "frames in flight; each one beyond 2 adds the engine's time for a frame to the latency",
+        ge=1,
+        le=8,
+        metavar="N",
     )
     threads: int | None = option(
-        None, "processor threads for the engine; all by default", ge=1, le=1024, metavar="N", needs="openvino"
+        None, "OpenVINO: the number of processor threads; all by default", ge=1, le=1024, metavar="N", needs="openvino"
     )
     memory: Literal["auto", "copy", "mapped"] = option(
         "auto",
-        "TensorRT: copy frames to the GPU, or let it read them where they are; auto: mapped where GPU and processor "
-        "share memory, as on a Jetson",
+        "TensorRT: copy frames to the GPU, or map them so that it reads them in place; auto: mapped where the GPU and "
+        "the processor share memory, as on a Jetson",
         needs="tensorrt",
     )
     dla: int | None = option(
-        None, "TensorRT: run on this DLA core where the board has one", ge=0, le=7, metavar="N", needs="tensorrt"
+        None, "TensorRT: run on this DLA core, if the board has one", ge=0, le=7, metavar="N", needs="tensorrt"
     )
-    profile: bool = option(False, "TensorRT: write the time of every layer to the log at the start", needs="tensorrt")
+    profile: bool = option(False, "TensorRT: log the time of every layer at the start", needs="tensorrt")
     isolate: bool = option(
         False,
-        "run it in a process of its own; while that is away the picture goes on, bicubic, and says so",
+        "run the engine in a process of its own; while that is away the picture goes on, bicubic and marked as such",
         needs="no-server network",
     )
     fallback: Annotated[tuple[str, ...], BeforeValidator(parse_fallback)] = option(
         ("bicubic",),
-        "what goes on when a server is late or away, and what an isolated engine that has failed often gives way to: "
-        "engines of this machine, such as openvino,bicubic; none: a run without its server fails",
+        "the engines of this machine, such as openvino,bicubic, that take over from a server that is late or away, and "
+        "from an isolated engine that has failed often; none: without its server the program fails",
         metavar="NAMES",
         needs="replacement",
     )
@@ -118,39 +128,39 @@ class EngineConfig(Section):
     )
     start: Literal["strict", "standby"] = option(
         "strict",
-        "strict: a server that is away at the start ends the program; standby: the picture begins with the fallback",
+        "if a server is away at the start: strict ends the program, standby begins with the fallback",
         flag="engine-start",
         needs="server fallback",
     )
 
     @property
     def reads_model(self) -> bool:
-        """Whether one is asked for that reads a model's file here."""
+        """Whether one of the engines asked for reads a model file on this machine."""
         return any(EngineKind.of(name).reads_model_file for name in (self.name, *self.fallback))
 
     @model_validator(mode="after")
     def _one_scale(self) -> EngineConfig:
-        told = catalog.scale_in(self.model)
-        if self.scale and told and told != self.scale:
-            raise ValueError(f"{self.model} enlarges {told} times and scale is {self.scale}; leave one of them out")
+        scale = catalog.scale_in(self.model)
+        if self.scale and scale and scale != self.scale:
+            raise ValueError(f"{self.model} enlarges {scale} times and scale is {self.scale}; leave one of them out")
         return self
 
 
 class GovernorConfig(Section):
-    """Steps between models of a family so that the rate is kept."""
+    """Switches between models of a family so that the frame rate is kept."""
 
     needs = "no-server network"
 
     enabled: bool = option(
         False,
-        "use a smaller model while the machine is busy or above telemetry.warn_temperature, a larger one while there "
+        "use a smaller model while the machine is busy or hotter than --warn-temperature, and a larger one while there "
         "is time for it",
         flag="governor",
     )
     models: Names = option(
         (),
-        "the models to step between, such as balanced,fast,bicubic; by default all shipped ones like engine.model, "
-        "of its scale",
+        "the models to switch between, such as balanced,fast,bicubic; by default all shipped models of the kind and "
+        "scale of --model",
         flag="governor-models",
         metavar="NAMES",
         needs="governor",
@@ -158,7 +168,7 @@ class GovernorConfig(Section):
     )
     fps: float | None = option(
         None,
-        "the rate to keep; by default the source's",
+        "the frame rate to keep; by default that of the source",
         flag="governor-fps",
         metavar="N",
         gt=0,
@@ -174,35 +184,40 @@ class TritonConfig(Section):
 
     transport: Literal["auto", "shm", "cuda", "raw", "jpeg"] = option(
         "auto",
-        "how pictures travel: shm, cuda: memory shared with a server on this machine; raw; jpeg: encoded, lossy; "
-        "auto: shm on this machine, or raw where that fails; to another jpeg where it is served, else raw",
+        "how frames are sent: shm or cuda, in memory shared with a server on this machine; raw; jpeg, which is lossy; "
+        "auto: shm to a server on this machine, or raw if that fails; jpeg to another machine that serves it, else raw",
     )
     quality: int = option(
-        90, "of JPEG files sent, 1 to 100", flag="jpeg-quality", ge=1, le=100, metavar="N", needs="jpeg"
+        90, "the quality of JPEG files sent, 1 to 100", flag="jpeg-quality", ge=1, le=100, metavar="N", needs="jpeg"
     )
-    tls: bool = option(False, "encrypt, and check the server's certificate")
+    tls: bool = option(False, "encrypt the connection and check the server's certificate")
     tls_ca: File | None = option(
-        None, "who signs the server's certificate, if not the system's", metavar="FILE.pem", reads="file"
+        None,
+        "the certificate authority that signs the server's certificate, if it is none of the system's",
+        metavar="FILE.pem",
+        reads="file",
     )
     tls_certificate: File | None = option(
-        None, "this camera's own certificate, for mutual TLS", metavar="FILE.pem", reads="file"
+        None, "the certificate of this client, for mutual TLS", metavar="FILE.pem", reads="file"
     )
-    tls_key: File | None = option(None, "and its key", metavar="FILE.pem", reads="file")
+    tls_key: File | None = option(None, "the key of that certificate", metavar="FILE.pem", reads="file")
     token_file: File | None = option(
         None,
-        "a file with a token that is sent with every request, in the clear without TLS",
+        "a file with a token to send with every request, unencrypted without --tls",
         metavar="FILE",
         reads="file",
     )
     token_header: str = option(
         "authorization",
-        "the header it is sent in; authorization, as Bearer TOKEN, is for a proxy before Triton, which itself looks at "
-        "triton-grpc-protocol-NAME alone, NAME being that of its --grpc-restricted-protocol",
+        "the header to send the token in; authorization, as Bearer TOKEN, is for a proxy in front of Triton, which "
+        "itself only reads triton-grpc-protocol-NAME, where NAME is the one in its --grpc-restricted-protocol",
         metavar="NAME",
         pattern="^[a-z0-9_.-]+$",
         needs="token",
     )
-    timeout: float = option(2.0, "seconds to wait for a connection", flag="connect-timeout", gt=0, le=60, metavar="S")
+    timeout: float = option(
+        2.0, "seconds to wait for a connection to the server", flag="connect-timeout", gt=0, le=60, metavar="S"
+    )
 
     @model_validator(mode="after")
     def _both(self) -> TritonConfig:
@@ -212,13 +227,14 @@ class TritonConfig(Section):
 
 
 class OutputConfig(Section):
-    """Where they go."""
+    """Where the upscaled frames are shown."""
 
     headless: bool = option(False, "open no window")
     fullscreen: bool = option(False, "start in full screen", needs="window")
     isolate: bool = option(
         False,
-        "have the window in a process of its own: a display that goes away is waited for instead of ending the program",
+        "run the window in a process of its own, so that a display that goes away is waited for instead of ending the "
+        "program",
         flag="isolate-window",
         needs="window",
     )
@@ -228,43 +244,53 @@ class OutputConfig(Section):
         values_were={"compare": "split"},
         needs="drawing",
     )
-    overlay: bool = option(True, "figures on the picture", needs="drawing")
+    overlay: bool = option(True, "show statistics on the picture", needs="drawing")
     snapshot: File | None = option(
-        None, "write a before/after picture of the beginning", metavar="FILE.png", writes=True
+        None, "write a before-and-after picture of the first live frame", metavar="FILE.png", writes=True
     )
 
 
 class RecordingConfig(Section):
-    """What is kept."""
+    """What is recorded."""
 
     file: File | None = option(None, "record to an .mp4 or .mkv", flag="record", metavar="FILE", writes=True)
     encoder: Text = option(
         "auto",
-        "FFmpeg's name of an H.264 encoder, or auto: the board's own where it has one",
+        "the name of an H.264 encoder of FFmpeg, or auto: the board's own if it has one",
         metavar="NAME",
         needs="recording",
     )
     quality: int = option(
-        20, "constant rate factor: 0 is lossless, 51 the worst", ge=0, le=51, metavar="N", needs="recording"
+        20, "the constant rate factor: 0 is lossless, 51 is worst", ge=0, le=51, metavar="N", needs="recording"
     )
     overlay: bool = option(
-        False, "record the picture as shown, wipe and figures included", flag="record-overlay", needs="recording"
+        False,
+        "record the picture as shown, with the split view and the statistics",
+        flag="record-overlay",
+        needs="recording",
     )
     folder: File = option(
-        Path(), "where segments and key r record to and key s puts its pictures", metavar="DIR", needs="folder"
+        Path(),
+        "the folder for segments, for recordings by key r and for pictures by key s",
+        metavar="DIR",
+        needs="folder",
     )
     segment: float | None = option(
-        None, "record from the start, into a new file every so many seconds", ge=1, metavar="S"
+        None, "record from the start, in a new file every so many seconds", ge=1, metavar="S"
     )
-    segment_mb: float | None = option(None, "the same, into a new file every so many megabytes", gt=0, metavar="MB")
-    quota_gb: float | None = option(None, "delete the oldest segments beyond so many gigabytes", gt=0, metavar="GB")
+    segment_mb: float | None = option(
+        None, "record from the start, in a new file every so many megabytes", gt=0, metavar="MB"
+    )
+    quota_gb: float | None = option(
+        None, "delete the oldest segments when there are more gigabytes than this", gt=0, metavar="GB"
+    )
     reserve_mb: float = option(
-        200, "segments stop while less than so many megabytes are free", ge=0, metavar="MB", needs="segments"
+        200, "stop recording segments while fewer megabytes than this are free", ge=0, metavar="MB", needs="segments"
     )
 
     @property
     def segmented(self) -> bool:
-        """Whether segments are asked for."""
+        """Whether segments are recorded."""
         return self.segment is not None or self.segment_mb is not None
 
     @model_validator(mode="after")
@@ -275,7 +301,7 @@ class RecordingConfig(Section):
 
 
 class KioskConfig(Section):
-    """An exhibition, where nobody technical is."""
+    """For an exhibition, where nobody technical is around."""
 
     reconnect: bool = option(
         False,
@@ -285,12 +311,12 @@ class KioskConfig(Section):
     )
     attract: NameOrFile = option(
         "demo",
-        "what is shown while it is away for long: demo or a film",
+        "what to show once the source has been away for a while: demo or a film",
         metavar="FILE",
         needs="reconnecting",
         reads="source",
     )
-    attract_after: float = option(20.0, "seconds after which that begins", ge=0, metavar="S", needs="reconnecting")
+    attract_after: float = option(20.0, "seconds away after which that begins", ge=0, metavar="S", needs="reconnecting")
     frozen_after: float = option(
         2.0,
         "seconds without a new picture after which a source counts as away",
@@ -300,7 +326,8 @@ class KioskConfig(Section):
     )
     sweep: float | None = option(
         None,
-        "move the wipe by itself, there and back in so many seconds; a hand stops it for a while",
+        "move the divider of the split view by itself, there and back in so many seconds; a hand on the mouse or the "
+        "arrow keys stops it for a while",
         gt=1,
         metavar="S",
         needs="drawing",
@@ -308,40 +335,40 @@ class KioskConfig(Section):
     magnifier: bool = option(
         False, "magnify the most detailed part of the picture, before beside after", was="zoom", needs="drawing"
     )
-    languages: Names = option((), "caption in these languages, such as ko,en", metavar="NAMES", needs="drawing")
+    languages: Names = option((), "show a caption in these languages, such as ko,en", metavar="NAMES", needs="drawing")
     texts: File | None = option(
-        None, "folder of LANGUAGE.yaml files that replace the shipped texts", metavar="DIR", needs="drawing caption"
+        None, "a folder of LANGUAGE.yaml files that replace the shipped texts", metavar="DIR", needs="drawing caption"
     )
     font: File | None = option(
         None,
-        "font of the caption; by default one with Latin and Hangul",
+        "the font of the caption; by default one with Latin and Hangul",
         metavar="FILE",
         needs="drawing caption",
         reads="file",
     )
-    lock_keys: bool = option(False, "the keyboard does nothing; SIGTERM ends the program", needs="window")
+    lock_keys: bool = option(False, "ignore the keyboard; SIGTERM ends the program", needs="window")
 
 
 class TelemetryConfig(Section):
-    """What the machine says of itself, and when that is a warning."""
+    """When to warn of the machine's temperature and power."""
 
-    warn_temperature: float | None = option(90.0, "warn above so many degrees Celsius; off: never", metavar="C")
-    warn_power: float | None = option(None, "warn above so many watts; off: never", gt=0, metavar="W")
+    warn_temperature: float | None = option(90.0, "warn above so many degrees Celsius; off for never", metavar="C")
+    warn_power: float | None = option(None, "warn above so many watts; off for never", gt=0, metavar="W")
 
     @field_validator("*", mode="before")
     @classmethod
     def _off(cls, value: Any) -> Any:
-        """As the command line has it, and as YAML reads it."""
+        """Read `off`, as the command line has it, and false, as YAML reads it."""
         return None if value is False or value == "off" else value
 
 
 class RunConfig(Section):
-    """How long, and what is told."""
+    """How long to run, and what to report."""
 
-    frames: int | None = option(None, "stop after this many pictures", ge=1, metavar="N")
-    duration: float | None = option(None, "stop this many seconds after the first picture", gt=0, metavar="S")
-    stats: File | None = option(None, "write the final figures", metavar="FILE.json", writes=True)
-    verbose: bool = option(False, "tell more, tracebacks included")
+    frames: int | None = option(None, "stop after so many pictures", ge=1, metavar="N")
+    duration: float | None = option(None, "stop so many seconds after the first picture", gt=0, metavar="S")
+    stats: File | None = option(None, "write the final statistics", metavar="FILE.json", writes=True)
+    verbose: bool = option(False, "log more, tracebacks included")
     quiet: bool = option(False, "log warnings and errors only", needs="not-verbose")
     log_format: Literal["text", "json"] = option(
         "text",
@@ -371,7 +398,7 @@ class Config(Section):
     @model_validator(mode="before")
     @classmethod
     def _short_engine(cls, data: Any) -> Any:
-        """`engine: bicubic` stands for `engine: {name: bicubic}`."""
+        """Let `engine: bicubic` stand for `engine: {name: bicubic}`."""
         if isinstance(data, dict) and isinstance(data.get("engine"), str):
             return data | {"engine": {"name": data["engine"]}}
         return data
@@ -379,7 +406,7 @@ class Config(Section):
     @model_validator(mode="before")
     @classmethod
     def _empty_section(cls, data: Any) -> Any:
-        """`input:` with nothing under it, as YAML reads it, leaves the defaults."""
+        """Let `input:` with nothing under it leave the defaults."""
         return (
             {k: {} if v is None and k in cls.model_fields else v for k, v in data.items()}
             if isinstance(data, dict)
@@ -387,7 +414,7 @@ class Config(Section):
         )
 
     def as_yaml(self) -> str:
-        """The configuration as a file that app.config.yaml_file reads back to an equal one."""
+        """Return the configuration as a file that app.config.yaml_file reads back to an equal one."""
         return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False)
 
 
@@ -397,7 +424,7 @@ SECTIONS: dict[str, type[Section]] = {
 
 
 def known_keys() -> list[str]:
-    """All keys as section.name."""
+    """Return all keys as section.name."""
     return [f"{section}.{name}" for section, kind in SECTIONS.items() for name in kind.model_fields]
 
 
@@ -411,6 +438,6 @@ RENAMED = {
 
 
 def needs_of(key: str) -> list[str]:
-    """What the option `key`, as section.name, has no effect without."""
+    """Return what the option `key`, as section.name, has no effect without."""
     section, name = key.split(".")
     return [*SECTIONS[section].needs.split(), *info_of(SECTIONS[section].model_fields[name]).needs.split()]

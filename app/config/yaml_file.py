@@ -1,4 +1,4 @@
-"""Config file: a configuration from YAML, and what is said when it is wrong."""
+"""Reads a configuration from YAML, and says what is wrong with it."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from app.uri import shown
 
 
 def from_mapping(data: Any, origin: str) -> Config:
-    """A validated Config. Raises ConfigError naming the key, its value, and what would be right."""
+    """Return a validated Config. Raises ConfigError, which names the key, its value, and what would be right."""
     try:
         return Config.model_validate(data)
     except ValidationError as error:
         first = error.errors()[0]
-    # What pydantic adds to a location for the members of a union is no part of the key.
+    # Without what pydantic appends to a location for the members of a union.
     key = ".".join(str(part) for part in first["loc"][:2])
     if first["type"] == "extra_forbidden":
         raise unknown_key(key, origin)
@@ -45,12 +45,12 @@ def from_mapping(data: Any, origin: str) -> Config:
 
 
 def unknown_key(key: str, origin: str) -> ConfigError:
-    """Say that there is no such key, and which was probably meant."""
+    """Return the error for a key that does not exist, with the one that was probably meant."""
     if key in RENAMED:
         return ConfigError(f"{origin}: the key {key} is now called {RENAMED[key]}", fix="Rename it.")
     keys = known_keys() + list(SECTIONS)
     section = key.partition(".")[0]
-    # A key put at the top by mistake is most likely the one of that name inside a section.
+    # A key at the top by mistake is most likely the one of that name inside a section.
     inside = [k for k in known_keys() if k.split(".")[1] == key]
     near = inside or difflib.get_close_matches(key, keys, 1, 0.5)
     names = SECTIONS[section].model_fields if "." in key and section in SECTIONS else SECTIONS
@@ -62,9 +62,9 @@ def unknown_key(key: str, origin: str) -> ConfigError:
 
 
 class _Loader(yaml.SafeLoader):
-    """Refuses what SafeLoader lets pass, while lines and spelling are still known: keys that are no text, and twins.
+    """Refuses keys that are no text, and keys given twice, which SafeLoader lets pass.
 
-    As soon as a mapping is read, not when it is made: by then merge keys have put the keys of others into it.
+    It checks a mapping's node, where lines and spelling are known and merge keys have not added the keys of others yet.
     """
 
     def __init__(self, text: str, origin: str) -> None:
@@ -73,7 +73,7 @@ class _Loader(yaml.SafeLoader):
         self._path: list[str] = []
 
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
-        """`index`: of what belongs to a key of a mapping, the node of that key."""
+        """Compose a node and check its keys; `index` is the node of the key that it belongs to."""
         self._path.append(str(index.value) if isinstance(index, yaml.ScalarNode) else "")
         node = super().compose_node(parent, index)
         if isinstance(node, yaml.MappingNode):
@@ -82,7 +82,7 @@ class _Loader(yaml.SafeLoader):
         return node
 
     def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
-        """What `node` says, where that can be: 2024-02-30 looks like a date and is none."""
+        """Construct what `node` says. Raises ConfigError if it cannot be: 2024-02-30 looks like a date and is none."""
         try:
             return super().construct_object(node, deep)
         except (ValueError, OverflowError) as error:
@@ -108,7 +108,7 @@ class _Loader(yaml.SafeLoader):
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
-    """The mapping in a YAML file. Raises ConfigError."""
+    """Return the mapping in a YAML file. Raises ConfigError."""
     try:
         data = _Loader(path.read_text(encoding="utf-8"), str(path)).get_single_data()
     except OSError as error:
@@ -118,9 +118,9 @@ def read_yaml(path: Path) -> dict[str, Any]:
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} is not YAML", " ".join(str(error).split()), "configs/default.yaml is.") from None
     except RecursionError:
-        told = "brackets or lists lie too deep in each other"
-        raise ConfigError(f"{path} is no configuration", told, "configs/default.yaml has all keys.") from None
+        facts = "brackets or lists are nested too deep"
+        raise ConfigError(f"{path} is no configuration", facts, "configs/default.yaml has all keys.") from None
     if not isinstance(data, dict | None):
-        told = f"it holds {shown(str(data))[:200]!r}"
-        raise ConfigError(f"{path} is no configuration", told, "configs/default.yaml has all keys.")
+        facts = f"it holds {shown(str(data))[:200]!r}"
+        raise ConfigError(f"{path} is no configuration", facts, "configs/default.yaml has all keys.")
     return data or {}

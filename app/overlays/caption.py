@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import cv2
 
 from app.overlays.font import CaptionFont
-from app.overlays.text_panel import PanelCache, TextPanel, letter
+from app.overlays.text_panel import PanelCache, TextPanel, cap_height
 from app.overlays.texts import Texts
 from app.pipeline.frame import Origin, OutputFrame
 
@@ -34,7 +34,7 @@ class Caption:
         """Draw the caption, and a message where the picture is not the camera's own."""
         image = frame.image
         height, width = image.shape[:2]
-        gap, origin = letter(height), frame.input.origin
+        gap, origin = cap_height(height), frame.input.origin
         if origin is Origin.HELD:
             cv2.convertScaleAbs(image, image, HELD_BRIGHTNESS)
         if not self._texts:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.overlays.split_view import CUBIC_MARGIN_PX
-from app.overlays.text_panel import letter
+from app.overlays.text_panel import cap_height
 from app.pipeline.frame import OutputFrame
 from engines.base import Image
 from engines.bicubic import enlarge
@@ -42,7 +42,7 @@ class Magnifier:
         height, width = image.shape[:2]
         wide = round(width * PANE_SHARE)
         high = wide * self.tracker.after.shape[0] // self.tracker.after.shape[1]
-        gap = letter(height)
+        gap = cap_height(height)
         top = gap
         if 2 * wide + 3 * gap > width or high + 2 * gap > height:
             return  # a picture too small to magnify a part of

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 
 from app.overlays.split_sweep import SplitSweep
-from app.overlays.text_panel import PanelCache, Renderer, TextPanel, letter
+from app.overlays.text_panel import PanelCache, Renderer, TextPanel, cap_height
 from app.overlays.view_state import ViewState
 from app.pipeline.frame import OutputFrame
 from engines.base import Image
@@ -46,7 +46,7 @@ class SplitView:
         cut = round(self._view.divider * width)
         self._draw_bicubic(frame, cut)
         cv2.line(image, (cut, 0), (cut, height), (255, 255, 255), max(1, height // 360))
-        gap = letter(height)
+        gap = cap_height(height)
         left = self._labels.panel("before", self._before, height=gap, width=max(8, width // 3))
         right = self._labels.panel("after", self._after, height=gap, width=max(8, width // 3))
         low = height - left.size[1] - gap

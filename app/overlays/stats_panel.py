@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from app.overlays.text_panel import PanelCache, TextPanel, letter
+from app.overlays.text_panel import PanelCache, TextPanel, cap_height
 from app.overlays.view_state import ViewState
 from app.pipeline.frame import OutputFrame
 
@@ -37,7 +37,7 @@ class StatsPanel:
     def draw(self, frame: OutputFrame) -> None:
         """Draw what is switched on."""
         height, width = frame.image.shape[:2]
-        view, gap = self._view, letter(height)
+        view, gap = self._view, cap_height(height)
         if view.overlay:
             if time.monotonic() >= self._due:
                 self._due, self._figures = time.monotonic() + REFRESH_S, self._lines()
@@ -51,4 +51,4 @@ class StatsPanel:
             panel.draw(frame.image, (width - panel.size[0]) // 2, height - panel.size[1] - gap)
 
     def _panel(self, name: str, lines: list[str], width: int, height: int) -> TextPanel:
-        return self._panels.panel(name, lines, height=letter(height), width=width - 2 * letter(height))
+        return self._panels.panel(name, lines, height=cap_height(height), width=width - 2 * cap_height(height))

@@ -94,7 +94,7 @@ class PanelCache:
         return self._panels[name][1]
 
 
-def letter(height: int) -> int:
+def cap_height(height: int) -> int:
     """Return the height of a capital letter, in pixels, that reads well on a picture of `height`."""
     return max(4, round(height / 55))
 

@@ -12,13 +12,14 @@ import cv2
 import numpy as np
 
 from app.errors import SinkError
-from app.overlays.text_panel import TextPanel, letter
+from app.overlays.text_panel import TextPanel, cap_height
 from app.overlays.view_state import ViewState
 from app.pipeline.frame import Frame, Origin, OutputFrame
 from app.sinks.filenames import Filenames
 from engines.base import Image
 from engines.bicubic import enlarge
 from engines.support import atomic_file
+from engines.support.event_log import log_event
 
 log = logging.getLogger(__name__)
 
@@ -102,14 +103,15 @@ class Snapshot:
             _, data = cv2.imencode(".png", side_by_side(before, after))
             atomic_file.write_atomic(path, data.tobytes(), parents=True)  # the key's folder may not exist yet
         except (OSError, cv2.error) as error:
-            log.warning("the snapshot %s cannot be written: %s", path, error)
+            message = "the snapshot %(path)s cannot be written: %(reason)s"
+            log_event(log, logging.WARNING, "snapshot_failed", message, path=path, reason=str(error))
             self._notices.put(f"cannot write {path.name}")
             if path == self._file:
                 fix = "Make room on the disk, or give another --snapshot FILE."
                 self._failure = SinkError(f"The snapshot {path} cannot be written", str(error), fix)
         else:
             self._filenames.add(path)
-            log.info("saved before and after to %s", path)
+            log_event(log, logging.INFO, "snapshot_saved", "saved before and after to %(path)s", path=path)
             self._notices.put(f"saved {path.name}")
 
 
@@ -120,7 +122,7 @@ def side_by_side(before: Image, after: Image) -> Image:
     """
     both: Image = np.concatenate([enlarge(before, np.empty_like(after)), after], axis=1)
     height, width = after.shape[:2]
-    gap = letter(height)
+    gap = cap_height(height)
     for x, text in ((0, "before: bicubic"), (width, "after: upscaled")):
         panel = TextPanel([text], height=gap, width=width)
         panel.draw(both, x + gap, height - panel.size[1] - gap)

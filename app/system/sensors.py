@@ -17,6 +17,7 @@ from typing import Any
 
 import psutil
 
+from engines.support.backoff import Backoff
 from engines.support.event_log import log_event
 
 log = logging.getLogger(__name__)
@@ -66,22 +67,24 @@ def combined(stack: ExitStack) -> Read:
     """
     found = [jetson(stack), kernel, nvml(stack), from_psutil]
     readers: list[Read] = [reader for reader in found if reader is not None]
-    retry_at: dict[Read, float] = {}  # of those that have failed
+    retries = {reader: Backoff(SENSOR_RETRY_AFTER_S) for reader in readers}
+    failing: set[Read] = set()
 
     def read() -> Reading:
         readings = []
         for reader in readers:
-            if time.monotonic() < retry_at.get(reader, 0.0):
+            if not retries[reader].due(time.monotonic()):
                 continue
             try:
                 readings.append(reader())
-                retry_at.pop(reader, None)
+                failing.discard(reader)
             except Exception as error:  # these packages raise many kinds, and none may stop a kiosk
-                if reader not in retry_at:
+                if reader not in failing:
                     name = reader.__name__
                     message = "temperature and power cannot be read (%(reader)s: %(reason)s); going on without"
                     log_event(log, logging.WARNING, "sensor_failed", message, reader=name, reason=str(error))
-                retry_at[reader] = time.monotonic() + SENSOR_RETRY_AFTER_S
+                failing.add(reader)
+                retries[reader].failed(time.monotonic())
         return first_known(readings)
 
     return read

@@ -6,14 +6,16 @@ out, as may the card:
 
     ---
     use: files and other clean pictures
+    terms: research use only
     parameters: 12964
     psnr:
       fp32: {Set5: 37.21, Set14: 32.86}
       int8: {Set5: 37.15, Set14: 32.8}
     ---
 
-`use` says in a few words what the model is for, `parameters` is the number in the files' metadata, and `psnr` has for
-each precision the decibels that scripts/evaluate.py measures, by test set.
+`use` says in a few words what the model is for, `terms` on what terms it may be used (engines/catalog/terms.py; files
+say the same in their metadata, and are for research use only where they say nothing), `parameters` is the number in the
+files' metadata, and `psnr` has for each precision the decibels that scripts/evaluate.py measures, by test set.
 """
 
 from __future__ import annotations
@@ -28,6 +30,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from engines.catalog.terms import FREE, RESEARCH_ONLY, combined, stated_terms
 from engines.errors import ModelError
 
 log = logging.getLogger(__name__)
@@ -54,12 +57,23 @@ class ShippedModel:
         """What it may be called, from vague to exact: fast, fast-x2, fast-x2-fp32."""
         return self.name, f"{self.name}-x{self.scale}", f"{self.name}-x{self.scale}-{self.precision}"
 
+    @property
+    def kind(self) -> str:
+        """What it is for: webcam of fast-webcam; empty for clean pictures."""
+        return self.name.partition("-")[2]
+
+    @property
+    def terms(self) -> str:
+        """On what terms it may be used; RESEARCH_ONLY where the file does not say."""
+        return stated_terms(self.path) or RESEARCH_ONLY
+
 
 @dataclass(frozen=True)
 class ModelCard:
     """What the card of a model says to programs; empty where it says nothing."""
 
     use: str = ""
+    terms: str = ""
     parameters: int | None = None
     psnr: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     """dB, by precision and test set."""
@@ -85,6 +99,7 @@ class ModelCard:
         """Raise TypeError if a value is not of the type that programs expect."""
         valid = {
             "use": isinstance(self.use, str),
+            "terms": isinstance(self.terms, str),
             "parameters": isinstance(self.parameters, int | None),
             "psnr": isinstance(self.psnr, Mapping) and all(map(decibels, self.psnr.values())),
         }
@@ -115,10 +130,36 @@ def families() -> list[tuple[list[ShippedModel], ModelCard]]:
     ]
 
 
+def network_terms(files: Sequence[ShippedModel]) -> str:
+    """Return the terms of one network, whichever of its `files` is taken."""
+    return combined(model.terms for model in files)
+
+
+def terms_of(path: Path) -> str:
+    """Return on what terms the model in `path` may be used; empty for a file from elsewhere that does not say."""
+    models = shipped()
+    network = next((model.names[1] for model in models if model.path == path), None)
+    return network_terms([model for model in models if model.names[1] == network]) if network else stated_terms(path)
+
+
 def usual(*, camera: bool, scale: int | None = None) -> str:
-    """Return the name of the model for pictures of a camera or for others, where nobody has named one."""
-    names = {model.name for model in shipped() if model.scale == (scale or DEFAULT_SCALE)}
-    return CAMERA_MODEL if camera and CAMERA_MODEL in names else FILE_MODEL
+    """Return the name of the model for pictures of a camera or for others, where nobody has named one.
+
+    Of those for the same pictures one that is free in all its precisions is preferred, then CAMERA_MODEL or FILE_MODEL,
+    then the smallest. For a camera without a model in that scale it is one for clean pictures.
+    """
+    there = [model for model in shipped() if model.scale == (scale or DEFAULT_SCALE)]
+    default = CAMERA_MODEL if camera else FILE_MODEL
+    kind = default.partition("-")[2]
+    fitting = [model for model in there if model.kind == kind]
+    if camera and not fitting:
+        return usual(camera=False, scale=scale)
+
+    def rank(name: str) -> tuple[bool, bool, int]:
+        files = [model for model in fitting if model.name == name]
+        return network_terms(files) != FREE, name != default, min(model.path.stat().st_size for model in files)
+
+    return min({model.name for model in fitting}, key=rank, default=default)
 
 
 def scale_in(name: str) -> int | None:

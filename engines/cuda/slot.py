@@ -47,7 +47,8 @@ class Work(Protocol):
 class CudaSlot:
     """Owns its buffers, its work, its stream, its events and its graph.
 
-    launch() and wait() may run in different threads. Frames of different slots overlap because nothing but a slot's own stream orders its operations.
+    launch() and wait() may run in different threads. Frames of different slots overlap because nothing but a slot's own
+    stream orders its operations.
     """
 
     def __init__(self, device: CudaDevice, source: Buffer, result: Buffer, work: Work, *, mapped: bool) -> None:

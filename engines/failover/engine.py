@@ -171,7 +171,7 @@ class FailoverEngine(SlotEngine[T]):
             EngineError: The first candidate's, with `scale` None.
         """
         self._retry, self._status, self._on_change = retry or Retry(), status or LoadStatus(), on_change
-        self._abandon_timeout, self._shutdown_timeout = drain_timeout, shutdown_timeout
+        self._drain_timeout, self._shutdown_timeout = drain_timeout, shutdown_timeout
         self._lock = threading.Condition()
         self._candidates = CandidateList(candidates, self._retry)  # guarded by _lock, as are the next three lines
         self._state = EngineState(Condition.STARTING, f"{candidates[0].name} is not there yet")
@@ -321,11 +321,12 @@ class FailoverEngine(SlotEngine[T]):
 
     def _note(self, health: CandidateHealth, error: EngineError, spent: float = 0.0) -> None:
         """That a candidate has failed. The lock is held."""
-        news = health.state.ok
+        level = logging.WARNING if health.state.ok else logging.DEBUG
         health.fail(error, time.monotonic(), spent)
         if health in self._candidates.healths[:1]:
             self._state = health.state
-        (log.warning if news else log.debug)("%s", health.state)
+        name, reason = health.candidate.name, error.facts or error.problem
+        log_event(log, level, "engine_lost", "%(engine)s is away: %(reason)s; trying again", engine=name, reason=reason)
 
     def _supervise(self) -> None:
         while (health := self._next()) is not None:
@@ -408,7 +409,7 @@ class FailoverEngine(SlotEngine[T]):
         def dispose() -> None:
             with self._lock:
                 self._lock.wait_for(lambda: not active.holders)
-            until = time.monotonic() + self._abandon_timeout
+            until = time.monotonic() + self._drain_timeout
             for index in list(active.unanswered):
                 with contextlib.suppress(TimeoutError, EngineError):
                     active.engine.slot(index).wait(max(0.0, until - time.monotonic()))

@@ -1,4 +1,4 @@
-"""Any engine in a process of its own, so that a driver that crashes or hangs takes no picture with it.
+"""Runs any engine in a process of its own, so that a driver that crashes or hangs takes no picture with it.
 
 Frames lie in shared memory that the child's engine works in directly: launch() copies a frame in, as it would into an
 engine of this process, and wait() lends the view that the child wrote. What goes through the socket are slot numbers;
@@ -27,13 +27,13 @@ from engines.support import event_log
 from engines.support.child_process import ChildProcess
 
 LOAD_TIMEOUT_S = 1800.0
-"""Seconds the child may take to load: an engine that has to be built takes minutes on a small board."""
+"""How long the child may take to load: an engine that has to be built takes minutes on a small board."""
 SILENCE_TIMEOUT_S = 120.0
-"""Seconds the child may say nothing while it loads: of a build it tells twice a second; a driver may hang."""
+"""How long the child may say nothing while it loads: it reports a build twice a second, and a driver may hang."""
 
 
 class EngineProcess:
-    """The process, and what is shared with it."""
+    """The child process, and what is shared with it."""
 
     def __init__(
         self,
@@ -64,10 +64,11 @@ class EngineProcess:
 
     @property
     def pid(self) -> int:
+        """The process id."""
         return self._process.pid
 
     def send(self, message: bytes) -> None:
-        """Raises EngineError if the child is gone."""
+        """Send a message. Raises EngineError if the child is gone."""
         try:
             with self._sending:
                 self._process.link.send_bytes(message)
@@ -75,7 +76,7 @@ class EngineProcess:
             raise self._gone() from None
 
     def receive(self, timeout: float) -> bytes:
-        """The next message. Raises TimeoutError, EngineError."""
+        """Return the next message. Raises TimeoutError, EngineError."""
         try:
             if not self._process.link.poll(timeout):
                 raise TimeoutError
@@ -86,9 +87,9 @@ class EngineProcess:
             raise self._gone() from None
 
     def answer(self, index: int, timeout: float) -> tuple[float, Mapping[str, float]]:
-        """When slot `index` was finished, and the seconds of its stages (engines.base.stages).
+        """Return when slot `index` was finished, and the seconds of its stages (engines.base.stages).
 
-        Raises TimeoutError; EngineError of the child's engine, or as it is gone.
+        Raises TimeoutError; EngineError, the engine's own or that the child is gone.
         """
         until = time.monotonic() + timeout
         # Whoever waits reads the answers of others along with its own.
@@ -150,19 +151,21 @@ class IsolatedSlot:
         self.stages: Mapping[str, float] = {}
 
     def launch(self, image: Image) -> None:
+        """Copy `image`, uint8 [H, W, 3], and let the child start. Raises EngineError if the child is gone."""
         np.copyto(self.input, image)
         self._child.send(self._index.to_bytes(2, "little"))
 
     def wait(self, timeout: float) -> Image:
+        """Return the child's result, in the shared memory. Raises TimeoutError, EngineError."""
         self.finished, self.stages = self._child.answer(self._index, timeout)
         return self._output
 
     def close(self) -> None:
-        pass  # the memory is the child's
+        """Do nothing: the memory is the child's."""
 
 
 class IsolatedEngine(SlotEngine[Any]):
-    """Slots whose work is done by a Child."""
+    """Slots whose work is done by a child process."""
 
     def __init__(self, child: EngineProcess, depth: int) -> None:
         self.child = child

@@ -1,4 +1,4 @@
-"""The embedded default: OpenVINO on whatever processor there is."""
+"""OpenVINO on whatever processor there is: what `auto` takes without an NVIDIA GPU."""
 
 from __future__ import annotations
 
@@ -23,13 +23,11 @@ from engines.errors import EngineError, ModelError
 from engines.openvino import row_shuffle, self_check, self_check_cache, uint8_activations
 from engines.openvino.self_check_cache import Key, SelfCheckCache
 from engines.request import EngineRequest
-from engines.slot_engine import SlotEngine
+from engines.slot_engine import WARM_UP_TIMEOUT_S, SlotEngine
 
 log = logging.getLogger(__name__)
 
 NO_MEMORY_ERRORS = ("MemoryError", "std::bad_alloc")
-WARM_UP_TIMEOUT_S = 60.0
-"""Seconds that a slot's first inference may take."""
 
 
 class OpenVinoSlot:
@@ -53,12 +51,14 @@ class OpenVinoSlot:
         return True
 
     def launch(self, image: Image) -> None:
+        """Copy `image`, uint8 [H, W, 3], unless it is `input` itself, and start the inference."""
         if image is not self.input:
             np.copyto(self.input, image)
         self._launched = time.monotonic()
         self._request.start_async()
 
     def wait(self, timeout: float) -> Image:
+        """Return the result; see engines.base.Slot. Raises TimeoutError, EngineError."""
         try:
             # wait_for() takes whole milliseconds and releases the GIL.
             if not self._request.wait_for(int(timeout * 1000)):
@@ -73,15 +73,15 @@ class OpenVinoSlot:
         return self._output
 
     def close(self) -> None:
-        """The request goes with its last reference; one that runs is left behind: its end would be waited for."""
-        with contextlib.suppress(RuntimeError):  # what it has failed with has been told
+        """Let the request go with its last reference; one that runs is kept, as freeing it would wait for its end."""
+        with contextlib.suppress(RuntimeError):  # its failure has been reported
             if not self._request.wait_for(0):
                 abandoned_slots().append(self)
 
 
 @functools.cache
 def core() -> ov.Core:
-    """This process's, which stays.
+    """Return this process's core, which stays.
 
     Each one gives the thread that makes it a stack for signals, as AMX needs a large one, and takes that away when it
     goes. Of several that go in another order than they came, one leaves the thread with a stack that is gone, and the
@@ -97,15 +97,15 @@ def abandoned_slots() -> list[OpenVinoSlot]:
 
 
 def first_line(error: Exception) -> str:
-    """The part of an OpenVINO message that tells something: it begins with source positions of its own."""
+    """Return the part of an OpenVINO message that tells something: it begins with source positions of its own."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    told = [line for line in lines if not line.startswith(("Exception from", "Check '"))]
-    last = (told or lines or [type(error).__name__])[-1]
+    useful = [line for line in lines if not line.startswith(("Exception from", "Check '"))]
+    last = (useful or lines or [type(error).__name__])[-1]
     return "there is not enough memory" if last.startswith(NO_MEMORY_ERRORS) else last
 
 
 def read(path: Path) -> ov.Model:
-    """The model of an .onnx file. Raises EngineError if it is none."""
+    """Return the model of an .onnx file. Raises ModelError if it is none."""
     # Core.read_model() would offer a file that is no ONNX model to its readers of other formats, which complain
     # on stderr, and would run what they make of it.
     onnx = FrontEndManager().load_by_framework("onnx")
@@ -118,9 +118,10 @@ def read(path: Path) -> ov.Model:
 
 
 def fit(model: ov.Model, path: Path, size: tuple[int, int]) -> int:
-    """Give `model` its static shape for inputs of `size`;
+    """Give `model` its static shape for inputs of `size` (width, height), and return its scale.
 
-    returns its scale. Raises ModelError (engines.catalog.contract).
+    Raises:
+        ModelError: It breaks the contract (engines.catalog.contract) or does not take this size.
     """
     for kind, ports in (("input", model.inputs), ("output", model.outputs)):
         if len(ports) != 1:
@@ -143,19 +144,21 @@ def fit(model: ov.Model, path: Path, size: tuple[int, int]) -> int:
 
 
 def compile_options(threads: int | None) -> dict[str, Any]:
-    """For the shortest time a frame, without a cache. The precision of the arithmetic is OpenVINO's choice: bf16 or f16
-    where the processor has it."""
+    """Return options for the shortest time a frame, without a cache.
+
+    The precision of the arithmetic is OpenVINO's choice: bf16 or f16 where the processor has it.
+    """
     options: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY", "CACHE_DIR": ""}
     return options | ({"INFERENCE_NUM_THREADS": threads} if threads else {})
 
 
 def cache_folder() -> Path:
-    """The folder of compiled models and of the results of self-checks, which need not exist."""
+    """Return the folder of compiled models and of the results of self-checks, which need not exist."""
     return user_cache_path("livesr") / "openvino"
 
 
 def compile_model(model: ov.Model, threads: int | None) -> ov.CompiledModel:
-    """Compiled as compile_options() says, with the compiled blob cached in the user's cache folder."""
+    """Return `model`, compiled as compile_options() says; the blob is cached in the user's cache folder."""
     options = compile_options(threads)
     try:
         folder = cache_folder()
@@ -176,13 +179,13 @@ def processor() -> str:
 
 
 def precisions() -> tuple[str, ...]:
-    """Which file of a model runs best here. Its fp32 one is computed in bf16 or f16 where the processor can."""
+    """Return which files of a model run best here, best first; fp32 is computed in bf16 or f16 where possible."""
     quick = "INT8" in core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
     return ("int8", "fp32", "fp16") if quick else ("fp32", "fp16", "int8")
 
 
 def precision_of(model: ov.Model, compiled: ov.CompiledModel) -> str:
-    """What the arithmetic is done in, for the overlay: int8 if the file is quantised, else what was compiled."""
+    """Return what the arithmetic is done in, for the overlay: int8 if the file is quantised, else what was compiled."""
     if self_check.is_quantised(model):
         return "int8"
     kind: str = compiled.get_property("INFERENCE_PRECISION_HINT").to_string()
@@ -200,7 +203,7 @@ class Rewriting:
 
 @functools.cache
 def default_rewriting() -> Rewriting:
-    """What this engine does to every graph."""
+    """Return what this engine does to every graph."""
 
     def apply(network: ov.Model) -> None:
         row_shuffle.apply(network)
@@ -210,14 +213,14 @@ def default_rewriting() -> Rewriting:
 
 
 def check_size(network: ov.Model, size: tuple[int, int]) -> tuple[int, int]:
-    """Width and height of the self-check's frame: `size`, the engine's, if the file takes no other."""
+    """Return width and height of the self-check's frame: `size`, the engine's, if the file takes no other."""
     width, height = self_check.SIZE
     free = network.input().partial_shape.compatible(ov.PartialShape([1, height, width, 3]))
     return self_check.SIZE if free else size
 
 
 def is_right_here(rewriting: Rewriting, path: Path, size: tuple[int, int], threads: int | None) -> bool:
-    """Whether `rewriting` leaves the picture of the int8 file `path` as it is on this processor.
+    """Return whether `rewriting` leaves the picture of the int8 file `path` as it is on this processor.
 
     It is tried once (self_check), on a frame of the engine's `size` (width, height) if the file takes no smaller one,
     and the result is kept. Where the answer is no, one line in the log says so.
@@ -228,7 +231,7 @@ def is_right_here(rewriting: Rewriting, path: Path, size: tuple[int, int], threa
     cache = SelfCheckCache(cache_folder())
     psnr_db = cache.get(key)
     if psnr_db is None:
-        begun = time.monotonic()
+        began = time.monotonic()
         try:
             plain = read(path)
             fit(plain, path, check_size(plain, size))
@@ -236,7 +239,7 @@ def is_right_here(rewriting: Rewriting, path: Path, size: tuple[int, int], threa
         except (ModelError, RuntimeError) as error:
             log.warning("%s runs as it is in the file, slower: its self-check failed: %s", name, first_line(error))
             return False
-        log.debug("%s: self-check %.1f dB in %.0f ms", name, psnr_db, 1000 * (time.monotonic() - begun))
+        log.debug("%s: self-check %.1f dB in %.0f ms", name, psnr_db, 1000 * (time.monotonic() - began))
         cache.put(key, psnr_db)
     if psnr_db < self_check.LEAST_DB:
         wanted = f"{psnr_db:.1f} dB beside it on this processor, {self_check.LEAST_DB:g} are needed"

@@ -1,4 +1,4 @@
-"""A picture taken and put together by rows of bytes, in a graph of OpenVINO's; its bytes stay the same.
+"""Lets a graph of OpenVINO's read and write a picture by rows of bytes; every byte stays the same.
 
 A picture comes as rows of pixels, and the edges that a network gives it are cheapest to add while they are bytes.
 
@@ -6,7 +6,7 @@ A sub-pixel network ends in s * s values for each pixel and colour, and DepthToS
 one, which takes a processor longer than a convolution does. What belongs to one of the s rows that a row of the input
 becomes can be moved as one piece instead: the last convolutions are cut into s groups of output channels, each of which
 makes whole rows with channels last, which is how processors compute. Nothing is left but to copy those. Channels that
-are computed alike, as a detail that all colours get, are computed once for all groups (Alike).
+are computed alike, as a detail that all colours get, are computed once for all groups (SharedChannels).
 
 Beside one picture of all channels whose pieces were gathered or its axes exchanged, this was the quickest way for every
 shipped network, and for fast-x2-int8 by 1.1 times and more too where oneDNN was told to use AVX2 alone, AVX2 with VNNI,
@@ -35,19 +35,20 @@ CHANNELS, OUTPUTS, ONLY = -3, -4, -1
 
 
 class InseparableError(Exception):
-    """There is an operation of which channels cannot be computed apart."""
+    """An operation whose channels cannot be computed apart."""
 
 
 class ChannelSlice:
     """Copies of operations that compute some of their channels and no others."""
 
     def __init__(self, channels: NDArray[np.int64], alike: SharedChannels | None = None) -> None:
+        """`channels`: the numbers of those to be computed; `alike`: where those that are computed alike are shared."""
         self._channels, self._alike = channels, alike
         self._factory = NodeFactory("opset13")
         self._copies: dict[tuple[str, int], ov.Output] = {}
 
     def of(self, output: ov.Output, axis: int = CHANNELS) -> ov.Output:
-        """`output` with these channels of it, along `axis`, alone. Raises InseparableError."""
+        """Return `output` with only these channels along `axis`. Raises InseparableError."""
         shape, node = output.get_partial_shape(), output.get_node()
         if len(shape) < -axis or shape[len(shape) + axis] == 1:
             return output  # the same for all channels
@@ -75,17 +76,18 @@ class ChannelSlice:
 
 
 class SharedChannels:
-    """Channels that are computed alike, of which each group takes its copies: they are computed once for all.
+    """Channels that are computed alike: they are computed once, and each group takes copies.
 
     Only those of a picture that is added to another one: it is handed over in 16 bits in any case, where the processor
     has those, and what the picture itself is made of is not.
     """
 
     def __init__(self) -> None:
+        """Begin without any."""
         self._found: dict[str, tuple[ov.Output, NDArray[np.int64]] | None] = {}
 
     def of(self, summands: Sequence[ov.Output], channels: NDArray[np.int64]) -> dict[int, ov.Output]:
-        """These `channels` of that of the `summands`, by its number, of whose own at most half are different."""
+        """Return these `channels` of that summand, by its number, of whose channels at most half are different."""
         if any(math.prod(each.get_shape()[CHANNELS + 1 :]) == 1 for each in summands):
             return {}  # what is added is no picture
         found = {number: once for number, each in enumerate(summands) if (once := self._once(each))}
@@ -107,7 +109,7 @@ class SharedChannels:
 
 
 def broadcast_channels(picture: ov.Output, channels: NDArray[np.int64]) -> ov.Output:
-    """These `channels` of a picture, some of them several times.
+    """Return these `channels` of a picture, some of them several times.
 
     By a convolution with ones and zeros, which changes no value: what is to be added can be added on its way.
     """
@@ -117,7 +119,7 @@ def broadcast_channels(picture: ov.Output, channels: NDArray[np.int64]) -> ov.Ou
 
 
 def identical_channels(output: ov.Output, axis: int = CHANNELS) -> NDArray[np.int64]:
-    """A number for each channel of `output` along `axis`: the same one for those that are computed alike."""
+    """Return a number for each channel of `output` along `axis`: the same one for those that are computed alike."""
     shape, node = list(output.get_shape()), output.get_node()
     if len(shape) < -axis or shape[axis] == 1:
         return np.zeros(1, np.int64)
@@ -136,7 +138,7 @@ def identical_channels(output: ov.Output, axis: int = CHANNELS) -> NDArray[np.in
 
 
 def apply(model: ov.Model) -> bool:
-    """Let a model add its edges to bytes and put its picture together by rows.
+    """Let a model pad bytes and put its picture together by rows.
 
     `model` has a static shape and keeps to engines/catalog/contract.py. Returns False, and has left its ending as it
     was, if it does not end in sub-pixels or its ending cannot be computed apart.
@@ -170,7 +172,7 @@ def pad_before_convert(model: ov.Model) -> bool:
 
 
 def split_depth_to_space(model: ov.Model) -> bool:
-    """Let a model compute row by row; as apply()."""
+    """Let a model compute row by row; returns what apply() does."""
     ending = [model.output().get_node().input_value(0).get_node()]
     while ending[-1].get_type_name() == ENDING[len(ending) - 1] and len(ending) < len(ENDING):
         ending.append(ending[-1].input_value(0).get_node())
@@ -182,8 +184,8 @@ def split_depth_to_space(model: ov.Model) -> bool:
     try:
         for channels in groups(shuffle, shape[-1]):
             pixels = ops.transpose(ChannelSlice(channels, alike).of(values), order)
-            made = ops.convert(pixels, convert.get_element_type())
-            rows.append(ops.reshape(made, [-1, 1, shape[-2] * shape[-1]], False))
+            row = ops.convert(pixels, convert.get_element_type())
+            rows.append(ops.reshape(row, [-1, 1, shape[-2] * shape[-1]], False))
     except InseparableError:
         return False
     picture = ops.reshape(ops.concat(rows, 1), shape, False)
@@ -193,7 +195,7 @@ def split_depth_to_space(model: ov.Model) -> bool:
 
 
 def groups(shuffle: ov.Node, colours: int) -> NDArray[np.int64]:
-    """The channels of a DepthToSpace that make up each row, in the order of its bytes: [s, s * colours]."""
+    """Return the channels of a DepthToSpace that make up each row, in the order of its bytes: [s, s * colours]."""
     attributes = shuffle.get_attributes()
     scale = attributes["block_size"]
     channels: NDArray[np.int64] = np.arange(scale * scale * colours)

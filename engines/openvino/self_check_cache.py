@@ -44,6 +44,7 @@ class Key:
 
     @property
     def digest(self) -> str:
+        """SHA-256 of all of it, in hexadecimal."""
         return hashlib.sha256(json.dumps(asdict(self)).encode()).hexdigest()
 
 
@@ -87,12 +88,12 @@ def processor_id(core: ov.Core) -> str:
 
     OpenVINO's own name for a processor is the same for all of ARM's, so that the kernel's description belongs to it.
     """
-    asked = [str(core.get_property("CPU", name)) for name in ("FULL_DEVICE_NAME", "OPTIMIZATION_CAPABILITIES")]
+    properties = [str(core.get_property("CPU", name)) for name in ("FULL_DEVICE_NAME", "OPTIMIZATION_CAPABILITIES")]
     limits = [f"{name}={os.environ[name]}" for name in LIMITS if name in os.environ]
     try:
         lines = CPUINFO.read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:  # another system than Linux
         lines = []
     features = sorted({line for line in lines if line.startswith(FEATURES)})  # once for each kind of core
-    facts = [platform.machine(), *asked, *limits, *features]
+    facts = [platform.machine(), *properties, *limits, *features]
     return f"{platform.machine()} {hashlib.sha256(chr(10).join(facts).encode()).hexdigest()}"

@@ -6,9 +6,7 @@ import json
 import logging
 import sys
 from datetime import datetime
-from typing import Any, Literal
-
-LogFormat = Literal["text", "json"]
+from typing import Any
 
 
 def log_event(

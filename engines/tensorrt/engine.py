@@ -21,7 +21,7 @@ from engines.cuda.device import Buffer, CudaDevice
 from engines.cuda.slot import CudaSlot
 from engines.errors import EngineError
 from engines.request import EngineRequest
-from engines.slot_engine import SlotEngine
+from engines.slot_engine import WARM_UP_TIMEOUT_S, SlotEngine
 from engines.support.progress import BuildProgress
 from engines.tensorrt import sdk
 from engines.tensorrt.builder import PREFERRED_PRECISIONS, build, dimensions, key_for
@@ -30,8 +30,6 @@ from engines.tensorrt.sdk import device, gpu_name, last_error, logger, portable,
 
 log = logging.getLogger(__name__)
 
-WARM_UP_TIMEOUT_S = 60.0
-"""How long a slot's first inference may take; TensorRT-RTX compiles its kernels then."""
 WORKSPACE_SHARE, MIN_WORKSPACE_BYTES, MAX_WORKSPACE_BYTES = 0.5, 64 << 20, 2 << 30
 """The builder's workspace: this share of the memory that is free, and its limits in bytes."""
 PROFILED_FRAMES = 100

@@ -15,6 +15,7 @@ from engines.catalog.contract import MAX_SCALE
 from engines.errors import EngineError, FrameRefusedError
 from engines.request import TritonOptions
 from engines.triton.address import GRPC_PORT, Address, is_this_machine
+from engines.triton.grpc_failure import Cause, GrpcFailure
 
 log = logging.getLogger(__name__)
 
@@ -22,8 +23,6 @@ REQUEST_TIMEOUT_S = 5.0
 """How long requests other than frames may take."""
 FIRST_FRAME_TIMEOUT_S = 20.0
 """How long the first frame of a size may take: the server may compile the network for it."""
-TLS_REFUSED = "TLS was refused: "
-NOT_GRPC = "what listens there does not speak gRPC with this program"
 PORT_HINT = f"The port is that of gRPC, {GRPC_PORT} by default, not of HTTP or metrics"
 TLS_HINT = "See --tls-ca, --tls-certificate, --tls-key."
 SAFE_SHARED_MEMORY_SINCE = (2, 50)
@@ -33,23 +32,6 @@ ones crash (github.com/triton-inference-server/server, pull request 7567)."""
 
 class RequestRejectedError(EngineError):
     """The server has answered, and finds fault with the request itself: with the size of its picture, most likely."""
-
-
-def reason(error: Any) -> str:
-    """Return the part of a gRPC message that tells something."""
-    text = " ".join(str(error.message() or error).split())
-    for known in ("Connection refused", "Connection reset", "No route to host", "Network is unreachable"):
-        if known.lower() in text.lower():
-            return known.lower()
-    if re.search(r"\bdns\b|name resolution|errors resolving|address lookup", text, re.IGNORECASE):
-        return "there is no host of this name"
-    # Before TLS, whose handshake ends like this too where the other side has never heard of it.
-    if re.search(r"failed to connect.*(socket closed|parsing http/2)", text, re.IGNORECASE):
-        return NOT_GRPC
-    if "ssl" in text.lower() or "certificate" in text.lower() or "handshake" in text.lower():
-        why = re.search(r"OPENSSL_internal:(\w+(: [a-z][^:;]*)?)", text)
-        return f"{TLS_REFUSED}{why[1].replace('_', ' ').lower() if why else text[:160]}"
-    return text[:200]
 
 
 class TritonClient:
@@ -143,23 +125,22 @@ class TritonClient:
 
     def error(self, error: Any) -> EngineError:
         """Return what an exception of the client means."""
-        status, facts = str(error.status()).rpartition(".")[2], reason(error)
+        status, (cause, facts) = str(error.status()).rpartition(".")[2], GrpcFailure.of(error)
         match status:
-            case "UNAVAILABLE" if re.search("timeout expired|maximum queue size", facts):
+            case "UNAVAILABLE" if cause is Cause.OVERLOADED:
                 fix = "Serve fewer cameras, a faster model, or more instances; see docs/scale.md."
                 return FrameRefusedError(f"The Triton server {self.server} is overloaded", facts, fix)
-            case "UNAVAILABLE" if "restricted" in facts:
+            case "UNAVAILABLE" if cause is Cause.RESTRICTED:
                 return EngineError(
                     f"The Triton server {self.server} refuses us", facts, "See --token-file, --token-header."
                 )
-            case "UNAVAILABLE" if "model" in facts:
+            case "UNAVAILABLE" if cause is Cause.MODEL_NOT_READY:
                 fix = "It may be loading; look at the server's log."
                 return EngineError(f"The model {self.model} is not ready on {self.server}", facts, fix)
-            case "UNAVAILABLE" if facts.startswith(TLS_REFUSED):
+            case "UNAVAILABLE" if cause is Cause.TLS_REFUSED:
                 fix = f"{TLS_HINT} Leave all --tls options out if the server has no TLS."
                 return EngineError(f"There is no way to the Triton server {self.server}", facts, fix)
-            case "UNAVAILABLE" if facts == NOT_GRPC:
-                # All that gRPC tells of a port that is not its own, of TLS that is wanted, and of a certificate missed.
+            case "UNAVAILABLE" if cause is Cause.NOT_GRPC:
                 fix = f"{PORT_HINT}; if the server wants TLS or a certificate of ours, see --tls, --tls-certificate."
                 return EngineError(f"There is no way to the Triton server {self.server}", facts, fix)
             case "UNAVAILABLE":

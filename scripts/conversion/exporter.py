@@ -17,6 +17,7 @@ from onnx import TensorProto, helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 
 from engines.catalog import shipped as catalog
+from engines.catalog.terms import NOT_STATED, TERMS_KEY
 from engines.errors import UserError
 from scripts.common.onnx_files import save
 from scripts.common.onnx_graph import EXPORT_OPSET, OnnxGraph
@@ -163,8 +164,8 @@ CONVOLUTION_PARAMETERS = ("weight", "bias")
 FAINT_BOUNDS = (("least", -1), ("most", 1))
 
 
-def load(path: Path) -> tuple[UpscalingNetwork, dict[str, Any]]:
-    """Return the collapsed network of a checkpoint of scripts/train.py, and its recipe.
+def load(path: Path) -> tuple[UpscalingNetwork, dict[str, Any], str]:
+    """Return the collapsed network of a checkpoint of scripts/train.py, its recipe and its terms, which may be empty.
 
     Raises ExportError.
     """
@@ -175,13 +176,14 @@ def load(path: Path) -> tuple[UpscalingNetwork, dict[str, Any]]:
         network = UpscalingNetwork(**shape)
         network.load_state_dict(state["average"])
         network.coring = float(recipe.get("coring", 0))
+        terms = str(state.get(TERMS_KEY, NOT_STATED))  # older ones do not know
     except (OSError, EOFError, KeyError, TypeError, RuntimeError, pickle.UnpicklingError) as error:
         raise ExportError(
             f"{path} is not a checkpoint of scripts/train.py",
             f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error) else 'it is empty'}",
             "Give the checkpoint.pt that it wrote into its --out folder.",
         ) from None
-    return network.collapsed().eval(), recipe
+    return network.collapsed().eval(), recipe, terms
 
 
 def difference(model: onnx.ModelProto, network: nn.Module) -> tuple[int, float]:
@@ -207,9 +209,10 @@ def export(checkpoint: Path, file: Path) -> str:
     """Write `file`; return a line about it. Raises ExportError, ModelError, having written nothing."""
     if importlib.util.find_spec("torch") is None:
         raise ExportError("PyTorch is not installed", "a checkpoint holds its tensors", "pip install -e .[train]")
-    network, recipe = load(checkpoint)
+    network, recipe, terms = load(checkpoint)
     catalog.check_name(file, network.scale)
-    model = build(network, {"recipe": json.dumps(recipe), "trained_by": "scripts/train.py"})
+    metadata = {"recipe": json.dumps(recipe), "trained_by": "scripts/train.py"}
+    model = build(network, metadata | ({TERMS_KEY: terms} if terms else {}))
     largest, equal = difference(model, network)
     if largest > MAX_LEVEL_DIFFERENCE or equal < MIN_EQUAL_SHARE:
         raise ExportError(

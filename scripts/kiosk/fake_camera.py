@@ -67,7 +67,7 @@ class FakeCamera:
         self._count, self._due = 0, time.monotonic()
         self._still: Image | None = None
 
-    def isOpened(self) -> bool:
+    def isOpened(self) -> bool:  # noqa: N802 # OpenCV's name
         """Tell whether the camera was opened and has not been released."""
         return self._open
 

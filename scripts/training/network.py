@@ -9,7 +9,7 @@ leaves both chroma components where they were, so no capacity is spent on colour
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
+import torch.nn.functional as F  # noqa: N812 # PyTorch's own abbreviation
 from torch import Tensor, nn
 
 from engines.errors import UserError

@@ -67,6 +67,8 @@ class Recipe:
     candidates: Count = 1
     coring: Weight = 0.0
     degradation: dict[str, Any] | None = None
+    data: tuple[str, ...] = ()
+    calibration: tuple[str, ...] = ()
 
     @field_validator("degradation")
     @classmethod
@@ -175,8 +177,9 @@ class Recipe:
         return self.learning_rate * 0.5 * (1 + math.cos(math.pi * done))
 
     def values(self) -> dict[str, Any]:
-        """Return all values as plain types, as a checkpoint and a model's metadata hold them."""
-        return asdict(self) | {"sizes": list(self.sizes)}
+        """Return what decides the outcome; not the names of data sets, because their content does, wherever it lies."""
+        values = asdict(self) | {"sizes": list(self.sizes)}
+        return {key: value for key, value in values.items() if key not in ("data", "calibration")}
 
 
 def findings(error: ValidationError) -> str:

@@ -7,11 +7,12 @@ import io
 from pathlib import Path
 
 import torch
-import torch.nn.functional as F
+import torch.nn.functional as F  # noqa: N812 # PyTorch's own abbreviation
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
+from engines.catalog.terms import NOT_STATED, TERMS_KEY
 from scripts.evaluation.test_sets import LUMA_WEIGHTS, pairs, psnr
 from scripts.training.gpu_crops import GpuCropper
 from scripts.training.network import UpscalingNetwork
@@ -83,6 +84,8 @@ class Training:
         self.recipe, self.device, self.step, self.workers = recipe, device, 0, workers
         self.inputs = {"photographs": photos.digest, **recipe.digests()}
         """Digests of what a recipe cannot hold; a run goes on with the same only."""
+        self.terms = NOT_STATED
+        """On what terms the network may be used (engines/catalog/terms.py); the file that is exported says them."""
         self.cutter = GpuCropper(photos, device) if device.startswith("cuda") else None
         self.data = Batches(recipe, photos, whole=self.cutter is None)
         self.network = recipe.network().to(device)
@@ -143,6 +146,7 @@ class Training:
             "optimisers": [optimiser.state_dict() for optimiser in self.optimisers],
             "scaler": self.scaler.state_dict(),
             "inputs": self.inputs,
+            TERMS_KEY: self.terms,
         }
         made = io.BytesIO()
         torch.save(state, made)

@@ -10,7 +10,7 @@ import pytest
 
 from app.config.yaml_file import from_mapping
 from app.errors import ConfigError
-from app.overwrites import check_overwrites
+from app.preflight import check_overwrites
 from tests.support.clips import picture
 
 

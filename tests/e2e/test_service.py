@@ -470,16 +470,16 @@ def test_nohup_outlives_the_terminal(tmp_path: Path) -> None:
 def test_without_a_manager_nothing_is_told(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     monkeypatch.delenv("NOTIFY_SOCKET", raising=False)
     monkeypatch.delenv("WATCHDOG_USEC", raising=False)
-    assert Notifier().watchdog == 0
+    assert Notifier().watchdog_s == 0
     Notifier().tell("READY=1")
     monkeypatch.setenv("NOTIFY_SOCKET", "/nowhere/at/all")
     Notifier().tell("READY=1")
     monkeypatch.setenv("WATCHDOG_USEC", "5000000")
-    assert Notifier().watchdog == 5
+    assert Notifier().watchdog_s == 5
     monkeypatch.setenv("WATCHDOG_PID", "1")
-    assert Notifier().watchdog == 0, "it is meant for another process"
+    assert Notifier().watchdog_s == 0, "it is meant for another process"
     monkeypatch.setenv("WATCHDOG_USEC", "abc")
-    assert Notifier().watchdog == 0 and "WATCHDOG_USEC is 'abc'" in caplog.text
+    assert Notifier().watchdog_s == 0 and "WATCHDOG_USEC is 'abc'" in caplog.text
 
 
 def test_an_abstract_socket_is_reached(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,8 +9,9 @@ import pytest
 import yaml
 
 from scripts import states
+from scripts.common.checkout import ROOT
 from scripts.kiosk.fake_camera import draw_code, read_code, scene
-from scripts.kiosk.rig import HEAP_ENVIRONMENT, ROOT
+from scripts.kiosk.rig import HEAP_ENVIRONMENT
 from scripts.kiosk.verdict import RecordingTotals, judge, recorded, report, slope
 from scripts.soak import Soak, SoakError, main
 

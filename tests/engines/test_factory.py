@@ -15,6 +15,7 @@ import cv2
 import numpy as np
 import pytest
 
+import engines
 from app.config.command_line import parse
 from app.config.schema import Config
 from app.config.yaml_file import from_mapping, read_yaml
@@ -28,6 +29,7 @@ from app.system.sensors import Reading
 from engines.base import Engine
 from engines.catalog import shipped as catalog
 from engines.errors import EngineError
+from engines.request import EngineRequest
 from engines.slot_engine import SlotEngine
 from scripts.kiosk.fake_camera import FakeDevDir
 from tests.support.clips import encode, jpeg, multipart, serve
@@ -96,6 +98,19 @@ def test_files_and_the_demo_get_the_faithful_one(tmp_path: Path, caplog: pytest.
     assert "the model for demo is fast" in caplog.text
     assert chosen("--source", str(film)) == chosen("--source", str(film), "--pace", "live") == "fast-x2"
     assert chosen("--source", str(tmp_path / "still.png")) == "fast-x2"
+
+
+@pytest.mark.integration
+def test_a_network_for_research_only_is_told_when_it_is_loaded(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    own = tmp_path / "own-x2.onnx"
+    resizing(own, 2)
+    for model, told in (("fast", True), (str(own), False)):
+        caplog.clear()
+        with caplog.at_level(logging.INFO), engines.load(EngineRequest("openvino", model, SIZE)):
+            pass
+        assert ("fast-x2 is for research use only" in caplog.text) == ("research" in caplog.text) == told
 
 
 @pytest.mark.integration

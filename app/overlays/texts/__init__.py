@@ -9,7 +9,7 @@ from pathlib import Path
 from app.config.yaml_file import read_yaml
 from app.errors import ConfigError
 
-FOLDER = Path(__file__).parent
+TEXTS_FOLDER = Path(__file__).parent
 
 
 @dataclass(frozen=True)
@@ -42,14 +42,14 @@ def load(languages: Sequence[str], folder: Path | None = None) -> list[Texts]:
 
 
 def _read(language: str, folder: Path | None) -> Texts:
-    places = [*([folder] if folder is not None else []), FOLDER]
+    places = [*([folder] if folder is not None else []), TEXTS_FOLDER]
     path = next((place / f"{language}.yaml" for place in places if (place / f"{language}.yaml").is_file()), None)
     if path is None:
         known = sorted(p.stem for place in places for p in place.glob("*.yaml"))
         raise ConfigError(
             f"There are no texts in the language {language!r}",
             f"there are: {', '.join(dict.fromkeys(known))}",
-            f"Copy {FOLDER / 'en.yaml'} to a folder of yours as {language}.yaml and name that folder with kiosk.texts.",
+            f"Copy {TEXTS_FOLDER / 'en.yaml'} to a folder of yours as {language}.yaml, and give that as kiosk.texts.",
         )
     data, names = read_yaml(path), [field.name for field in fields(Texts)]
     for key in [*(set(names) - set(data)), *(set(data) - set(names))]:

@@ -5,35 +5,29 @@ from __future__ import annotations
 import contextlib
 import logging
 import queue
-import sys
 import threading
 import time
-from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-import av
-import cv2
 import numpy as np
-from av.video.reformatter import ColorRange, Colorspace, VideoReformatter
 
 from app.errors import RecordingError, SinkError
-from app.ffmpeg import EXACT, cause, reason
-from app.pipeline.frame import FramePool, OutputFrame, letterbox
+from app.ffmpeg import cause, reason
+from app.pipeline.frame import FramePool, OutputFrame
 from app.sinks.filenames import rename_without_replacing
 from app.sinks.recording import gst_encoder
 from app.sinks.recording.encoders import check_encoder
 from app.sinks.recording.fragment_file import TruncatedError, identity
 from app.sinks.recording.gst_encoder import TIME_BASE
-from app.sinks.recording.muxer import create, kind_of, pictures
+from app.sinks.recording.muxer import create, pictures
+from app.sinks.recording.video_track import VideoTrack
 from engines.base import Image
 from engines.support import nvtx
 from engines.support.event_log import log_event
 
 log = logging.getLogger(__name__)
 
-MAX_PICTURE_TICKS = {"mp4": 2**31 - 2}
-"""How long a picture may last, by kind of file: after a longer one FFmpeg gives each picture of an MP4 one tick."""
 ENCODER_TIMEOUT_S = 20.0
 """What the encoder may take for one picture, and for all that is queued when the recording ends."""
 
@@ -53,11 +47,7 @@ class TakenError(SinkError):
 
 
 class Recorder:
-    """One recording. write() copies a picture and returns; the thread encodes and writes to disk.
-
-    The size is that of the first picture, cut to even numbers, which 4:2:0 needs; later pictures of another size are
-    fitted into it with black bars.
-    """
+    """One recording. write() copies a picture and returns; the recorder thread encodes it and writes to disk."""
 
     def __init__(
         self,
@@ -81,30 +71,36 @@ class Recorder:
         a board's own encoder.
         """
         self.path = path  # renamed by the owner; the recorder thread sets it when somebody else has moved the file
-        self.frames = 0  # recorder thread
         self.dropped = 0  # main thread while the encoder keeps up, recorder thread once it has failed
-        self._held_back: list[int] = []  # recorder thread; times of the packets that the muxer has not written yet
-        self._kept = (0, 0)  # recorder thread; pictures in the file, and the time of the last of them, in ticks
         encoder = gst_encoder.choose(encoder)
-        self._encoder, self._quality, self._fps, self._lossless = encoder, quality, fps or 30.0, lossless
-        self._watched, self._timeout_s, self._board_timeout_s = watched, encoder_timeout_s, board_timeout_s
+        self._encoder, self._lossless, self._watched, self._timeout_s = encoder, lossless, watched, encoder_timeout_s
         self._queue: queue.Queue[tuple[Image, float] | None] = queue.Queue(depth)
-        self._buffers, self._reformatter = FramePool(), VideoReformatter()
+        self._buffers = FramePool()
         self._failure: BaseException | None = None  # set by the recorder thread, taken by the thread that asks
-        self._first: int | None = None  # recorder thread, like those below; in ticks
-        self._last = -1
-        self._stream: Any = None
         check_encoder(encoder)
         self._container, self._file = create(path)
-        self._max_picture_ticks = MAX_PICTURE_TICKS.get(kind_of(path), sys.maxsize)
+        self._track = VideoTrack(
+            self._container,
+            self._file,
+            path,
+            encoder=encoder,
+            quality=quality,
+            fps=fps or 30.0,
+            board_timeout_s=board_timeout_s,
+        )
         self._identity = identity(path)  # changed by the owner's thread alone, in rename()
         self._thread = threading.Thread(target=self._work, name="recorder", daemon=True)
         self._thread.start()
 
     @property
+    def frames(self) -> int:
+        """Pictures recorded; after a failure those that are in the file."""
+        return self._track.frames
+
+    @property
     def seconds(self) -> float:
         """Seconds from the first recorded frame to the last."""
-        return float((self._last - self._first) * TIME_BASE) if self._first is not None else 0.0
+        return self._track.seconds
 
     @property
     def behind(self) -> bool:
@@ -234,15 +230,14 @@ class Recorder:
             why = cause(error)
             if isinstance(why, TruncatedError):
                 frames, (left, seconds) = self.frames, pictures(self.path)
-                self._keep(left, round(seconds / TIME_BASE))
+                self.dropped += self._track.keep(left, round(seconds / TIME_BASE))
                 rest = f"{left} of its {frames} frames, {seconds:.1f} s, are left"
                 self._failure = TakenError(self.path, str(why), rest)
             else:
                 if self._file.failed:  # the muxer loses what it was about to write: half a second, by FORMATS
-                    self._keep(*self._kept)
+                    self.dropped += self._track.keep_written()
                 self._failure = error
-            if isinstance(self._stream, gst_encoder.GstStream):
-                self._stream.close()
+            self._track.abort()
         if self._failure is not None:
             self._drop_queued()  # a writer that waits for room finds it, and then the failure
 
@@ -265,8 +260,7 @@ class Recorder:
             self._buffers.release(image)
             if self._watched and self._file.writes != before and self._place() != self.path:
                 break
-        if self._stream is not None:
-            self._mux(None)
+        self._track.finish()
 
     def _place(self) -> Path | None:
         """Find where the file is now; None if it is gone. A file that cannot be looked at counts as in its place."""
@@ -281,80 +275,11 @@ class Recorder:
             return
         wanted, length = self.path, f"{self.frames} frames, {self.seconds:.1f} s,"
         if place is None:
-            self._keep(0, 0)
+            self.dropped += self._track.keep(0, 0)
             self._failure = TakenError(wanted, "deleted or moved away", f"its {length} are lost")
         else:
             self.path = place
             self._failure = TakenError(wanted, f"moved to {place}", f"its {length} are there")
 
-    def _keep(self, frames: int, last: int) -> None:
-        """Count only the first `frames`, the last of which is at `last` ticks of the recording; the rest is lost."""
-        self.dropped += self.frames - frames
-        self.frames, self._last = frames, last + (self._first or 0)
-
     def _encode(self, image: Image, position: float) -> None:
-        if self._stream is None:
-            self._stream = self._open_stream(image)
-        frame = av.VideoFrame.from_ndarray(fitted(image, (self._stream.width, self._stream.height)), format="bgr24")
-        frame = self._reformatter.reformat(
-            frame,
-            format="yuv420p",
-            dst_colorspace=Colorspace.ITU709,
-            dst_color_range=ColorRange.MPEG,
-            interpolation=EXACT,
-        )
-        ticks = round(position / TIME_BASE)
-        if self._first is None:
-            self._first = ticks
-        else:
-            ticks = max(ticks, self._last + 1)
-            self._first += max(0, ticks - self._last - self._max_picture_ticks)  # cuts a night without a camera short
-        frame.pts, frame.time_base = ticks - self._first, TIME_BASE
-        self._last = ticks
-        self._mux(frame)
-        self.frames += 1
-
-    def _mux(self, frame: av.VideoFrame | None) -> None:
-        """Encode `frame`, or what is left if it is None, and keep count of what has reached the file."""
-        for packet in self._stream.encode(frame):
-            before, pts = self._file.writes, packet.pts
-            self._container.mux(packet)
-            if self._file.writes != before and self._held_back:  # this packet ended the fragment of the ones before it
-                self._kept = self._kept[0] + len(self._held_back), self._held_back[-1]
-                self._held_back.clear()
-            self._held_back.append(pts)
-
-    def _open_stream(self, image: Image) -> Any:
-        height, width = image.shape[:2]
-        if self._encoder in gst_encoder.PIPELINES:
-            return gst_encoder.GstStream(
-                self._container, self._encoder, (width & ~1, height & ~1), self._fps, self._board_timeout_s
-            )
-        rate = Fraction(self._fps).limit_denominator(1001)
-        stream: Any = self._container.add_stream(self._encoder, rate=rate, options=self._options())
-        stream.width, stream.height, stream.pix_fmt, stream.time_base = width & ~1, height & ~1, "yuv420p", TIME_BASE
-        context = stream.codec_context
-        context.time_base, context.gop_size, context.max_b_frames = TIME_BASE, max(1, round(self._fps)), 0
-        context.colorspace, context.color_range = Colorspace.ITU709, ColorRange.MPEG
-        if self._encoder != "libx264":
-            # No common quality setting exists: a tenth of a bit a pixel looks right for H.264 in hardware.
-            stream.bit_rate = int(width * height * self._fps * 0.1)
-        return stream
-
-    def _options(self) -> dict[str, str]:
-        if self._encoder != "libx264":
-            return {}
-        # zerolatency: no frame waits inside the encoder, where a power failure would lose it.
-        return {"preset": "veryfast", "tune": "zerolatency", "crf": str(self._quality)}
-
-
-def fitted(image: Image, size: tuple[int, int]) -> Image:
-    """Return `image` without its odd pixels, or scaled into `size` (width, height) between black bars."""
-    height, width = image.shape[:2]
-    if (width & ~1, height & ~1) == size:
-        return image[: size[1], : size[0]]
-    canvas = np.zeros((size[1], size[0], 3), np.uint8)
-    x, y, inner_width, inner_height = letterbox((width, height), size)
-    inner = canvas[y : y + inner_height, x : x + inner_width]
-    cv2.resize(image, (inner_width, inner_height), dst=inner, interpolation=cv2.INTER_AREA)
-    return canvas
+        self._track.encode(image, position)

@@ -9,7 +9,7 @@ from app.overlays.view_state import ViewState
 from app.sinks.window.opencv_window import OpenCvWindow
 from app.sinks.window.window_process import WindowProcess
 
-TITLE = "Live super-resolution"
+WINDOW_TITLE = "Live super-resolution"
 
 WindowSink = OpenCvWindow | WindowProcess
 
@@ -34,7 +34,7 @@ class PersistentWindow:
         if kind is None:
             return None
         if self._window is None:
-            self._window = kind(TITLE, view, actions)
+            self._window = kind(WINDOW_TITLE, view, actions)
         self._window.obey(view, actions, locked=locked)
         return self._window
 

@@ -27,8 +27,8 @@ MAP_NOTICES = 30
 """Pictures after each of which a new window is told that it is on the screen: the first time it may not be yet."""
 
 # Key codes as Qt and GTK (X11 key symbols), Windows and macOS report them.
-LEFT, RIGHT = {65361, 2424832, 63234}, {65363, 2555904, 63235}
-ESCAPE = {27, 65307}
+LEFT_KEYS, RIGHT_KEYS = {65361, 2424832, 63234}, {65363, 2555904, 63235}
+ESCAPE_KEYS = {27, 65307}
 
 
 class OpenCvWindow:
@@ -163,10 +163,10 @@ class OpenCvWindow:
 
     def _key(self, code: int) -> None:
         # GTK adds Shift, NumLock and the like above the lowest 16 bits, where Windows has its arrows.
-        key = code if code in LEFT | RIGHT else code & 0xFFFF
-        if key in LEFT | RIGHT:
-            self._view.move(self._view.divider + (DIVIDER_STEP if key in RIGHT else -DIVIDER_STEP))
-        elif key in ESCAPE:
+        key = code if code in LEFT_KEYS | RIGHT_KEYS else code & 0xFFFF
+        if key in LEFT_KEYS | RIGHT_KEYS:
+            self._view.move(self._view.divider + (DIVIDER_STEP if key in RIGHT_KEYS else -DIVIDER_STEP))
+        elif key in ESCAPE_KEYS:
             self._actions["quit"]()
         elif action := self._keys.get(chr(key).lower()):  # all 16 bits: the lowest 8 of Up are those of R
             action()

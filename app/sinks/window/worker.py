@@ -42,11 +42,12 @@ def main(arguments: list[str]) -> None:
     try:
         window = OpenCvWindow(options["title"], view, actions)
     except SinkError as error:
-        link.send_bytes(json.dumps({"problem": error.problem, "facts": error.facts, "fix": error.fix}).encode())
+        with contextlib.suppress(OSError):  # the parent has ended meanwhile
+            link.send_bytes(json.dumps({"problem": error.problem, "facts": error.facts, "fix": error.fix}).encode())
         return
-    link.send_bytes(b"{}")
     memory: mmap.mmap | None = None
     with contextlib.suppress(EOFError, OSError):
+        link.send_bytes(b"{}")
         while True:
             request: dict[str, Any] = json.loads(link.recv_bytes())
             for name, value in request["view"].items():

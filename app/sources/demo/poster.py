@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import cv2
 import numpy as np
@@ -79,7 +80,7 @@ class Canvas:
         origin = (round(x * self.scale), round(y * self.scale))
         cv2.putText(self.image, text, origin, font, size, colour, thick, cv2.LINE_AA)
 
-    def paste(self, x: float, y: float, picture: NDArray[np.float64]) -> None:
+    def paste(self, x: float, y: float, picture: NDArray[np.floating[Any]]) -> None:
         """Paste a picture [h, w] or [h, w, 3] of 0..255, made for this scale, with its top left corner at x, y."""
         left, top = round(x * self.scale), round(y * self.scale)
         area = self.image[top : top + picture.shape[0], left : left + picture.shape[1]]
@@ -139,7 +140,7 @@ def _landscape(canvas: Canvas, x: float, y: float, width: float, height: float) 
         ridge = height * (0.50 + 0.07 * k) - (34 - 6 * k) * (
             np.sin(along / (70 - 12 * k) + 2.1 * k) + 0.45 * np.sin(along / (23 - 3 * k) + k)
         )
-        part.polygon([(0, height), *zip(along, ridge, strict=True), (width, height)], colour)
+        part.polygon([(0, height), *zip(along.tolist(), ridge.tolist(), strict=True), (width, height)], colour)
     part.box(0, height * 0.72, width, height * 0.28, (112, 84, 54))
     _ripples(part, width, height)
     _bridge(part, width, height * 0.74)
@@ -148,7 +149,7 @@ def _landscape(canvas: Canvas, x: float, y: float, width: float, height: float) 
 
 def _ripples(part: Canvas, width: float, height: float) -> None:
     rng = np.random.default_rng(7)
-    for y in np.arange(height * 0.735, height, 4.5):
+    for y in np.arange(height * 0.735, height, 4.5).tolist():
         for left in np.arange(0, width, 40) + 40 * rng.random():
             near = abs(left - width * 0.66) < 60
             part.line([(left, y), (left + 10 + 22 * rng.random(), y)], (160, 190, 235) if near else (148, 118, 86), 1)
@@ -163,7 +164,7 @@ def _bridge(part: Canvas, width: float, deck: float) -> None:
         u = 2 * (along - left) / (right - left) - 1
         sag = top + (deck - 14 - top) * (1 - u * u)
         part.line(np.stack([along, sag], 1), (40, 28, 30), 3)
-        for px, py in zip(along, sag, strict=True):
+        for px, py in zip(along.tolist(), sag.tolist(), strict=True):
             part.line([(px, py), (px, deck)], (52, 40, 44), 1)
     for tower in towers:
         part.box(tower - 7, top - 10, 5, deck - top + 46, (40, 28, 30))

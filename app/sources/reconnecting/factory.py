@@ -49,10 +49,10 @@ def open_reconnecting(
         )
         name = shown(source)
     else:
-        asked = camera if source is None else str(local(source))
-        hotplug = HotplugCamera(asked, known_cameras or KnownCameras())
+        which = camera if source is None else str(local(source))
+        hotplug = HotplugCamera(which, known_cameras or KnownCameras())
         openers = SourceOpeners(lambda: _open_camera(hotplug, size, fps), open_attract, hotplug.probe)
-        name = "camera" if asked is None else f"camera {path_of(asked)}"
+        name = "camera" if which is None else f"camera {path_of(which)}"
     return ReconnectingSource(openers, name=name, size=size, attract_after=attract_after, frozen_after=frozen_after)
 
 
@@ -71,8 +71,8 @@ def _open_camera(hotplug: HotplugCamera, size: tuple[int, int] | None, fps: floa
 
     path = hotplug.find()
     if path is None:
-        which = "camera" if hotplug.camera is None else f"camera {path_of(hotplug.camera)}"
-        raise SourceError(f"There is no {which}", listing(), "Plug it in.")
+        name = "camera" if hotplug.camera is None else f"camera {path_of(hotplug.camera)}"
+        raise SourceError(f"There is no {name}", listing(), "Plug it in.")
     camera = Camera.v4l2(str(path), size=size, fps=fps)
     hotplug.remember(path)
     return camera

@@ -72,16 +72,16 @@ class HotplugCamera:
 
         If it is nowhere, return another one that somebody has put in its place; None if there is none.
         """
-        known, asked = self._known[self.camera], None if self.camera is None else path_of(self.camera)
-        places = [place for place in (known and known.link, asked) if place is not None and place.exists()]
+        known, own_place = self._known[self.camera], None if self.camera is None else path_of(self.camera)
+        places = [place for place in (known and known.link, own_place) if place is not None and place.exists()]
         found = [*places, *v4l2.device_files()]
         if known is not None and known.name:
             same = next((place for place in found if _name_and_number(place) == (known.name, known.number)), None)
             if same is not None:
                 return same
-        if asked is None:
+        if own_place is None:
             return next(iter(found), None)
-        return asked if asked.exists() else None
+        return own_place if own_place.exists() else None
 
     def probe(self) -> object:
         """Return the token: which device file it is, and when that was made."""

@@ -21,6 +21,7 @@ from app.sources.reconnecting.hotplug import Probe, no_probe
 from app.sources.reconnecting.reader_thread import ReaderThread, fingerprint
 from app.sources.reconnecting.ref_counted_frame import RefCountedFrame
 from engines.base import Image
+from engines.support.backoff import Backoff
 from engines.support.event_log import log_event
 
 log = logging.getLogger(__name__)
@@ -91,7 +92,8 @@ class ReconnectingSource:
         self._hung_readers: list[ReaderThread] = []
         self._attract: ReaderThread | None = None
         self._attract_reason = ""  # why the attract loop has failed
-        self._pause_s, self._frozen_limit_s = RETRY_PAUSES_S[0], frozen_after
+        self._reopen = Backoff(*RETRY_PAUSES_S)
+        self._frozen_limit_s = frozen_after  # grows with each reader that brings nothing new
         self._fingerprint: int | None = None
         self._fresh_at = time.monotonic()
         width, height = size or (640, 360)
@@ -246,8 +248,9 @@ class ReconnectingSource:
         leaving, last_seen = self._reader.thread, self._reader.last_seen
         self._note_loss(why, now)
         open_, probe = self._opener_after(leaving), self._openers.probe
-        self._reader = ReaderThread(open_, self._changed, delay_s=self._pause_s, probe=probe, last_seen=last_seen)
-        self._pause_s = min(RETRY_PAUSES_S[1], 2 * self._pause_s)
+        self._reopen.failed(now)
+        pause_s = self._reopen.wait(now)
+        self._reader = ReaderThread(open_, self._changed, delay_s=pause_s, probe=probe, last_seen=last_seen)
         self._frozen_limit_s = min(4 * self._frozen_after_s, 2 * self._frozen_limit_s)
         self._offset = None
 
@@ -272,13 +275,16 @@ class ReconnectingSource:
         if self._away_since is not None:
             away = now - self._away_since
             self.name = self._reader.name or self.name
-            event, message = ("source_back", "is back after") if self._seen else ("source_found", "is there after")
-            message = f"%(source)s {message} %(away_s).1f s"
-            log_event(log, logging.INFO, event, message, source=self.name, away_s=round(away, 3))
+            fields: dict[str, Any] = {"source": self.name, "away_s": round(away, 3)}
+            if self._seen:
+                log_event(log, logging.INFO, "source_back", "%(source)s is back after %(away_s).1f s", **fields)
+            else:
+                log_event(log, logging.INFO, "source_found", "%(source)s is there after %(away_s).1f s", **fields)
             self._total_away_s += away if self._seen else 0.0
             self._away_since = None
         self._reason = ""
-        self._pause_s, self._frozen_limit_s = RETRY_PAUSES_S[0], self._frozen_after_s
+        self._reopen.reset()
+        self._frozen_limit_s = self._frozen_after_s
         self.fps = self._reader.fps
         if self._attract is not None:
             self._attract.end()

@@ -9,7 +9,7 @@ import pytest
 
 from app.overlays import stats_panel
 from app.overlays.stats_panel import HELP, StatsPanel
-from app.overlays.text_panel import TextPanel, letter
+from app.overlays.text_panel import TextPanel, cap_height
 from app.overlays.view_state import ViewState
 from app.pipeline.frame import Frame, OutputFrame
 from engines.base import Image
@@ -88,7 +88,7 @@ def test_figures_are_asked_for_twice_a_second_at_most(monkeypatch: pytest.Monkey
 
 
 def test_the_picture_shines_through_and_no_letter_is_lost() -> None:
-    panel = TextPanel(["age 40 ms -> 50 ms"], height=letter(720), width=600)
+    panel = TextPanel(["age 40 ms -> 50 ms"], height=cap_height(720), width=600)
     bright, dark = np.full((200, 700, 3), 250, np.uint8), np.zeros((200, 700, 3), np.uint8)
     panel.draw(bright, 10, 10)
     panel.draw(dark, 10, 10)

@@ -125,7 +125,7 @@ def test_a_camera_that_does_not_open_can_be_tried_again(camera_0: FakeDevDir) ->
 
 
 def test_a_camera_that_opens_and_gives_nothing(camera_0: FakeDevDir, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fake_camera, "SELECT", 0.0)
+    monkeypatch.setattr(fake_camera, "SELECT_TIMEOUT_S", 0.0)
     camera_0.set(0, "stuck")
     with pytest.raises(SourceError, match="gives no picture") as error:
         Camera.v4l2(0)

@@ -45,6 +45,7 @@ def test_names_end_in_scale_and_precision_and_all_together_are_small() -> None:
 def test_every_model_has_a_card_that_agrees_with_its_files(models: list[ShippedModel], card: ModelCard) -> None:
     assert {model.precision for model in models} == {"fp32", "fp16", "int8"}
     assert card.use and len(card.use) <= 50
+    assert card.terms == catalog.network_terms(models)
     for model in models:
         told = facts(model)
         assert (int(told["parameters"]), int(told["scale"])) == (card.parameters, model.scale)
@@ -91,10 +92,11 @@ def test_a_table_is_made_of_what_there_is(folder: Path, caplog: pytest.LogCaptur
     (folder / "fast-x3.md").write_text("# a card for people alone\n---\n")
     (folder / "fast-webcam-x2.md").write_text("---\nparam: 3\n---\n")
     lines = list(inventory.models())[:4]
+    terms = ["research", "use", "only"]  # of files that do not say
     assert [line.split() for line in lines[1:]] == [
-        ["fast-webcam", "x2", "int8", "2"],
-        ["fast", "x2", "fp32", "int8", "4", "37.10", "films"],
-        ["fast", "x3", "fp32", "2"],
+        ["fast-webcam", "x2", "int8", "2", *terms],
+        ["fast", "x2", "fp32", "int8", "4", "37.10", *terms, "films"],
+        ["fast", "x3", "fp32", "2", *terms],
     ]
     assert lines[2].index("37.10") + 1 == lines[0].index("Set5")  # numbers end where their column does
     assert "fast-webcam-x2.md is no card" in caplog.text and "param" in caplog.text
@@ -104,7 +106,7 @@ def test_a_table_is_made_of_what_there_is(folder: Path, caplog: pytest.LogCaptur
     "text",
     [
         "---\n[1, 2\n---\n", "---\n- a\n---\n", "\xff", "---\nparameters: many\n---\n", "---\nuse: 3\n---\n",
-        "---\npsnr: {fp32: 37}\n---\n", "---\npsnr: {fp32: {Set5: high}}\n---\n",
+        "---\nterms: 3\n---\n", "---\npsnr: {fp32: 37}\n---\n", "---\npsnr: {fp32: {Set5: high}}\n---\n",
     ],
 )  # fmt: skip
 def test_a_card_that_is_none_costs_blanks(tmp_path: Path, text: str, caplog: pytest.LogCaptureFixture) -> None:
@@ -135,6 +137,40 @@ def test_the_usual_model(folder: Path) -> None:
     assert catalog.usual(camera=True, scale=3) == "fast"  # there is no other of that scale
     (folder / "fast-webcam-x2-int8.onnx").unlink()
     assert catalog.usual(camera=True) == "fast"
+
+
+def put(path: Path, **metadata: str) -> None:
+    """Write a file that is a model as far as its metadata go."""
+    model = onnx.ModelProto()
+    onnx.helper.set_model_props(model, metadata)
+    path.write_bytes(model.SerializeToString())
+
+
+def test_the_usual_model_is_a_free_one_where_there_is_one(folder: Path) -> None:
+    put(folder / "balanced-webcam-x2.onnx", terms="free")
+    put(folder / "quality-x2.onnx", terms="free")
+    put(folder / "quality-x2-int8.onnx", terms="research use only")  # calibrated on what is not
+    assert catalog.usual(camera=True) == "balanced-webcam"
+    assert catalog.usual(camera=False) == "fast"
+    put(folder / "fast-webcam-x2-int8.onnx", terms="free")
+    assert catalog.usual(camera=True) == "fast-webcam"  # the default among equals
+    put(folder / "large-x2.onnx", terms="free", about="large" * 9)
+    put(folder / "small-x2.onnx", terms="free")
+    assert catalog.usual(camera=False) == "small"  # the smallest
+
+
+def test_terms_are_those_of_all_files_of_a_network(folder: Path, tmp_path: Path) -> None:
+    put(folder / "quality-x2.onnx", terms="free")
+    assert catalog.terms_of(folder / "quality-x2.onnx") == "free"
+    put(folder / "quality-x2-int8.onnx", terms="research use only")
+    assert catalog.terms_of(folder / "quality-x2.onnx") == "research use only"
+    assert catalog.terms_of(folder / "fast-x3.onnx") == "research use only"  # it says nothing, and is shipped
+    own = tmp_path / "somewhere"
+    own.mkdir()
+    put(own / "own.onnx")
+    assert catalog.terms_of(own / "own.onnx") == ""
+    put(own / "own.onnx", terms="ask Ann")
+    assert catalog.terms_of(own / "own.onnx") == "ask Ann"
 
 
 def rows(text: str) -> dict[tuple[str, str], list[str]]:

@@ -239,6 +239,22 @@ if "engines.worker" in sys.orig_argv:
 """
 
 
+@pytest.mark.parametrize("model", ["fast", "no-such-model"])
+def test_a_parent_that_is_gone_before_the_engine_is_loaded_leaves_no_traceback(model: str) -> None:
+    here, there = Pipe()
+    memory = os.memfd_create("frames") if hasattr(os, "memfd_create") else os.open(os.devnull, os.O_RDONLY)
+    command = [sys.executable, "-m", "engines.worker", str(there.fileno()), str(memory)]
+    kept = (there.fileno(), memory)
+    with subprocess.Popen(command, pass_fds=kept, stderr=subprocess.PIPE) as process:
+        there.close()
+        os.close(memory)
+        request = EngineRequest("openvino", model, SIZE).as_dict()
+        here.send_bytes(json.dumps({"log": {"level": 30, "log_format": "text"}, "request": request}).encode())
+        here.close()
+        _, errors = process.communicate(timeout=60)
+    assert errors == b"" and process.returncode == 0
+
+
 def test_a_load_that_takes_long_is_told_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "sitecustomize.py").write_text(SLOW.format(root=str(ROOT)))
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))

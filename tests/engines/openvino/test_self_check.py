@@ -69,6 +69,7 @@ def warnings(caplog: pytest.LogCaptureFixture) -> list[str]:
     return [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
 
 
+@pytest.mark.integration
 def test_a_rewriting_that_darkens_the_picture_is_refused_and_the_log_says_so(caplog: pytest.LogCaptureFixture) -> None:
     rewrite = Rewrite(darker=16)
     for _ in range(2):
@@ -79,6 +80,7 @@ def test_a_rewriting_that_darkens_the_picture_is_refused_and_the_log_says_so(cap
     assert rewrite.count == 1, "the second load checks again"
 
 
+@pytest.mark.integration
 def test_the_result_is_kept_and_believed(cache: Path, caplog: pytest.LogCaptureFixture) -> None:
     rewrite = Rewrite(darker=0)
     rewriting = Rewriting(rewrite, "same")
@@ -90,6 +92,7 @@ def test_the_result_is_kept_and_believed(cache: Path, caplog: pytest.LogCaptureF
     assert not warnings(caplog)
 
 
+@pytest.mark.integration
 def test_another_version_of_the_rewriting_is_checked_anew() -> None:
     rewrite = Rewrite(darker=0)
     for version in ("one", "two", "one"):
@@ -97,6 +100,7 @@ def test_another_version_of_the_rewriting_is_checked_anew() -> None:
     assert rewrite.count == 3 + 2
 
 
+@pytest.mark.integration
 def test_a_damaged_result_leads_to_a_new_check(cache: Path) -> None:
     rewrite = Rewrite(darker=16)
     upscaled(Rewriting(rewrite, "darker"))
@@ -165,6 +169,7 @@ def test_another_processor_is_told_from_this_one(tmp_path: Path, monkeypatch: py
     told()
 
 
+@pytest.mark.integration
 def test_a_result_that_cannot_be_kept_is_no_hindrance(cache: Path) -> None:
     cache.write_text("a file where the folder should be")
     rewrite = Rewrite(darker=0)
@@ -172,6 +177,7 @@ def test_a_result_that_cannot_be_kept_is_no_hindrance(cache: Path) -> None:
     assert (pictures[0] == pictures[1]).all() and rewrite.count == 4
 
 
+@pytest.mark.integration
 def test_a_check_that_cannot_be_made_leaves_the_file_as_it_is(cache: Path, caplog: pytest.LogCaptureFixture) -> None:
     def fails(model: ov.Model) -> None:
         raise RuntimeError("std::bad_alloc")
@@ -182,6 +188,7 @@ def test_a_check_that_cannot_be_made_leaves_the_file_as_it_is(cache: Path, caplo
     assert not list(cache.rglob("*.check.json"))
 
 
+@pytest.mark.integration
 def test_files_that_are_not_int8_are_not_checked(cache: Path) -> None:
     rewrite = Rewrite(darker=16)
     upscaled(Rewriting(rewrite, "darker"), "fast-x3-fp32")
@@ -210,6 +217,7 @@ def test_the_frame_has_every_level_in_every_colour(size: tuple[int, int]) -> Non
         assert counts.min() > 0 and np.ptp(counts) <= 1
 
 
+@pytest.mark.integration
 def test_a_file_of_one_size_is_checked_in_that_size() -> None:
     path = catalog.find("fast-x2-int8")
     network = openvino.read(path)

@@ -47,7 +47,7 @@ def test_whole_bytes_are_used(model: catalog.ShippedModel, exact: bool, monkeypa
     changed = network(model.path)
     assert row_shuffle.apply(changed)
     # The first convolution, and for each row those of the picture's own path, or one that lays out its neighbours.
-    paths = model.scale * (2 if "webcam" in model.path.stem else 1) if model.scale < uint8_activations.LEAST else 1
+    paths = model.scale * (2 if "webcam" in model.path.stem else 1) if model.scale < uint8_activations.MIN_ROWS else 1
     expected = (1 + paths) * exact
     assert uint8_activations.apply(changed, openvino_engine.core()) == expected
     names = [node.get_friendly_name() for node in changed.get_ops() if levels_in(node) == ["FakeQuantize"] * 2]

@@ -238,7 +238,7 @@ def test_what_is_measured_on_a_gpu_can_be_measured(machine: Machine, monkeypatch
 
 DEAF = """
 import time
-from scripts.build_engine import built, ended_by_ctrl_c
+from scripts.build_engine import build_in_thread, cancelled_by_ctrl_c
 
 def build(progress):
     print("begun", flush=True)
@@ -247,8 +247,8 @@ def build(progress):
     print("cancelled", flush=True)
     time.sleep(600)
 
-with ended_by_ctrl_c() as progress:
-    built(build, progress)
+with cancelled_by_ctrl_c() as progress:
+    build_in_thread(build, progress)
 """
 
 

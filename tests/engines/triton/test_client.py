@@ -27,7 +27,8 @@ from engines.failover.engine import FailoverEngine
 from engines.request import EngineRequest, Transport, TritonOptions
 from engines.slot_engine import SlotEngine
 from engines.triton.address import is_this_machine, parse
-from engines.triton.client import NOT_GRPC, TritonClient, reason
+from engines.triton.client import TritonClient
+from engines.triton.grpc_failure import NOT_GRPC, GrpcFailure
 from engines.triton.load_balancer import BACKEND_RETRY_S, BackendPool, balanced
 from engines.triton.slots import make_slots
 
@@ -160,7 +161,8 @@ def test_of_a_refusal_the_reason_is_told_and_not_its_beginning(text: str, told: 
         def message(self) -> str:
             return f"failed to connect to all addresses: Tls handshake failed ({'x' * 200}): {text}"
 
-    assert reason(Failure()).startswith("TLS was refused: ") and reason(Failure()).endswith(told)
+    facts = GrpcFailure.of(Failure()).facts
+    assert facts.startswith("TLS was refused: ") and facts.endswith(told)
 
 
 @pytest.mark.parametrize(
@@ -179,7 +181,7 @@ def test_of_a_refusal_the_reason_is_told_and_not_its_beginning(text: str, told: 
     ],
 )
 def test_what_grpc_says_is_told_in_words(text: str, told: str) -> None:
-    assert reason(SimpleNamespace(message=lambda: text)) == told
+    assert GrpcFailure.of(SimpleNamespace(message=lambda: text)).facts == told
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,8 @@ from engines.base import Image
 from engines.cuda import driver
 from engines.triton import shared_memory
 from scripts import triton_repository
-from scripts.serving.server import ROOT, TritonServer, known_regions, shared_names, until
+from scripts.common.checkout import ROOT
+from scripts.serving.server import TritonServer, known_regions, shared_names, until
 from tests.support.triton_frames import MODEL, SIZE, cameras_at_once, collect, load, local, picture, through
 
 pytestmark = [pytest.mark.gpu, pytest.mark.triton, pytest.mark.usefixtures("named_memory")]

@@ -94,7 +94,9 @@ def test_without_a_bench_the_engine_is_timed_inside_the_app(other: Path) -> None
 
 
 def test_a_build_that_fails_is_told_with_its_last_words(other: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (other / "app/run.py").write_text("import sys\nprint('about to fail')\nsys.exit('the lens is missing')\n")
+    (other / "app/run.py").write_text(
+        "import sys\nprint('about to fail', flush=True)\nsys.exit('the lens is missing')\n"
+    )
     assert main([*TINY, "--against", str(other), "--only", "start"]) == 2
     told = capsys.readouterr()
     problem, *facts, fix = told.err.splitlines()

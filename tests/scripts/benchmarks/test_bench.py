@@ -105,6 +105,7 @@ def test_growth_of_memory_between_two_frames() -> None:
     assert growth(flat, 500, 5000) == 0
 
 
+@pytest.mark.integration  # asks the system what machine this is, and so starts a process
 def test_one_run_from_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = tmp_path / "bench.json"
     short = ["--size", "32x24", "--threads", "1", "--seconds", "0.2", "--only", "engine"]

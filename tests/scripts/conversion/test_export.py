@@ -108,7 +108,7 @@ def test_an_export_is_the_averaged_network_and_can_be_read_back(checkpoint: Path
 
     file = tmp_path / "tiny-x2.onnx"
     assert main([str(checkpoint), str(file)]) == 0
-    trained, _ = load(checkpoint)
+    trained, _, _ = load(checkpoint)
     again = network_from_onnx(file)
     assert parameters(again) == parameters(trained)
     x = torch.rand(1, 3, 9, 8)

@@ -11,7 +11,6 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,111 +19,27 @@ import numpy as np
 import psutil
 import pytest
 
-from app.config.schema import RecordingConfig
-from app.errors import SinkError
 from app.pipeline.frame import Frame, Origin, OutputFrame
 from app.sinks.filenames import rename_without_replacing
-from app.sinks.recording import gst_encoder, next_segment, retention
+from app.sinks.recording import next_segment
 from app.sinks.recording.next_segment import SegmentTimeouts
 from app.sinks.recording.recorder import Recorder
-from app.sinks.recording.retention import SEGMENT, RetentionPolicy, clean
+from app.sinks.recording.retention import clean
 from app.sinks.recording.segmented import SegmentedRecorder
-from app.system import board
+from tests.support.recordings import (
+    LIMIT,
+    NOISE,
+    ROOT,
+    Camera,
+    disk,
+    frames,
+    open_elsewhere,
+    segments,
+    settings,
+    started,
+)
 
 pytestmark = pytest.mark.integration
-
-ROOT = Path(__file__).parents[4]
-LIMIT = 60.0
-NOISES = np.random.default_rng(0).integers(0, 256, (8, 160, 160, 3), np.uint8)
-NOISE = NOISES[0]
-
-
-def settings(folder: Path, **options: Any) -> RecordingConfig:
-    return RecordingConfig(folder=folder, reserve_mb=0, **({"segment": 600} | options))
-
-
-def segments(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.iterdir() if SEGMENT.fullmatch(path.name))
-
-
-def frames(path: Path) -> list[float]:
-    with av.open(str(path)) as container:
-        return [float(frame.time) for frame in container.decode(video=0) if frame.time is not None]
-
-
-class Camera:
-    """Gives a recorder a picture every 20 ms, as a pipeline does, and remembers the longest a picture took."""
-
-    def __init__(self, sink: SegmentedRecorder) -> None:
-        self.sink, self.longest, self.count = sink, 0.0, 0
-        self.origin = Origin.LIVE
-        self._over = threading.Event()
-        self._thread = threading.Thread(target=self._work)
-        self._thread.start()
-
-    def _work(self) -> None:
-        began = time.monotonic()
-        while not self._over.wait(0.02):
-            now = time.monotonic()
-            image = NOISES[self.count % len(NOISES)]
-            frame = Frame(image, self.count, now, now - began, origin=self.origin)
-            self.sink.write(OutputFrame(image, frame))
-            self.longest = max(self.longest, time.monotonic() - now)
-            self.count += 1
-
-    def __enter__(self) -> Camera:
-        return self
-
-    def __exit__(self, *_: Any) -> None:
-        self._over.set()
-        self._thread.join()
-        self.sink.close()
-
-    def until(self, true: Callable[[], object]) -> None:
-        end = time.monotonic() + LIMIT
-        while not true():
-            assert time.monotonic() < end, f"not within {LIMIT} s; {self.sink.problem}"
-            time.sleep(0.02)
-
-
-def started(folder: Path, timeouts: SegmentTimeouts | None = None, **options: Any) -> Camera:
-    return Camera(SegmentedRecorder(settings(folder, **options), fps=50, lossless=False, timeouts=timeouts))
-
-
-HOLDER = """
-import sys
-from pathlib import Path
-from app.sinks.recording.fragment_file import FragmentFile
-with FragmentFile(Path(sys.argv[1])) as file:
-    file.write(bytes(int(sys.argv[2])) + b"moof")
-    print("open", flush=True)
-    sys.stdin.read()
-"""
-
-
-@contextlib.contextmanager
-def open_elsewhere(path: Path, size: int = 0) -> Iterator[None]:
-    """Another program records to `path`, and has written `size` bytes."""
-    command = [sys.executable, "-c", HOLDER, str(path), str(size)]
-    with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
-        try:
-            assert process.stdout is not None and process.stdout.readline() == "open\n"
-            yield
-        finally:
-            process.kill()
-
-
-@contextlib.contextmanager
-def disk(path: Path, size: str) -> Iterator[None]:
-    """A small disk of its own at `path`; needs root."""
-    path.mkdir(exist_ok=True)
-    done = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", path], capture_output=True, text=True)
-    if done.returncode:
-        pytest.skip(f"a disk cannot be mounted here: {done.stderr.strip()}; the same is tested without root below")
-    try:
-        yield
-    finally:
-        subprocess.run(["umount", "-l", path], check=True)
 
 
 def test_segments_follow_one_another_without_a_gap(tmp_path: Path) -> None:
@@ -220,98 +135,6 @@ def test_a_segment_ends_by_size(tmp_path: Path) -> None:
     with started(tmp_path, segment=None, segment_mb=0.3) as camera:
         camera.until(lambda: len(segments(tmp_path)) >= 3)
     assert all(path.stat().st_size < 3e6 for path in segments(tmp_path))
-
-
-@pytest.mark.parametrize("written", [0, 2**31 - 1])
-def test_the_quota_deletes_the_oldest(tmp_path: Path, written: int) -> None:
-    """Also if the clock was wrong when it was recorded, and has jumped back since."""
-    (tmp_path / "holiday.mp4").write_bytes(b"mine" * 1000)
-    old = tmp_path / "20200101-000000.mp4"
-    old.write_bytes(bytes(400_000))
-    os.utime(old, (written, written))
-    with started(tmp_path, segment=None, segment_mb=0.3, quota_gb=0.0015) as camera:
-        camera.until(lambda: camera.sink.segments >= 6)
-        camera.until(lambda: sum(path.stat().st_size for path in segments(tmp_path)) <= 2.5e6)
-    assert not old.exists()
-    assert (tmp_path / "holiday.mp4").exists()
-    assert all(frames(path) for path in segments(tmp_path))
-
-
-@pytest.mark.parametrize("kind", ["link", "broken link", "folder"])
-def test_what_only_looks_like_a_segment_hinders_neither_quota_nor_segments(tmp_path: Path, kind: str) -> None:
-    odd, old = tmp_path / "20200101-000000.mp4", tmp_path / "20200101-000001.mp4"
-    if kind == "folder":
-        odd.mkdir()
-    else:
-        odd.symlink_to(__file__ if kind == "link" else "/nowhere")
-    old.write_bytes(bytes(400_000))
-    with started(tmp_path, segment=1, quota_gb=0.0001) as camera:
-        camera.until(lambda: camera.sink.segments >= 3)
-        camera.until(lambda: not old.exists())
-        assert not camera.sink.problem
-    assert odd.is_symlink() or odd.is_dir()
-
-
-def test_a_segment_that_cannot_be_deleted_is_told_once_and_the_next_one_goes(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    names = [f"20200101-00000{number}.mp4" for number in range(3)]
-    for name in names:
-        (tmp_path / name).write_bytes(bytes(1000))
-    unlink, lstat = Path.unlink, Path.lstat
-
-    def refused(self: Path, *args: Any, **kwargs: Any) -> None:
-        if self.name == names[0]:
-            raise PermissionError(errno.EPERM, "Operation not permitted")
-        unlink(self, *args, **kwargs)
-
-    def strange(self: Path) -> os.stat_result:
-        if self.name == names[1]:
-            raise OSError(errno.EIO, "Input/output error")
-        return lstat(self)
-
-    monkeypatch.setattr(Path, "unlink", refused)
-    monkeypatch.setattr(Path, "lstat", strange)
-    kept = RetentionPolicy(tmp_path, 0.5e-6)
-    for _ in range(3):
-        kept.keep(None)
-    assert {path.name for path in tmp_path.iterdir()} == set(names[:2])
-    assert [names[0] in line or names[1] in line for line in caplog.messages] == [True, True], caplog.messages
-
-
-@pytest.mark.parametrize(("share", "left"), [(1e9, 2), (1e-9, 3)])
-def test_a_folder_that_takes_long_to_look_through_is_looked_through_less_often(
-    tmp_path: Path, share: float, left: int
-) -> None:
-    for second in range(2):
-        (tmp_path / f"20200101-00000{second}.mp4").write_bytes(bytes(1000))
-    kept = RetentionPolicy(tmp_path, 2e-6, max_share=share, quiet_s=-1.0)
-    kept.keep(None)
-    (tmp_path / "20200101-000002.mp4").write_bytes(bytes(1000))
-    kept.keep(None)
-    assert len(list(tmp_path.iterdir())) == left
-
-
-def test_the_quota_lets_alone_what_another_program_is_recording(tmp_path: Path) -> None:
-    theirs = tmp_path / "20200101-000000.mp4"
-    with open_elsewhere(theirs, 2_000_000):
-        with started(tmp_path, segment=1, quota_gb=0.001) as camera:
-            camera.until(lambda: camera.sink.segments >= 3)
-        assert theirs.stat().st_size > 2_000_000
-    RetentionPolicy(tmp_path, 0.001).keep(None)
-    assert not theirs.exists(), "now it is nobody's"
-
-
-def test_where_files_have_no_locks_what_was_written_just_now_is_let_alone(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(retention, "lock", lambda *_, **__: False)
-    old, new = tmp_path / "20200101-000000.mp4", tmp_path / "20200101-000001.mp4"
-    for path in (old, new):
-        path.write_bytes(bytes(1000))
-    os.utime(old, (1e9, 1e9))
-    RetentionPolicy(tmp_path, 1e-9).keep(None)
-    assert not old.exists() and new.exists()
 
 
 def test_two_programs_that_want_one_name_take_it_from_neither(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -520,105 +343,6 @@ def test_an_encoder_that_falls_behind_drops_evenly(tmp_path: Path) -> None:
     gaps = np.diff(frames(tmp_path / "a.mp4")[3:])
     assert recorder.dropped > 15 and recorder.frames + recorder.dropped == 80
     assert np.percentile(gaps, 90) < 4 * np.median(gaps)
-
-
-@pytest.mark.parametrize(
-    ("model", "tools", "encoder"),
-    [
-        ("NVIDIA Jetson Orin Nano Developer Kit Super", True, "libx264"),
-        ("NVIDIA Jetson Orin NX Engineering Reference Developer Kit", True, "nvv4l2h264enc"),
-        ("NVIDIA Jetson AGX Orin Developer Kit", True, "nvv4l2h264enc"),
-        ("NVIDIA Jetson AGX Orin Developer Kit", False, "libx264"),
-        ("Raspberry Pi 4 Model B Rev 1.4", True, "libx264"),
-        ("", True, "libx264"),
-    ],
-)
-def test_the_board_decides(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, model: str, tools: bool, encoder: str
-) -> None:
-    (tmp_path / "model").write_text(model + "\0")
-    monkeypatch.setattr(board, "MODEL_FILE", tmp_path / "model")
-    monkeypatch.setattr(shutil, "which", lambda name: f"/usr/bin/{name}" if tools else None)
-    assert gst_encoder.choose("auto") == encoder
-    assert gst_encoder.choose("libx264") == "libx264"
-    monkeypatch.setattr(board, "MODEL_FILE", tmp_path / "none")  # as in a container
-    assert gst_encoder.choose("auto") == "libx264"
-    monkeypatch.setenv("LIVESR_BOARD", model)
-    assert gst_encoder.choose("auto") == encoder
-
-
-# gst-launch-1.0 at the vendor's end: takes I420 pictures from one pipe, gives H.264 into another.
-LAUNCHER = """#!{python}
-import re, sys, os, time
-import av, numpy as np
-from fractions import Fraction
-text = " ".join(sys.argv)
-width, height = (int(re.search(name + "=([0-9]+)", text)[1]) for name in ("width", "height"))
-assert "nvv4l2h264enc" in text and "colorimetry=bt709" in text
-codec = av.CodecContext.create("libx264", "w")
-codec.width, codec.height, codec.pix_fmt, codec.time_base = width, height, "yuv420p", Fraction(1, 30)
-codec.options = {{"tune": "zerolatency", "g": "15"}}
-size, count, fault = width * height * 3 // 2, 0, os.environ.get("FAULT", "")
-while data := sys.stdin.buffer.read(size):
-    if fault and count == 10:
-        if fault == "hang":
-            time.sleep(60)
-        sys.exit(3)
-    frame = av.VideoFrame.from_ndarray(np.frombuffer(data, np.uint8).reshape(height * 3 // 2, width), "yuv420p")
-    frame.pts, count = count, count + 1
-    for packet in codec.encode(frame):
-        sys.stdout.buffer.write(bytes(packet))
-        sys.stdout.buffer.flush()
-for packet in codec.encode(None):
-    sys.stdout.buffer.write(bytes(packet))
-"""
-
-
-@pytest.fixture
-def launcher(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    programs = {"gst-launch-1.0": LAUNCHER.format(python=sys.executable), "gst-inspect-1.0": "#!/bin/sh\nexit 0\n"}
-    for name, text in programs.items():
-        path = tmp_path / "bin" / name
-        path.parent.mkdir(exist_ok=True)
-        path.write_text(text)
-        path.chmod(0o755)
-    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{os.environ['PATH']}")
-
-
-def test_the_boards_encoder_keeps_the_times(tmp_path: Path, launcher: None) -> None:
-    recorder = Recorder(tmp_path / "a.mp4", encoder="nvv4l2h264enc", lossless=True)
-    positions = [index / 30 + (0.4 if index > 12 else 0) for index in range(30)]
-    for index, position in enumerate(positions):
-        image = np.full((91, 160, 3), 8 * index, np.uint8)
-        recorder.write(OutputFrame(image, Frame(image, index, 0, position)))
-    recorder.close()
-    with av.open(str(tmp_path / "a.mp4")) as container:
-        assert container.streams.video[0].codec_context.extradata, "an MP4 player wants the parameter sets up front"
-        made = list(container.decode(video=0))
-    assert [frame.time for frame in made] == pytest.approx(positions, abs=0.001)
-    assert (made[0].width, made[0].height) == (160, 90)
-    assert float(made[29].to_ndarray(format="bgr24").mean()) == pytest.approx(232, abs=4)
-
-
-@pytest.mark.parametrize("fault", ["exit", "hang"])
-def test_a_board_encoder_that_breaks_fails_the_recording_alone(
-    tmp_path: Path, launcher: None, monkeypatch: pytest.MonkeyPatch, fault: str
-) -> None:
-    monkeypatch.setenv("FAULT", fault)
-    recorder = Recorder(tmp_path / "a.mp4", encoder="nvv4l2h264enc", lossless=True, board_timeout_s=1.0)
-    image = np.zeros((480, 640, 3), np.uint8)
-    with pytest.raises(SinkError, match="has failed"):
-        for index in range(400):
-            recorder.write(OutputFrame(image, Frame(image, index, 0, index / 30)))
-    with contextlib.suppress(SinkError):
-        recorder.close()
-
-
-def test_a_board_without_gstreamer_says_so(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("PATH", "")
-    gst_encoder.check.cache_clear()
-    with pytest.raises(SinkError, match="GStreamer's tools are not installed"):
-        Recorder(tmp_path / "a.mp4", encoder="nvv4l2h264enc", lossless=True)
 
 
 def test_a_recorder_that_hangs_is_left_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

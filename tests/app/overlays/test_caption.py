@@ -1,10 +1,9 @@
-"""What visitors see: the divider that moves, the magnifier, the caption in their languages."""
+"""The caption: its texts in the visitors' languages, its font, and what it says of a picture that is not live."""
 
 from __future__ import annotations
 
 import subprocess
 import sys
-import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -16,54 +15,17 @@ from app.errors import ConfigError
 from app.overlays import texts
 from app.overlays.caption import Caption
 from app.overlays.font import CaptionFont
-from app.overlays.magnifier import Magnifier
-from app.overlays.split_sweep import EDGE_SHARE, SplitSweep
 from app.overlays.split_view import SplitView
 from app.overlays.stack import build_overlays
 from app.overlays.stats_panel import StatsPanel
 from app.overlays.text_panel import TextPanel
 from app.overlays.view_state import ViewState
-from app.pipeline.frame import Frame, Origin, OutputFrame
+from app.pipeline.frame import Origin
 from app.pipeline.stats import Stats
 from engines.base import Image
-from engines.bicubic import enlarge
+from tests.support.output_frames import flat, output_frame
 
 ROOT = Path(__file__).parents[3]
-
-
-def picture(source: Image, *, origin: Origin = Origin.LIVE, level: int | None = None) -> OutputFrame:
-    height, width = source.shape[:2]
-    image = np.empty((2 * height, 2 * width, 3), np.uint8)
-    enlarge(source, image) if level is None else image.fill(level)
-    return OutputFrame(image, Frame(source, 0, 0, 0, origin=origin))
-
-
-def flat(level: int = 120) -> Image:
-    return np.full((360, 640, 3), level, np.uint8)
-
-
-def test_the_divider_moves_by_itself_and_lets_a_hand_go_first(monkeypatch: pytest.MonkeyPatch) -> None:
-    view, now, places = ViewState(split=True), 100.0, []
-    monkeypatch.setattr(time, "monotonic", lambda: now)
-    sweep = SplitSweep(view, 10)
-    for _ in range(400):
-        now += 0.05
-        sweep.advance()
-        places.append(view.divider)
-    assert places[0] == pytest.approx(0.5, abs=0.02)
-    assert min(places) == pytest.approx(EDGE_SHARE, abs=0.01) and max(places) == pytest.approx(1 - EDGE_SHARE, abs=0.01)
-    assert np.abs(np.diff(places)).max() < 0.02, "slowly"
-    view.move(0.2)
-    for _ in range(100):
-        now += 0.1
-        sweep.advance()
-        assert view.divider == 0.2
-    for _ in range(60):
-        now += 0.1
-        before = view.divider
-        sweep.advance()
-        assert abs(view.divider - before) < 0.05, "it goes on from where it was left"
-    assert view.divider != 0.2
 
 
 def test_each_side_of_the_divider_has_its_own_name_in_every_language(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -83,51 +45,15 @@ def test_each_side_of_the_divider_has_its_own_name_in_every_language(monkeypatch
     monkeypatch.setattr(CaptionFont, "panel", panel)
     view = ViewState(split=True)
     overlays = build_overlays(KioskConfig(languages=("ko", "en")), view, Stats(), StatsPanel(view, list))
-    next(overlay for overlay in overlays if isinstance(overlay, SplitView)).draw(picture(flat()))
+    next(overlay for overlay in overlays if isinstance(overlay, SplitView)).draw(output_frame(flat()))
     spoken = texts.load(("ko", "en"), None)
     before, after = tuple(text.before for text in spoken), tuple(text.after for text in spoken)
     assert places[before] < 640 < places[after]
 
 
-def test_the_magnifier_shows_the_most_detailed_part_alike_on_both_sides() -> None:
-    source = flat()
-    source[200:260, 100:180] = np.random.default_rng(0).integers(0, 256, (60, 80, 3), np.uint8)
-    magnifier, shown = Magnifier(), picture(source)
-    magnifier.tracker.draw(shown)
-    x, y, width, height = magnifier.tracker.part
-    assert abs(x - 100) <= 8 and abs(y - 200) <= 8 and (width, height) == (80, 60)
-    assert magnifier.tracker.before is not None and magnifier.tracker.after is not None
-    # The picture is bicubic here, so both sides must be the same to the pixel, and be what the picture has there.
-    assert np.array_equal(magnifier.tracker.before, magnifier.tracker.after)
-    assert np.array_equal(magnifier.tracker.after, shown.image[2 * y : 2 * (y + height), 2 * x : 2 * (x + width)])
-    magnifier.draw(shown)
-    assert shown.image[40:200, 700:1250].std() > 40, "drawn in the upper right corner"
-
-
-def test_the_magnifier_does_not_wander() -> None:
-    rng = np.random.default_rng(1)
-    magnifier, parts = Magnifier(), set()
-    for _ in range(20):
-        magnifier.tracker._searched = float("-inf")
-        magnifier.tracker.draw(picture(rng.integers(100, 140, (360, 640, 3)).astype(np.uint8)))
-        parts.add(magnifier.tracker.part)
-    assert len(parts) == 1
-
-
-@pytest.mark.parametrize("size", [(16, 16), (70, 50), (160, 120), (641, 359)])
-def test_small_and_odd_pictures_have_no_magnifier_or_a_right_one(size: tuple[int, int]) -> None:
-    source = np.random.default_rng(2).integers(0, 256, (size[1], size[0], 3), np.uint8)
-    view, kiosk = ViewState(split=True), KioskConfig(magnifier=True, sweep=5, languages=("ko", "en"))
-    overlays = build_overlays(kiosk, view, Stats(), StatsPanel(view, lambda: ["a"]))
-    for origin in Origin:
-        shown = picture(source, origin=origin)
-        for overlay in overlays:
-            overlay.draw(shown)
-
-
 def test_a_held_picture_is_dimmed_and_says_why() -> None:
     caption = Caption(texts.load(["ko", "en"]), CaptionFont())
-    held, live = (picture(flat(), origin=origin) for origin in (Origin.HELD, Origin.LIVE))
+    held, live = (output_frame(flat(), origin=origin) for origin in (Origin.HELD, Origin.LIVE))
     for one in (held, live):
         caption.draw(one)
     corner = np.s_[:100, :100]
@@ -143,7 +69,7 @@ def test_the_attract_loop_and_the_fallback_are_labelled() -> None:
     images = []
     for origin, degraded in ((Origin.LIVE, False), (Origin.ATTRACT, False), (Origin.LIVE, True)):
         away[0] = degraded
-        images.append(picture(flat(), origin=origin))
+        images.append(output_frame(flat(), origin=origin))
         caption.draw(images[-1])
     assert len({one.image.tobytes() for one in images}) == 3
 
@@ -165,7 +91,7 @@ def test_korean_is_drawn_and_what_the_font_lacks_is_named(tmp_path: Path) -> Non
 
 
 def test_texts_of_the_owners(tmp_path: Path) -> None:
-    mine = (texts.FOLDER / "en.yaml").read_text().replace("Camera", "Before")
+    mine = (texts.TEXTS_FOLDER / "en.yaml").read_text().replace("Camera", "Before")
     (tmp_path / "en.yaml").write_text(mine)
     (tmp_path / "fr.yaml").write_text(mine.replace("Before", "Avant"))
     assert [text.before for text in texts.load(["fr", "en", "ko"], tmp_path)] == ["Avant", "Before", "카메라 원본"]
@@ -188,11 +114,13 @@ def test_a_folder_of_texts_that_is_none_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_text_written_as_a_block_is_one_line(tmp_path: Path) -> None:
-    lines = [line for line in (texts.FOLDER / "en.yaml").read_text().splitlines() if not line.startswith("caption:")]
+    lines = [
+        line for line in (texts.TEXTS_FOLDER / "en.yaml").read_text().splitlines() if not line.startswith("caption:")
+    ]
     (tmp_path / "en.yaml").write_text("\n".join([*lines, "caption: |", "  {times} times", "  the pixels", ""]))
     (spoken,) = texts.load(["en"], tmp_path)
     assert spoken.caption == "{times} times the pixels"
-    Caption([spoken], CaptionFont()).draw(picture(flat()))
+    Caption([spoken], CaptionFont()).draw(output_frame(flat()))
 
 
 @pytest.mark.integration

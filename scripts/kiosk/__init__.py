@@ -1,0 +1,1 @@
+"""What the soak breaks and watches."""

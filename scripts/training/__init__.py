@@ -1,0 +1,1 @@
+"""Training: pictures, recipes, networks, runs."""

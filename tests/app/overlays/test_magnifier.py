@@ -1,0 +1,51 @@
+"""The magnifier: which part of the picture it shows, and that both sides are alike."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from app.config.schema import KioskConfig
+from app.overlays.magnifier import Magnifier
+from app.overlays.stack import build_overlays
+from app.overlays.stats_panel import StatsPanel
+from app.overlays.view_state import ViewState
+from app.pipeline.frame import Origin
+from app.pipeline.stats import Stats
+from tests.support.output_frames import flat, output_frame
+
+
+def test_the_magnifier_shows_the_most_detailed_part_alike_on_both_sides() -> None:
+    source = flat()
+    source[200:260, 100:180] = np.random.default_rng(0).integers(0, 256, (60, 80, 3), np.uint8)
+    magnifier, shown = Magnifier(), output_frame(source)
+    magnifier.tracker.draw(shown)
+    x, y, width, height = magnifier.tracker.part
+    assert abs(x - 100) <= 8 and abs(y - 200) <= 8 and (width, height) == (80, 60)
+    assert magnifier.tracker.before is not None and magnifier.tracker.after is not None
+    # The picture is bicubic here, so both sides must be the same to the pixel, and be what the picture has there.
+    assert np.array_equal(magnifier.tracker.before, magnifier.tracker.after)
+    assert np.array_equal(magnifier.tracker.after, shown.image[2 * y : 2 * (y + height), 2 * x : 2 * (x + width)])
+    magnifier.draw(shown)
+    assert shown.image[40:200, 700:1250].std() > 40, "drawn in the upper right corner"
+
+
+def test_the_magnifier_does_not_wander() -> None:
+    rng = np.random.default_rng(1)
+    magnifier, parts = Magnifier(), set()
+    for _ in range(20):
+        magnifier.tracker._searched = float("-inf")
+        magnifier.tracker.draw(output_frame(rng.integers(100, 140, (360, 640, 3)).astype(np.uint8)))
+        parts.add(magnifier.tracker.part)
+    assert len(parts) == 1
+
+
+@pytest.mark.parametrize("size", [(16, 16), (70, 50), (160, 120), (641, 359)])
+def test_small_and_odd_pictures_have_no_magnifier_or_a_right_one(size: tuple[int, int]) -> None:
+    source = np.random.default_rng(2).integers(0, 256, (size[1], size[0], 3), np.uint8)
+    view, kiosk = ViewState(split=True), KioskConfig(magnifier=True, sweep=5, languages=("ko", "en"))
+    overlays = build_overlays(kiosk, view, Stats(), StatsPanel(view, lambda: ["a"]))
+    for origin in Origin:
+        shown = output_frame(source, origin=origin)
+        for overlay in overlays:
+            overlay.draw(shown)
