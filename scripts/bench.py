@@ -103,42 +103,42 @@ class Bench:
 
         Raises UserError of the part that fails; the figures measured before it are kept.
         """
-        one = self.settings
-        with self._loop(one.model) as loop:
+        settings = self.settings
+        with self._loop(settings.model) as loop:
             self._against_eager(loop)
-            if "isolate" in one.parts:
+            if "isolate" in settings.parts:
                 self._isolate(loop)
-            if "app" in one.parts:
+            if "app" in settings.parts:
                 self._app(loop)
-        if "start" in one.parts:
+        if "start" in settings.parts:
             self._start()
-        if "latency" in one.parts:
+        if "latency" in settings.parts:
             self._latency()
-        if "memory" in one.parts:
+        if "memory" in settings.parts:
             self._memory()
 
     @contextmanager
     def _loop(self, model: str) -> Iterator[timing.EngineLoop]:
         """Yield a warm engine in a loop on the noise frame."""
-        one = self.settings
+        settings = self.settings
         with engines.load(
-            EngineRequest(one.engine, model, one.size, openvino=OpenVinoOptions(threads=one.threads))
+            EngineRequest(settings.engine, model, settings.size, openvino=OpenVinoOptions(threads=settings.threads))
         ) as engine:
-            loop = timing.EngineLoop(engine, timing.noise(one.size))
+            loop = timing.EngineLoop(engine, timing.noise(settings.size))
             loop.frames(10)
             loop.busy.clear()
             yield loop
 
     def _against_eager(self, loop: timing.EngineLoop) -> None:
         """Compare the engine, with the file it chose and with the fp32 one, with the network in PyTorch."""
-        one, plain = self.settings, str(catalog.find(self.settings.model))
+        settings, plain = self.settings, str(catalog.find(self.settings.model))
         self.details["engine"] = asdict(loop.spec)
-        eager = self._eager(Path(plain), loop.spec) if "eager" in one.parts else {}
-        share = one.seconds / one.rounds
+        eager = self._eager(Path(plain), loop.spec) if "eager" in settings.parts else {}
+        share = settings.seconds / settings.rounds
         with self._loop(plain) as exact:
             other = [exact] if exact.spec.model != loop.spec.model else []
             runs = [loop.seconds, *(each.seconds for each in other), *(each.seconds for each in eager.values())]
-            times = timing.alternate([partial(run, share) for run in runs], one.rounds)
+            times = timing.alternate([partial(run, share) for run in runs], settings.rounds)
         self._frame_ms = statistics.median(times[0])
         self.details["engine_ms"] = {
             "rounds": times[0],
@@ -173,28 +173,30 @@ class Bench:
         frame, threads = timing.noise(self.settings.size), self.settings.threads
         if spec.name != "tensorrt":
             return {EAGER_FP32: timing.EagerLoop(plain, frame, threads)}
-        made = partial(timing.EagerLoop, plain, frame, threads, device="cuda")
+        eager_loop = partial(timing.EagerLoop, plain, frame, threads, device="cuda")
         try:
             return {
-                EAGER_FP32: made(),
-                "PyTorch eager fp16": made(half=True),
-                "torch.compile fp16": made(half=True, compiled=True),
+                EAGER_FP32: eager_loop(),
+                "PyTorch eager fp16": eager_loop(half=True),
+                "torch.compile fp16": eager_loop(half=True, compiled=True),
             }
         except timing.BenchError as error:
             self.notes.append(f"left out: eager: {one_line(error)}")
             return {}
 
     def _isolate(self, loop: timing.EngineLoop) -> None:
-        one = self.settings
+        settings = self.settings
         with isolation.load(
-            EngineRequest(one.engine, one.model, one.size, openvino=OpenVinoOptions(threads=one.threads))
+            EngineRequest(
+                settings.engine, settings.model, settings.size, openvino=OpenVinoOptions(threads=settings.threads)
+            )
         ) as engine:
-            apart = timing.EngineLoop(engine, timing.noise(one.size))
+            apart = timing.EngineLoop(engine, timing.noise(settings.size))
             apart.frames(10)  # warm
-            share = one.seconds / one.rounds
-            times = timing.alternate([lambda: loop.seconds(share), lambda: apart.seconds(share)], one.rounds)
+            share = settings.seconds / settings.rounds
+            times = timing.alternate([lambda: loop.seconds(share), lambda: apart.seconds(share)], settings.rounds)
             count = max(5, round(share * 1000 / times[0][0] / 2))
-            alone = timing.alternate([lambda: loop.alone(count), lambda: apart.alone(count)], one.rounds)
+            alone = timing.alternate([lambda: loop.alone(count), lambda: apart.alone(count)], settings.rounds)
         slower = statistics.median(far / near - 1 for near, far in zip(*times, strict=True))
         later = statistics.median(far - near for near, far in zip(*alone, strict=True))
         self.details["isolate_ms"] = {"throughput": times, "alone": alone}
@@ -204,31 +206,35 @@ class Bench:
         ]
 
     def _app(self, loop: timing.EngineLoop) -> None:
-        one = self.settings
-        clip = one.clip.absolute() if one.clip else timing.make_clip(one.folder / "clip.mkv", one.size, 90)
-        share = one.seconds / one.rounds
+        settings = self.settings
+        clip = (
+            settings.clip.absolute()
+            if settings.clip
+            else timing.make_clip(settings.folder / "clip.mkv", settings.size, 90)
+        )
+        share = settings.seconds / settings.rounds
         frames = max(20, round(share * 1000 / self._frame_ms))
-        arguments = [*one.app, "--source", str(clip), "--loop", "--frames", str(frames)]
+        arguments = [*settings.app, "--source", str(clip), "--loop", "--frames", str(frames)]
         bare, app = [loop.seconds(share)], []
-        for _ in range(one.rounds):
-            app.append(1000 / timing.run_app(arguments, limit=10 * one.seconds).stats["fps_out"])
+        for _ in range(settings.rounds):
+            app.append(1000 / timing.run_app(arguments, limit=10 * settings.seconds).stats["fps_out"])
             bare.append(loop.seconds(share))
         # Each run of the app against the engine just before and after it: the machine's own speed drifts.
-        ratios = [(before + after) / 2 / own for before, after, own in zip(bare, bare[1:], app, strict=False)]
-        self.details["app_ms"] = {"bare": bare, "app": app, "ratios": ratios, "clip": str(one.clip or "demo")}
+        ratios = [(before + after) / 2 / app_ms for before, after, app_ms in zip(bare, bare[1:], app, strict=False)]
+        self.details["app_ms"] = {"bare": bare, "app": app, "ratios": ratios, "clip": str(settings.clip or "demo")}
         self.figures += [
             Figure("app on a file, frames a second", 1000 / statistics.median(app), "fps"),
             Figure("app against the bare engine", statistics.median(ratios), "x", 0.9),
         ]
 
     def _start(self) -> None:
-        one = self.settings
-        size = f"{one.size[0]}x{one.size[1]}"
+        settings = self.settings
+        size = f"{settings.size[0]}x{settings.size[1]}"
         demo = ["--source", "demo", "--size", size, "--headless", "--quiet", "--frames", "1"]
-        command = [sys.executable, "-m", "app.run", *one.app, *demo]
+        command = [sys.executable, "-m", "app.run", *settings.app, *demo]
         start = partial(measure_child, command, name="The app", cwd=ROOT, limit_s=timing.APP_START_TIMEOUT_S)
         start()  # fills the caches
-        runs = [start() for _ in range(one.rounds)]
+        runs = [start() for _ in range(settings.rounds)]
         self.details["start_s"] = {"wall": [run.wall_s for run in runs], "cpu": [run.cpu_s for run in runs]}
         self.figures += [
             Figure("start and one frame, clock", statistics.median(run.wall_s for run in runs), "s"),
@@ -236,12 +242,12 @@ class Bench:
         ]
 
     def _latency(self) -> None:
-        one, rate = self.settings, min(CAMERA_FPS, round(700 / self._frame_ms, 1))
-        width, height = one.size
+        settings, rate = self.settings, min(CAMERA_FPS, round(700 / self._frame_ms, 1))
+        width, height = settings.size
         # Of fewer frames than some hundred, p99 is the start alone, when frames wait for the network to be compiled.
-        frames = max(MIN_LATENCY_FRAMES, round(one.seconds * rate))
+        frames = max(MIN_LATENCY_FRAMES, round(settings.seconds * rate))
         live = ["--source", "demo", "--size", f"{width}x{height}", "--fps", str(rate), "--frames", str(frames)]
-        stats = timing.run_app([*one.app, *live], limit=3 * frames / rate).stats
+        stats = timing.run_app([*settings.app, *live], limit=3 * frames / rate).stats
         added = stats["latency_ms"]["p99"] - stats["engine"]["ms_p99"]
         if stats["frames_dropped"] > 0.04 * frames:  # some frames come while the engine is being loaded
             self.notes.append(
@@ -255,8 +261,8 @@ class Bench:
         ]
 
     def _memory(self) -> None:
-        one, clip = self.settings, timing.make_clip(self.settings.folder / "small.mkv", MEMORY_TEST_SIZE, 90)
-        arguments = [*one.app, "--source", str(clip), "--loop", "--frames", str(LATE_FRAMES)]
+        settings, clip = self.settings, timing.make_clip(self.settings.folder / "small.mkv", MEMORY_TEST_SIZE, 90)
+        arguments = [*settings.app, "--source", str(clip), "--loop", "--frames", str(LATE_FRAMES)]
         run = timing.run_app(arguments, limit=600)
         grown = timing.growth(run, EARLY_FRAMES, LATE_FRAMES)
         self.details["memory"] = {"stats": run.stats, "seconds_and_bytes": run.memory}
@@ -284,14 +290,15 @@ def percentile(values: list[float], which: float) -> float:
 
 def table(result: Bench) -> str:
     """Return what is printed at the end."""
-    about, one = machine(), result.settings
+    about, settings = machine(), result.settings
     spec = result.details["engine"]
     versions = ", ".join(f"{name} {version}" for name, version in about["versions"].items())
     return "\n".join(
         [
             f"{about['processor']}, {about['cores']} cores, {about['memory_gib']} GiB; {about['system']}",
             f"Python {about['python']}, {versions}",
-            f"{one.size[0]}x{one.size[1]}, {one.threads} threads, {spec['name']}, {spec['model']} {spec['precision']}",
+            f"{settings.size[0]}x{settings.size[1]}, {settings.threads} threads, {spec['name']}, {spec['model']}"
+            f" {spec['precision']}",
             f"on {spec['device']}",
             "",
             FIGURE_HEADER,
@@ -323,14 +330,14 @@ def fleet(cameras: int, minutes: float | None, config: Path | None, options: dic
             print(only.table())
             details = {"fleets": {engine: asdict(only)}}
         else:
-            own = catalog.find(options["model"], openvino_engine.precisions()).stem  # as the local engine chooses
-            print(own)
-            result = compare(cameras, own, size, seconds)
-            for name, one in result.fleets.items():
-                print(f"\n{name}\n{one.table()}")
+            model = catalog.find(options["model"], openvino_engine.precisions()).stem  # as the local engine chooses
+            print(model)
+            result = compare(cameras, model, size, seconds)
+            for name, outcome in result.fleets.items():
+                print(f"\n{name}\n{outcome.table()}")
             print(f"\n{FIGURE_HEADER}", *result.figures, sep="\n")
-            details = {"figures": [asdict(one) for one in result.figures]}
-            details["fleets"] = {name: asdict(one) for name, one in result.fleets.items()}
+            details = {"figures": [asdict(outcome) for outcome in result.figures]}
+            details["fleets"] = {name: asdict(outcome) for name, outcome in result.fleets.items()}
         if file:
             results.write_json(file, {"machine": about} | details)
     except UserError as error:
@@ -378,63 +385,63 @@ def measure_this(options: dict[str, Any], file: Path | None) -> int:
 
 def parser() -> argparse.ArgumentParser:
     """Return the parser of the command line."""
-    made = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    made.add_argument("--size", type=size, default=(640, 360), metavar="WxH", help="input [640x360]")
-    made.add_argument(
+    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    options.add_argument("--size", type=size, default=(640, 360), metavar="WxH", help="input [640x360]")
+    options.add_argument(
         "--threads", type=positive_int, default=machine()["cores"], help="for engine and PyTorch [all cores]"
     )
-    made.add_argument(
+    options.add_argument(
         "--seconds",
         type=positive_number,
         help=f"for each measurement [10; with --against {against.DEFAULT_MEASUREMENT_S:g}]",
     )
-    made.add_argument(
+    options.add_argument(
         "--rounds", type=positive_int, metavar="N", help=f"in turns [5; with --against {against.DEFAULT_ROUNDS}]"
     )
-    made.add_argument("--engine", default="openvino", help="[openvino]")
-    made.add_argument(
+    options.add_argument("--engine", default="openvino", help="[openvino]")
+    options.add_argument(
         "--model",
         action="append",
         help=f"a name or an .onnx file [fast]; with --against also several times [{against.DEFAULT_MODEL}]",
     )
-    made.add_argument("--clip", type=Path, help="a film of that size for the app [made from the demo]")
-    made.add_argument(
+    options.add_argument("--clip", type=Path, help="a film of that size for the app [made from the demo]")
+    options.add_argument(
         "--only", nargs="+", action="extend", choices=BENCH_PARTS, help="some parts, also several times [all]"
     )
-    made.add_argument("--json", type=Path, metavar="FILE", help="write everything that was measured")
-    made.add_argument(
+    options.add_argument("--json", type=Path, metavar="FILE", help="write everything that was measured")
+    options.add_argument(
         "--against", metavar="REF_OR_FOLDER", help="compare with the build of a git ref, or of a checkout, instead"
     )
-    made.add_argument(
+    options.add_argument(
         "--fleet", type=positive_int, metavar="N", help="N simulated cameras through a real Triton instead"
     )
-    made.add_argument(
+    options.add_argument(
         "--survive", type=positive_number, metavar="MINUTES", help="with --fleet: the server is killed meanwhile"
     )
-    client_options.add_option(made)
-    return made
+    client_options.add_option(options)
+    return options
 
 
-def refuse_contradictions(made: argparse.ArgumentParser, options: dict[str, Any]) -> None:
+def refuse_contradictions(command_line: argparse.ArgumentParser, options: dict[str, Any]) -> None:
     """End with argparse's error where options do not go together."""
     cameras, minutes = options["fleet"], options["survive"]
     if options["against"] and (cameras or minutes or options["config"]):
-        made.error("--against does not go with --fleet, --survive and --config")
+        command_line.error("--against does not go with --fleet, --survive and --config")
     if minutes and not cameras:
-        made.error("--survive is for --fleet N")
+        command_line.error("--survive is for --fleet N")
     if options["config"] and (minutes or not cameras or not options["engine"].startswith("triton://")):
-        made.error("--config is for --fleet N --engine triton://...")
+        command_line.error("--config is for --fleet N --engine triton://...")
     if not options["against"] and len(options["model"] or ()) > 1:
-        made.error("several --model are for --against REF_OR_FOLDER")
+        command_line.error("several --model are for --against REF_OR_FOLDER")
     if options["against"] and not set(options["only"] or ()) <= set(against.COMPARED_PARTS):
-        made.error(f"--against compares {', '.join(against.COMPARED_PARTS)}")
+        command_line.error(f"--against compares {', '.join(against.COMPARED_PARTS)}")
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line, and return the exit status."""
-    made = parser()
-    options = vars(made.parse_args(arguments))
-    refuse_contradictions(made, options)
+    command_line = parser()
+    options = vars(command_line.parse_args(arguments))
+    refuse_contradictions(command_line, options)
     cameras, minutes, config, other = (options.pop(name) for name in ("fleet", "survive", "config", "against"))
     models, parts, file = options.pop("model"), options.pop("only"), options.pop("json")
     given = {name: value for name, value in options.items() if value is not None}

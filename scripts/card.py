@@ -169,8 +169,9 @@ def figures(model: CardModel, results: Sequence[Evaluation]) -> Iterator[str]:
     scale = int(model.facts["scale"])
     for other in PUBLISHED_NETWORKS:
         if other.rival == model.kind and scale in other.psnr and not model.webcam:
-            told = dict(zip(PUBLISHED_SETS, other.psnr[scale], strict=True))
-            yield f"| {other.name}, as published | {' | '.join(f'{told[n]:.2f}' if n in told else '' for n in names)} |"
+            published = dict(zip(PUBLISHED_SETS, other.psnr[scale], strict=True))
+            cells = (f"{published[name]:.2f}" if name in published else "" for name in names)
+            yield f"| {other.name}, as published | {' | '.join(cells)} |"
     yield ""
     reached = {r.set: r.score.psnr for r in results if r.precision == "fp32"}
     if model.name in PSNR_TARGETS_DB and reached.keys() >= set(PUBLISHED_SETS):
@@ -274,7 +275,7 @@ def amount(count: int, what: str) -> str:
     return f"{count} {what}" + "s" * (count != 1)
 
 
-def card(model: CardModel, folder: Path, made: str) -> str:
+def card(model: CardModel, folder: Path, origin_text: str) -> str:
     """Return the whole text, which ends with how the model was `made`.
 
     Raises CardError, EvaluateError, EngineError.
@@ -284,7 +285,7 @@ def card(model: CardModel, folder: Path, made: str) -> str:
     lines = [*what(model), *figures(model, results)]
     if worse:
         lines += cleaning(model, worse)
-    return heading(model, results) + "\n".join(map(wrapped, lines)) + f"\n{made}"
+    return heading(model, results) + "\n".join(map(wrapped, lines)) + f"\n{origin_text}"
 
 
 def wrapped(line: str) -> str:
@@ -320,10 +321,10 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         model = CardModel.find(options.model, options.run)
         if options.run:
-            made = "\n".join(map(wrapped, origin(model, options.hardware, options.data))) + "\n"
+            origin_text = "\n".join(map(wrapped, origin(model, options.hardware, options.data))) + "\n"
         else:
-            made = kept(file)
-        file.write_text(card(model, options.sets, made), encoding="utf-8")
+            origin_text = kept(file)
+        file.write_text(card(model, options.sets, origin_text), encoding="utf-8")
     except (UserError, OSError) as error:
         print(error, file=sys.stderr)
         return 2

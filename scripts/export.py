@@ -32,14 +32,14 @@ def main(arguments: list[str] | None = None) -> int:
     group.add_argument("--multiple", type=int, metavar="N", help="height and width must be multiples of N")
     group.add_argument("--scale", type=int, metavar="N", help="how many times it enlarges, to be sure of it")
     options = parser.parse_args(arguments)
-    told = {name: getattr(options, name) for name in ("order", "white", "multiple", "scale")}
-    if not options.wrap and any(told.values()):
+    wrapping = {name: getattr(options, name) for name in ("order", "white", "multiple", "scale")}
+    if not options.wrap and any(wrapping.values()):
         parser.error("--order, --range, --multiple and --scale are for --wrap")
     if options.multiple is not None and not 1 <= options.multiple <= MAX_MULTIPLE:
         parser.error(f"--multiple goes from 1 to {MAX_MULTIPLE}")
     try:
         if options.wrap:
-            print(wrap(options.source, options.file, **told))
+            print(wrap(options.source, options.file, **wrapping))
         else:
             print(export(options.source, options.file))
     except UserError as error:

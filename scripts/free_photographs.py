@@ -134,9 +134,9 @@ def main(arguments: list[str] | None = None) -> int:
     except (UserError, OSError) as error:
         print(error, file=sys.stderr)
         return 2
-    there = len(photographs) - len(missing)
+    present = len(photographs) - len(missing)
     note = f", {copies} of them as smaller copies" if copies else ""
-    print(f"{there} of {len(photographs)} photographs in {options.out}{note}")
+    print(f"{present} of {len(photographs)} photographs in {options.out}{note}")
     if missing:
         print(shortage(missing, len(photographs)), file=sys.stderr)
     return 1 if missing else 0

@@ -66,7 +66,7 @@ class GovernorTrial:
 
     def held(self, begun: float, ended: float) -> float:
         """Return the pictures shown in that time, as a share of those asked for."""
-        return sum(begun <= one.at < ended for one in self.pictures) / ((ended - begun) * self.fps)
+        return sum(begun <= picture.at < ended for picture in self.pictures) / ((ended - begun) * self.fps)
 
     def worst(self, begun: float, ended: float) -> float:
         """Return that share for the worst WORST_SPAN_S seconds in it."""
@@ -78,7 +78,7 @@ class GovernorTrial:
         yield f"| {self.name} | rate held | worst {WORST_SPAN_S:g} s | models |"
         yield "|---|---|---|---|"
         for what, begun, ended in self.spans:
-            models = dict.fromkeys(one.model for one in self.pictures if begun <= one.at < ended)
+            models = dict.fromkeys(picture.model for picture in self.pictures if begun <= picture.at < ended)
             yield (
                 f"| {what}, {ended - begun:.0f} s | {self.held(begun, ended):.1%} | {self.worst(begun, ended):.1%} "
                 f"| {', '.join(models)} |"
@@ -159,7 +159,7 @@ def _until_shown(counter: PictureLog, config: Config, thread: threading.Thread, 
     """Wait for the engine's own first pictures."""
     until = time.monotonic() + FIRST_PICTURE_TIMEOUT_S
     while thread.is_alive() and time.monotonic() < until:
-        if any(one.model != "bicubic" for one in counter.pictures[-5:]):
+        if any(picture.model != "bicubic" for picture in counter.pictures[-5:]):
             return
         time.sleep(0.1)
     if not failure:

@@ -88,9 +88,11 @@ class QualityRun:
         self.clips = read_clips(settings.clips)
         results.check(settings.page)
         self.found = Findings(settings.size, settings.threads)
-        ways = [way for file in upscalers.files([]) for way in upscalers.variants("openvino", file)]
-        self._ways = sorted(ways, key=lambda way: (way.scale, rank(way.model.removesuffix(f"-x{way.scale}"))))
-        self._sheets = [scale for scale in report.SHEET_SCALES if any(way.scale == scale for way in ways)]
+        variants = [variant for file in upscalers.files([]) for variant in upscalers.variants("openvino", file)]
+        self._variants = sorted(
+            variants, key=lambda variant: (variant.scale, rank(variant.model.removesuffix(f"-x{variant.scale}")))
+        )
+        self._sheets = [scale for scale in report.SHEET_SCALES if any(variant.scale == scale for variant in variants)]
         for scale in self._sheets:
             if not self.pictures[SECONDARY_SET, scale].pairs:
                 raise QualityError(
@@ -124,11 +126,11 @@ class QualityRun:
 
         The scales come one after the other, as each engine keeps its memory for as long as it is loaded.
         """
-        one = self.settings
+        settings = self.settings
         for scale in REPORT_SCALES:
             with ExitStack() as stack:
                 timed = list(self._timed(scale, stack))
-                results = timing.alternate([partial(loop, one.seconds) for _, loop in timed], one.rounds)
+                results = timing.alternate([partial(loop, settings.seconds) for _, loop in timed], settings.rounds)
                 for (rounds, _), times in zip(timed, results, strict=True):
                     rounds += times
 
@@ -144,26 +146,28 @@ class QualityRun:
             peer.upscale(frame)
             entries.append(Finding(peer.file.name, scale, ""))
             yield entries[-1].rounds, peer.seconds
-        for way in (way for way in self._ways if way.scale == scale):
-            entries.append(Finding(way.model, scale, way.precision, parameters=upscalers.parameters(way.file)))
-            if way.precision != "fp16":  # which nothing here computes as it is typed, but slowly
-                yield entries[-1].rounds, stack.enter_context(self._loop(way, scale))
-            if way.precision == "fp32" and way.model in EAGER_SPEEDUPS:
-                eager = timing.EagerLoop(way.file, frame, threads)
-                yield self.found.eager.setdefault(way.model, []), eager.seconds
+        for variant in (variant for variant in self._variants if variant.scale == scale):
+            entries.append(
+                Finding(variant.model, scale, variant.precision, parameters=upscalers.parameters(variant.file))
+            )
+            if variant.precision != "fp16":  # which nothing here computes as it is typed, but slowly
+                yield entries[-1].rounds, stack.enter_context(self._loop(variant, scale))
+            if variant.precision == "fp32" and variant.model in EAGER_SPEEDUPS:
+                eager = timing.EagerLoop(variant.file, frame, threads)
+                yield self.found.eager.setdefault(variant.model, []), eager.seconds
 
     @contextmanager
-    def _loop(self, way: MeasuredUpscaler | None, scale: int) -> Iterator[Loop]:
+    def _loop(self, variant: MeasuredUpscaler | None, scale: int) -> Iterator[Loop]:
         """Yield a warm engine in a loop; None stands for bicubic."""
         size, threads = self.settings.size, self.settings.threads
         engine: AbstractContextManager[Engine[Any]]
-        if way is None:
+        if variant is None:
             engine = engines.load(EngineRequest("bicubic", "", size, scale=scale))
-        elif way.precision == "fp32":
-            engine = upscalers.in_f32(way.file, size, threads)
+        elif variant.precision == "fp32":
+            engine = upscalers.in_f32(variant.file, size, threads)
         else:
             engine = engines.load(
-                EngineRequest("openvino", str(way.file), size, openvino=OpenVinoOptions(threads=threads))
+                EngineRequest("openvino", str(variant.file), size, openvino=OpenVinoOptions(threads=threads))
             )
         with engine as loaded:
             loop = timing.EngineLoop(loaded, timing.noise(size))
@@ -172,7 +176,7 @@ class QualityRun:
             yield lambda seconds: loop.frames(max(4, round(seconds * 1000 / first)))
 
     def _scores(self) -> None:
-        runs = {(way.model, way.scale, way.precision): way.run for way in self._ways}
+        runs = {(variant.model, variant.scale, variant.precision): variant.run for variant in self._variants}
         runs |= {(name, scale, ""): peer.upscale for (name, scale), peer in self._peers.items()}
         runs |= {("bicubic", scale, ""): upscalers.bicubic(scale) for scale in REPORT_SCALES}
         for entry in self.found.entries:
@@ -262,8 +266,8 @@ def main(arguments: list[str] | None = None) -> int:
             text = report.render(quality.found, PUBLISHED_NETWORKS, machine())
             results.write(quality.settings.page, text)
         if file:
-            told = {"machine": machine()} | asdict(quality.found)
-            results.write_json(file, told)
+            figures = {"machine": machine()} | asdict(quality.found)
+            results.write_json(file, figures)
     except (UserError, OSError) as error:
         print(error, file=sys.stderr)
         return 2

@@ -101,7 +101,7 @@ def padded_channels(channels: int, precision: str) -> int:
 def convolutions(path: Path, precision: str) -> list[Convolution]:
     """Return the convolutions of a shipped model, all of which run at the input's resolution."""
     model = onnx.load(path)
-    shapes = {one.name: tuple(one.dims) for one in model.graph.initializer}
+    shapes = {constant.name: tuple(constant.dims) for constant in model.graph.initializer}
     by_output = {node.output[0]: node for node in model.graph.node}
     found = []
     for node in model.graph.node:
@@ -129,9 +129,9 @@ def seconds(board: Board, path: Path, scale: int, size: tuple[int, int]) -> tupl
     precision, pixels = precision_of(path), size[0] * size[1]
     item = {"int8": 1, "fp16": 2, "fp32": 4}[precision]
     computing = moving = whole = 0.0
-    for one in convolutions(path, precision):
-        compute = pixels * one.operations / board.peak(precision)
-        move = pixels * item * (one.inputs + one.outputs) / (board.bandwidth * 1e9)
+    for convolution in convolutions(path, precision):
+        compute = pixels * convolution.operations / board.peak(precision)
+        move = pixels * item * (convolution.inputs + convolution.outputs) / (board.bandwidth * 1e9)
         whole += max(compute, move)
         computing, moving = computing + compute, moving + move
     frames = 3 * pixels * (1 + scale**2) / (board.bandwidth * 1e9)

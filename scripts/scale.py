@@ -136,13 +136,13 @@ def table(model: ServerModel, picture: tuple[int, int], scale: int, link: float)
     `link` is a server's network in bits a second.
     """
     most = capacity(model)
-    ways = wire_bits(picture, scale)
-    raw, jpeg = (wire.down * model.fps for wire in (ways["raw"], ways["jpeg"]))
+    bits = wire_bits(picture, scale)
+    raw, jpeg = (wire.down * model.fps for wire in (bits["raw"], bits["jpeg"]))
     lines = [
         f"one server: {model.fixed * 1000:.1f} + {model.each * 1000:.2f} n ms a batch of n (up to {model.batch}); "
         f"it holds {most} cameras at {model.fps:g} fps",
         f"a camera's answers: {raw / 1e6:.0f} Mbit/s raw, {jpeg / 1e6:.0f} Mbit/s JPEG; "
-        f"its frames: {ways['raw'].up * model.fps / 1e6:.0f} and {ways['jpeg'].up * model.fps / 1e6:.0f}",
+        f"its frames: {bits['raw'].up * model.fps / 1e6:.0f} and {bits['jpeg'].up * model.fps / 1e6:.0f}",
     ]
     if most == 0:
         return "\n".join([*lines, "Not even one: take a smaller size, a lower rate or a faster model."])
@@ -150,8 +150,8 @@ def table(model: ServerModel, picture: tuple[int, int], scale: int, link: float)
     lines.append(head + f"{'raw Gbit/s':>12}{'JPEG Gbit/s':>13}")
     for count in CAMERA_COUNTS:
         # The network of a server is a limit as its device is; JPEG is what a network carries (transport: auto).
-        own = max(1, min(most, int(link / jpeg)))
-        servers = math.ceil(count / own)
+        held = max(1, min(most, int(link / jpeg)))
+        servers = math.ceil(count / held)
         outcome = simulate(replace(model, cameras=math.ceil(count / servers)))
         lines.append(
             f"{count:>8}{servers:>9}{math.ceil(count / servers):>12}{outcome.p50:>8.1f}{outcome.p99:>8.1f}"
@@ -171,8 +171,8 @@ def every(pattern: ServerModel, sizes: Sequence[tuple[int, int]] = USUAL_SIZES) 
         name = f"{kind.name}-x{kind.scale}"
         for picture in sizes:
             fixed, each, scale = measure_service(None, picture, name)
-            ways = wire_bits(picture, scale)
-            raw, jpeg = (wire.down * pattern.fps / 1e6 for wire in (ways["raw"], ways["jpeg"]))
+            bits = wire_bits(picture, scale)
+            raw, jpeg = (wire.down * pattern.fps / 1e6 for wire in (bits["raw"], bits["jpeg"]))
             most = capacity(replace(pattern, fixed=fixed, each=each))
             cost = f"{fixed * 1000:.1f} + {each * 1000:.2f} n"
             yield f"| {name} | {picture[0]}x{picture[1]} | {cost} | {most} | {raw:.0f} / {jpeg:.0f} |"
@@ -255,13 +255,15 @@ def main(arguments: list[str] | None = None) -> int:
             return 0
         if options.service:
             fixed, each = (value / 1000 for value in options.service)
-            one = ServiceTime(fixed, each, options.scale or 2)
+            service = ServiceTime(fixed, each, options.scale or 2)
         else:
-            one = measure_service(options.measure, options.size, options.model, options.config)
+            service = measure_service(options.measure, options.size, options.model, options.config)
     except UserError as error:
         print(error, file=sys.stderr)
         return 2
-    print(table(replace(pattern, fixed=one.fixed, each=one.each), options.size, one.scale, options.link * 1e9))
+    print(
+        table(replace(pattern, fixed=service.fixed, each=service.each), options.size, service.scale, options.link * 1e9)
+    )
     return 0
 
 

@@ -144,8 +144,8 @@ def main(arguments: list[str] | None = None) -> int:
         if options.report:
             results.write(options.report, text)
         if options.json:
-            told = {"faults": [vars(fault) for fault in outcome.faults], "samples": outcome.samples}
-            results.write_json(options.json, told)
+            measured = {"faults": [vars(fault) for fault in outcome.faults], "samples": outcome.samples}
+            results.write_json(options.json, measured)
     except UserError as error:
         print(error, file=sys.stderr)
         return 2

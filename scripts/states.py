@@ -87,7 +87,7 @@ def photograph(folder: Path, work: Path) -> None:
         time.sleep(SWEEP_PERIOD_S / 4)
         keep("split")
         computed = engines(psutil.Process(app.pid))
-        max(computed, key=lambda one: computed[one]).kill()
+        max(computed, key=lambda process: computed[process]).kill()
         time.sleep(0.3)
         keep("fallback")
         time.sleep(5)

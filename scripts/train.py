@@ -62,9 +62,9 @@ def main(arguments: list[str] | None = None) -> int:
         print(error, file=sys.stderr)
         return 2
     except torch.OutOfMemoryError as error:
-        told = str(error).partition(". ")[0]
+        facts = str(error).partition(". ")[0]
         fix = "Give fewer photographs, or a smaller batch, crop or longest; or close what else uses the GPU."
-        print(TrainError("The GPU has too little memory", told, fix), file=sys.stderr)
+        print(TrainError("The GPU has too little memory", facts, fix), file=sys.stderr)
         return 2
     return 0
 

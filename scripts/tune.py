@@ -132,9 +132,9 @@ def best(study: optuna.Study, recipe: Recipe) -> str:
             "Give a larger --budget, or more --trials.",
         )
     won = study.best_trial
-    told = f"# scripts/tune.py, trial {won.number} of {len(study.trials)}: {won.value:.3f} dB, "
-    told += f"{won.user_attrs['milliseconds']} ms a frame\n"
-    return told + yaml.safe_dump(replace(recipe, **won.params).values(), sort_keys=False)
+    heading = f"# scripts/tune.py, trial {won.number} of {len(study.trials)}: {won.value:.3f} dB, "
+    heading += f"{won.user_attrs['milliseconds']} ms a frame\n"
+    return heading + yaml.safe_dump(replace(recipe, **won.params).values(), sort_keys=False)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -156,8 +156,8 @@ def main(arguments: list[str] | None = None) -> int:
     found = options.out / f"{options.recipe.stem}.yaml"
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     try:
-        asked = replace(Recipe.read(options.recipe), start=None)  # a network to begin with has one width
-        recipe = replace(asked, steps=options.steps, warmup=min(asked.warmup, options.steps // 10))
+        base_recipe = replace(Recipe.read(options.recipe), start=None)  # a network to begin with has one width
+        recipe = replace(base_recipe, steps=options.steps, warmup=min(base_recipe.warmup, options.steps // 10))
         raise_if_unusable(options.device)
         check(options.eval, recipe.scale)
         atomic_file.check(found)
@@ -176,7 +176,7 @@ def main(arguments: list[str] | None = None) -> int:
         # Where it is gone on with, the seed of its beginning would draw the same trials again.
         study.sampler = optuna.samplers.TPESampler(seed=recipe.seed + len(study.trials))
         study.optimize(search, n_trials=options.trials, callbacks=[print_trial])
-        store(found, best(study, asked).encode())
+        store(found, best(study, base_recipe).encode())
     except (UserError, OSError) as error:
         print(error, file=sys.stderr)
         return 2

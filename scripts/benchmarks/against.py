@@ -148,12 +148,18 @@ class BuildComparison:
 
     def run(self) -> None:
         """Measure everything. Raises ChildError of the build that fails."""
-        one = self.settings
+        settings = self.settings
         with tempfile.TemporaryDirectory() as folder:
             work = Path(folder)
-            film = one.clip.absolute() if one.clip else timing.make_clip(work / "film.mkv", one.size, FILM_FRAMES)
-            drivers = [BuildDriver(build, one, film, work / str(number)) for number, build in enumerate(self.builds)]
-            alike = "engine" not in one.parts or all(driver.has_engine_bench() for driver in drivers)
+            film = (
+                settings.clip.absolute()
+                if settings.clip
+                else timing.make_clip(work / "film.mkv", settings.size, FILM_FRAMES)
+            )
+            drivers = [
+                BuildDriver(build, settings, film, work / str(number)) for number, build in enumerate(self.builds)
+            ]
+            alike = "engine" not in settings.parts or all(driver.has_engine_bench() for driver in drivers)
             if not alike:
                 self.notes.append(
                     "engine: the time inside the app, of its --stats, as not both builds have scripts/bench.py"
@@ -183,24 +189,26 @@ class BuildComparison:
                 yield model
 
     def _compare(self, model: str, drivers: list[BuildDriver], engine_bench: bool) -> None:
-        one = self.settings
+        settings = self.settings
         warm = [driver.warm_up(model) for driver in drivers]
         files = [stats["engine"].get("model") for stats in warm]
         if files[0] != files[1]:
             self.notes.append(f"{model}: {files[0]} in {self.this.name}, {files[1]} in {self.other.name}")
-        planned = one.seconds * warm[0]["fps_out"]
+        planned = settings.seconds * warm[0]["fps_out"]
         frames = round(max(WARM_UP_FRAMES, planned, min(ROUND_FRAMES, MAX_ROUND_FACTOR * planned)))
         probes: list[Callable[[BuildDriver], dict[Quantity, float]]] = []
-        if "engine" in one.parts and engine_bench:
+        if "engine" in settings.parts and engine_bench:
             probes.append(lambda driver: driver.engine(model))
-        if "start" in one.parts:
+        if "start" in settings.parts:
             probes.append(lambda driver: driver.start(model))
-        if {"app", "memory"} & set(one.parts) or not engine_bench:
+        if {"app", "memory"} & set(settings.parts) or not engine_bench:
             probes.append(lambda driver: driver.film(model, frames, with_engine=not engine_bench))
-        kept = {quantity: ComparedQuantity(model, quantity) for quantity in QUANTITIES if quantity.part in one.parts}
+        kept = {
+            quantity: ComparedQuantity(model, quantity) for quantity in QUANTITIES if quantity.part in settings.parts
+        }
         self.comparisons += kept.values()
-        for number in range(one.rounds):
-            print(f"{model}: round {number + 1} of {one.rounds}", file=sys.stderr, flush=True)
+        for number in range(settings.rounds):
+            print(f"{model}: round {number + 1} of {settings.rounds}", file=sys.stderr, flush=True)
             for probe in probes:
                 for driver, values in zip(drivers, ("this", "other"), strict=True):
                     for quantity, value in probe(driver).items():
@@ -212,13 +220,13 @@ class BuildComparison:
 
         That is the machine, the builds, and each quantity of both with the ratio and its spread.
         """
-        one, about = self.settings, machine()
+        settings, about = self.settings, machine()
         lines = [
             f"{about['processor']}, {about['cores']} cores, {about['memory_gib']} GiB; {about['system']}",
             f"load {' -> '.join(f'{load:.1f}' for load in self.load)}",
             *(_described(build) for build in self.builds),
-            f"{one.size[0]}x{one.size[1]}, {one.engine}, {one.threads} threads; medians of {one.rounds} rounds of"
-            f" {one.seconds:g} s, in turns",
+            f"{settings.size[0]}x{settings.size[1]}, {settings.engine}, {settings.threads} threads; medians of"
+            f" {settings.rounds} rounds of {settings.seconds:g} s, in turns",
             "A ratio above 1: this build is the better one. It is the median of the rounds' own ratios; `of bests` is",
             "the quotient of each build's best value.",
             "",
@@ -235,7 +243,7 @@ class BuildComparison:
 
     def as_dict(self) -> dict[str, Any]:
         """Return everything that was measured, for --json."""
-        one = self.settings
+        settings = self.settings
         return {
             "machine": machine() | {"load": self.load},
             "builds": {
@@ -250,14 +258,14 @@ class BuildComparison:
                 for role, build in zip(("this", "other"), self.builds, strict=True)
             },
             "settings": {
-                "size": list(one.size),
-                "threads": one.threads,
-                "seconds": one.seconds,
-                "rounds": one.rounds,
-                "engine": one.engine,
-                "models": list(one.models),
-                "parts": list(one.parts),
-                "clip": str(one.clip or "demo"),
+                "size": list(settings.size),
+                "threads": settings.threads,
+                "seconds": settings.seconds,
+                "rounds": settings.rounds,
+                "engine": settings.engine,
+                "models": list(settings.models),
+                "parts": list(settings.parts),
+                "clip": str(settings.clip or "demo"),
             },
             "comparisons": [comparison.as_dict() for comparison in self.measured],
             "notes": self.notes,
@@ -277,10 +285,10 @@ class BuildDriver:
         if not (self.build.folder / "scripts/bench.py").is_file():
             return False
         try:
-            told = self.build.run("scripts/bench.py", "--help").output
+            help_text = self.build.run("scripts/bench.py", "--help").output
         except ChildError:
             return False
-        return "--only" in told and "--json" in told
+        return "--only" in help_text and "--json" in help_text
 
     def warm_up(self, model: str) -> dict[str, Any]:
         """Fill the caches: bytecode, compiled networks, the system's own.
@@ -295,8 +303,8 @@ class BuildDriver:
 
         The bench gives one mean for each of its rounds; the values are their median and their 10th percentile.
         """
-        one, file = self._settings, self._folder / "bench.json"
-        options = ["--seconds", str(one.seconds), "--only", "engine", "--json", str(file)]
+        settings, file = self._settings, self._folder / "bench.json"
+        options = ["--seconds", str(settings.seconds), "--only", "engine", "--json", str(file)]
         self._run("scripts/bench.py", *self._options(model), "--size", self._size, *options)
         rounds = _value(self.build, "scripts/bench.py --json", file, "details", "engine_ms", "rounds")
         return {ENGINE_MEDIAN: float(np.median(rounds)), ENGINE_BEST: float(np.percentile(rounds, 10))}

@@ -120,8 +120,8 @@ def find_build(wanted: str, repository: Path = ROOT) -> Build:
 
 def satisfied(requirements: Sequence[str]) -> bool:
     """Tell whether this Python's environment has all of `requirements`, without asking a package index."""
-    asked = ["install", "--dry-run", "--no-index", "--no-deps", "--quiet", "--disable-pip-version-check"]
-    return not requirements or _succeeds([sys.executable, "-m", "pip", *asked, *requirements])
+    install = ["install", "--dry-run", "--no-index", "--no-deps", "--quiet", "--disable-pip-version-check"]
+    return not requirements or _succeeds([sys.executable, "-m", "pip", *install, *requirements])
 
 
 def _is_checkout(folder: Path) -> bool:

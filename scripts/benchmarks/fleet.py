@@ -63,11 +63,11 @@ class Fleet:
         options |= {"transport": self.transport, "fallback": self.fallback, "number": number}
         if self.config:
             options["config"] = self.config
-        told = [part for key, value in options.items() for part in (f"--{key}", str(value))]
+        arguments = [part for key, value in options.items() for part in (f"--{key}", str(value))]
         return [
             sys.executable,
             str(ROOT / "scripts/benchmarks/simulated_camera.py"),
-            *told,
+            *arguments,
             *(["--check"] if self.check else []),
         ]
 
@@ -99,10 +99,10 @@ class FleetResult:
         """Return a line for each camera and one for all, as text."""
         rows = [f"{'camera':<8}{'fps':>8}{'p50 ms':>9}{'p99 ms':>9}{'dropped':>9}{'fallback':>10}"]
         rows += [
-            f"{number:<8}{one['fps']:>8.2f}{one['p50']:>9.1f}{one['p99']:>9.1f}{one['dropped']:>9}{one['fallback']:>10}"
-            for number, one in enumerate(self.cameras)
+            f"{number:<8}{camera['fps']:>8.2f}{camera['p50']:>9.1f}{camera['p99']:>9.1f}{camera['dropped']:>9}{camera['fallback']:>10}"
+            for number, camera in enumerate(self.cameras)
         ]
-        p50, p99 = (statistics.median(one[key] for one in self.cameras) for key in ("p50", "p99"))
+        p50, p99 = (statistics.median(camera[key] for camera in self.cameras) for key in ("p50", "p99"))
         rows.append(
             f"{'all':<8}{self.total('fps'):>8.2f}{p50:>9.1f}{p99:>9.1f}"
             f"{self.total('dropped'):>9.0f}{self.total('fallback'):>10.0f}   fairness {self.fairness:.3f}"
@@ -160,8 +160,8 @@ def gather(processes: list[subprocess.Popen[str]], fleet: Fleet) -> FleetResult:
     until = time.monotonic() + fleet.seconds + FLEET_START_TIMEOUT_S
     for number, process in enumerate(processes):
         try:
-            told, _ = process.communicate(timeout=max(1.0, until - time.monotonic()))
-            result.cameras.append(json.loads(told.splitlines()[-1]))
+            output, _ = process.communicate(timeout=max(1.0, until - time.monotonic()))
+            result.cameras.append(json.loads(output.splitlines()[-1]))
         except (subprocess.TimeoutExpired, IndexError, ValueError):
             raise FleetError(
                 f"Camera {number} has failed", f"its exit status is {process.poll()}", "Its own words are above."
@@ -174,8 +174,8 @@ def weights_of(model: str) -> str:
 
     Both are without .onnx.
     """
-    (own,) = repository.chosen_models([model])
-    return catalog.find(f"{own.name}-x{own.scale}-fp32").stem
+    (shipped,) = repository.chosen_models([model])
+    return catalog.find(f"{shipped.name}-x{shipped.scale}-fp32").stem
 
 
 @contextlib.contextmanager
@@ -215,31 +215,37 @@ def engine_against_triton(
 ) -> Comparison:
     """Measure one camera's engine: bare, and through Triton by shared memory and raw."""
     frame, result, address = timing.noise(size), Comparison(), f"triton://{server.address}/{model}"
-    ways: dict[str, tuple[Transport, int]]
-    ways = {"shared memory": ("shm", 2), "shared memory, three in flight": ("shm", 3), "raw over loopback": ("raw", 2)}
+    transports: dict[str, tuple[Transport, int]]
+    transports = {
+        "shared memory": ("shm", 2),
+        "shared memory, three in flight": ("shm", 3),
+        "raw over loopback": ("raw", 2),
+    }
     with contextlib.ExitStack() as stack:
         loaded = [
             stack.enter_context(
                 engines.load(EngineRequest("openvino", str(catalog.MODELS_FOLDER / f"{model}.onnx"), size))
             )
         ]
-        for transport, depth in ways.values():
+        for transport, depth in transports.values():
             engine = engines.load(
                 EngineRequest(address, "fast", size, depth=depth, triton=TritonOptions(transport=transport))
             )
             loaded.append(stack.enter_context(engine))
         loops = [timing.EngineLoop(engine, frame) for engine in loaded]
-        bare_alone, *alone = timing.alternate([partial(one.alone, 25) for one in loops], rounds)
-        bare_full, *full = timing.alternate([partial(one.seconds, seconds) for one in loops], rounds)
+        bare_alone, *alone = timing.alternate([partial(loop.alone, 25) for loop in loops], rounds)
+        bare_full, *full = timing.alternate([partial(loop.seconds, seconds) for loop in loops], rounds)
     result.figures.append(Figure("bare engine, frames a second", 1000 / statistics.median(bare_full), "fps"))
-    for (way, (transport, depth)), own_alone, own_full in zip(ways.items(), alone, full, strict=True):
+    for (label, (transport, depth)), served_alone, served_full in zip(transports.items(), alone, full, strict=True):
         wanted = transport == "shm"
-        ratio = statistics.median(bare / own for bare, own in zip(bare_full, own_full, strict=True))
-        result.figures.append(Figure(f"Triton, {way}, against the bare engine", ratio, "x", 0.85 if wanted else None))
+        ratio = statistics.median(bare / served_ms for bare, served_ms in zip(bare_full, served_full, strict=True))
+        result.figures.append(Figure(f"Triton, {label}, against the bare engine", ratio, "x", 0.85 if wanted else None))
         if depth == 2:  # a frame that is alone is as late with any other number
-            added = statistics.median(own - bare for bare, own in zip(bare_alone, own_alone, strict=True))
+            added = statistics.median(
+                served_ms - bare for bare, served_ms in zip(bare_alone, served_alone, strict=True)
+            )
             goal = 4.0 if wanted else None
-            result.figures.append(Figure(f"Triton, {way}, latency added", added, "ms", goal, at_least=False))
+            result.figures.append(Figure(f"Triton, {label}, latency added", added, "ms", goal, at_least=False))
     return result
 
 
@@ -247,15 +253,15 @@ def compare(cameras: int, model: str, size: tuple[int, int], seconds: float, rou
     """Measure everything that --fleet prints, with a shipped model. Raises UserError."""
     with served(size, model) as server:
         result = engine_against_triton(server, model, size, 2 * rounds, seconds / 5)
-        one = Fleet(cameras, f"triton://{server.address}/{model}", size, seconds=seconds)
+        plan = Fleet(cameras, f"triton://{server.address}/{model}", size, seconds=seconds)
         ratios, comparable = [], bool(importlib.util.find_spec("torch"))
         for _ in range(rounds):
-            result.fleets["Triton, shared memory"] = fast = drive(one)
+            result.fleets["Triton, shared memory"] = fast = drive(plan)
             if comparable:
                 with naive(free_ports(1)[0], weights_of(model)) as address:
-                    result.fleets["naive PyTorch over HTTP"] = slow = drive(replace(one, engine=address))
+                    result.fleets["naive PyTorch over HTTP"] = slow = drive(replace(plan, engine=address))
                 ratios.append(fast.total("fps") / slow.total("fps"))
-        result.fleets["Triton, raw over loopback"] = drive(replace(one, transport="raw"))
+        result.fleets["Triton, raw over loopback"] = drive(replace(plan, transport="raw"))
     total = result.fleets["Triton, shared memory"].total("fps")
     result.figures += [
         Figure(f"{cameras} cameras through Triton, in total", total, "fps"),

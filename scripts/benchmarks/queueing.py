@@ -35,8 +35,8 @@ class ServerModel:
     """When the camera goes on by itself."""
     jitter: float = 0.002
     """Of a camera's clock, one standard deviation."""
-    way: float = 0.0
-    """Of a frame and its answer through the network."""
+    network_s: float = 0.0
+    """Seconds that a frame and its answer take through the network."""
 
     @property
     def overloaded(self) -> bool:
@@ -122,8 +122,8 @@ class Simulation:
         model = self._model
         for _, taken, camera in self._working:
             if now >= self._begin:
-                self.ages.append(now - taken + model.way)
-                self.late += now - taken + model.way > model.deadline
+                self.ages.append(now - taken + model.network_s)
+                self.late += now - taken + model.network_s > model.deadline
             waiting, self._newest[camera] = self._newest[camera], None
             if waiting is None:
                 self._flying[camera] -= 1

@@ -226,11 +226,11 @@ def run_app(arguments: Sequence[str], limit: float) -> AppRun:
             finally:
                 process.kill()  # harmless once it has ended
         if process.returncode or not stats.exists():
-            told = (
+            facts = (
                 errors.read_text().strip()
                 or f"it ended with {process.returncode} after {limit + APP_START_TIMEOUT_S:g} s at most"
             )
-            raise BenchError("The app has failed", told, f"Try it by hand: {' '.join(command)}")
+            raise BenchError("The app has failed", facts, f"Try it by hand: {' '.join(command)}")
         return AppRun(json.loads(stats.read_text()), memory)
 
 

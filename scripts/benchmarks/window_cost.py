@@ -58,8 +58,8 @@ def any_display() -> Iterator[None]:
     if os.environ.get("DISPLAY"):
         yield
         return
-    with tempfile.TemporaryDirectory() as folder, closing(XServer(Path(folder), (1920, 1080))) as made:
-        os.environ["DISPLAY"] = made.display
+    with tempfile.TemporaryDirectory() as folder, closing(XServer(Path(folder), (1920, 1080))) as server:
+        os.environ["DISPLAY"] = server.display
         yield
 
 

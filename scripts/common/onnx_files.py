@@ -40,8 +40,8 @@ def scale_of_file(file: Path) -> int | None:
 
     None if neither has it.
     """
-    told = properties(file).get("scale", "")
-    return int(told) if told.isdecimal() else catalog.scale_in(file.name)
+    scale = properties(file).get("scale", "")
+    return int(scale) if scale.isdecimal() else catalog.scale_in(file.name)
 
 
 def save(model: onnx.ModelProto, file: Path) -> None:

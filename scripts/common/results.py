@@ -27,17 +27,17 @@ def check(*files: Path | None) -> None:
             raise _refused(file, error) from None
 
 
-def write(file: Path, told: str | bytes) -> None:
+def write(file: Path, content: str | bytes) -> None:
     """Write `file`, creating its folder. Raises ResultError."""
     try:
-        atomic_file.write_atomic(file, told.encode() if isinstance(told, str) else told, parents=True)
+        atomic_file.write_atomic(file, content.encode() if isinstance(content, str) else content, parents=True)
     except OSError as error:
         raise _refused(file, error) from None
 
 
-def write_json(file: Path, told: Any) -> None:
+def write_json(file: Path, values: Any) -> None:
     """Write `file` as indented JSON. Raises ResultError."""
-    write(file, json.dumps(told, indent=2) + "\n")
+    write(file, json.dumps(values, indent=2) + "\n")
 
 
 def _refused(file: Path | None, error: OSError) -> ResultError:

@@ -86,57 +86,65 @@ def probe_pair(size: tuple[int, int], scale: int) -> tuple[Image, Image]:
     return np.asarray(small, np.uint8), np.asarray(large, np.uint8)
 
 
-def find_format(foreign: ThirdPartyNetwork, geometry: Geometry, order: str | None, white: int | None) -> ColourFormat:
+def find_format(original: ThirdPartyNetwork, geometry: Geometry, order: str | None, white: int | None) -> ColourFormat:
     """Return the colour format of a network, as far as `order` and `white` leave it open.
 
     Raises WrapError naming the options that must be given.
     """
-    orders = ["luma"] if foreign.channels == 1 else [order] if order else ["bgr", "rgb"]
+    orders = ["luma"] if original.channels == 1 else [order] if order else ["bgr", "rgb"]
     # The cheapest first: of those that come to the same, it is taken.
-    ways = [ColourFormat(o, w) for w, o in itertools.product([white] if white else [255, 1], orders)]
-    if len(ways) == 1:
-        return ways[0]  # all was told, by somebody who knows what is to come out
+    offered = [ColourFormat(o, w) for w, o in itertools.product([white] if white else [255, 1], orders)]
+    if len(offered) == 1:
+        return offered[0]  # all was told, by somebody who knows what is to come out
     step = geometry.multiple
-    small, large = probe_pair(foreign.size(*(-(-n // step) * step for n in PROBE_SIZE)), geometry.scale)
-    if foreign.channels == 1:
+    small, large = probe_pair(original.size(*(-(-n // step) * step for n in PROBE_SIZE)), geometry.scale)
+    if original.channels == 1:
         large = to_bytes((large @ LUMA_OF_BGR)[..., None])
     signed = [] if white else [ColourFormat(o, 1, -1) for o in orders]
-    made = {way: to_bytes(run_in_python(foreign, geometry, way, small)) for way in ways + signed}
-    quality = {way: psnr(picture, large) for way, picture in made.items()}
-    raise_if_implausible(foreign, {way: quality[way] for way in ways}, {way: quality[way] for way in signed})
-    best = max(ways, key=lambda way: quality[way])
-    rivals = [way for way in ways if quality[way] >= quality[best] - CLEAR_LEAD_DB]
-    if any(psnr(made[way], made[best]) < SAME_PICTURE_DB for way in rivals):
-        raise ambiguous_error(foreign, {way: quality[way] for way in rivals})
+    results = {
+        candidate: to_bytes(run_in_python(original, geometry, candidate, small)) for candidate in offered + signed
+    }
+    quality = {candidate: psnr(picture, large) for candidate, picture in results.items()}
+    raise_if_implausible(
+        original,
+        {candidate: quality[candidate] for candidate in offered},
+        {candidate: quality[candidate] for candidate in signed},
+    )
+    best = max(offered, key=lambda candidate: quality[candidate])
+    rivals = [candidate for candidate in offered if quality[candidate] >= quality[best] - CLEAR_LEAD_DB]
+    if any(psnr(results[candidate], results[best]) < SAME_PICTURE_DB for candidate in rivals):
+        raise ambiguous_error(original, {candidate: quality[candidate] for candidate in rivals})
     return rivals[0]
 
 
 def raise_if_implausible(
-    foreign: ThirdPartyNetwork, ways: dict[ColourFormat, float], signed: dict[ColourFormat, float]
+    original: ThirdPartyNetwork, offered: dict[ColourFormat, float], signed: dict[ColourFormat, float]
 ) -> None:
     """Raise WrapError if none of the `offered` formats is right, but perhaps one of the `signed` ones.
 
     Both come with their PSNR in dB.
     """
-    best = max(ways.values())
+    best = max(offered.values())
     if best < PLAUSIBLE_DB and max(signed.values(), default=0) < PLAUSIBLE_DB:
-        seen = ", ".join(f"{describe(way)}: {quality:.1f} dB" for way, quality in (ways | signed).items())
-        told = "both --order and --range" if foreign.channels == 3 else "--range"
+        seen = ", ".join(
+            f"{describe(candidate)}: {quality:.1f} dB" for candidate, quality in (offered | signed).items()
+        )
+        options = "both --order and --range" if original.channels == 3 else "--range"
         raise WrapError(
-            f"{foreign.path} does not enlarge a picture in any way that was tried",
+            f"{original.path} does not enlarge a picture in any way that was tried",
             f"PSNR against the original: {seen}",
-            f"If it is to change what it sees, give {told}. If what it gives has another range than what it takes, "
+            f"If it is to change what it sees, give {options}. If what it gives has another range than what it takes, "
             "export it with a layer more that mends this.",
         )
     if signed and max(signed.values()) > best + SIGNED_LEAD_DB:
         raise WrapError(
-            f"{foreign.path} takes values from -1 to 1",
+            f"{original.path} takes values from -1 to 1",
             f"a picture given so is enlarged at {max(signed.values()):.1f} dB, otherwise at {best:.1f} dB",
             "Export it with layers before and after that make it 0 to 1: x * 2 - 1 and y / 2 + 0.5.",
         )
 
 
-def run_in_python(foreign: ThirdPartyNetwork, geometry: Geometry, way: ColourFormat, picture: Image) -> Floats:
+def run_in_python(original: ThirdPartyNetwork, geometry: Geometry, colours: ColourFormat, picture: Image) -> Floats:
     """Return the grey levels [s*H, s*W, 3] that the network makes of `picture`, with all else done in Python.
 
     `picture` is uint8 [H, W, 3], BGR. A network of luma gives [s*H, s*W, 1], without the colours.
@@ -145,7 +153,7 @@ def run_in_python(foreign: ThirdPartyNetwork, geometry: Geometry, way: ColourFor
     b, m, s, o = geometry.border, geometry.multiple, geometry.scale, geometry.offset
     ends = ((b, -(-(n + 2 * b) // m) * m - n - b) for n in (height, width))
     padded = np.pad(picture, (*ends, (0, 0)), "edge")
-    return way.picture(foreign.run(way.planes(padded)))[o : o + s * height, o : o + s * width]
+    return colours.picture(original.run(colours.planes(padded)))[o : o + s * height, o : o + s * width]
 
 
 def add_colours(luma: Floats, picture: Image) -> Floats:
@@ -158,21 +166,21 @@ def add_colours(luma: Floats, picture: Image) -> Floats:
     return np.asarray(large + luma, np.float32)
 
 
-def describe(way: ColourFormat) -> str:
+def describe(colours: ColourFormat) -> str:
     """Return such as "rgb, 0..1"."""
-    return f"{way.order}, {way.black}..{way.white}"
+    return f"{colours.order}, {colours.black}..{colours.white}"
 
 
-def ambiguous_error(foreign: ThirdPartyNetwork, rivals: dict[ColourFormat, float]) -> WrapError:
+def ambiguous_error(original: ThirdPartyNetwork, rivals: dict[ColourFormat, float]) -> WrapError:
     """Return the error that asks what only a person can answer."""
     options = []
-    if len({way.order for way in rivals}) > 1:
+    if len({candidate.order for candidate in rivals}) > 1:
         options.append("--order rgb (most networks) or --order bgr (some that were trained through OpenCV)")
-    if len({way.white for way in rivals}) > 1:
+    if len({candidate.white for candidate in rivals}) > 1:
         options.append("--range 1 or --range 255")
-    seen = ", ".join(f"{describe(way)}: {quality:.1f} dB" for way, quality in rivals.items())
+    seen = ", ".join(f"{describe(candidate)}: {quality:.1f} dB" for candidate, quality in rivals.items())
     return WrapError(
-        f"It cannot be seen in which way {foreign.path} wants its colours",
+        f"It cannot be seen in which way {original.path} wants its colours",
         f"it enlarges a picture about as well, but not alike, in several: {seen}",
         f"Give {'; and '.join(options)}.",
     )

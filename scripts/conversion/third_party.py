@@ -125,17 +125,17 @@ class ThirdPartyNetwork:
         try:
             network.reshape(list(picture.shape))
             compiled = core().compile_model(network, "CPU", FLOAT32_OPTIONS)
-            made = np.asarray(compiled(np.ascontiguousarray(picture, FLOAT_TYPES[self.kind]))[0], np.float32)
+            result = np.asarray(compiled(np.ascontiguousarray(picture, FLOAT_TYPES[self.kind]))[0], np.float32)
         except RuntimeError as error:
             raise WrapError(f"{self.path} does not run at {size_of(planes)}", first_line(error)) from None
-        if made.ndim != 4 or made.shape[0] != 1:
-            raise self._refused(f"its output is {list(made.shape)}", "It must give one picture.")
-        made = made[0].transpose(2, 0, 1) if self.last else made[0]
-        if len(made) != self.channels:
+        if result.ndim != 4 or result.shape[0] != 1:
+            raise self._refused(f"its output is {list(result.shape)}", "It must give one picture.")
+        result = result[0].transpose(2, 0, 1) if self.last else result[0]
+        if len(result) != self.channels:
             raise self._refused(
-                f"it makes {list(made.shape)} of {list(planes.shape)}", f"It must give {self.channels} channels too."
+                f"it makes {list(result.shape)} of {list(planes.shape)}", f"It must give {self.channels} channels too."
             )
-        return np.ascontiguousarray(made)
+        return np.ascontiguousarray(result)
 
     def survey(self, multiple: int | None) -> Geometry:
         """Return its geometry, found by running it; with `multiple` only at multiples of that.
@@ -143,11 +143,11 @@ class ThirdPartyNetwork:
         Raises WrapError.
         """
         if self.height is not None and self.width is not None:
-            made = self.run(np.zeros((self.channels, self.height, self.width), np.float32))
-            scale = made.shape[1] // self.height
-            if not self._fits(scale) or made.shape[1:] != (scale * self.height, scale * self.width):
+            result = self.run(np.zeros((self.channels, self.height, self.width), np.float32))
+            scale = result.shape[1] // self.height
+            if not self._fits(scale) or result.shape[1:] != (scale * self.height, scale * self.width):
                 raise self._refused(
-                    f"it makes {size_of(made)} of {self.width}x{self.height}",
+                    f"it makes {size_of(result)} of {self.width}x{self.height}",
                     f"It must give 1 to {MAX_SCALE} times the size.",
                 )
             return Geometry(scale)
@@ -167,14 +167,14 @@ class ThirdPartyNetwork:
         """Return its geometry if any multiple of `multiple` will do. Raises WrapError."""
         first = -(-MIN_SURVEY_PX // multiple)
         # Neighbours have no divisor in common: a network that needs more than `multiple` fails at one of them.
-        asked = [self.size(multiple * (first + n), multiple * (first + n + 1)) for n in range(2)]
-        made = [self.run(np.zeros((self.channels, *size), np.float32)).shape[1:] for size in asked]
+        inputs = [self.size(multiple * (first + n), multiple * (first + n + 1)) for n in range(2)]
+        outputs = [self.run(np.zeros((self.channels, *size), np.float32)).shape[1:] for size in inputs]
         axis = 1 if self.width is None else 0  # one that is free
-        grown = made[1][axis] - made[0][axis]
-        scale = grown // (asked[1][axis] - asked[0][axis])
-        lost = {scale * n - m for a, b in zip(asked, made, strict=True) for n, m in zip(a, b, strict=True)}
+        grown = outputs[1][axis] - outputs[0][axis]
+        scale = grown // (inputs[1][axis] - inputs[0][axis])
+        lost = {scale * n - m for a, b in zip(inputs, outputs, strict=True) for n, m in zip(a, b, strict=True)}
         if not self._fits(scale) or len(lost) != 1 or min(lost) < 0 or (self.fixed and lost != {0}):
-            sizes = ", ".join(f"{b[1]}x{b[0]} of {a[1]}x{a[0]}" for a, b in zip(asked, made, strict=True))
+            sizes = ", ".join(f"{b[1]}x{b[0]} of {a[1]}x{a[0]}" for a, b in zip(inputs, outputs, strict=True))
             raise WrapError(f"it makes {sizes}", f"which is not 1 to {MAX_SCALE} times the size")
         return Geometry(scale, multiple, lost.pop())
 

@@ -49,10 +49,10 @@ def opset_of(model: onnx.ModelProto) -> int:
     return next((o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), 0)
 
 
-def prepare(foreign: ThirdPartyNetwork) -> onnx.ModelProto:
+def prepare(original: ThirdPartyNetwork) -> onnx.ModelProto:
     """Return its model with prefixed names, in an opset that TensorRT reads and our nodes are defined in."""
     model = onnx.ModelProto()
-    model.CopyFrom(foreign.model)
+    model.CopyFrom(original.model)
     opset = opset_of(model)
     if opset not in KEPT_OPSETS:
         try:
@@ -60,7 +60,7 @@ def prepare(foreign: ThirdPartyNetwork) -> onnx.ModelProto:
         except Exception as error:  # whatever a converter of onnx meets
             if opset < KEPT_OPSETS.start:  # a newer one goes as it is: OpenVINO reads it, a newer TensorRT may
                 raise WrapError(
-                    f"{foreign.path} cannot be brought from opset {opset} to {EXPORT_OPSET}",
+                    f"{original.path} cannot be brought from opset {opset} to {EXPORT_OPSET}",
                     one_line(error),
                     EXPORT_AGAIN,
                 ) from None
@@ -72,19 +72,19 @@ def prepare(foreign: ThirdPartyNetwork) -> onnx.ModelProto:
 class Wrapper:
     """The graph around a network: its colour format and geometry before and after."""
 
-    def __init__(self, foreign: ThirdPartyNetwork, way: ColourFormat, geometry: Geometry) -> None:
-        self._foreign, self._way, self._geometry = foreign, way, geometry
+    def __init__(self, original: ThirdPartyNetwork, colours: ColourFormat, geometry: Geometry) -> None:
+        self._original, self._colours, self._geometry = original, colours, geometry
         self._graph = OnnxGraph()
-        self._type = FLOAT_TYPES[foreign.kind]
+        self._type = FLOAT_TYPES[original.kind]
 
     def model(self) -> onnx.ModelProto:
         """Return the model of the contract. Raises WrapError."""
-        inner = prepare(self._foreign)
-        planes = self._before(NETWORK_PREFIX + self._foreign.input)
+        inner = prepare(self._original)
+        planes = self._before(NETWORK_PREFIX + self._original.input)
         self._graph.nodes.extend(inner.graph.node)
         self._graph.constants.extend(inner.graph.initializer)
-        self._after(NETWORK_PREFIX + self._foreign.output, planes)
-        height, width, scale = self._foreign.height or "H", self._foreign.width or "W", self._geometry.scale
+        self._after(NETWORK_PREFIX + self._original.output, planes)
+        height, width, scale = self._original.height or "H", self._original.width or "W", self._geometry.scale
         frame = helper.make_tensor_value_info("frame", TensorProto.UINT8, [1, height, width, 3])
         large = [n * scale if isinstance(n, int) else f"{scale}*{n}" for n in (height, width)]
         sr = helper.make_tensor_value_info("sr", TensorProto.UINT8, [1, *large, 3])
@@ -97,17 +97,17 @@ class Wrapper:
             producer_name="scripts/export.py --wrap",
         )
         model.doc_string = f"Enlarges a picture {scale} times. BGR bytes in, BGR bytes out."
-        helper.set_model_props(model, {p.key: p.value for p in inner.metadata_props} | self._told())
+        helper.set_model_props(model, {p.key: p.value for p in inner.metadata_props} | self._metadata())
         return model
 
-    def _told(self) -> dict[str, str]:
-        path, way, geometry = self._foreign.path, self._way, self._geometry
+    def _metadata(self) -> dict[str, str]:
+        path, colours, geometry = self._original.path, self._colours, self._geometry
         return {
             "scale": str(geometry.scale),
             "wrapped": path.name,
             "wrapped_sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
-            "order": way.order,
-            "range": str(way.white),
+            "order": colours.order,
+            "range": str(colours.white),
             "multiple": str(geometry.multiple),
         }
 
@@ -119,19 +119,19 @@ class Wrapper:
 
     def _before(self, name: str) -> str:
         """From `frame` to the input of the network, called `name`; returns the planes of grey levels, BGR."""
-        graph, way = self._graph, self._way
+        graph, colours = self._graph, self._colours
         # Cast first and last: TensorRT knows uint8 at the borders of a network only.
-        graph.add("Cast", "levels", "frame", to=self._foreign.kind)
+        graph.add("Cast", "levels", "frame", to=self._original.kind)
         planes = values = graph.add("Transpose", "planes", "levels", perm=[0, 3, 1, 2])
         if self._geometry.pads:
             values = self._padded(values)
-        if way.order == "luma":
+        if colours.order == "luma":
             values = graph.add("Conv", "luma", values, self._number("luma.weight", LUMA_OF_BGR[None, :, None, None]))
-        if way.order == "rgb":
+        if colours.order == "rgb":
             values = self._swapped("rgb", values)
-        if way.white != 255:
-            values = graph.add("Mul", "values", values, self._number("values.by", way.white / 255))
-        if self._foreign.last:
+        if colours.white != 255:
+            values = graph.add("Mul", "values", values, self._number("values.by", colours.white / 255))
+        if self._original.last:
             graph.add("Transpose", "picture", values, perm=[0, 2, 3, 1])
         graph.nodes[-1].output[:] = [name]  # nothing else has read it: planes are read twice before a Conv only
         return planes
@@ -159,20 +159,20 @@ class Wrapper:
 
     def _after(self, name: str, planes: str) -> None:
         """From the output of the network, called `name`, to `sr`."""
-        graph, way, s, o = self._graph, self._way, self._geometry.scale, self._geometry.offset
+        graph, colours, s, o = self._graph, self._colours, self._geometry.scale, self._geometry.offset
         large = name
-        if self._foreign.last:
+        if self._original.last:
             large = graph.add("Transpose", "large_planes", large, perm=[0, 3, 1, 2])
         if self._geometry.pads:
             size = graph.add("Mul", "large_size", "size", self._whole("scale", s))
             end = graph.add("Add", "large_end", size, self._whole("offset", o))
             begin = self._whole("large_begin", o, o)
             large = graph.add("Slice", "cropped", large, begin, end, self._whole("large_axes", 2, 3))
-        if way.white != 255:
-            large = graph.add("Mul", "large_levels", large, self._number("large_levels.by", 255 / way.white))
-        if way.order == "rgb":
+        if colours.white != 255:
+            large = graph.add("Mul", "large_levels", large, self._number("large_levels.by", 255 / colours.white))
+        if colours.order == "rgb":
             large = self._swapped("bgr", large)
-        if way.order == "luma":
+        if colours.order == "luma":
             large = graph.add("Add", "coloured", large, self._chroma(planes))
         limits = [self._number("black", 0), self._number("white", 255)]
         limited = graph.add("Clip", "limited", graph.add("Round", "rounded", large), *limits)
@@ -190,38 +190,41 @@ class Wrapper:
         )  # fmt: skip
 
 
-def raise_if_off_centre(foreign: ThirdPartyNetwork, geometry: Geometry, way: ColourFormat) -> None:
+def raise_if_off_centre(original: ThirdPartyNetwork, geometry: Geometry, colours: ColourFormat) -> None:
     """Raise WrapError if more is lost on one side of a picture than on the other, as the result would be shifted.
 
     What is made of the mirrored picture, mirrored back, then lies elsewhere than what is made of the picture.
     """
     step = geometry.multiple
-    picture = probe_pair(foreign.size(*(-(-n // step) * step for n in PROBE_SIZE)), 1)[0]
-    made = foreign.run(way.planes(picture))
+    picture = probe_pair(original.size(*(-(-n // step) * step for n in PROBE_SIZE)), 1)[0]
+    result = original.run(colours.planes(picture))
     for axis in (1, 2):
-        again = np.flip(foreign.run(way.planes(np.flip(picture, axis - 1))), axis)
-        reach = min(geometry.lost, made.shape[axis] // 2)
+        again = np.flip(original.run(colours.planes(np.flip(picture, axis - 1))), axis)
+        reach = min(geometry.lost, result.shape[axis] // 2)
         errors = {
-            n: shifted_difference(made.swapaxes(axis, 2), again.swapaxes(axis, 2), n) for n in range(-reach, reach + 1)
+            n: shifted_difference(result.swapaxes(axis, 2), again.swapaxes(axis, 2), n)
+            for n in range(-reach, reach + 1)
         }
         best = min(errors, key=lambda n: (errors[n], abs(n)))
         # One more on one side is what an odd number comes to; and no network is quite the same for mirrored pictures.
         if abs(best) > 1 and errors[0] > 2 * errors[best]:
             raise WrapError(
-                f"{foreign.path} loses more of a picture on one side than on the other",
+                f"{original.path} loses more of a picture on one side than on the other",
                 f"it loses {geometry.lost} pixels of the enlarged one, {abs(best)} more on one side",
                 "Export it with convolutions that pad, or with a layer more that cuts as much off the other side.",
             )
 
 
-def shifted_difference(one: Floats, other: Floats, by: int) -> float:
+def shifted_difference(first: Floats, second: Floats, by: int) -> float:
     """Return the mean squared difference of two pictures of one size, the first moved `by` pixels to the left."""
-    width = one.shape[-1] - abs(by)
-    left, right = one[..., max(by, 0) :][..., :width], other[..., max(-by, 0) :][..., :width]
+    width = first.shape[-1] - abs(by)
+    left, right = first[..., max(by, 0) :][..., :width], second[..., max(-by, 0) :][..., :width]
     return float(np.mean((left - right) ** 2))
 
 
-def agreement_db(foreign: ThirdPartyNetwork, way: ColourFormat, geometry: Geometry, model: onnx.ModelProto) -> float:
+def agreement_db(
+    original: ThirdPartyNetwork, colours: ColourFormat, geometry: Geometry, model: onnx.ModelProto
+) -> float:
     """Return the least PSNR in dB of the model against the original in Python, over several pictures.
 
     Raises WrapError below SAME_PICTURE_DB.
@@ -230,21 +233,21 @@ def agreement_db(foreign: ThirdPartyNetwork, way: ColourFormat, geometry: Geomet
     noise = np.random.default_rng(0)
     worst = float("inf")
     # A size of its own liking, and one that needs all the padding there can be; the same if it has but one.
-    sizes = [foreign.size(n, n) for n in (-(-64 // step) * step, -(-32 // step) * step + 1)]
+    sizes = [original.size(n, n) for n in (-(-64 // step) * step, -(-32 // step) * step + 1)]
     for size in dict.fromkeys(sizes):
         network = core.read_model(model.SerializeToString())
-        openvino_engine.fit(network, foreign.path, (size[1], size[0]))
+        openvino_engine.fit(network, original.path, (size[1], size[0]))
         compiled = core.compile_model(network, "CPU", FLOAT32_OPTIONS)
         for picture in (probe_pair(size, 1)[0], noise.integers(0, 256, (*size, 3), np.uint8)):
-            wanted = run_in_python(foreign, geometry, way, picture)
-            wanted = add_colours(wanted, picture) if way.order == "luma" else wanted
+            wanted = run_in_python(original, geometry, colours, picture)
+            wanted = add_colours(wanted, picture) if colours.order == "luma" else wanted
             worst = min(worst, psnr(np.asarray(compiled(picture[None])[0])[0], to_bytes(wanted)))
     if worst < SAME_PICTURE_DB:
-        before, after = opset_of(foreign.model), opset_of(model)
+        before, after = opset_of(original.model), opset_of(model)
         multiple = "If its sizes must be multiples of a number, give it as --multiple."
         converted = f"Bringing it from opset {before} to {after} may have changed it. {EXPORT_AGAIN}"
         raise WrapError(
-            f"{foreign.path} cannot be wrapped: the result is not the original",
+            f"{original.path} cannot be wrapped: the result is not the original",
             f"they are {worst:.1f} dB apart, where at least {SAME_PICTURE_DB:.0f} are asked for",
             multiple if before == after else converted,
         )
@@ -264,18 +267,18 @@ def wrap(
 
     What is None is found out. Raises WrapError, ModelError, having written nothing.
     """
-    foreign = ThirdPartyNetwork(source)
+    original = ThirdPartyNetwork(source)
     if target.exists() and target.samefile(source):
         raise WrapError(f"{target} would be overwritten by itself", fix="Give another name for the result.")
-    geometry = foreign.survey(multiple)
+    geometry = original.survey(multiple)
     if scale not in (None, geometry.scale):
         raise WrapError(f"{source} enlarges {geometry.scale} times, not {scale}", fix="Leave --scale out.")
     catalog.check_name(target, geometry.scale)
-    way = find_format(foreign, geometry, order, white)
+    colours = find_format(original, geometry, order, white)
     if geometry.lost:
-        raise_if_off_centre(foreign, geometry, way)
-    model = Wrapper(foreign, way, geometry).model()
-    worst = agreement_db(foreign, way, geometry, model)
+        raise_if_off_centre(original, geometry, colours)
+    model = Wrapper(original, colours, geometry).model()
+    worst = agreement_db(original, colours, geometry, model)
     try:
         onnx.checker.check_model(model)
         save(model, target)
@@ -283,11 +286,11 @@ def wrap(
         raise WrapError(f"{source} cannot be wrapped", one_line(error), "Export it anew.") from None
     except OSError as error:
         raise WrapError(f"{target} cannot be written", error.strerror or str(error), "Give another path.") from None
-    size = "any size" if not foreign.fixed else f"{foreign.width or 'any'}x{foreign.height or 'any'} only"
+    size = "any size" if not original.fixed else f"{original.width or 'any'}x{original.height or 'any'} only"
     padded = f" (padded to multiples of {geometry.multiple})" if geometry.multiple > 1 else ""
-    unused = f"\n--order {order} was left aside: it takes luma, no colours" if order and way.order == "luma" else ""
+    unused = f"\n--order {order} was left aside: it takes luma, no colours" if order and colours.order == "luma" else ""
     alike = "equal to" if worst == float("inf") else f"at least {worst:.1f} dB to"
     return (
-        f"{target}: x{geometry.scale}, {describe(way)}, {size}{padded}, {alike} {source}\n"
+        f"{target}: x{geometry.scale}, {describe(colours)}, {size}{padded}, {alike} {source}\n"
         f"python -m app.run --model {target} runs it{unused}"
     )

@@ -55,9 +55,9 @@ def best_windows(amount: NDArray[np.float64], side: int, count: int = 1) -> list
     return found
 
 
-def most_different(one: Image, other: Image, side: int, count: int = 1) -> list[CropWindow]:
+def most_different(first: Image, second: Image, side: int, count: int = 1) -> list[CropWindow]:
     """Return where two pictures of one size differ most, by the squared difference of their luma."""
-    return best_windows((luma(one) - luma(other)) ** 2, side, count)
+    return best_windows((luma(first) - luma(second)) ** 2, side, count)
 
 
 def labelled(crop: Image, text: str, zoom: int) -> Image:

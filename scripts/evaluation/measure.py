@@ -91,7 +91,7 @@ class PictureSet:
             image = run(low)
             truth = high[: image.shape[0], : image.shape[1]]
             if truth.shape != image.shape:
-                sizes = [f"{one.shape[1]}x{one.shape[0]}" for one in (low, image, high)]
+                sizes = [f"{picture.shape[1]}x{picture.shape[0]}" for picture in (low, image, high)]
                 raise EvaluateError(
                     f"The high resolution of {name} in {self.name} is too small",
                     "{} enlarged is {}, and it has {}".format(*sizes),
@@ -110,7 +110,9 @@ def sets(folder: Path) -> list[Path]:
             f"looked in {Path.cwd()}",
             "Give the folder that holds Set5, Set14 and so on.",
         )
-    found = [one for one in (folder, *sorted(folder.iterdir())) if one.is_dir() and list(one.glob("x*/*_SRF_*_LR.png"))]
+    found = [
+        path for path in (folder, *sorted(folder.iterdir())) if path.is_dir() and list(path.glob("x*/*_SRF_*_LR.png"))
+    ]
     if not found:
         raise EvaluateError(
             f"There is no test set in {folder}",
@@ -128,23 +130,35 @@ def evaluate(folder: Path, engine: str, models: Sequence[str] = ()) -> Iterator[
     found, chosen, some = sets(folder), upscalers.files(models), False
     pictures = lru_cache(None)(PictureSet.read)
     exact: dict[tuple[str, str], float] = {}
-    for way in (way for file in chosen for way in upscalers.variants(engine, file)):
-        for one in (pictures(each, way.scale) for each in found):
-            if one.pairs:
+    for upscaler in (upscaler for file in chosen for upscaler in upscalers.variants(engine, file)):
+        for test_set in (pictures(each, upscaler.scale) for each in found):
+            if test_set.pairs:
                 some = True
-                yield measure(one, engine, way, exact)
+                yield measure(test_set, engine, upscaler, exact)
     if not some:
         names = ", ".join(file.stem for file in chosen)
         raise EvaluateError(f"No test set in {folder} has pictures for the scale of {names}")
 
 
-def measure(one: PictureSet, engine: str, way: MeasuredUpscaler, exact: dict[tuple[str, str], float]) -> Evaluation:
+def measure(
+    test_set: PictureSet, engine: str, upscaler: MeasuredUpscaler, exact: dict[tuple[str, str], float]
+) -> Evaluation:
     """Return the evaluation of `upscaler` on one test set.
 
     `exact` remembers the PSNR in fp32 by test set and model.
     """
-    score, place = one.score(way.run), (one.name, way.model)
+    score, place = test_set.score(upscaler.run), (test_set.name, upscaler.model)
     loss = exact[place] - score.psnr if place in exact else None
-    if way.precision == "fp32":
+    if upscaler.precision == "fp32":
         exact.setdefault(place, score.psnr)
-    return Evaluation(one.name, way.model, engine, way.scale, way.precision, len(one.pairs), score, one.bicubic, loss)
+    return Evaluation(
+        test_set.name,
+        upscaler.model,
+        engine,
+        upscaler.scale,
+        upscaler.precision,
+        len(test_set.pairs),
+        score,
+        test_set.bicubic,
+        loss,
+    )

@@ -78,8 +78,8 @@ def environment() -> Path:
         try:
             subprocess.run(command, check=True, capture_output=True, text=True, timeout=600)
         except subprocess.SubprocessError as error:
-            told = (getattr(error, "stderr", None) or str(error)).strip().splitlines()[-1]
-            raise PeerError(f"{PEER_ENVIRONMENT.name} cannot be made", told, "Is the machine online?") from None
+            message = (getattr(error, "stderr", None) or str(error)).strip().splitlines()[-1]
+            raise PeerError(f"{PEER_ENVIRONMENT.name} cannot be made", message, "Is the machine online?") from None
     mark.write_text(wanted)
     return python
 
@@ -145,9 +145,9 @@ class Peer:
         self._process.kill()
         self._process.wait()
         self._errors.seek(0)
-        told = self._errors.read().decode(errors="replace").strip().splitlines()
+        messages = self._errors.read().decode(errors="replace").strip().splitlines()
         return PeerError(
             f"{self.file.path} does not run in OpenCV's dnn_superres",
-            told[-1] if told else f"no answer within {PEER_TIMEOUT_S:g} s",
+            messages[-1] if messages else f"no answer within {PEER_TIMEOUT_S:g} s",
             f"If {PEER_ENVIRONMENT.name} is damaged, remove it: it is made anew.",
         )

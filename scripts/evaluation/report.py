@@ -50,19 +50,19 @@ def measured(found: Findings, scale: int, names: Sequence[str]) -> str:
 def published(found: Findings, papers: Sequence[Published]) -> str:
     """Return the table of published figures beside ours."""
     rows = []
-    for one in papers:
-        for scale, figures in one.psnr.items():
-            rival = found.find(f"{one.rival}-x{scale}", "fp32")
+    for paper in papers:
+        for scale, figures in paper.psnr.items():
+            rival = found.find(f"{paper.rival}-x{scale}", "fp32")
             ours = [rival.scores[name].psnr for name in PUBLISHED_SETS if name in rival.scores] if rival else []
             cells = [f"{a:.2f} ({a - b:+.2f})" for a, b in zip(ours, figures, strict=False)] or ["", ""]
-            paper = [
-                f"*{one.name}{one.parameters and ', ' + one.parameters}*",
-                f"*{one.paper}*",
+            described = [
+                f"*{paper.name}{paper.parameters and ', ' + paper.parameters}*",
+                f"*{paper.paper}*",
                 f"x{scale}",
                 f"*{figures[0]:.2f}*",
                 f"*{figures[1]:.2f}*",
             ]
-            rows.append([*paper, f"{one.rival}-x{scale}" if rival else "not shipped", *cells])
+            rows.append([*described, f"{paper.rival}-x{scale}" if rival else "not shipped", *cells])
     titles = ["network", "paper", "scale", *(f"*{name}, published*" for name in PUBLISHED_SETS), "ours, fp32"]
     return table([*titles, *(f"{name}, measured" for name in PUBLISHED_SETS)], rows, 3)
 
@@ -125,12 +125,12 @@ def points(found: Findings, papers: Sequence[Published]) -> tuple[list[PlotPoint
         kind = kinds.get(e.precision, plot.BF16_STYLE) if e.ours else other
         dots.append(PlotPoint(e.name.removesuffix("-x2"), e.ms or 0.0, e.scores[PRIMARY_SET].psnr, kind))
     levels = {}
-    for one in (one for one in papers if 2 in one.psnr):
-        peer = found.find(one.peer) if one.peer else None
+    for paper in (paper for paper in papers if 2 in paper.psnr):
+        peer = found.find(paper.peer) if paper.peer else None
         if peer and peer.ms is not None:
-            dots.append(PlotPoint(f"{one.name}, published", peer.ms, one.psnr[2][0], plot.PUBLISHED_STYLE))
+            dots.append(PlotPoint(f"{paper.name}, published", peer.ms, paper.psnr[2][0], plot.PUBLISHED_STYLE))
         else:
-            levels[one.name] = one.psnr[2][0]
+            levels[paper.name] = paper.psnr[2][0]
     return dots, levels
 
 

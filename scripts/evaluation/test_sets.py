@@ -85,7 +85,7 @@ def ssim(image: Image, truth: Image, *, border: int) -> float:
         from skimage.metrics import structural_similarity
     except ModuleNotFoundError as error:
         raise TestSetError("SSIM needs scikit-image", str(error), "pip install -e '.[quality]'") from None
-    planes = [inner(luma(one), border) for one in (image, truth)]
+    planes = [inner(luma(picture), border) for picture in (image, truth)]
     if min(planes[1].shape) < 11:
         raise TestSetError(f"A picture of {truth.shape[1]}x{truth.shape[0]} is too small for SSIM", f"border {border}")
     options = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False, "data_range": 255}

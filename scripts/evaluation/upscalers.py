@@ -162,5 +162,5 @@ def files(names: Sequence[str]) -> list[Path]:
 
 def parameters(file: Path) -> int | None:
     """Return the number of weights and biases in the metadata of an .onnx file; None if it has none."""
-    told = properties(file).get("parameters", "")
-    return int(told) if told.isdigit() else None
+    count = properties(file).get("parameters", "")
+    return int(count) if count.isdigit() else None

@@ -40,8 +40,8 @@ def models() -> list[str]:
 
     Each comes after the clean-trained model of its size.
     """
-    there = sorted((m for m in catalog.shipped() if m.scale == WEBCAM_SCALE), key=lambda m: m.path.stat().st_size)
-    names = dict.fromkeys(model.name for model in there)
+    shipped = sorted((m for m in catalog.shipped() if m.scale == WEBCAM_SCALE), key=lambda m: m.path.stat().st_size)
+    names = dict.fromkeys(model.name for model in shipped)
     chosen: dict[str, None] = {}
     for name in names:
         if name.endswith(WEBCAM_SUFFIX):
@@ -59,6 +59,6 @@ def measure(pictures: PictureSet, names: list[str]) -> Iterator[Cleaning]:
     yield Cleaning("bicubic", "", pictures.bicubic)
     for name in names:
         for file in upscalers.files([f"{name}-x{WEBCAM_SCALE}"]):
-            for way in upscalers.variants("openvino", file):
-                if way.precision in ("fp32", "int8"):
-                    yield Cleaning(way.model, way.precision, pictures.score(way.run))
+            for variant in upscalers.variants("openvino", file):
+                if variant.precision in ("fp32", "int8"):
+                    yield Cleaning(variant.model, variant.precision, pictures.score(variant.run))

@@ -71,8 +71,8 @@ class XServer:
             stderr=subprocess.DEVNULL,
         )
         os.close(write)
-        with os.fdopen(read) as told:  # which is closed without a word if it ends
-            if told.readline().strip() != str(number):
+        with os.fdopen(read) as announced:  # which is closed without a word if it ends
+            if announced.readline().strip() != str(number):
                 raise RuntimeError(f"Xvfb ended with status {server.wait(10)}")
         memory = np.memmap(self._folder / "Xvfb_screen0", np.uint8, "r")
         header = memory[:100].view(">u4")  # XWDFile.h: size of the header, then of the colour map

@@ -60,18 +60,18 @@ def config(name: str, scale: int, plan: ServingConfig) -> Any:
     """Return the ModelConfig (Triton's protobuf) of a model that takes and gives pictures."""
     from tritonclient.grpc import model_config_pb2 as pb
 
-    made = pb.ModelConfig(name=name, max_batch_size=plan.batch)
-    made.input.add(name="frame", data_type=pb.TYPE_UINT8, dims=[-1, -1, 3])
-    made.output.add(name="sr", data_type=pb.TYPE_UINT8, dims=[-1, -1, 3])
-    made.parameters["scale"].string_value = str(scale)
+    model = pb.ModelConfig(name=name, max_batch_size=plan.batch)
+    model.input.add(name="frame", data_type=pb.TYPE_UINT8, dims=[-1, -1, 3])
+    model.output.add(name="sr", data_type=pb.TYPE_UINT8, dims=[-1, -1, 3])
+    model.parameters["scale"].string_value = str(scale)
     if plan.flavour == "tensorrt_plan":
-        made.platform, made.backend = "tensorrt_plan", "tensorrt"
-        made.default_model_filename = "model.plan"
+        model.platform, model.backend = "tensorrt_plan", "tensorrt"
+        model.default_model_filename = "model.plan"
     elif plan.flavour == "onnxruntime":
-        made.platform, made.backend = "onnxruntime_onnx", "onnxruntime"
-        accelerator = made.optimization.execution_accelerators.gpu_execution_accelerator.add(name="tensorrt")
+        model.platform, model.backend = "onnxruntime_onnx", "onnxruntime"
+        accelerator = model.optimization.execution_accelerators.gpu_execution_accelerator.add(name="tensorrt")
         # What is in the file has to be allowed to the builder, too (microsoft/onnxruntime#13381).
-        precision = next((one for one in ("fp16", "int8") if name.endswith(f"-{one}")), "fp32")
+        precision = next((kind_name for kind_name in ("fp16", "int8") if name.endswith(f"-{kind_name}")), "fp32")
         for key, value in {
             "precision_mode": precision.upper(),
             "max_workspace_size_bytes": str(2**30),
@@ -81,24 +81,24 @@ def config(name: str, scale: int, plan: ServingConfig) -> Any:
         }.items():
             accelerator.parameters[key] = value
     elif plan.flavour == "openvino":
-        made.backend, made.default_model_filename = "openvino", "model.xml"
+        model.backend, model.default_model_filename = "openvino", "model.xml"
         if plan.threads:
-            made.parameters["INFERENCE_NUM_THREADS"].string_value = str(plan.threads)
+            model.parameters["INFERENCE_NUM_THREADS"].string_value = str(plan.threads)
     else:
-        made.backend = "python"
-        made.parameters["threads"].string_value = str(plan.threads)
-    made.instance_group.add(
+        model.backend = "python"
+        model.parameters["threads"].string_value = str(plan.threads)
+    model.instance_group.add(
         count=plan.instances, kind=pb.ModelInstanceGroup.KIND_GPU if plan.on_gpu else pb.ModelInstanceGroup.KIND_CPU
     )
-    batching(made, plan)
-    warm = made.model_warmup.add(name=f"{plan.size[0]}x{plan.size[1]}", batch_size=1)
+    batching(model, plan)
+    warm = model.model_warmup.add(name=f"{plan.size[0]}x{plan.size[1]}", batch_size=1)
     first = warm.inputs["frame"]
     first.data_type, first.zero_data = pb.TYPE_UINT8, True
     first.dims.extend([plan.size[1], plan.size[0], 3])
-    return made
+    return model
 
 
-def batching(made: Any, plan: ServingConfig) -> None:
+def batching(model: Any, plan: ServingConfig) -> None:
     """Set queues that are limited to the time a frame is worth something, and serve only the newest version.
 
     On a processor a batch costs as much as its frames one by one, so there is no batcher. It would do harm: that of
@@ -107,11 +107,11 @@ def batching(made: Any, plan: ServingConfig) -> None:
     """
     from tritonclient.grpc import model_config_pb2 as pb
 
-    made.version_policy.latest.num_versions = 1
-    if not plan.on_gpu or made.name.startswith("jpeg-"):
+    model.version_policy.latest.num_versions = 1
+    if not plan.on_gpu or model.name.startswith("jpeg-"):
         return
-    made.dynamic_batching.max_queue_delay_microseconds = plan.gather_us
-    policy = made.dynamic_batching.default_queue_policy
+    model.dynamic_batching.max_queue_delay_microseconds = plan.gather_us
+    policy = model.dynamic_batching.default_queue_policy
     policy.timeout_action = pb.ModelQueuePolicy.REJECT
     policy.default_timeout_microseconds = plan.give_up_us
     policy.allow_timeout_override = True
@@ -122,32 +122,32 @@ def jpeg_step(step: str, plan: ServingConfig) -> Any:
     """Return the ModelConfig of jpeg-decode or jpeg-encode."""
     from tritonclient.grpc import model_config_pb2 as pb
 
-    made = pb.ModelConfig(name=f"jpeg-{step}", backend="python", max_batch_size=plan.batch)
+    model = pb.ModelConfig(name=f"jpeg-{step}", backend="python", max_batch_size=plan.batch)
     file: dict[str, Any] = {"data_type": pb.TYPE_STRING, "dims": [1]}
     picture: dict[str, Any] = {"data_type": pb.TYPE_UINT8, "dims": [-1, -1, 3]}
-    made.input.add(**({"name": "frame_jpeg", **file} if step == "decode" else {"name": "sr", **picture}))
-    made.output.add(**({"name": "frame", **picture} if step == "decode" else {"name": "sr_jpeg", **file}))
-    made.parameters["step"].string_value = step
-    made.parameters["quality"].string_value = str(plan.quality)
-    made.instance_group.add(count=plan.instances, kind=pb.ModelInstanceGroup.KIND_CPU)
-    batching(made, plan)
-    return made
+    model.input.add(**({"name": "frame_jpeg", **file} if step == "decode" else {"name": "sr", **picture}))
+    model.output.add(**({"name": "frame", **picture} if step == "decode" else {"name": "sr_jpeg", **file}))
+    model.parameters["step"].string_value = step
+    model.parameters["quality"].string_value = str(plan.quality)
+    model.instance_group.add(count=plan.instances, kind=pb.ModelInstanceGroup.KIND_CPU)
+    batching(model, plan)
+    return model
 
 
 def ensemble(name: str, scale: int, plan: ServingConfig) -> Any:
     """Return the ModelConfig of NAME-jpeg: decode, upscale, encode, all on the server."""
     from tritonclient.grpc import model_config_pb2 as pb
 
-    made = pb.ModelConfig(name=f"{name}-jpeg", platform="ensemble", max_batch_size=plan.batch)
-    made.input.add(name="frame_jpeg", data_type=pb.TYPE_STRING, dims=[1])
-    made.output.add(name="sr_jpeg", data_type=pb.TYPE_STRING, dims=[1])
-    made.parameters["scale"].string_value = str(scale)
-    made.version_policy.latest.num_versions = 1
+    result = pb.ModelConfig(name=f"{name}-jpeg", platform="ensemble", max_batch_size=plan.batch)
+    result.input.add(name="frame_jpeg", data_type=pb.TYPE_STRING, dims=[1])
+    result.output.add(name="sr_jpeg", data_type=pb.TYPE_STRING, dims=[1])
+    result.parameters["scale"].string_value = str(scale)
+    result.version_policy.latest.num_versions = 1
     steps = [("jpeg-decode", "frame_jpeg", "frame"), (name, "frame", "sr"), ("jpeg-encode", "sr", "sr_jpeg")]
     for model, taken, given in steps:
-        step = made.ensemble_scheduling.step.add(model_name=model, model_version=-1)
+        step = result.ensemble_scheduling.step.add(model_name=model, model_version=-1)
         step.input_map[taken], step.output_map[given] = taken, given
-    return made
+    return result
 
 
 def shapes(plan: ServingConfig) -> dict[str, str]:

@@ -74,13 +74,15 @@ def write_model(folder: Path, model: catalog.ShippedModel, plan: ServingConfig) 
         save(folder, ensemble(name, model.scale, plan))
 
 
-def save(folder: Path, made: Any) -> Path:
+def save(folder: Path, model_config: Any) -> Path:
     """Write a configuration; return the folder of version 1, which Triton wants even if it is empty."""
     from google.protobuf import text_format
 
-    version = folder / str(made.name) / "1"
+    version = folder / str(model_config.name) / "1"
     version.mkdir(parents=True, exist_ok=True)
-    (folder / made.name / "config.pbtxt").write_text(text_format.MessageToString(made), encoding="utf-8")
+    (folder / model_config.name / "config.pbtxt").write_text(
+        text_format.MessageToString(model_config), encoding="utf-8"
+    )
     return version
 
 

@@ -29,10 +29,10 @@ def free_ports(count: int) -> list[int]:
     """Return `count` ports of 127.0.0.1 that nothing listens on at the moment."""
     sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
     try:
-        return [one.getsockname()[1] for one in sockets]
+        return [listener.getsockname()[1] for listener in sockets]
     finally:
-        for one in sockets:
-            one.close()
+        for listener in sockets:
+            listener.close()
 
 
 class TritonServer:
@@ -63,8 +63,10 @@ class TritonServer:
         while not self.ready():
             if self._process.poll() is not None or time.monotonic() > until:
                 self.stop()
-                told = self.log.read_text(encoding="utf-8", errors="replace")[-2000:]
-                raise ServerError("The Triton server has not started", told, "scripts/triton_server.sh setup, first.")
+                log_end = self.log.read_text(encoding="utf-8", errors="replace")[-2000:]
+                raise ServerError(
+                    "The Triton server has not started", log_end, "scripts/triton_server.sh setup, first."
+                )
             time.sleep(0.05)
 
     def ready(self) -> bool:

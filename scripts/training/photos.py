@@ -67,12 +67,12 @@ class Photos:
         pairs = partial(_pairs, scale=scale, longest=longest, smallest=smallest, sizes=sizes)
         with ThreadPoolExecutor() as pool:  # Pillow lets other threads run while it reads and scales
             read_ahead = tqdm(pool.map(pairs, files), desc="photographs", total=len(files), unit="", mininterval=1)
-            for file, (thumb, made) in zip(files, read_ahead, strict=True):
+            for file, (thumb, versions_of_file) in zip(files, read_ahead, strict=True):
                 if thumb is None or thumb in seen:
                     continue
                 seen.add(thumb)
                 used.update(f"{file.name} {file.stat().st_size}\n".encode(errors="surrogateescape"))
-                for low, high in made:
+                for low, high in versions_of_file:
                     self.lows.append([low])
                     self.highs.append(high)
                     self.names.append(file.name)
@@ -192,13 +192,13 @@ def _pairs(
     thumb = (np.asarray(photo.convert("L").resize((8, 8), Image.Resampling.BOX)) >> 4).tobytes()
     if max(photo.size) > longest:
         photo.thumbnail((longest, longest), Image.Resampling.BICUBIC)
-    made = []
+    pairs = []
     for share in sizes:
         size = round(photo.width * share), round(photo.height * share)
         shown = photo if share == 1 else photo.resize(size, Image.Resampling.BICUBIC)
         if min(shown.size) >= smallest:
-            made.append(_pair(shown, scale))
-    return thumb, made
+            pairs.append(_pair(shown, scale))
+    return thumb, pairs
 
 
 def _pair(photo: Image.Image, scale: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:

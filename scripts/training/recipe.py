@@ -77,10 +77,10 @@ class Recipe:
         if values is not None:
             TypeAdapter(Degradation).validate_python(values)
             try:
-                made = asdict(Degradation.of(values))
+                ranges = asdict(Degradation.of(values))
             except TypeError as error:  # an unknown key
                 raise ValueError(str(error)) from None
-            for name, value in made.items():
+            for name, value in ranges.items():
                 if isinstance(value, tuple) and not 0 <= value[0] <= value[1]:
                     raise ValueError(f"{name} goes from {value[0]} to {value[1]}: 0 or more, and upwards")
         return values
@@ -184,12 +184,12 @@ class Recipe:
 
 def findings(error: ValidationError) -> str:
     """Return what pydantic found, on one line."""
-    told = []
-    for one in error.errors():
-        key = ".".join(map(str, one["loc"]))
-        value = f", not {one['input']!r}" if isinstance(one["input"], str | int | float) else ""
-        told.append(f"{key}: {one['msg']}{value}".removeprefix(": ").replace("Value error, ", ""))
-    return "; ".join(told)
+    messages = []
+    for entry in error.errors():
+        key = ".".join(map(str, entry["loc"]))
+        value = f", not {entry['input']!r}" if isinstance(entry["input"], str | int | float) else ""
+        messages.append(f"{key}: {entry['msg']}{value}".removeprefix(": ").replace("Value error, ", ""))
+    return "; ".join(messages)
 
 
 def find_network(key: str, name: str) -> Path:

@@ -75,7 +75,7 @@ class RunLog:
         return rows
 
     def _plot(self) -> bytes:
-        steps, made = [int(row[0]) for row in self.rows], io.BytesIO()
+        steps, buffer = [int(row[0]) for row in self.rows], io.BytesIO()
         columns = range(self.names.index("loss"), len(self.names))
         figure = Figure(figsize=(8, 2.5 * len(columns)), layout="constrained")
         for axes, column in zip(figure.subplots(len(columns), squeeze=False)[:, 0], columns, strict=True):
@@ -83,5 +83,5 @@ class RunLog:
             axes.plot(steps, [float(row[column]) for row in self.rows], marker=".")
             axes.set(xlabel="step", ylabel=name if name == "loss" else f"{name}, dB")
             axes.grid(alpha=0.3)
-        figure.savefig(made, format="svg")
-        return made.getvalue()
+        figure.savefig(buffer, format="svg")
+        return buffer.getvalue()

@@ -33,8 +33,8 @@ class Teacher:
         for turn in range(4):
             seen = torch.rot90(picture, turn, (2, 3))
             for mirrored in (False, True):
-                made = self._made(seen.flip(3)).flip(3) if mirrored else self._made(seen)
-                backs.append(torch.rot90(made, -turn, (2, 3)))
+                large = self._made(seen.flip(3)).flip(3) if mirrored else self._made(seen)
+                backs.append(torch.rot90(large, -turn, (2, 3)))
         mean = torch.stack(backs).mean(0) * 255
         return mean.round().clamp(0, 255).byte()[0].permute(1, 2, 0).cpu().numpy()
 

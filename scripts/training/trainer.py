@@ -28,8 +28,8 @@ def raise_if_unusable(device: str) -> None:
     try:
         torch.zeros(1, device=device).item()
     except (AssertionError, RuntimeError) as error:  # the first where PyTorch was built without it
-        told = str(error).strip().splitlines()[0]
-        raise TrainError(f"There is no device {device!r}", told, "--device cpu is there always.") from None
+        reason = str(error).strip().splitlines()[0]
+        raise TrainError(f"There is no device {device!r}", reason, "--device cpu is there always.") from None
 
 
 def loss_of(recipe: Recipe, step: int, out: Tensor, truth: Tensor) -> Tensor:
@@ -73,8 +73,8 @@ class Batches(Dataset[tuple[Tensor, ...]]):
         places = self.photos.places(
             recipe.seed, step, count=recipe.batch, size=recipe.crop, candidates=recipe.candidates
         )
-        made = self.photos.cut(places, recipe.crop) if self.whole else (places,)
-        return tuple(torch.from_numpy(one) for one in made)
+        arrays = self.photos.cut(places, recipe.crop) if self.whole else (places,)
+        return tuple(torch.from_numpy(array) for array in arrays)
 
 
 class Training:
@@ -107,15 +107,15 @@ class Training:
             pin_memory=self.device.startswith("cuda"),
         )
 
-    def advance(self, *made: Tensor) -> Tensor:
+    def advance(self, *batch: Tensor) -> Tensor:
         """Do one step on a batch of Batches; return its loss, on the device.
 
         Reading the loss waits for the step.
         """
         recipe = self.recipe
-        pictures = self.cutter(made[0], recipe.crop) if self.cutter else made
+        pictures = self.cutter(batch[0], recipe.crop) if self.cutter else batch
         low, high, *taught = (
-            one.to(self.device, non_blocking=True).permute(0, 3, 1, 2).float() / 255 for one in pictures
+            crops.to(self.device, non_blocking=True).permute(0, 3, 1, 2).float() / 255 for crops in pictures
         )
         for optimiser in self.optimisers:
             optimiser.param_groups[0]["lr"] = recipe.rate(self.step) * optimiser.defaults["lr"]
@@ -148,9 +148,9 @@ class Training:
             "inputs": self.inputs,
             TERMS_KEY: self.terms,
         }
-        made = io.BytesIO()
-        torch.save(state, made)
-        store(path, made.getvalue())
+        buffer = io.BytesIO()
+        torch.save(state, buffer)
+        store(path, buffer.getvalue())
 
     def resume(self, path: Path) -> None:
         """Continue from a checkpoint.
@@ -173,9 +173,9 @@ class Training:
         except TrainError:
             raise
         except Exception as error:  # a file cut short, foreign or of another version can fail in any way
-            told = next(iter(str(error).strip().splitlines()), "")
+            reason = next(iter(str(error).strip().splitlines()), "")
             raise TrainError(
-                f"{path} is no checkpoint of this version", f"{type(error).__name__}: {told}", OTHER_OUT_FIX
+                f"{path} is no checkpoint of this version", f"{type(error).__name__}: {reason}", OTHER_OUT_FIX
             ) from None
 
 
@@ -196,8 +196,8 @@ def train(run: Training, log: RunLog, out: Path, tests: list[Path], every: int) 
     # Not a list of losses: each would lie on the heap among what its step has freed, and pin it down by the gigabyte.
     lost, since = torch.zeros((), dtype=torch.float32, device=run.device), run.step
     with tqdm(total=run.recipe.steps, initial=run.step, unit="step", mininterval=5) as bar:
-        for made in run.batches():
-            lost += run.advance(*made)
+        for batch in run.batches():
+            lost += run.advance(*batch)
             bar.update()
             if run.step % every == 0 or run.step == run.recipe.steps:
                 figures = [validate(run.average, test) for test in tests]

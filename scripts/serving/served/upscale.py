@@ -169,8 +169,8 @@ class TritonPythonModel:
             try:
                 worker = self._worker(height, width)
             except RuntimeError as error:
-                told = pb_utils.TritonError(f"{width}x{height} cannot be upscaled: {error}")
-                responses.append(pb_utils.InferenceResponse(error=told))
+                message = pb_utils.TritonError(f"{width}x{height} cannot be upscaled: {error}")
+                responses.append(pb_utils.InferenceResponse(error=message))
                 continue
             outputs = worker.outputs(index, count)
             with self._turn.taken() as alone:

@@ -82,9 +82,9 @@ def test_the_search_for_the_capacity_ends_where_a_picture_costs_nothing() -> Non
 
 
 def test_the_network() -> None:
-    ways = wire_bits((64, 48), 2)
-    assert ways["raw"].up == 64 * 48 * 3 * 8 and ways["raw"].down == 4 * ways["raw"].up
-    assert 0 < ways["jpeg"].down < ways["raw"].down
+    bits = wire_bits((64, 48), 2)
+    assert bits["raw"].up == 64 * 48 * 3 * 8 and bits["raw"].down == 4 * bits["raw"].up
+    assert 0 < bits["jpeg"].down < bits["raw"].down
 
 
 def test_the_table(capsys: pytest.CaptureFixture[str]) -> None:
