@@ -1,4 +1,4 @@
-"""Sheets of crops: the same part of a picture as several ways of enlarging it show it, side by side and labelled."""
+"""Make sheets of crops: the same part of a picture, enlarged by several methods, side by side and labelled."""
 
 from __future__ import annotations
 
@@ -28,18 +28,22 @@ class CropError(UserError):
 
 @dataclass(frozen=True)
 class CropWindow:
-    """The upper left corner of a window, and the mean in it of what windows were chosen by."""
+    """The upper left corner of a window, and the mean in it of the amount that windows were chosen by."""
 
     y: int
     x: int
     mean: float
 
     def cut(self, image: Image, side: int) -> Image:
+        """Return the `side` by `side` pixels of `image` at this place, as a view."""
         return image[self.y : self.y + side, self.x : self.x + side]
 
 
 def best_windows(amount: NDArray[np.float64], side: int, count: int = 1) -> list[CropWindow]:
-    """The `count` windows of `side` pixels with the most of `amount`, float64 [H, W], in them; no two overlap."""
+    """Return the `count` windows of `side` pixels with the most of `amount` in them, none overlapping another.
+
+    `amount` is float64 [H, W].
+    """
     # The value at a pixel is the mean over the window that begins there.
     means: NDArray[np.float64] = np.asarray(cv2.boxFilter(amount, -1, (side, side), anchor=(0, 0)))
     means = means[: amount.shape[0] - side + 1, : amount.shape[1] - side + 1].copy()
@@ -52,12 +56,12 @@ def best_windows(amount: NDArray[np.float64], side: int, count: int = 1) -> list
 
 
 def most_different(one: Image, other: Image, side: int, count: int = 1) -> list[CropWindow]:
-    """Where two pictures of the same size differ most: `amount` is the squared difference of luma."""
+    """Return where two pictures of one size differ most, by the squared difference of their luma."""
     return best_windows((luma(one) - luma(other)) ** 2, side, count)
 
 
 def labelled(crop: Image, text: str, zoom: int) -> Image:
-    """`crop` with its pixels `zoom` times as large, under a strip with `text`."""
+    """Return `crop` with each pixel `zoom` times as large, under a strip with `text`."""
     large = crop.repeat(zoom, 0).repeat(zoom, 1)
     strip = Pillow.new("RGB", (large.shape[1], LABEL_HEIGHT_PX), LABEL_BACKGROUND)
     font = ImageFont.truetype(str(SHIPPED_FONT), 15)
@@ -68,7 +72,7 @@ def labelled(crop: Image, text: str, zoom: int) -> Image:
 
 
 def sheet(rows: Sequence[Sequence[tuple[str, Image]]], zoom: int) -> Image:
-    """Rows of labelled crops of one size, one below the other."""
+    """Return rows of labelled crops of one size, one below the other."""
     lines = []
     for row in rows:
         cells = [labelled(crop, text, zoom) for text, crop in row]
@@ -81,7 +85,7 @@ def sheet(rows: Sequence[Sequence[tuple[str, Image]]], zoom: int) -> Image:
 
 
 def write(image: Image, path: Path) -> None:
-    """As JPEG of quality 90, colours not halved. Raises CropError."""
+    """Write a JPEG of quality 90 with colour at full resolution. Raises CropError."""
     full = cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444
     options = [cv2.IMWRITE_JPEG_QUALITY, 90, cv2.IMWRITE_JPEG_SAMPLING_FACTOR, full]
     done, data = cv2.imencode(".jpg", image, options)

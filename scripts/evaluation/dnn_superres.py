@@ -1,12 +1,15 @@
-"""One network in OpenCV's dnn_superres, in a process and an environment of its own: started by
-scripts/evaluation/peers.py.
+"""Run one network in OpenCV's dnn_superres, in a process and an environment of its own.
+
+scripts/evaluation/peers.py starts it:
 
   python dnn_superres.py FILE.pb NAME SCALE THREADS
 
-Reads commands from standard input, one a line, and answers each on standard output:
-  upscale H W   and the bytes of uint8 [H, W, 3] BGR behind it: a line H W, and the bytes of the result
-  time COUNT    milliseconds a frame, the last picture COUNT times over
-Imports nothing but NumPy and OpenCV, as its environment has nothing else.
+It reads commands from standard input, one per line, and answers each on standard output:
+
+  upscale H W   followed by the bytes of uint8 [H, W, 3] BGR: a line H W, and the bytes of the result
+  time COUNT    milliseconds a frame, for the last picture COUNT times over
+
+It imports nothing but NumPy and OpenCV, as its environment has nothing else.
 """
 
 from __future__ import annotations
@@ -22,6 +25,7 @@ from numpy.typing import NDArray
 
 
 def main(file: str, name: str, scale: str, threads: str) -> None:
+    """Load the network and answer commands until standard input ends."""
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what OpenCV prints must not come between the answers
     cv2.setNumThreads(int(threads))

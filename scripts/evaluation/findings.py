@@ -1,4 +1,4 @@
-"""What scripts/quality.py finds out, before anything is written."""
+"""The findings of scripts/quality.py, before anything is written."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from scripts.evaluation.measure import Score
 
 @dataclass
 class Finding:
-    """One way to enlarge pictures: how good it is and how long it takes."""
+    """One method of enlarging pictures: how good it is and how long it takes."""
 
     name: str
     """fast-x2, FSRCNN, bicubic."""
@@ -26,16 +26,18 @@ class Finding:
 
     @property
     def ours(self) -> bool:
+        """Whether it is a network of this project."""
         return bool(self.precision)
 
     @property
     def ms(self) -> float | None:
+        """The median of the rounds, milliseconds a frame; None if it was not timed."""
         return statistics.median(self.rounds) if self.rounds else None
 
 
 @dataclass(frozen=True)
 class Cleaning:
-    """A model on the degraded test set."""
+    """The score of a model on the degraded test set."""
 
     name: str
     precision: str
@@ -44,7 +46,7 @@ class Cleaning:
 
 @dataclass(frozen=True)
 class Flicker:
-    """A model on a clip, in grey levels."""
+    """The flicker of a model on a clip, in grey levels."""
 
     clip: str
     name: str
@@ -54,7 +56,7 @@ class Flicker:
 
 @dataclass
 class Findings:
-    """Everything; `entries` in the order of the tables."""
+    """All findings. `entries` are in the order of the tables."""
 
     size: tuple[int, int]
     threads: int
@@ -69,13 +71,16 @@ class Findings:
     """Of each clip, what was looked at."""
 
     def find(self, name: str, precision: str = "", scale: int = 2) -> Finding | None:
-        """The entry of a model (fast-x2) or of something else at `scale`."""
+        """Return the entry of a model (fast-x2), or of something else at `scale`; None if there is none."""
         return next(
             (e for e in self.entries if (e.name, e.precision) == (name, precision) and (precision or e.scale == scale)),
             None,
         )
 
     def faster(self, slow: list[float], name: str, precision: str) -> float | None:
-        """How many times faster a model is than the rounds in `slow`, measured in turns; None if it was not timed."""
+        """Return how many times faster a model is than the rounds in `slow`, measured in turns.
+
+        None if it was not timed.
+        """
         entry = self.find(name, precision)
         return ratio(slow, entry.rounds) if entry and entry.rounds and slow else None

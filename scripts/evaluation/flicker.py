@@ -1,4 +1,4 @@
-"""How much of a picture that stands still moves."""
+"""Measuring how much a picture of a still scene changes from frame to frame."""
 
 from __future__ import annotations
 
@@ -45,19 +45,19 @@ class FlickerError(UserError):
 
 
 def luma(image: Image) -> NDArray[np.float32]:
-    """testsets.luma in fp32, which is fast and exact enough: float32 [H, W]."""
+    """Return the luma of test_sets.luma() in fp32, which is fast and exact enough: float32 [H, W]."""
     weights = np.array([[*LUMA_WEIGHTS, 16 * 255]], np.float32) / 255
     return np.asarray(cv2.transform(image.astype(np.float32), weights), np.float32)
 
 
 def luma_range(frames: list[Image]) -> NDArray[np.float32]:
-    """Between which grey levels low-passed luma goes up and down over `frames`: float32 [H, W]."""
+    """Return how many grey levels low-passed luma goes up and down over `frames`: float32 [H, W]."""
     low = [cv2.GaussianBlur(luma(frame), (0, 0), LOW_PASS_SIGMA) for frame in frames]
     return np.asarray(np.max(low, axis=0) - np.min(low, axis=0), np.float32)
 
 
 def static_mask(frames: list[Image]) -> Mask:
-    """Where nothing moves over `frames`: bool [H, W]."""
+    """Return where nothing moves over `frames`: bool [H, W]."""
     still = (luma_range(frames) < STILL_LEVELS).astype(np.uint8)
     around = np.ones((2 * BORDER_PX + 1, 2 * BORDER_PX + 1), np.uint8)
     # What lies outside the picture is not known to be still.
@@ -66,7 +66,7 @@ def static_mask(frames: list[Image]) -> Mask:
 
 @dataclass(frozen=True)
 class FlickerWindow:
-    """Frames of a clip, and where they are static."""
+    """Frames of a clip, and the mask of where they are static."""
 
     frames: list[Image]
     mask: Mask
@@ -76,7 +76,7 @@ class Clip:
     """The first windows of a film that have static regions."""
 
     def __init__(self, path: Path, windows: int = DEFAULT_WINDOWS) -> None:
-        """Raises FlickerError if there is none, SourceError if it is no film."""
+        """Raises FlickerError if there is no static window, SourceError if `path` is no film."""
         self.name = path.stem
         frames = list(read(path, windows * FLICKER_FRAMES))
         parts = [frames[i : i + FLICKER_FRAMES] for i in range(0, len(frames) - FLICKER_FRAMES + 1, FLICKER_FRAMES)]
@@ -92,28 +92,32 @@ class Clip:
 
     @property
     def size(self) -> tuple[int, int]:
+        """Width and height of the film in pixels."""
         height, width = self.windows[0].mask.shape
         return width, height
 
     @property
     def share(self) -> float:
-        """Of the picture, static; over all windows."""
+        """The share of the picture that is static, over all windows."""
         return float(np.mean([window.mask.mean() for window in self.windows]))
 
     def flicker(self, run: Run) -> float:
-        """Of what `run` makes of the clip, in grey levels."""
+        """Return the flicker of what `run` makes of the clip, in grey levels."""
         means = [deviation(map(run, window.frames), window.mask) for window in self.windows]
         pixels = [float(window.mask.sum()) for window in self.windows]
         return float(np.average(means, weights=pixels))
 
     def flicker_of(self, model: str, engine: str = "openvino") -> tuple[float, str]:
-        """Of a model in the precision that `engine` chooses, and which that is. Raises EngineError."""
+        """Return the flicker of a model in grey levels, and the precision that `engine` chose for it.
+
+        Raises EngineError.
+        """
         with engines.load(EngineRequest(engine, model, self.size, depth=2)) as loaded:
             return self.flicker(lambda image: upscale_one(loaded, image)), loaded.spec.precision
 
 
 def read(path: Path, count: int) -> Iterator[Image]:
-    """The first `count` frames of a film. Raises SourceError."""
+    """Yield copies of the first `count` frames of a film. Raises SourceError."""
     source = open_source(camera=None, source=str(path), size=None, fps=None, loop=False)
     try:
         for _, frame in zip(range(count), source, strict=False):
@@ -124,8 +128,10 @@ def read(path: Path, count: int) -> Iterator[Image]:
 
 
 def deviation(images: Iterator[Image], mask: Mask) -> float:
-    """The mean over the static pixels of the standard deviation of luma over `images`, which may be larger than `mask`
-    by a whole factor."""
+    """Return the standard deviation of luma over `images` at each static pixel, averaged over these.
+
+    The images may be larger than `mask` by a whole factor.
+    """
     image = next(images)
     height, width = image.shape[:2]
     inside = cv2.resize(mask.astype(np.uint8), (width, height), interpolation=cv2.INTER_NEAREST).astype(bool)

@@ -1,4 +1,4 @@
-"""Which crops docs/quality.md shows. Windows are found by rule, so that nobody picks what flatters."""
+"""The crops of docs/quality.md. Windows are found by rule, so that nobody picks what flatters."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ Columns = Sequence[tuple[str, Run]]
 
 
 def nearest(scale: int) -> Run:
-    """Pixels as they came, larger."""
+    """Return a method that repeats pixels."""
 
     def run(image: Image) -> Image:
         return image.repeat(scale, 0).repeat(scale, 1)
@@ -42,9 +42,10 @@ def shown_pairs(pictures: PictureSet) -> list[tuple[str, Image, Image]]:
 
 
 def against_truth(pictures: PictureSet, columns: Columns) -> Image:
-    """One row a picture: the input's pixels, `columns`, the truth; PSNR over each is of the whole picture.
+    """Return a sheet with a row for each picture: the input's pixels, `columns`, the truth.
 
-    Each shows the window in which bicubic is furthest from the truth.
+    Each row shows the window in which bicubic is furthest from the truth; the PSNR over each crop is that of the whole
+    picture.
     """
     scale = pictures.scale
     side, rows = CROP_SIDE_PX[scale], []
@@ -61,8 +62,10 @@ def against_truth(pictures: PictureSet, columns: Columns) -> Image:
 
 
 def of_clips(clips: Sequence[Clip], columns: Columns, side: int = 144) -> Image:
-    """Two rows a clip, from the middle of its first window: where what moves (people) has most detail, and where the
-    first and the last column differ most."""
+    """Return a sheet with two rows for each clip, from the middle of its first window.
+
+    One shows where what moves (people) has most detail, the other where the first and the last column differ most.
+    """
     rows = []
     for clip in clips:
         window = clip.windows[0]

@@ -1,4 +1,4 @@
-"""What this project wants of its models, held against what was found."""
+"""The project's goals for its models, compared with what was found."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ MIN_CLEANING_GAIN_DB = 0.8
 
 
 def speed(found: Findings) -> Iterator[Goal]:
-    """Times, and what is gained for them."""
+    """Yield the goals for times, and for what is gained at these."""
     fast = found.find("fast-x2", "int8")
     for name in FAST_PEERS:
         peer = found.find(name)
@@ -59,7 +59,7 @@ def speed(found: Findings) -> Iterator[Goal]:
 
 
 def losses(found: Findings) -> list[tuple[Finding, float]]:
-    """What each precision but fp32 loses on the first set, in dB."""
+    """Return what each precision but fp32 loses on the first set, in dB."""
     exact = {
         e.name: e.scores[PRIMARY_SET].psnr for e in found.entries if e.precision == "fp32" and PRIMARY_SET in e.scores
     }
@@ -70,7 +70,7 @@ def losses(found: Findings) -> list[tuple[Finding, float]]:
 
 
 def fidelity(found: Findings) -> Iterator[Goal]:
-    """PSNR of each model and how large it is, and the greatest loss of each precision."""
+    """Yield the goals for PSNR, number of parameters and greatest loss of each precision."""
     for name, wanted in PSNR_TARGETS_DB.items():
         entry = found.find(name, "fp32")
         if entry and entry.scores.keys() >= set(PUBLISHED_SETS):
@@ -92,7 +92,7 @@ def fidelity(found: Findings) -> Iterator[Goal]:
 
 
 def webcam(found: Findings) -> Iterator[Goal]:
-    """How well the models for webcams clean, and that they do not flicker."""
+    """Yield the goals for the models for webcams: that they clean, and that they do not flicker."""
     scores = {(each.name, each.precision): each.score.psnr for each in found.cleaning}
     for (name, precision), psnr in scores.items():
         clean = name.replace(WEBCAM_SUFFIX, "")
@@ -110,5 +110,5 @@ def webcam(found: Findings) -> Iterator[Goal]:
 
 
 def goals(found: Findings) -> list[Goal]:
-    """All that was measured of them."""
+    """Return all goals for which anything was measured."""
     return [*speed(found), *fidelity(found), *webcam(found)]

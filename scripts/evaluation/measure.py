@@ -16,7 +16,7 @@ from scripts.evaluation.upscalers import MeasuredUpscaler, Run
 
 
 class EvaluateError(UserError):
-    """Nothing can be measured with what was given."""
+    """The given folder or models cannot be measured."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Score:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """One model on one test set."""
+    """The result of one model on one test set."""
 
     set: str
     model: str
@@ -44,6 +44,7 @@ class Evaluation:
 
     @property
     def gain(self) -> float:
+        """How much higher the PSNR is than bicubic's, in dB."""
         return self.score.psnr - self.bicubic.psnr
 
     def __str__(self) -> str:
@@ -54,33 +55,37 @@ class Evaluation:
         ).rstrip()
 
     def as_dict(self) -> dict[str, object]:
-        """For --json: flat, both figures of both."""
+        """Return the evaluation for --json: flat, with both figures of both."""
         flat = asdict(self) | {"psnr": self.score.psnr, "ssim": self.score.ssim, "gain": self.gain}
         del flat["score"]
         return flat | {"bicubic": self.bicubic.psnr, "bicubic_ssim": self.bicubic.ssim}
 
 
 class PictureSet:
-    """A test set at one scale: pairs of pictures, read once, and what bicubic makes of them."""
+    """A test set at one scale: pairs of pictures, read once, and bicubic's score on them."""
 
     def __init__(self, name: str, scale: int, pairs: Sequence[tuple[str, Image, Image]]) -> None:
-        """`pairs`: name, low and high resolution."""
+        """`pairs` holds name, low and high resolution of each picture."""
         self.name, self.scale, self.pairs = name, scale, pairs
         self._bicubic: Score | None = None
 
     @classmethod
     def read(cls, folder: Path, scale: int) -> PictureSet:
-        """Raises OSError for a picture that is missing."""
+        """Read a set. Raises OSError for a picture that is missing."""
         return cls(folder.name, scale, list(pairs(folder, scale)))
 
     @property
     def bicubic(self) -> Score:
+        """Bicubic's score, computed on first use."""
         if self._bicubic is None:
             self._bicubic = self.score(upscalers.bicubic(self.scale))
         return self._bicubic
 
     def score(self, run: Run) -> Score:
-        """`run` on all pictures. The truth is cut to the size of the result; raises EvaluateError if it is smaller."""
+        """Return the score of `run` on all pictures.
+
+        The truth is cut to the size of the result; raises EvaluateError if it is smaller.
+        """
         noise, likeness = [], []
         for name, low, high in self.pairs:
             image = run(low)
@@ -98,7 +103,7 @@ class PictureSet:
 
 
 def sets(folder: Path) -> list[Path]:
-    """The test sets in `folder`, or `folder` itself if it is one. Raises EvaluateError."""
+    """Return the test sets in `folder`, or `folder` itself if it is one. Raises EvaluateError."""
     if not folder.is_dir():
         raise EvaluateError(
             f"There is no folder {folder}",
@@ -116,7 +121,7 @@ def sets(folder: Path) -> list[Path]:
 
 
 def evaluate(folder: Path, engine: str, models: Sequence[str] = ()) -> Iterator[Evaluation]:
-    """Every model (upscalers.files) in every precision on every set in `folder` that has pictures for its scale.
+    """Yield an evaluation of every model (upscalers.files) in every precision on every set with pictures for its scale.
 
     Raises EvaluateError, EngineError.
     """
@@ -134,7 +139,10 @@ def evaluate(folder: Path, engine: str, models: Sequence[str] = ()) -> Iterator[
 
 
 def measure(one: PictureSet, engine: str, way: MeasuredUpscaler, exact: dict[tuple[str, str], float]) -> Evaluation:
-    """`way` on one test set; `exact` remembers what fp32 reached on which set."""
+    """Return the evaluation of `upscaler` on one test set.
+
+    `exact` remembers the PSNR in fp32 by test set and model.
+    """
     score, place = one.score(way.run), (one.name, way.model)
     loss = exact[place] - score.psnr if place in exact else None
     if way.precision == "fp32":

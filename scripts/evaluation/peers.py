@@ -1,7 +1,7 @@
-"""The networks that people load into OpenCV's dnn_superres, measured beside ours.
+"""Measure the networks that people load into OpenCV's dnn_superres, beside ours.
 
-That module is in opencv-contrib-python below 5 alone: OpenCV 5 itself refuses ESPCN's file, and both packages in one
-environment overwrite each other. So it gets an environment of its own, .venv-peers, and each network a process.
+Only opencv-contrib-python below 5 has that module: OpenCV 5 itself refuses ESPCN's file, and both packages in one
+environment overwrite each other. So it gets its own environment, .venv-peers, and each network its own process.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class PeerError(UserError):
 
 @dataclass(frozen=True)
 class PeerFile:
-    """NAME_x<scale>.pb, a TensorFlow graph."""
+    """A file NAME_x<scale>.pb, a TensorFlow graph."""
 
     name: str
     scale: int
@@ -45,7 +45,7 @@ class PeerFile:
 
 
 def find(folder: Path) -> list[PeerFile]:
-    """The peers in `folder`, sorted by name and scale. Raises PeerError if there is none."""
+    """Return the peers in `folder`, sorted by name and scale. Raises PeerError if there is none."""
     found = [
         PeerFile(match[1], int(match[2]), path)
         for path in sorted(folder.glob("*.pb"))
@@ -85,10 +85,10 @@ def environment() -> Path:
 
 
 class Peer:
-    """One network in a process of its own; `with` ends it. For one thread."""
+    """One network in its own process, which `with` ends. For use by one thread."""
 
     def __init__(self, file: PeerFile, threads: int) -> None:
-        """Raises PeerError if it does not start: then it is known by the first answer."""
+        """Raises PeerError if its environment cannot be set up; the first answer shows whether it runs."""
         self.file = file
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115 # closed with the process
         script = [str(Path(__file__).with_name("dnn_superres.py")), str(file.path), file.name.lower(), str(file.scale)]
@@ -108,24 +108,24 @@ class Peer:
         self._errors.close()
 
     def upscale(self, image: Image) -> Image:
-        """uint8 [H, W, 3] BGR to uint8 [sH, sW, 3]. Raises PeerError."""
+        """Return uint8 [sH, sW, 3] BGR for uint8 [H, W, 3] BGR. Raises PeerError."""
         height, width = image.shape[:2]
         with self._asking(f"upscale {height} {width}", image.tobytes()) as answer:
             height, width = (int(number) for number in answer.readline().split())
             return np.frombuffer(answer.read(height * width * 3), np.uint8).reshape(height, width, 3)
 
     def frames(self, count: int) -> float:
-        """The picture given last, `count` times over; returns milliseconds a frame, timed in the process."""
+        """Run the last picture `count` times; return milliseconds a frame, timed in the process."""
         with self._asking(f"time {count}") as answer:
             return float(answer.readline())
 
     def seconds(self, seconds: float) -> float:
-        """As many frames as take about `seconds`, as timing.EngineLoop counts them; returns milliseconds a frame."""
+        """Run as many frames as take about `seconds`, as EngineLoop does; return milliseconds a frame."""
         return self.frames(max(3, round(seconds * 1000 / self.frames(1))))
 
     @contextmanager
     def _asking(self, command: str, more: bytes = b"") -> Iterator[IO[bytes]]:
-        """Where the answer to `command` can be read."""
+        """Send `command`; yield the stream that its answer can be read from."""
         assert self._process.stdin and self._process.stdout
         watch = threading.Timer(PEER_TIMEOUT_S, self._process.kill)  # a read from a pipe has no time limit of its own
         watch.start()

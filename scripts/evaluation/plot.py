@@ -37,6 +37,8 @@ BICUBIC_STYLE = PointStyle("bicubic", "X", "#555555", "#bbbbbb")
 
 @dataclass(frozen=True)
 class PlotPoint:
+    """A network in the plot."""
+
     name: str
     ms: float
     psnr: float
@@ -44,7 +46,10 @@ class PlotPoint:
 
 
 def write(points: Sequence[PlotPoint], levels: dict[str, float], path: Path, *, dark: bool, title: str) -> None:
-    """A PNG of `points`; `levels`: PSNR of what has no time, as lines across. Raises ScatterError."""
+    """Write a PNG of `points`.
+
+    `levels` is the PSNR of networks without a time, drawn as lines across. Raises PlotError.
+    """
     try:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
@@ -86,13 +91,16 @@ def write(points: Sequence[PlotPoint], levels: dict[str, float], path: Path, *, 
 
 
 def label_offset_pt(point: PlotPoint, points: Sequence[PlotPoint]) -> int:
-    """How much higher than the point its name stands, in typographic points: below it where another lies just above."""
+    """Return how far above the point its name stands, in typographic points.
+
+    It stands below where another point lies just above.
+    """
     crowded = any(0 < p.psnr - point.psnr < 0.2 and 0.8 < p.ms / point.ms < 1.25 for p in points)
     return -17 if crowded else 8
 
 
 def scale(axes: Any, points: Sequence[PlotPoint]) -> None:
-    """Time from left to right, logarithmic, with room for the names on the right."""
+    """Set the axis of time: from left to right, logarithmic, with room for the names on the right."""
     low, high = min(p.ms for p in points) / 1.6, max(p.ms for p in points) * 2.2
     ticks = [t * 10**n for n in range(-2, 6) for t in (1, 2, 5) if low <= t * 10**n <= high]
     axes.set_xscale("log")
@@ -104,7 +112,7 @@ def scale(axes: Any, points: Sequence[PlotPoint]) -> None:
 
 
 def paint(axes: Any, ink: str, grid: str) -> None:
-    """Everything that is not a point, in the colour of text."""
+    """Give everything that is not a point the colour of text."""
     axes.tick_params(colors=ink)
     axes.grid(color=grid, linewidth=0.6)
     for text in (axes.xaxis.label, axes.yaxis.label, axes.title):

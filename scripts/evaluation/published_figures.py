@@ -1,4 +1,4 @@
-"""Figures that others have published, none of them measured here.
+"""Figures that others have published; none of them was measured here.
 
 PSNR in dB of luma on PUBLISHED_SETS, as this project was given them to beat.
 """
@@ -19,7 +19,7 @@ def place(name: str) -> tuple[int, str]:
 
 @dataclass(frozen=True)
 class Published:
-    """One network of a paper."""
+    """A network of a paper."""
 
     name: str
     paper: str

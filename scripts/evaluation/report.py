@@ -1,4 +1,4 @@
-"""docs/quality.md: the findings of scripts/quality.py as Markdown."""
+"""Rendering the findings of scripts/quality.py as Markdown, for docs/quality.md."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ CREDITS = """- Set5 and Set14 as laid out by github.com/jbhuang0604/SelfExSR: sm
 
 
 def table(titles: Sequence[str], rows: Sequence[Sequence[str]], left: int = 1) -> str:
-    """A Markdown table whose first `left` columns are words and whose others are figures."""
+    """Return a Markdown table whose first `left` columns are text and whose others are figures."""
     lines = [titles, ["---" if i < left else "---:" for i in range(len(titles))], *rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def score(entry: Finding, name: str) -> list[str]:
-    """PSNR and SSIM on a set."""
+    """Return PSNR and SSIM on a set, as text."""
     found = entry.scores.get(name)
     return [f"{found.psnr:.2f}", f"{found.ssim:.4f}"] if found else ["", ""]
 
 
 def measured(found: Findings, scale: int, names: Sequence[str]) -> str:
-    """The table of one scale; what was not timed is in the table of precisions alone."""
+    """Return the table of one scale. What was not timed is only in the table of precisions."""
     rows = []
     for entry in (e for e in found.entries if e.scale == scale and e.ms is not None):
         ms, count = entry.ms or 0.0, entry.parameters
@@ -48,6 +48,7 @@ def measured(found: Findings, scale: int, names: Sequence[str]) -> str:
 
 
 def published(found: Findings, papers: Sequence[Published]) -> str:
+    """Return the table of published figures beside ours."""
     rows = []
     for one in papers:
         for scale, figures in one.psnr.items():
@@ -67,12 +68,14 @@ def published(found: Findings, papers: Sequence[Published]) -> str:
 
 
 def eager(found: Findings) -> str:
+    """Return the median times of the networks in eager PyTorch, as text."""
     return "; ".join(
         f"{name}: {sorted(rounds)[len(rounds) // 2]:.1f} ms a frame" for name, rounds in found.eager.items()
     )
 
 
 def precisions(found: Findings) -> str:
+    """Return the table of what each precision loses."""
     kinds = list(dict.fromkeys(entry.precision for entry, _ in losses(found)))
     rows: dict[str, dict[str, float]] = {}
     for entry, loss in losses(found):
@@ -82,7 +85,7 @@ def precisions(found: Findings) -> str:
 
 
 def cleaning(found: Findings) -> str:
-    """The degraded set."""
+    """Return the table of the degraded set."""
     plain = found.cleaning[0].score
     clean = {(each.name, each.precision): each.score for each in found.cleaning}
     rows = []
@@ -96,7 +99,7 @@ def cleaning(found: Findings) -> str:
 
 
 def flicker(found: Findings) -> str:
-    """One row a clip."""
+    """Return the table of flicker, with a row for each clip."""
     by_clip: dict[str, dict[str, float]] = {clip: {} for clip in found.clips}
     for each in found.flicker:
         by_clip[each.clip][f"{each.name} {each.precision}".strip()] = each.deviation
@@ -110,7 +113,7 @@ def flicker(found: Findings) -> str:
 
 
 def points(found: Findings, papers: Sequence[Published]) -> tuple[list[PlotPoint], dict[str, float]]:
-    """What is plotted: all that was timed at x2, and the published PSNR of what was not."""
+    """Return what is plotted: all that was timed at x2, and the published PSNR of what was not."""
     kinds = {"int8": plot.INT8_STYLE, "fp32": plot.F32_STYLE}
     dots = []
     for e in (
@@ -132,7 +135,7 @@ def points(found: Findings, papers: Sequence[Published]) -> tuple[list[PlotPoint
 
 
 def render(found: Findings, papers: Sequence[Published], about: Mapping[str, Any]) -> str:
-    """The page."""
+    """Return the page."""
     names = sorted({name for entry in found.entries for name in entry.scores}, key=place)
     size = "{}x{}".format(*found.size)
     versions = ", ".join(f"{name} {version}" for name, version in about["versions"].items())
@@ -161,6 +164,7 @@ def render(found: Findings, papers: Sequence[Published], about: Mapping[str, Any
 
 
 def sheets(found: Findings) -> str:
+    """Return the pictures of crops that were written."""
     scales = [scale for scale in SHEET_SCALES if any(entry.scale == scale and entry.ours for entry in found.entries)]
     return "\n\n".join(f"![x{scale}, three pictures of {SECONDARY_SET}](quality-x{scale}.jpg)" for scale in scales)
 

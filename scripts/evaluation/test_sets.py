@@ -1,4 +1,4 @@
-"""Super-resolution test sets on disk, and the two figures everybody quotes for them.
+"""Super-resolution test sets on disk, and the two figures that are usually quoted for them.
 
 Layout, as published by Huang et al. (SelfExSR, CVPR 2015): `<set>/x<scale>/<name>_SRF_<scale>_{LR,HR}.png`.
 """
@@ -27,16 +27,16 @@ class TestSetError(UserError):
 
 
 def pairs(folder: Path, scale: int) -> Iterator[tuple[str, Image, Image]]:
-    """Name, low and high resolution picture (uint8 [H, W, 3] BGR) of every pair for `scale` in `folder`."""
+    """Yield name, low and high resolution picture (uint8 [H, W, 3] BGR) of every pair for `scale` in `folder`."""
     for low in sorted((folder / f"x{scale}").glob(f"*_SRF_{scale}_LR.png")):
         high = low.with_name(low.name.replace("_LR.png", "_HR.png"))
         yield low.stem, read(low), read(high)
 
 
 def check(folders: Sequence[Path], scale: int) -> None:
-    """Raises TestSetError if one of them has nothing to measure at `scale`, FileNotFoundError for half a pair.
+    """Check the sets before hours of other work, after which they are measured on.
 
-    For those who measure after hours of other work.
+    Raises TestSetError if one of them has nothing to measure at `scale`, FileNotFoundError for half a pair.
     """
     for folder in folders:
         if not sum(1 for _ in pairs(folder, scale)):
@@ -50,7 +50,7 @@ def check(folders: Sequence[Path], scale: int) -> None:
 
 
 def read(path: Path) -> Image:
-    """A picture as uint8 [H, W, 3] BGR. Raises FileNotFoundError if it is missing or no picture."""
+    """Return a picture as uint8 [H, W, 3] BGR. Raises FileNotFoundError if it is missing or no picture."""
     image = cv2.imread(str(path), cv2.IMREAD_COLOR)
     if image is None:
         raise FileNotFoundError(f"{path} is missing or not a picture OpenCV can read")
@@ -58,24 +58,24 @@ def read(path: Path) -> Image:
 
 
 def luma(image: Image) -> NDArray[np.float64]:
-    """BT.601 luma in 16..235, float64 [H, W] (ITU-R BT.601-7, 2.5; MATLAB's rgb2ycbcr), of uint8 BGR."""
+    """Return BT.601 luma in 16..235 of uint8 BGR, float64 [H, W] (ITU-R BT.601-7, 2.5; MATLAB's rgb2ycbcr)."""
     y: NDArray[np.float64] = image.astype(np.float64) @ np.array(LUMA_WEIGHTS) / 255 + 16
     return y
 
 
 def inner(plane: NDArray[np.float64], border: int) -> NDArray[np.float64]:
-    """`plane` without `border` pixels on each side."""
+    """Return `plane` without `border` pixels on each side."""
     return plane[border : plane.shape[0] - border, border : plane.shape[1] - border]
 
 
 def psnr(image: Image, truth: Image, *, border: int) -> float:
-    """PSNR in dB of luma, `border` pixels cut from each side; infinite for equal pictures."""
+    """Return the PSNR in dB of luma, `border` pixels cut from each side; infinite for equal pictures."""
     error = np.mean((inner(luma(image), border) - inner(luma(truth), border)) ** 2)
     return float("inf") if error == 0 else float(10 * np.log10(255**2 / error))
 
 
 def ssim(image: Image, truth: Image, *, border: int) -> float:
-    """Structural similarity of luma, at most 1, `border` pixels cut from each side.
+    """Return the structural similarity of luma, at most 1, `border` pixels cut from each side.
 
     As defined by Wang et al., IEEE TIP 13(4), 2004: a Gaussian window of 11x11 and sigma 1.5, K1 0.01, K2 0.03, range
     255, averaged where the whole window lies inside. Raises TestSetError if scikit-image is missing or the picture is

@@ -1,4 +1,4 @@
-"""Ways to compute one picture with a model: those that measure how good it is, not those that are fast."""
+"""Methods of enlarging one picture with a model: for measuring how good it is, not for speed."""
 
 from __future__ import annotations
 
@@ -38,8 +38,10 @@ class MeasuredUpscaler:
 
 
 def upscale_one(engine: Engine[Any], image: Image) -> Image:
-    """`image` enlarged by an engine that has nothing else to do; a copy. Again and again only at a depth of 2: of two
-    slots one stays lent."""
+    """Return a copy of `image` enlarged by an engine that has nothing else to do.
+
+    To be called repeatedly the engine needs a depth of 2: of two slots one stays borrowed.
+    """
     engine.reserve()
     engine.submit(image, None)
     result = engine.collect(timeout=60)
@@ -49,7 +51,7 @@ def upscale_one(engine: Engine[Any], image: Image) -> Image:
 
 
 def through(engine: str, model: str, scale: int = 2) -> Run:
-    """By the engine that people use; every picture has one made for its size."""
+    """Return a method that uses the engine that people use, loaded anew for the size of each picture."""
 
     def run(image: Image) -> Image:
         with engines.load(
@@ -61,14 +63,13 @@ def through(engine: str, model: str, scale: int = 2) -> Run:
 
 
 def bicubic(scale: int) -> Run:
-    """OpenCV's."""
+    """Return OpenCV's bicubic interpolation as a method."""
     return through("bicubic", "", scale)
 
 
 @contextmanager
 def in_f32(model: Path, size: tuple[int, int], threads: int | None = None) -> Iterator[Engine[Any]]:
-    """OpenVINO for inputs of `size` (width, height), computing in f32 also where it would rather use bf16."""
-
+    """Yield OpenVINO for inputs of `size` (width, height), computing in f32 even where it would prefer bf16."""
     from engines.openvino import engine as openvino_engine
 
     network = openvino_engine.read(model)
@@ -84,7 +85,7 @@ def in_f32(model: Path, size: tuple[int, int], threads: int | None = None) -> It
 
 
 def exact(model: Path) -> Run:
-    """An fp32 file in f32: what the other precisions are compared with."""
+    """Return a method that computes an fp32 file in f32: the other precisions are compared with it."""
 
     def run(image: Image) -> Image:
         with in_f32(model, (image.shape[1], image.shape[0])) as engine:
@@ -94,9 +95,9 @@ def exact(model: Path) -> Run:
 
 
 def float16(model: Path) -> Run:
-    """A float16 file as it is typed: every value between two operations is rounded to float16.
+    """Return a method that computes a float16 file as typed: every value between two operations is rounded to float16.
 
-    By ONNX's reference evaluator, as few processors compute in float16. Convolutions are summed up in fp32, which is
+    It uses ONNX's reference evaluator, as few processors compute in float16. Convolutions are summed in fp32, which is
     how TensorRT's tensor cores do it.
     """
     from onnx.reference import ReferenceEvaluator
@@ -121,16 +122,16 @@ def float16(model: Path) -> Run:
 
 
 def spec_of(engine: str, model: str) -> Spec:
-    """What an engine says of a model; its precision is that of the arithmetic."""
+    """Return what an engine reports of a model; its precision is that of the arithmetic."""
     with engines.load(EngineRequest(engine, model, MIN_INPUT_SIZE, depth=1)) as loaded:
         return loaded.spec
 
 
 def variants(engine: str, file: Path) -> list[MeasuredUpscaler]:
-    """The ways of computing one file that are worth measuring. Raises EngineError.
+    """Return the variants of computing one file that are worth measuring. Raises EngineError.
 
-    By OpenVINO an fp32 file in f32 and, where that differs, as the processor does it by itself; a float16 one as it is
-    typed. By any other engine: as it comes.
+    With OpenVINO, an fp32 file in f32 and, where that differs, as the processor does it by default; a float16 one as it
+    is typed. With any other engine, as the engine does it.
     """
     spec = spec_of(engine, str(file))
     known = {model.path.absolute(): model for model in catalog.shipped()}.get(file.absolute())
@@ -147,7 +148,7 @@ def variants(engine: str, file: Path) -> list[MeasuredUpscaler]:
 
 
 def files(names: Sequence[str]) -> list[Path]:
-    """The files that `names` stand for, without one all that are shipped: by name, scale, and fp32 before the others.
+    """Return the files that `names` stand for, sorted by name, scale and precision; without names all shipped ones.
 
     A name may leave out precision (all of them) and scale (all of them); a path is taken as it is. Raises ModelError.
     """
@@ -160,6 +161,6 @@ def files(names: Sequence[str]) -> list[Path]:
 
 
 def parameters(file: Path) -> int | None:
-    """The number of weights and biases that the metadata of an .onnx file tells; None if it tells none."""
+    """Return the number of weights and biases in the metadata of an .onnx file; None if it has none."""
     told = properties(file).get("parameters", "")
     return int(told) if told.isdigit() else None

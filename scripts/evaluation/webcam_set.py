@@ -1,4 +1,4 @@
-"""How well the webcam models clean: a test set made worse as a webcam would, always in the same way."""
+"""How well the webcam models clean: a test set degraded as by a webcam, always in the same way."""
 
 from __future__ import annotations
 
@@ -23,8 +23,10 @@ Degrade = Callable[[Image, int, int], Image]
 
 
 def degraded(pictures: PictureSet, low: Degrade | None = None) -> PictureSet:
-    """The same truth, cut to multiples of the scale, with low resolutions made by `low`; by default the webcam's, which
-    here spares no picture."""
+    """Return the same truth, cut to multiples of the scale, with low resolutions made by `low`.
+
+    By default that is the webcam's degradation, which here spares no picture.
+    """
     scale, pairs, low = pictures.scale, [], low or replace(Degradation.webcam(), mild=0).low
     for index, (name, _, high) in enumerate(pictures.pairs):
         height, width = (n - n % scale for n in high.shape[:2])
@@ -34,8 +36,10 @@ def degraded(pictures: PictureSet, low: Degrade | None = None) -> PictureSet:
 
 
 def models() -> list[str]:
-    """The x2 models for webcams that are shipped, each behind the clean-trained one of its size, small ones first;
-    without a scale."""
+    """Return the names of the shipped x2 models for webcams, small ones first, without a scale.
+
+    Each comes after the clean-trained model of its size.
+    """
     there = sorted((m for m in catalog.shipped() if m.scale == WEBCAM_SCALE), key=lambda m: m.path.stat().st_size)
     names = dict.fromkeys(model.name for model in there)
     chosen: dict[str, None] = {}
@@ -48,7 +52,10 @@ def models() -> list[str]:
 
 
 def measure(pictures: PictureSet, names: list[str]) -> Iterator[Cleaning]:
-    """Bicubic, then the models in `names` in fp32 and int8, on a degraded set. Raises EngineError."""
+    """Yield the scores of bicubic, then of the models in `names` in fp32 and int8, on a degraded set.
+
+    Raises EngineError.
+    """
     yield Cleaning("bicubic", "", pictures.bicubic)
     for name in names:
         for file in upscalers.files([f"{name}-x{WEBCAM_SCALE}"]):

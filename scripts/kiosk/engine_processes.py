@@ -12,7 +12,10 @@ LOADING_S = 3.0
 
 
 def engines(program: psutil.Process) -> dict[psutil.Process, float]:
-    """Those of `program` and the seconds that each has computed; the ones of the last SETTLED seconds are left out."""
+    """Return the engine processes of `program` and the processor seconds that each has used.
+
+    Those that started in the last LOADING_S seconds are left out.
+    """
     found: dict[psutil.Process, float] = {}
     with contextlib.suppress(psutil.NoSuchProcess):
         for child in program.children():

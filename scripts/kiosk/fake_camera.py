@@ -1,6 +1,7 @@
-"""A camera on strings: stands in for cv2.VideoCapture and for the files in /dev, to take it away and bring it back.
+"""A fake camera: it stands in for cv2.VideoCapture and for the files in /dev, to unplug it and plug it in again.
 
-How it behaves is written in its device file, which any process may change at any time:
+Its device file says how it behaves, and any process may change that at any time:
+
   ok            moving pictures, 640x360 at 30 fps
   stuck         no picture comes, as when a driver hangs: grab() fails after 3 s, OpenCV's own limit here
   same          the same bytes again and again
@@ -8,8 +9,9 @@ How it behaves is written in its device file, which any process may change at an
   yuyv          refuses MJPG
   refuse        does not open
   slow          takes 1.5 s to open
-A second word is its size, such as "ok 320x240". To unplug it, the file is removed. The file gstreamer beside it does
-the same for a GStreamer pipeline, and the file clock says by how many seconds the program's wall clock is off.
+
+A second word is its size, such as "ok 320x240". Removing the file unplugs it. The file gstreamer beside it does the
+same for a GStreamer pipeline, and the file clock says by how many seconds the program's wall clock is off.
 
     python scripts/kiosk/fake_camera.py FOLDER [arguments of app.run]      runs the program with FOLDER as its /dev
 """
@@ -40,7 +42,7 @@ STATE_POLL_S = 0.02
 
 
 class FakeCamera:
-    """Opened on a device file, as OpenCV opens it."""
+    """A camera opened on a device file, as OpenCV opens it. The methods are those of cv2.VideoCapture."""
 
     last: ClassVar[FakeCamera]
     """The one that was opened last, for a test."""
@@ -65,10 +67,12 @@ class FakeCamera:
         self._count, self._due = 0, time.monotonic()
         self._still: Image | None = None
 
-    def isOpened(self) -> bool:
+    def isOpened(self) -> bool:  # noqa: N802 # OpenCV's name
+        """Tell whether the camera was opened and has not been released."""
         return self._open
 
     def set(self, prop: int, value: float) -> bool:
+        """Set a property; return whether the camera took it."""
         self.requested.append(prop)
         if prop == cv2.CAP_PROP_FOURCC and self._state()[0] == "yuyv":
             return False
@@ -76,11 +80,13 @@ class FakeCamera:
         return True
 
     def get(self, prop: int) -> float:
+        """Return a property."""
         if prop == cv2.CAP_PROP_POS_MSEC:
             return 0.0 if self.age_s is None else (time.monotonic() - self.age_s) * 1000
         return self._props.get(prop, 0.0)
 
     def grab(self) -> bool:
+        """Wait for the next picture; return whether there is one."""
         self._due = max(self._due + 1 / (self._props[cv2.CAP_PROP_FPS] or 30), time.monotonic())
         time.sleep(max(0.0, self._due - time.monotonic()))
         until = time.monotonic() + SELECT_TIMEOUT_S
@@ -94,6 +100,7 @@ class FakeCamera:
         return False
 
     def retrieve(self, image: Image | None = None) -> tuple[bool, Image | None]:
+        """Return whether the grabbed picture can be decoded, and the picture."""
         word, size = self._state()
         if word in ("garbled", ""):
             return False, None
@@ -105,16 +112,18 @@ class FakeCamera:
         return True, image
 
     def release(self) -> None:
+        """Close the camera."""
         self._open = False
         self.released += 1
 
     def _inode(self) -> int:
-        """Another number after each replugging; 0 while it is away."""
+        """Return the device file's number, which changes with each replugging; 0 while it is unplugged."""
         with contextlib.suppress(OSError):
             return self._file.stat().st_ino
         return 0
 
     def _state(self) -> tuple[str, tuple[int, int]]:
+        """Return the first word of the device file, and the size (width, height)."""
         text = ""
         with contextlib.suppress(OSError):
             text = self._file.read_text()
@@ -124,7 +133,7 @@ class FakeCamera:
 
 
 def scene(count: int, size: tuple[int, int]) -> Image:
-    """A scene that moves with `count`: stripes and a bar, with a sensor's noise."""
+    """Return picture `count` of a moving scene: stripes and a bar, with a sensor's noise; uint8 [H, W, 3] BGR."""
     width, height = size
     x, y = np.arange(width)[None, :, None], np.arange(height)[:, None, None]
     image = ((x + 3 * count) % 97 + (y * 2) % 61 + np.array([20, 50, 80])).astype(np.uint8)
@@ -141,7 +150,7 @@ CODE_TOP, CODE_LEFT, CODE_BIT_WIDTH = 0.66, 0.10, 0.05
 
 
 def code_bits(size: tuple[int, int]) -> list[tuple[slice, slice]]:
-    """The 16 places of the code on a picture of `size` (width, height), of any scale."""
+    """Return the 16 places of the code's bits on a picture of `size` (width, height), of any scale."""
     width, height = size
     rows = slice(round(CODE_TOP * height), round((CODE_TOP + 0.08) * height))
     edges = [round((CODE_LEFT + CODE_BIT_WIDTH * number) * width) for number in range(17)]
@@ -149,14 +158,14 @@ def code_bits(size: tuple[int, int]) -> list[tuple[slice, slice]]:
 
 
 def draw_code(image: Image, count: int) -> None:
-    """The number of the picture, readable on the screen: a signature, then eight bits."""
+    """Draw the number of the picture, readable on the screen: a signature, then eight bits."""
     bits = [*CODE_SIGNATURE, *((count >> bit) & 1 for bit in range(8))]
     for place, bit in zip(code_bits((image.shape[1], image.shape[0])), bits, strict=True):
         image[place] = 235 if bit else 15
 
 
 def read_code(image: Image) -> tuple[int, bool] | None:
-    """The number on a picture or a screen, and whether it is dimmed; None: it is none of ours."""
+    """Return the number on a picture or a screen, and whether it is dimmed; None if it has no code."""
     levels = []
     for rows, columns in code_bits((image.shape[1], image.shape[0])):
         high, wide = rows.stop - rows.start, columns.stop - columns.start
@@ -174,7 +183,7 @@ def read_code(image: Image) -> tuple[int, bool] | None:
 
 
 class FakeDevDir:
-    """A folder as /dev, for whoever holds the strings."""
+    """A folder that stands in for /dev, to plug fake cameras into."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -182,7 +191,7 @@ class FakeDevDir:
         (folder / "names").mkdir(exist_ok=True)
 
     def plug(self, number: int = 0, state: str = "ok", *, name: str = "Puppet", by_id: bool = True) -> Path:
-        """A camera appears as /dev/video<number>."""
+        """Let a camera appear as /dev/video<number>; return its device file."""
         names = self.folder / "names" / f"video{number}"
         names.mkdir(exist_ok=True)
         (names / "name").write_text(name)
@@ -195,7 +204,10 @@ class FakeDevDir:
         return path
 
     def set(self, number: int, state: str) -> Path:
-        """It behaves otherwise from now on. In place: a device file stays the same file."""
+        """Change how a camera behaves; return its device file.
+
+        It is written in place: a device file stays the same file.
+        """
         path = self.folder / f"video{number}"
         with path.open("r+" if path.exists() else "w") as file:
             file.write(state.ljust(40))
@@ -203,10 +215,11 @@ class FakeDevDir:
         return path
 
     def set_clock(self, seconds: int) -> None:
-        """The wall clock is off by so much from now on."""
+        """Put the wall clock off by so many seconds."""
         (self.folder / "clock").write_text(str(seconds))
 
     def unplug(self, number: int = 0) -> None:
+        """Let the camera disappear."""
         (self.folder / f"video{number}").unlink(missing_ok=True)
         for link in (self.folder / "v4l/by-id").glob("*"):
             if not link.exists():
@@ -214,24 +227,25 @@ class FakeDevDir:
 
 
 class FakeClock(datetime):
-    """The wall clock of whoever asks for the date."""
+    """The wall clock, off by what the file clock says."""
 
     folder = Path()
 
     @classmethod
     def off(cls) -> float:
-        """By so many seconds."""
+        """Return by how many seconds the clock is off."""
         with contextlib.suppress(OSError, ValueError):
             return float((cls.folder / "clock").read_text())
         return 0.0
 
     @classmethod
     def now(cls, tz: tzinfo | None = None) -> FakeClock:
+        """Return the date and time by this clock."""
         return super().now(tz) + timedelta(seconds=cls.off())
 
 
 def install(folder: Path) -> None:
-    """Make `folder` this process's /dev, with puppets in it, and its clock."""
+    """Make `folder` this process's /dev, with fake cameras in it, and its clock."""
     FakeClock.folder, real = folder, time.time
     time.time = lambda: real() + FakeClock.off()
     for module in (segmented, on_demand, snapshot):  # the type itself cannot be changed

@@ -1,4 +1,9 @@
-"""A network camera: python scripts/kiosk/mjpeg_server.py PORT WxH serves the puppet's scene; prints its port."""
+"""Serve the fake camera's scene as a network camera does, in MJPEG.
+
+  python scripts/kiosk/mjpeg_server.py PORT WxH
+
+It prints its port.
+"""
 
 from __future__ import annotations
 
@@ -17,11 +22,12 @@ from scripts.kiosk.fake_camera import scene
 
 
 class MjpegHandler(http.server.BaseHTTPRequestHandler):
-    """Every GET is a stream without an end."""
+    """Answers every GET with a stream without an end."""
 
     size = (320, 180)
 
     def do_GET(self) -> None:
+        """Send pictures until the client goes."""
         self.send_response(200)
         self.send_header("Content-Type", "multipart/x-mixed-replace; boundary=frame")
         self.end_headers()
@@ -35,10 +41,12 @@ class MjpegHandler(http.server.BaseHTTPRequestHandler):
             return  # the client has gone
 
     def log_message(self, *_: object) -> None:
+        """Print nothing."""
         pass
 
 
 def main(port: int, size: tuple[int, int]) -> None:
+    """Print the port and serve until killed."""
     MjpegHandler.size = size
     http.server.ThreadingHTTPServer.daemon_threads = True
     with http.server.ThreadingHTTPServer(("127.0.0.1", port), MjpegHandler) as server:

@@ -1,4 +1,4 @@
-"""The real kiosk with all that surrounds it, each of which can be taken away."""
+"""The real kiosk with all that surrounds it, each part of which can be taken away."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ RECOVERY_TIMEOUT_S = 20.0
 
 
 class KioskRig:
-    """The program with its window on a screen, a camera, a network camera if asked for, and its configuration."""
+    """The program with its window on a screen, a camera, a network camera if needed, and its configuration."""
 
     def __init__(self, folder: Path, disk: Path) -> None:
-        """`folder` holds the files of all of them, `disk` the recordings."""
+        """`folder` holds the files of all parts, `disk` the recordings."""
         self._folder, self._disk = folder, disk
         self.dev = FakeDevDir(folder / "dev")
         self.dev.plug(0, f"ok {FAKE_CAMERA_SIZE}")
@@ -52,7 +52,7 @@ class KioskRig:
         self.began = time.monotonic()
 
     def write_config(self, *, source: str | None = None, sweep: float = 16, text: str | None = None) -> None:
-        """The shipped kiosk on the camera, or on the address `source`; or `text` as it is."""
+        """Write the shipped kiosk's configuration with the camera or the address `source`, or `text`."""
         data = yaml.safe_load((ROOT / "configs/kiosk.yaml").read_text())
         data["input"] = {"source": source} if source else {"camera": 0, "size": FAKE_CAMERA_SIZE, "fps": 30}
         data["kiosk"] |= {"attract_after": 3, "sweep": sweep}
@@ -61,11 +61,14 @@ class KioskRig:
         self._config.write_text(text if text is not None else yaml.safe_dump(data))
 
     def reload(self) -> None:
-        """The program reads its configuration again."""
+        """Have the program read its configuration again."""
         self.app.send_signal(signal.SIGHUP)
 
     def serve(self, kind: str) -> int:
-        """A network camera, mjpeg or rtsp, in a process of its own; its port, which is the same each time."""
+        """Start a network camera, mjpeg or rtsp, in its own process; return its port.
+
+        The port is the same each time.
+        """
         command = [sys.executable, f"scripts/kiosk/{kind}_server.py", str(self._port), FAKE_CAMERA_SIZE]
         self._server = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE)
         assert self._server.stdout is not None
@@ -73,13 +76,13 @@ class KioskRig:
         return self._port
 
     def kill_server(self) -> None:
-        """The network camera, if there is one."""
+        """Kill the network camera, if there is one."""
         if self._server is not None:
             self._server.kill()
             self._server.wait(10)
 
     def engine(self) -> psutil.Process | None:
-        """The process of the engine in use, once it has been there for as long as loading takes."""
+        """Return the process of the engine in use, once it has been running for as long as loading takes."""
         end = time.monotonic() + RECOVERY_TIMEOUT_S
         while time.monotonic() < end and self.app.poll() is None:
             before = engines(self.process)
@@ -91,7 +94,10 @@ class KioskRig:
         return None
 
     def live(self, since: float | None = None) -> float | None:
-        """Wait for a new picture of the camera later than `since`, or than now; its moment, None if none is in time."""
+        """Wait for a new picture of the camera later than `since`, or than now; return its moment.
+
+        None if there is none in time.
+        """
         since, end = since or time.monotonic(), time.monotonic() + RECOVERY_TIMEOUT_S
         while self.screen.seen.live <= since:
             if time.monotonic() > end or self.app.poll() is not None:
@@ -100,7 +106,7 @@ class KioskRig:
         return self.screen.seen.live
 
     def settle(self) -> None:
-        """Until the picture has come without a pause for a while."""
+        """Wait until pictures have come without a pause for SETTLED_S."""
         end = time.monotonic() + RECOVERY_TIMEOUT_S
         while time.monotonic() < end and self.app.poll() is None:
             last = self.screen.seen.gaps[-1][0] if self.screen.seen.gaps else 0.0
@@ -110,7 +116,7 @@ class KioskRig:
             time.sleep(0.05)
 
     def close(self) -> int:
-        """The program's exit status, once everything is over."""
+        """End everything; return the program's exit status."""
         self.screen.ended = time.monotonic()
         with contextlib.suppress(ProcessLookupError):
             self.app.send_signal(signal.SIGTERM)

@@ -1,8 +1,9 @@
-"""A network camera that speaks RTSP: python scripts/kiosk/rtsp_server.py PORT WxH serves the puppet's scene; prints its
-port.
+"""Serve the fake camera's scene as a network camera does, by RTSP.
 
-As much of RFC 2326 as a client needs that wants one stream of H.264 interleaved with the answers; FFmpeg's own muxer
-makes the RTP packets.
+  python scripts/kiosk/rtsp_server.py PORT WxH
+
+It prints its port, and implements as much of RFC 2326 as a client needs that wants one stream of H.264 interleaved with
+the answers. FFmpeg's own muxer makes the RTP packets.
 """
 
 from __future__ import annotations
@@ -40,11 +41,12 @@ a=control:track
 
 
 class RtspHandler(socketserver.StreamRequestHandler):
-    """One client, from its first question until it goes."""
+    """One client, from its first request until it goes."""
 
     size = (320, 180)
 
     def handle(self) -> None:
+        """Answer requests until the client goes."""
         with contextlib.suppress(OSError):  # the client has gone
             while head := self._head():
                 method, address, _ = head.split(maxsplit=2)
@@ -53,7 +55,7 @@ class RtspHandler(socketserver.StreamRequestHandler):
                     self._play()
 
     def _head(self) -> str:
-        """The next request, up to its empty line; "" at the end."""
+        """Return the next request, up to its empty line; "" at the end."""
         head = ""
         while line := self.rfile.readline().decode():
             if line.isspace():
@@ -87,13 +89,14 @@ class RtspHandler(socketserver.StreamRequestHandler):
                 time.sleep(max(0.0, begun + count / STREAM_FPS - time.monotonic()))
 
     def write(self, packet: bytes) -> int:
-        """One packet of the muxer's, to the client (RFC 2326, 10.12)."""
+        """Send one packet of the muxer to the client (RFC 2326, 10.12)."""
         channel = 1 if packet[1] in RTCP_TYPES else 0
         self.wfile.write(b"$" + bytes([channel]) + len(packet).to_bytes(2, "big") + packet)
         return len(packet)
 
 
 def main(port: int, size: tuple[int, int]) -> None:
+    """Print the port and serve until killed."""
     RtspHandler.size = size
     socketserver.ThreadingTCPServer.daemon_threads = True
     socketserver.ThreadingTCPServer.allow_reuse_address = True

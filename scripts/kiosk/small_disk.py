@@ -1,4 +1,4 @@
-"""A small one, which can be filled and made read-only."""
+"""A small disk, which can be filled and made read-only."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ REMOUNT_TIMEOUT_S = 20.0
 
 
 class SmallDisk:
-    """12 MB at `path`, if root makes it; an ordinary folder, to which nothing can be done, without."""
+    """12 MB at `path` if root makes it; else an ordinary folder, which cannot be filled or protected."""
 
     def __init__(self, path: Path) -> None:
-        """Raises OSError if there is something at `path`."""
+        """Raises OSError if `path` exists."""
         self.path, self._ballast = path, path / "ballast"
         path.mkdir()
         self.mounted = (
@@ -27,16 +27,20 @@ class SmallDisk:
         )
 
     def fill(self) -> None:
-        """To the last byte, until empty()."""
+        """Fill the disk to the last byte, until empty()."""
         with contextlib.suppress(OSError), self._ballast.open("wb") as file:
             while True:
                 file.write(bytes(1 << 16))
 
     def empty(self) -> None:
+        """Free what fill() has taken."""
         self._ballast.unlink()
 
     def protect(self) -> None:
-        """Nothing can be written until unprotect(). Raises RuntimeError if that cannot be had within LIMIT."""
+        """Let nothing be written until unprotect().
+
+        Raises RuntimeError if that is not possible within REMOUNT_TIMEOUT_S.
+        """
         end = time.monotonic() + REMOUNT_TIMEOUT_S
         while True:
             subprocess.run(["mount", "-o", "bind", self.path, self.path], check=True)
@@ -49,9 +53,10 @@ class SmallDisk:
             time.sleep(0.2)
 
     def unprotect(self) -> None:
+        """Let the disk be written to again."""
         subprocess.run(["umount", "-l", self.path], check=True)
 
     def close(self) -> None:
-        """What was on it is gone; without root it stays."""
+        """Unmount it, and lose what was on it; an ordinary folder stays."""
         if self.mounted:
             subprocess.run(["umount", "-l", self.path], capture_output=True)

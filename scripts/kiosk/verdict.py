@@ -1,4 +1,4 @@
-"""What a soak has seen, against what was promised, as Markdown."""
+"""What a soak has seen, compared with what was promised, as Markdown."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ MAX_STOP_S = 60.0
 
 @dataclass
 class Fault:
-    """One that was injected."""
+    """A fault that was injected."""
 
     kind: str
     at: float
@@ -37,7 +37,7 @@ class Fault:
 
 @dataclass(frozen=True)
 class RecordingTotals:
-    """What went to the disk, by the program's log."""
+    """What was recorded to the disk, by the program's log."""
 
     frames: int
     seconds: float
@@ -48,7 +48,7 @@ class RecordingTotals:
 
 @dataclass(frozen=True)
 class SoakOutcome:
-    """Of a soak."""
+    """The outcome of a soak."""
 
     command: str
     hours: float
@@ -66,7 +66,7 @@ class SoakOutcome:
 
 @dataclass(frozen=True)
 class Promise:
-    """One line of the verdict; `kept` None: the run was too short to tell."""
+    """A line of the verdict. `kept` is None if the run was too short to tell."""
 
     text: str
     kept: bool | None
@@ -86,7 +86,10 @@ def events(log: str) -> Iterator[dict[str, Any]]:
 
 
 def recorded(log: str) -> RecordingTotals:
-    """Add up what a program's log says of its recordings. A stop during which the clock was set counts as nothing."""
+    """Add up what a program's log says about its recordings.
+
+    A stop during which the clock was set counts as nothing.
+    """
     frames, seconds, stops, stopped, since = 0, 0.0, 0, 0.0, None
     for event in events(log):
         at = datetime.fromisoformat(event["time"])
@@ -105,13 +108,13 @@ def recorded(log: str) -> RecordingTotals:
 
 
 def segments(folder: Path) -> tuple[int, list[str]]:
-    """How many segments there are, and those that do not play."""
+    """Return the number of segments, and the names of those that do not play."""
     found = [path for path in folder.iterdir() if SEGMENT.fullmatch(path.name)]
     return len(found), [path.name for path in found if not plays(path)]
 
 
 def plays(path: Path) -> bool:
-    """Whether every picture of a recording can be decoded, and there is one."""
+    """Tell whether every picture of a recording can be decoded, and there is one."""
     try:
         with av.open(str(path)) as container:
             return sum(1 for _ in container.decode(video=0)) > 0
@@ -120,9 +123,9 @@ def plays(path: Path) -> bool:
 
 
 def slope(samples: Sequence[tuple[float, float, int, int]]) -> float:
-    """Megabytes an hour: the median of the slopes between any two samples (Theil 1950, Sen 1968).
+    """Return megabytes an hour: the median of the slopes between any two samples (Theil 1950, Sen 1968).
 
-    What is in use for a moment does not bend it. Without the first quarter, in which all is in use for the first time.
+    A short peak does not bend it. The first quarter is left out, as everything is in use for the first time then.
     """
     kept = samples[len(samples) // 4 :]
     if len(kept) < 3:
@@ -133,7 +136,7 @@ def slope(samples: Sequence[tuple[float, float, int, int]]) -> float:
 
 
 def judge(run: SoakOutcome) -> list[Promise]:
-    """What was promised, and what came of it."""
+    """Return the promises, and whether each was kept."""
     faults, samples = run.faults, run.samples
     engine = sorted(fault.gap for fault in faults if fault.kind in ("engine killed", "engine hangs"))
     camera = [fault.recovered for fault in faults if fault.kind.startswith(("camera", "stream server"))]
@@ -164,7 +167,7 @@ def judge(run: SoakOutcome) -> list[Promise]:
 
 
 def report(run: SoakOutcome, promises: Sequence[Promise]) -> str:
-    """The whole of it as Markdown."""
+    """Return the whole report as Markdown."""
     disk = run.recorded
     lines = [
         f"`{run.command}`: {len(run.faults)} faults, {run.seen.pictures} new pictures seen on the screen,"

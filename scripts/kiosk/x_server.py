@@ -19,7 +19,7 @@ DEFAULT_SCREEN_SIZE = (640, 360)
 
 
 def screenshot(display: str) -> Image:
-    """What any X server shows, asked for in one piece, without the pointer; uint8 [H, W, 3] BGR.
+    """Return what any X server shows, taken in one piece and without the pointer; uint8 [H, W, 3] BGR.
 
     Raises mss.ScreenShotError if no server answers.
     """
@@ -29,7 +29,7 @@ def screenshot(display: str) -> Image:
 
 @dataclass
 class ScreenHistory:
-    """What the watcher has seen: moments in time.monotonic()."""
+    """What the watcher has seen. Moments are in time.monotonic()."""
 
     live: float = 0.0
     """The last new picture of the camera."""
@@ -45,7 +45,7 @@ class XServer:
     """An Xvfb, and a thread that reads its screen a hundred times a second."""
 
     def __init__(self, folder: Path, size: tuple[int, int] = DEFAULT_SCREEN_SIZE) -> None:
-        """`size` is (width, height) in pixels; `folder` holds what it shows."""
+        """`size` is (width, height) in pixels; `folder` holds the file of the screen."""
         self._folder, self._size = folder, size
         # Not the first number that is free: while this server is dead, somebody else's would take it.
         self._number = 1000 + os.getpid() % 50000
@@ -59,7 +59,7 @@ class XServer:
         self._thread.start()
 
     def _serve(self, number: int) -> subprocess.Popen[bytes]:
-        """Raises RuntimeError if there is one already, or none can be."""
+        """Start the server. Raises RuntimeError if that fails, or one exists already."""
         read, write = os.pipe()
         geometry = f"{self._size[0]}x{self._size[1]}x24"
         server = subprocess.Popen(
@@ -83,16 +83,19 @@ class XServer:
         return server
 
     def image(self) -> Image:
-        """What is on the screen, uint8 [H, W, 4] BGRX: a view of the server's memory."""
+        """Return the screen, uint8 [H, W, 4] BGRX: a view of the server's memory."""
         return self._view
 
     def kill(self) -> None:
-        """With SIGKILL. What was on the screen last stays in image()."""
+        """Kill the server. image() keeps what was on the screen last."""
         self._server.kill()
         self._server.wait(10)
 
     def restart(self) -> None:
-        """After kill(), under the same name. The time without a screen does not count as one in which nothing moved."""
+        """Start the server again after kill(), under the same name.
+
+        The time without a screen does not count as time in which nothing moved.
+        """
         self.seen.moved = time.monotonic()  # before its black picture can be seen
         # A new file: the old one, whatever is done to it, is still being looked at.
         (self._folder / "Xvfb_screen0").unlink(missing_ok=True)
@@ -113,6 +116,7 @@ class XServer:
                 self.seen.pictures += 1
 
     def close(self) -> None:
+        """End the watcher and the server."""
         self._over.set()
         self._thread.join(5)
         self.seen.longest = max(self.seen.longest, self.ended - self.seen.moved)

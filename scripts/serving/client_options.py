@@ -1,4 +1,4 @@
-"""How the measuring scripts talk to a Triton server: as the app does, by a configuration file of it."""
+"""How the measuring scripts talk to a Triton server: as the app does, by its configuration file."""
 
 from __future__ import annotations
 
@@ -10,11 +10,12 @@ from engines.request import TritonOptions
 
 
 def read(file: Path | None) -> TritonOptions:
-    """The section `triton` of `file`: certificates, a token, the transport. Raises ConfigError."""
+    """Return the section `triton` of `file`: certificates, a token, the transport. Raises ConfigError."""
     return TritonOptions(**dict(parse(["--config", str(file)])[0].triton)) if file else TritonOptions()
 
 
 def add_option(parser: argparse.ArgumentParser) -> None:
+    """Add --config to a command's options."""
     parser.add_argument(
         "--config",
         type=Path,

@@ -1,4 +1,4 @@
-"""Configurations of a model repository, each a ModelConfig of Triton's protobuf, and the plan they are made by."""
+"""Configurations of a model repository, each a ModelConfig of Triton's protobuf, and the plan that they are made by."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ MAX_QUEUED_REQUESTS = 64
 
 @dataclass(frozen=True)
 class ServingConfig:
-    """What is asked for. Sizes are (width, height) in pixels."""
+    """What to serve and how. Sizes are (width, height) in pixels."""
 
     flavour: str = "python"
     fps: float = 30.0
@@ -38,22 +38,26 @@ class ServingConfig:
 
     @property
     def on_gpu(self) -> bool:
+        """Whether the flavour computes on a GPU."""
         return self.flavour in ("onnxruntime", "tensorrt_plan")
 
     @property
     def gather_us(self) -> int:
-        """How long the batcher may wait for company, in microseconds: a tenth of a frame's time."""
+        """How long the batcher may wait for more requests, in microseconds: a tenth of a frame's time."""
         return round(1e6 / self.fps / 10)
 
     @property
     def give_up_us(self) -> int:
-        """When a waiting request is refused that set no time of its own: a camera with a fallback does, as its picture
-        has gone on by then; for a film being upscaled this is the longest queue."""
+        """How long a request may wait, in microseconds, that set no time itself.
+
+        A camera with a fallback does set one, as its picture has moved on by then; for a film being upscaled this is
+        the longest queue.
+        """
         return 30_000_000
 
 
 def config(name: str, scale: int, plan: ServingConfig) -> Any:
-    """The ModelConfig (Triton's protobuf) of a model that takes and gives pictures."""
+    """Return the ModelConfig (Triton's protobuf) of a model that takes and gives pictures."""
     from tritonclient.grpc import model_config_pb2 as pb
 
     made = pb.ModelConfig(name=name, max_batch_size=plan.batch)
@@ -95,11 +99,11 @@ def config(name: str, scale: int, plan: ServingConfig) -> Any:
 
 
 def batching(made: Any, plan: ServingConfig) -> None:
-    """Queues bound to the time a frame is worth something; the newest version alone, so that a new one replaces it.
+    """Set queues that are limited to the time a frame is worth something, and serve only the newest version.
 
     On a processor a batch costs as much as its frames one by one, so there is no batcher. It would do harm: that of
-    Triton 2.51 forgets a waiting request now and then until its next look 500 ms later (seen with one instance at
-    up to 5 % of the requests, with two at none of 9,000; at none without a batcher).
+    Triton 2.51 forgets a waiting request now and then until its next look 500 ms later (seen with one instance at up to
+    5 % of the requests, with two at none of 9,000; at none without a batcher).
     """
     from tritonclient.grpc import model_config_pb2 as pb
 
@@ -115,7 +119,7 @@ def batching(made: Any, plan: ServingConfig) -> None:
 
 
 def jpeg_step(step: str, plan: ServingConfig) -> Any:
-    """The ModelConfig of jpeg-decode or jpeg-encode."""
+    """Return the ModelConfig of jpeg-decode or jpeg-encode."""
     from tritonclient.grpc import model_config_pb2 as pb
 
     made = pb.ModelConfig(name=f"jpeg-{step}", backend="python", max_batch_size=plan.batch)
@@ -131,7 +135,7 @@ def jpeg_step(step: str, plan: ServingConfig) -> Any:
 
 
 def ensemble(name: str, scale: int, plan: ServingConfig) -> Any:
-    """The ModelConfig of NAME-jpeg: decode, upscale, encode, all on the server."""
+    """Return the ModelConfig of NAME-jpeg: decode, upscale, encode, all on the server."""
     from tritonclient.grpc import model_config_pb2 as pb
 
     made = pb.ModelConfig(name=f"{name}-jpeg", platform="ensemble", max_batch_size=plan.batch)
@@ -147,7 +151,7 @@ def ensemble(name: str, scale: int, plan: ServingConfig) -> Any:
 
 
 def shapes(plan: ServingConfig) -> dict[str, str]:
-    """TensorRT's profile: the smallest, the usual and the largest input, as trtexec writes them."""
+    """Return TensorRT's profile: the smallest, the usual and the largest input, as trtexec writes them."""
 
     def shape(count: int, width: int, height: int) -> str:
         return f"frame:{count}x{height}x{width}x3"

@@ -1,4 +1,4 @@
-"""A Triton model repository: models, their configurations and what they need beside them."""
+"""A Triton model repository: models, their configurations and the files that they need beside them."""
 
 from __future__ import annotations
 
@@ -24,9 +24,10 @@ SHARED_MODULES = [
 
 
 def with_free_batch(model: onnx.ModelProto) -> onnx.ModelProto:
-    """A copy of a model of the contract whose first dimension may be any number of pictures. Raises EngineError.
+    """Return a copy of a model of the contract whose first dimension may be any number of pictures.
 
     The contract's operators treat pictures one by one, so the arithmetic for each stays what it was; a test runs both.
+    Raises EngineError.
     """
     result = onnx.ModelProto()
     result.CopyFrom(model)
@@ -45,7 +46,7 @@ def with_free_batch(model: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def write_model(folder: Path, model: catalog.ShippedModel, plan: ServingConfig) -> None:
-    """FOLDER/NAME with its config.pbtxt and version 1. Raises EngineError, with nothing written, and OSError."""
+    """Write FOLDER/NAME. Raises EngineError, with nothing written, and OSError."""
     name, network = model.path.stem, read(model.path)
     if plan.flavour != "python":  # there, frames go through it one by one, as on the device
         network = with_free_batch(network)
@@ -74,7 +75,7 @@ def write_model(folder: Path, model: catalog.ShippedModel, plan: ServingConfig) 
 
 
 def save(folder: Path, made: Any) -> Path:
-    """Write a configuration; returns the folder of version 1, which Triton wants even if it is empty."""
+    """Write a configuration; return the folder of version 1, which Triton wants even if it is empty."""
     from google.protobuf import text_format
 
     version = folder / str(made.name) / "1"
@@ -84,7 +85,7 @@ def save(folder: Path, made: Any) -> Path:
 
 
 def write_repository(folder: Path, models: list[catalog.ShippedModel], plan: ServingConfig) -> None:
-    """The whole repository. Raises EngineError, OSError."""
+    """Write the whole repository. Raises EngineError, OSError."""
     for model in models:
         write_model(folder, model, plan)
     if plan.jpeg:
@@ -100,14 +101,14 @@ def write_repository(folder: Path, models: list[catalog.ShippedModel], plan: Ser
 
 
 def chosen_models(names: list[str]) -> list[catalog.ShippedModel]:
-    """The models of these names or in these files, all that are shipped without one. Raises EngineError."""
+    """Return the models of these names or in these files; without names all shipped. Raises EngineError."""
     shipped = {model.path: model for model in catalog.shipped()}
     paths = sorted({catalog.find(name) for name in names}) or list(shipped)
     return [shipped[path] if path in shipped else model_of_file(path) for path in paths]
 
 
 def model_of_file(path: Path) -> catalog.ShippedModel:
-    """The model in a file of somebody's own. Raises EngineError."""
+    """Return the model in a file of the user's. Raises EngineError."""
     if (scale := scale_of_file(path)) is None:
         fix = "Put it under the contract first: scripts/export.py --wrap."
         raise EngineError(f"{path} does not tell how many times it enlarges", "neither its name nor it itself", fix)

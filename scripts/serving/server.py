@@ -1,4 +1,4 @@
-"""A real Triton server on 127.0.0.1, that can be stopped, killed, frozen and started again on the same ports."""
+"""A real Triton server on 127.0.0.1, to be stopped, killed, frozen and started again on the same ports."""
 
 from __future__ import annotations
 
@@ -26,6 +26,7 @@ class ServerError(UserError):
 
 
 def free_ports(count: int) -> list[int]:
+    """Return `count` ports of 127.0.0.1 that nothing listens on at the moment."""
     sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
     try:
         return [one.getsockname()[1] for one in sockets]
@@ -35,7 +36,7 @@ def free_ports(count: int) -> list[int]:
 
 
 class TritonServer:
-    """`with TritonServer(repository) as server:` it is ready, and gone afterwards."""
+    """A server that is ready within `with TritonServer(repository) as server:` and has ended after it."""
 
     def __init__(self, repository: Path, *options: str) -> None:
         self._repository, self._options = repository, options
@@ -45,10 +46,11 @@ class TritonServer:
 
     @property
     def address(self) -> str:
+        """Host and port of its gRPC service."""
         return f"127.0.0.1:{self.grpc}"
 
     def start(self, limit: float = 60.0) -> None:
-        """Returns when all its models are ready."""
+        """Start the server and return when all its models are ready. Raises ServerError."""
         ports = [f"--{name}-port={getattr(self, name)}" for name in ("grpc", "http", "metrics")]
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
@@ -66,6 +68,7 @@ class TritonServer:
             time.sleep(0.05)
 
     def ready(self) -> bool:
+        """Tell whether all its models are ready."""
         try:
             with urllib.request.urlopen(f"http://127.0.0.1:{self.http}/v2/health/ready", timeout=1) as answer:
                 return bool(answer.status == 200)
@@ -73,18 +76,19 @@ class TritonServer:
             return False
 
     def signal(self, number: int) -> None:
-        """To the server and its backends."""
+        """Send a signal to the server and its backends."""
         assert self._process is not None
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self._process.pid, number)
 
     def kill(self) -> None:
-        """As a crash or a power cut would end it."""
+        """End it as a crash or a power cut would."""
         self.signal(signal.SIGKILL)
         assert self._process is not None
         self._process.wait(10)
 
     def stop(self) -> None:
+        """End it in an orderly way, if it runs."""
         if self._process is not None and self._process.poll() is None:
             self._process.terminate()
             with contextlib.suppress(subprocess.TimeoutExpired):
@@ -100,12 +104,12 @@ class TritonServer:
 
 
 def shared_names() -> set[str]:
-    """Our regions that have a name."""
+    """Return the names of our shared memory regions."""
     return {path.name for path in Path("/dev/shm").glob("livesr-*")}
 
 
 def known_regions(server: TritonServer) -> set[str]:
-    """Regions that the server has mapped."""
+    """Return the regions that the server has mapped."""
     from tritonclient import grpc
 
     with grpc.InferenceServerClient(server.address) as client:

@@ -1,8 +1,8 @@
-"""What a webcam does to a picture: blur, noise, sharpening, a resize, MJPEG or H.264, in random order and strength.
+"""Degrade a picture as a webcam does: blur, noise, sharpening, a resize, MJPEG or H.264, in random order and strength.
 
-After the second-order degradations of Real-ESRGAN (arXiv:2107.10833), with the parts a webcam has: noise grows with
-light and gain (Foi et al., IEEE TIP 2008: variance a*I + b), its colours are blotchy from demosaicing, the camera's own
-processor sharpens, and a video codec, not a single JPEG, comes last.
+After the second-order degradations of Real-ESRGAN (arXiv:2107.10833), with the parts that a webcam has: noise grows
+with light and gain (Foi et al., IEEE TIP 2008: variance a*I + b), its colours are blotchy from demosaicing, the
+camera's own processor sharpens, and a video codec, not a single JPEG, comes last.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ FILM_PICTURES = 4
 
 @dataclass(frozen=True)
 class Degradation:
-    """The ranges that strengths are drawn from; [from, to], both included."""
+    """The ranges that strengths are drawn from: [from, to], both included."""
 
     blur: tuple[float, float] = (0.4, 1.2)
     """Standard deviation of the blur, in pixels of the low resolution; drawn for each axis, then turned. Never none: a
@@ -52,17 +52,17 @@ class Degradation:
 
     @classmethod
     def of(cls, values: dict[str, Any]) -> Degradation:
-        """From a recipe's mapping. Raises TypeError for an unknown key."""
+        """Make one from a recipe's mapping. Raises TypeError for an unknown key."""
         ready: dict[str, Any] = {key: tuple(v) if isinstance(v, list) else v for key, v in values.items()}
         return cls(**ready)
 
     @classmethod
     def webcam(cls) -> Degradation:
-        """The pipeline that the shipped webcam models learn from and are measured on."""
+        """Return the pipeline that the shipped webcam models learn from and are measured on."""
         return cls()
 
     def low(self, high: Image, seed: int | list[int], scale: int) -> Image:
-        """The picture that a webcam of `scale` times fewer pixels makes of `high`, uint8 [H/scale, W/scale, 3] BGR.
+        """Return what a webcam makes of `high`, uint8 [H/scale, W/scale, 3] BGR.
 
         H and W of `high` must be multiples of `scale`. The same seed gives the same picture on the same libraries.
         """
@@ -94,16 +94,17 @@ class Degradation:
 
 
 def to_bytes(picture: Floats) -> Image:
+    """Return the picture rounded and clipped to uint8."""
     return np.asarray(np.clip(np.round(picture), 0, 255), np.uint8)
 
 
 def resize(picture: Floats, size: tuple[int, int], kernel: int) -> Floats:
-    """Made `size`, (width, height), small. All but INTER_AREA leave aliases, as cheap cameras do."""
+    """Scale to `size` (width, height). All kernels but INTER_AREA leave aliases, as cheap cameras do."""
     return np.asarray(cv2.resize(picture, size, interpolation=kernel), np.float32)
 
 
 def blur(picture: Floats, sigma: tuple[float, float], random: Random, scale: float) -> Floats:
-    """An uneven Gaussian in a random direction."""
+    """Blur by an uneven Gaussian in a random direction."""
     across, along = (max(1e-3, s * scale) for s in random.uniform(*sigma, 2))
     angle, reach = random.uniform(0, np.pi), int(np.ceil(3 * max(across, along)))
     y, x = np.mgrid[-reach : reach + 1, -reach : reach + 1]
@@ -113,7 +114,7 @@ def blur(picture: Floats, sigma: tuple[float, float], random: Random, scale: flo
 
 
 def add_noise(picture: Floats, gain: float, random: Random, scale: float) -> Floats:
-    """Shot and read noise at `gain`, made blotchy by a blur of up to 0.8 pixels of the small picture."""
+    """Add shot and read noise at `gain`, made blotchy by a blur of up to 0.8 pixels of the small picture."""
     grain = random.standard_normal(picture.shape, np.float32)
     if sigma := random.uniform(0, 0.8) * scale:
         grain = np.asarray(cv2.GaussianBlur(grain, (0, 0), sigma), np.float32)
@@ -123,11 +124,12 @@ def add_noise(picture: Floats, gain: float, random: Random, scale: float) -> Flo
 
 
 def sharpen(picture: Floats, amount: float) -> Floats:
+    """Sharpen by an unsharp mask of one pixel."""
     return np.asarray(picture + amount * (picture - cv2.GaussianBlur(picture, (0, 0), 1)), np.float32)
 
 
 def through_jpeg(picture: Image, quality: int, random: Random) -> Image:
-    """Through JPEG and back, with the halved colour planes of webcams."""
+    """Send a picture through JPEG and back, with the halved colour planes of webcams."""
     sampling = JPEG_SAMPLING[random.integers(len(JPEG_SAMPLING))]
     done, data = cv2.imencode(
         ".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, quality, cv2.IMWRITE_JPEG_SAMPLING_FACTOR, sampling]
@@ -137,7 +139,10 @@ def through_jpeg(picture: Image, quality: int, random: Random) -> Image:
 
 
 def through_h264(picture: Image, crf: float, motion: NDArray[np.int64]) -> Image:
-    """The last picture of a short H.264 film over which the camera moves `motion` pixels (x, y) a picture to it."""
+    """Return the last picture of a short H.264 film in which the camera moves up to `picture`.
+
+    It moves `motion` pixels (x, y) from one picture to the next.
+    """
     height, width = picture.shape[:2]
     even = cv2.copyMakeBorder(picture, 0, height % 2, 0, width % 2, cv2.BORDER_REPLICATE)
     file = io.BytesIO()

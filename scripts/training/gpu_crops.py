@@ -1,6 +1,6 @@
 """All photographs in a GPU's memory, and the batch of a step cut out of them there.
 
-The processor draws the places alone: what it would have to copy and hand over, a small network learns from faster.
+The processor only draws the places: a small network learns faster than a processor could copy and hand over crops.
 """
 
 from __future__ import annotations
@@ -28,7 +28,10 @@ class GpuPictures:
             self._pixels[begin : begin + len(part)] = part.to(device)
 
     def crops(self, index: Tensor, y: Tensor, x: Tensor) -> Tensor:
-        """The pixels at rows `y` and columns `x`, [N, size, size], of the pictures `index` [N]: [N, size, size, 3]."""
+        """Return the pixels of the pictures `index` [N] at `y` and `x`: [N, size, size, 3].
+
+        `y` and `x` are rows and columns, [N, size, size] each.
+        """
         first, width = self._begins[index][:, None, None], self._widths[index][:, None, None]
         return self._pixels[first + y * width + x]
 
@@ -44,7 +47,7 @@ class GpuCropper:
         self._large = [GpuPictures(pictures, device) for pictures in (photos.highs, photos.taught) if pictures]
 
     def __call__(self, places: Tensor, size: int) -> tuple[Tensor, ...]:
-        """As Photos.cut() gives them; `places` as Photos.places() does."""
+        """Return crops as Photos.cut() does; `places` are those of Photos.places()."""
         index, version, y, x, turn, mirrored = places.to(self._device, non_blocking=True).unbind(1)
         low = self._low.crops(self._firsts[index] + version, *turned_coordinates(y, x, size, turn, mirrored))
         rows, columns = turned_coordinates(self._scale * y, self._scale * x, self._scale * size, turn, mirrored)
@@ -52,8 +55,10 @@ class GpuCropper:
 
 
 def turned_coordinates(y: Tensor, x: Tensor, size: int, turn: Tensor, mirrored: Tensor) -> tuple[Tensor, Tensor]:
-    """Row and column, [N, size, size] each, from where every pixel comes of squares at `y`, `x`, which are turned by
-    so many quarters counterclockwise, as numpy.rot90() does, and then mirrored."""
+    """Return row and column, [N, size, size] each, from where every pixel of the squares at `y`, `x` comes.
+
+    The squares are turned by so many quarters counterclockwise, as numpy.rot90() does, and then mirrored.
+    """
     line = torch.arange(size, device=y.device)
     turn, mirrored = turn[:, None, None], mirrored[:, None, None] == 1
     rows, columns = line[None, :, None], torch.where(mirrored, line.flip(0), line)

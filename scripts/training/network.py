@@ -9,23 +9,23 @@ leaves both chroma components where they were, so no capacity is spent on colour
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
+import torch.nn.functional as F  # noqa: N812 # PyTorch's own abbreviation
 from torch import Tensor, nn
 
 from engines.errors import UserError
 
 
 class NetworkError(UserError):
-    """A network cannot become what was asked of it."""
+    """A network cannot be made from what it should start from."""
 
 
 def exactly(like: Tensor) -> torch.autocast:
-    """Computes what stands under `with` in the types it has, also where the rest runs in 16 bits."""
+    """Return a context that computes in the given types, even where the rest runs in 16 bits."""
     return torch.autocast(like.device.type, enabled=False)
 
 
 def identity(kernel: Tensor) -> Tensor:
-    """The kernel that changes nothing, [n, n, 3, 3] as `kernel` is."""
+    """Return the kernel that changes nothing, [n, n, 3, 3] as `kernel` is."""
     return F.pad(torch.eye(len(kernel))[:, :, None, None].to(kernel), (1, 1, 1, 1))
 
 
@@ -46,7 +46,7 @@ class CollapsibleConv(nn.Module):
         self.padding = padding
 
     def kernel(self) -> Tensor:
-        """The one 3x3 kernel this block stands for, float32 [outputs, inputs, 3, 3]."""
+        """Return the 3x3 kernel that this block stands for, float32 [outputs, inputs, 3, 3]."""
         with exactly(self.wide):
             kernel = (self.narrow @ self.wide).view(len(self.narrow), -1, 3, 3)
         if self.residual:
@@ -54,6 +54,7 @@ class CollapsibleConv(nn.Module):
         return kernel
 
     def forward(self, x: Tensor) -> Tensor:
+        """Convolve."""
         return F.conv2d(x, self.kernel(), self.bias, padding=self.padding)
 
     @torch.no_grad()
@@ -80,11 +81,11 @@ class CollapsibleConv(nn.Module):
 
     @torch.no_grad()
     def pass_on(self) -> None:
-        """Let through what comes in, unchanged."""
+        """Let the input through unchanged."""
         self.narrow.zero_()
 
     def collapsed(self) -> nn.Conv2d:
-        """The same function as a plain convolution with copied weights."""
+        """Return the same function as a plain convolution with copied weights."""
         kernel = self.kernel().detach()
         conv = nn.Conv2d(kernel.shape[1], kernel.shape[0], 3, padding=self.padding)
         conv.load_state_dict({"weight": kernel, "bias": self.bias.detach()})
@@ -92,8 +93,10 @@ class CollapsibleConv(nn.Module):
 
 
 def smoothing(scale: int) -> Tensor:
-    """The kernel of a calm enlargement, float32 [3 * scale**2, 3, 3, 3]: each new pixel is the mean of 3x3, leaning
-    towards where it lies. It lets through less noise than bicubic does."""
+    """Return the kernel of a smooth enlargement, float32 [3 * scale**2, 3, 3, 3].
+
+    Each new pixel is the mean of 3x3 old ones, leaning towards where it lies. That passes less noise than bicubic does.
+    """
     offsets = (torch.arange(scale) + 0.5) / scale - 0.5  # of a new pixel from the old one's middle, in old pixels
     taps = torch.stack([1 / 3 - offsets / 2, torch.full_like(offsets, 1 / 3), 1 / 3 + offsets / 2], 1)
     plane = torch.einsum("iy,jx->ijyx", taps, taps).reshape(scale**2, 3, 3)
@@ -104,11 +107,11 @@ def smoothing(scale: int) -> Tensor:
 
 
 class UpscalingNetwork(nn.Module):
-    """RGB-like planes in, `scale` times larger planes out; float32 [N, 3, H, W], any range, nothing clamped.
+    """Enlarges RGB-like planes `scale` times; float32 [N, 3, H, W], any range, nothing clamped.
 
-    With `coring`, in grey levels of 255, what differs from a smooth enlargement by less is left out and the rest is
-    lessened by as much (soft thresholding, Donoho, IEEE Trans. Inf. Theory 1995): walls that stand still do not flicker
-    with the last bit of a codec, nor with the roundings of int8. A finished network can be given it.
+    With `coring`, in grey levels of 255, smaller differences from a smooth enlargement are left out and larger ones are
+    reduced by as much (soft thresholding, Donoho, IEEE Trans. Inf. Theory 1995): still walls do not flicker with the
+    last bit of a codec, nor with the rounding of int8. It can be set on a finished network.
 
     Channel order does not matter as long as training and use agree; here it is always BGR.
     """
@@ -137,6 +140,7 @@ class UpscalingNetwork(nn.Module):
                 self.base.weight[colour * s * s : (colour + 1) * s * s, colour] = centre.permute(2, 0, 1)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Enlarge."""
         x = F.pad(x, (1, 1, 1, 1), mode="replicate")
         detail = F.pixel_shuffle(self.head(self.body(x)), self.scale)
         with exactly(x):  # the picture itself, to whose grey levels 16 bits would do harm
@@ -149,8 +153,8 @@ class UpscalingNetwork(nn.Module):
     def start_from(self, plain: UpscalingNetwork) -> None:
         """Begin as a trained, collapsed network that is no wider and no deeper than this one.
 
-        For the same scale the result is the same function; for another the features are taken over and what places
-        the pixels is learnt anew. Raises NetworkError for one that is larger.
+        For the same scale the result is the same function; for another the features are taken over and what places the
+        pixels is learnt anew. Raises NetworkError for one that is larger.
         """
         ours = [b for b in self.body if isinstance(b, CollapsibleConv)]
         theirs = [b for b in plain.body if isinstance(b, nn.Conv2d)]
@@ -171,7 +175,7 @@ class UpscalingNetwork(nn.Module):
             self.base.load_state_dict(plain.base.state_dict())
 
     def collapsed(self) -> UpscalingNetwork:
-        """A copy made of plain convolutions: what is exported, quantised and timed."""
+        """Return a copy made of plain convolutions, to be exported, quantised and timed."""
         plain = UpscalingNetwork(scale=self.scale, channels=3, depth=0, expand=1)
         plain.base.load_state_dict({k: v.detach().clone() for k, v in self.base.state_dict().items()})
         plain.base.weight.requires_grad_(True)
@@ -191,6 +195,7 @@ class Contract(nn.Module):
         self.network = network
 
     def forward(self, frame: Tensor) -> Tensor:
+        """Enlarge."""
         # Cast before Transpose: TensorRT's parser refuses a uint8 input that meets any other node first.
         x = frame.to(torch.float32).permute(0, 3, 1, 2) / 255
         y = self.network(x) * 255

@@ -24,23 +24,23 @@ PHOTO_SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"}
 
 
 class PhotosError(UserError):
-    """There is nothing to train on where it was looked for, or a file that is no picture."""
+    """The folders hold nothing to train on, or a file that is no picture."""
 
 
 class Photos:
-    """Random crops of photographs, as a pure function of (seed, step), so that a resumed run sees what the
-    uninterrupted one would have seen.
+    """Random crops of photographs, as a pure function of (seed, step).
 
-    The low resolution is made by Pillow's antialiased bicubic filter, which is MATLAB's `imresize` to within
-    rounding: the standard definition of the published test sets. With a degradation it is what a webcam would make
-    of the picture instead, in several `versions` that are drawn once, before training: degrading takes longer than
-    learning from it.
+    So a resumed run sees what the uninterrupted one would have seen.
 
-    `sizes` are the shares of its own size at which each photograph is used. A smaller one shows more to the pixel, and
-    the marks of its own JPEG are gone, as with the pictures of the published test sets.
+    The low resolution is made by Pillow's antialiased bicubic filter, which is MATLAB's `imresize` to within rounding:
+    the standard definition of the published test sets. With a degradation it is what a webcam would make of the picture
+    instead, in several `versions` that are drawn once, before training: degrading takes longer than learning from it.
 
-    What a `teacher` makes of the low resolution is drawn once too, beside the high one; of files with names like
-    `untaught` it knows nothing, and the high resolution stands for it.
+    `sizes` are the shares of its own size at which each photograph is used. A smaller one shows more per pixel, and the
+    marks of its own JPEG are gone, as with the pictures of the published test sets.
+
+    What a `teacher` makes of the low resolution is computed once too, beside the high one; for files with names like
+    `untaught` the high resolution takes its place.
     """
 
     def __init__(
@@ -102,11 +102,12 @@ class Photos:
             self.lows = list(tqdm(work, desc="webcam pictures", total=len(seeds), unit="", mininterval=1))
 
     def places(self, seed: int, step: int, *, count: int, size: int, candidates: int = 1) -> NDArray[np.int64]:
-        """Where the batch of a step is cut out, [count, 6]: picture, version, y, x of the low resolution, quarter
-        turns, and whether it is mirrored.
+        """Return where the batch of a step is cut out, int64 [count, 6].
 
-        Each is the one of so many `candidates`, drawn at random, in which there is the most to learn: half of all crops
-        hold a tenth of what bicubic interpolation gets wrong (SamplingAug, Wang et al., BMVC 2021).
+        The columns are picture, version, y and x of the low resolution, quarter turns, and whether it is mirrored.
+
+        Each place is the one of so many `candidates`, drawn at random, in which there is the most to learn: half of all
+        crops hold a tenth of what bicubic interpolation gets wrong (SamplingAug, Wang et al., BMVC 2021).
         """
         random = np.random.default_rng([seed, step])
         drawn = [
@@ -125,8 +126,10 @@ class Photos:
         return int(index), version, y, x, int(random.integers(4)), int(random.integers(2))
 
     def cut(self, places: NDArray[np.int64], size: int) -> tuple[NDArray[np.uint8], ...]:
-        """What is at `places`: low [count, size, size, 3] and high [count, s*size, s*size, 3] crops, uint8 BGR; with a
-        teacher its own as a third, like the high ones."""
+        """Return the crops at `places`: low [count, size, size, 3] and high [count, s*size, s*size, 3], uint8 BGR.
+
+        With a teacher there is a third array, its own, shaped as the high ones.
+        """
         return tuple(np.stack(crops) for crops in zip(*(self._cut(place, size) for place in places), strict=True))
 
     def _cut(self, place: Iterable[int], size: int) -> tuple[NDArray[np.uint8], ...]:
@@ -140,14 +143,14 @@ class Photos:
 
 
 def detail(low: NDArray[np.uint8], high: NDArray[np.uint8]) -> float:
-    """Mean absolute error of bicubic interpolation, in grey levels: how much of `high` has to be guessed."""
+    """Return the mean absolute error of bicubic interpolation, in grey levels: how much of `high` has to be guessed."""
     size = high.shape[1], high.shape[0]
     smooth = cv2.resize(np.ascontiguousarray(low), size, interpolation=cv2.INTER_CUBIC)
     return cv2.norm(smooth, np.ascontiguousarray(high), cv2.NORM_L1) / high.size
 
 
 def find_files(folders: Iterable[Path]) -> list[Path]:
-    """All that may be a picture, in one order however the folders are spelt. Raises PhotosError."""
+    """Return all files that may be pictures, in an order that depends on paths alone. Raises PhotosError."""
     for folder in folders:
         if not folder.is_dir():
             raise PhotosError(f"There is no folder {folder}", f"looked in {Path.cwd()}", "Give folders of photographs.")
@@ -156,9 +159,9 @@ def find_files(folders: Iterable[Path]) -> list[Path]:
 
 
 def read(file: Path) -> Image.Image:
-    """In colour, 8 bits each. Raises PhotosError.
+    """Return a picture in colour, 8 bits each. Raises PhotosError.
 
-    How transparent it is does not count: shipped models have learnt from what lies under it.
+    Transparency is ignored: the shipped models have learnt from what lies under it.
     """
     try:
         with Image.open(file) as opened:
@@ -178,7 +181,7 @@ def read(file: Path) -> Image.Image:
 def _pairs(
     file: Path, *, scale: int, longest: int, smallest: int, sizes: Sequence[float]
 ) -> tuple[bytes | None, list[tuple[NDArray[np.uint8], NDArray[np.uint8]]]]:
-    """What tells a picture from others, and low and high resolution at each of `sizes`; None of one that is too small.
+    """Return a fingerprint of a picture, and its low and high resolution at each of `sizes`; None if it is too small.
 
     Raises PhotosError.
     """

@@ -34,12 +34,12 @@ Share = Annotated[float, Field(ge=0, le=1)]
 
 
 class RecipeError(UserError):
-    """A recipe says something that cannot be, or names a file that is not there."""
+    """A recipe is invalid, or names a file that does not exist."""
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid", allow_inf_nan=False))
 class Recipe:
-    """See configs/train/fast-x3.yaml for the meaning of each. Raises pydantic's ValidationError."""
+    """A validated recipe; configs/train/fast-x3.yaml explains each value. Raises pydantic's ValidationError."""
 
     seed: Whole
     scale: Annotated[int, Field(ge=1, le=MAX_SCALE)]
@@ -73,7 +73,7 @@ class Recipe:
     @field_validator("degradation")
     @classmethod
     def _ranges(cls, values: dict[str, Any] | None) -> dict[str, Any] | None:
-        """Looked at, and kept as written: a card tells them."""
+        """Validate the ranges, and keep them as written: a card quotes them."""
         if values is not None:
             TypeAdapter(Degradation).validate_python(values)
             try:
@@ -97,7 +97,7 @@ class Recipe:
 
     @classmethod
     def read(cls, path: Path) -> Recipe:
-        """Raises RecipeError."""
+        """Read a recipe. Raises RecipeError."""
         try:
             values = yaml.safe_load(path.read_text(encoding="utf-8"))
             if not isinstance(values, dict):
@@ -112,12 +112,14 @@ class Recipe:
         raise RecipeError(f"{path} is not a recipe", facts, "Start from configs/train/fast-x3.yaml.")
 
     def webcam(self) -> Degradation | None:
-        """What is done to pictures before the network sees them, beside making them small."""
+        """Return how pictures are degraded besides being scaled down, or None."""
         return None if self.degradation is None else Degradation.of(self.degradation)
 
     def photos(self, folders: Sequence[Path], device: str = "cpu") -> Photos:
-        """What there is to learn from in `folders`; the teacher works on `device`. Raises PhotosError, and what
-        master() raises."""
+        """Return the photographs in `folders`, prepared as the recipe says; the teacher works on `device`.
+
+        Raises PhotosError, and what master() raises.
+        """
         return Photos(
             folders,
             scale=self.scale,
@@ -132,8 +134,11 @@ class Recipe:
         )
 
     def network(self) -> UpscalingNetwork:
-        """The network to begin with. Raises RecipeError if the file to start from is missing, ExportError if it is none
-        of ours, NetworkError if what it holds is too large."""
+        """Return the network to begin with.
+
+        Raises RecipeError if the file to start from is missing, ExportError if it is none of ours, NetworkError if what
+        it holds is too large.
+        """
         torch.manual_seed(self.seed)
         network = UpscalingNetwork(scale=self.scale, channels=self.channels, depth=self.depth, expand=self.expand)
         if self.start:
@@ -141,8 +146,10 @@ class Recipe:
         return network
 
     def master(self, device: str = "cpu") -> Teacher | None:
-        """The finished network to learn from beside the photographs. Raises RecipeError and ExportError as network()
-        does."""
+        """Return the finished network to learn from beside the photographs, or None.
+
+        Raises RecipeError and ExportError as network() does.
+        """
         if not self.teacher:
             return None
         taught = network_from_onnx(find_network("teacher", self.teacher))
@@ -153,14 +160,17 @@ class Recipe:
         return Teacher(taught, device)
 
     def digests(self) -> dict[str, str]:
-        """SHA-256 of the files that the recipe names. Raises RecipeError if one is missing."""
+        """Return the SHA-256 of the files that the recipe names. Raises RecipeError if one is missing."""
         files = [
             (key, find_network(key, name)) for key, name in (("start", self.start), ("teacher", self.teacher)) if name
         ]
         return {f"content of {key}": hashlib.sha256(file.read_bytes()).hexdigest() for key, file in files}
 
     def rate(self, step: int) -> float:
-        """Learning rate: linear warm-up, then a cosine down to nothing (SGDR, arXiv:1608.03983, one cycle)."""
+        """Return the learning rate of a step: linear warm-up, then a cosine down to 0.
+
+        That is one cycle of SGDR (arXiv:1608.03983).
+        """
         if step < self.warmup:
             return self.learning_rate * (step + 1) / self.warmup
         done = (step - self.warmup) / max(1, self.steps - self.warmup)
@@ -173,7 +183,7 @@ class Recipe:
 
 
 def findings(error: ValidationError) -> str:
-    """What pydantic has to say, on one line."""
+    """Return what pydantic found, on one line."""
     told = []
     for one in error.errors():
         key = ".".join(map(str, one["loc"]))
@@ -183,7 +193,7 @@ def findings(error: ValidationError) -> str:
 
 
 def find_network(key: str, name: str) -> Path:
-    """The file that a recipe names as its `key`. Raises RecipeError if there is none."""
+    """Return the file that a recipe names as its `key`. Raises RecipeError if it does not exist."""
     file, maker = ROOT / name, RECIPES_FOLDER / f"{Path(name).stem}.yaml"
     if not file.is_file():
         make = f"Make it first: scripts/reproduce.py {maker.stem} with the same --data."

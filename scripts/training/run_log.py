@@ -1,4 +1,4 @@
-"""The log of a training run, and how what a run leaves behind is written."""
+"""The log of a training run, and how a run writes its files."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ OTHER_OUT_FIX = "Give another --out, or delete it."
 
 
 class TrainError(UserError):
-    """A run cannot begin or go on."""
+    """A run cannot begin or continue."""
 
 
 def store(path: Path, data: bytes) -> None:
@@ -31,25 +31,28 @@ def store(path: Path, data: bytes) -> None:
 
 
 class RunLog:
-    """log.csv, a line every checkpoint: step, seconds, loss, then dB for each test set; and log.svg, its plot.
+    """Writes log.csv, a line for every checkpoint, and its plot log.svg.
 
-    Seconds count from when this is made, before the photographs are read, and those of earlier parts of the run too.
+    The columns are step, seconds, loss, then dB for each test set.
+
+    Seconds count from when this is made, before the photographs are read, and include those of earlier parts of the
+    run.
     """
 
     def __init__(self, out: Path, tests: Sequence[Path]) -> None:
-        """Raises TrainError if there is one of other test sets."""
+        """Read an existing log. Raises TrainError if it is of other test sets."""
         self.file, self.picture = out / "log.csv", out / "log.svg"
         self.names = ["step", "seconds", "loss", *(test.name for test in tests)]
         self.rows = self._read() if self.file.exists() else []
         self._before, self._started = 0.0, time.monotonic()
 
     def resume(self, step: int) -> None:
-        """Go on behind `step`: what an interrupted run logged later comes again."""
+        """Continue after `step`; what an interrupted run logged later is dropped."""
         self.rows = [row for row in self.rows if int(row[0]) <= step]
         self._before = float(self.rows[-1][1]) if self.rows else 0.0
 
     def write(self, step: int, loss: float, figures: Sequence[float]) -> None:
-        """Raises TrainError."""
+        """Append a line and write both files. Raises TrainError."""
         seconds = round(self._before + time.monotonic() - self._started)
         self.rows.append([str(step), str(seconds), f"{loss:.6f}", *(f"{f:.3f}" for f in figures)])
         text = io.StringIO(newline="")

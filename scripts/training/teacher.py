@@ -1,4 +1,4 @@
-"""A finished network from which another one learns."""
+"""A finished network that another one learns from."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ STRIP_ROWS = 100
 
 
 class Teacher:
-    """Looks at a picture in all eight positions, turned and mirrored; what it makes is the mean of the eight.
+    """Enlarges a picture in all eight positions, turned and mirrored, and returns the mean of the eight.
 
     That is worth a tenth of a decibel and more at eight times the cost (self-ensemble: Timofte, Rothe, Van Gool, Seven
     ways to improve example-based single image super resolution, CVPR 2016), which its pupil gets part of for nothing.
@@ -27,7 +27,7 @@ class Teacher:
         """Rows that a row may depend on, at most, on either side."""
 
     def __call__(self, low: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """uint8 [H, W, 3] BGR, enlarged to uint8 [s * H, s * W, 3]."""
+        """Return uint8 [s * H, s * W, 3] for uint8 [H, W, 3] BGR."""
         picture = torch.from_numpy(low.copy()).to(self._device).permute(2, 0, 1)[None].float() / 255
         backs = []
         for turn in range(4):
@@ -39,7 +39,7 @@ class Teacher:
         return mean.round().clamp(0, 255).byte()[0].permute(1, 2, 0).cpu().numpy()
 
     def _made(self, picture: Tensor) -> Tensor:
-        """float32 [1, 3, H, W] in 0..1, enlarged."""
+        """Return float32 [1, 3, s * H, s * W] in 0..1."""
         height, scale, parts = picture.shape[2], self._network.scale, []
         with torch.inference_mode(), torch.autocast(self._device.split(":")[0], torch.bfloat16):
             for top in range(0, height, STRIP_ROWS):

@@ -7,7 +7,7 @@ import io
 from pathlib import Path
 
 import torch
-import torch.nn.functional as F
+import torch.nn.functional as F  # noqa: N812 # PyTorch's own abbreviation
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
@@ -24,7 +24,7 @@ LUMA_TENSOR = torch.tensor(LUMA_WEIGHTS) / 255
 
 
 def raise_if_unusable(device: str) -> None:
-    """Raises TrainError if nothing can be computed on `device`."""
+    """Raise TrainError if nothing can be computed on `device`."""
     try:
         torch.zeros(1, device=device).item()
     except (AssertionError, RuntimeError) as error:  # the first where PyTorch was built without it
@@ -33,7 +33,7 @@ def raise_if_unusable(device: str) -> None:
 
 
 def loss_of(recipe: Recipe, step: int, out: Tensor, truth: Tensor) -> Tensor:
-    """Error of luma plus a share of the error of all colours; float32 [N, 3, H, W] BGR in 0..1."""
+    """Return the error of luma plus a share of the error of all colours; float32 [N, 3, H, W] BGR in 0..1."""
     measure = F.mse_loss if step >= recipe.finish * recipe.steps else F.l1_loss
     error = out - truth
     luma = torch.einsum("nchw,c->nhw", error, LUMA_TENSOR.to(error))
@@ -44,8 +44,10 @@ def loss_of(recipe: Recipe, step: int, out: Tensor, truth: Tensor) -> Tensor:
 
 
 def optimisers(network: UpscalingNetwork, kind: str) -> list[torch.optim.Optimizer]:
-    """Adam for all weights or, with `muon`, Muon (kellerjordan.github.io/posts/muon) for the matrices of which the
-    kernels are made and Adam for biases and the picture's own path. Their "lr" here are shares of the recipe's.
+    """Return Adam for all weights or, with `muon`, Muon for the matrices and Adam for all else.
+
+    Kernels are made of the matrices; all else is the biases and the picture's own path (Muon:
+    kellerjordan.github.io/posts/muon). The "lr" of the optimisers are shares of the recipe's.
     """
     if kind == "adam":
         return [torch.optim.Adam(network.parameters(), lr=1.0, betas=(0.9, 0.99))]
@@ -58,8 +60,9 @@ def optimisers(network: UpscalingNetwork, kind: str) -> list[torch.optim.Optimiz
 
 
 class Batches(Dataset[tuple[Tensor, ...]]):
-    """The batch of each step: low and high resolution, and the teacher's if there is one, uint8 [N, H, W, 3] BGR. Or,
-    if not `whole`, the places alone where they are to be cut out.
+    """The batch of each step: low and high resolution, and the teacher's if there is one, uint8 [N, H, W, 3] BGR.
+
+    Without `whole` it is only the places where they are to be cut out.
     """
 
     def __init__(self, recipe: Recipe, photos: Photos, *, whole: bool) -> None:
@@ -75,7 +78,7 @@ class Batches(Dataset[tuple[Tensor, ...]]):
 
 
 class Training:
-    """One run: network, its moving average, optimiser, and the step it is at."""
+    """One run: the network, its moving average, the optimisers, and the step it is at."""
 
     def __init__(self, recipe: Recipe, photos: Photos, *, device: str, compiled: bool, workers: int = 0) -> None:
         self.recipe, self.device, self.step, self.workers = recipe, device, 0, workers
@@ -94,7 +97,7 @@ class Training:
         self.scaler = torch.amp.GradScaler(device, enabled=recipe.precision == "fp16")
 
     def batches(self) -> DataLoader[tuple[Tensor, ...]]:
-        """What is left to learn from, made by `workers` processes ahead of time (0: when it is asked for)."""
+        """Return the remaining batches, made ahead of time by `workers` processes (0: made when they are asked for)."""
         return DataLoader(
             self.data,
             batch_size=None,
@@ -105,7 +108,10 @@ class Training:
         )
 
     def advance(self, *made: Tensor) -> Tensor:
-        """One step on a batch of Batches; returns its loss, on the device: reading it waits for the step."""
+        """Do one step on a batch of Batches; return its loss, on the device.
+
+        Reading the loss waits for the step.
+        """
         recipe = self.recipe
         pictures = self.cutter(made[0], recipe.crop) if self.cutter else made
         low, high, *taught = (
@@ -147,7 +153,10 @@ class Training:
         store(path, made.getvalue())
 
     def resume(self, path: Path) -> None:
-        """Go on from a checkpoint. Raises TrainError if it is none or that of another run, OSError."""
+        """Continue from a checkpoint.
+
+        Raises TrainError if the file is none, or that of another run; OSError.
+        """
         file = io.BytesIO(path.read_bytes())
         try:
             state = torch.load(file, map_location="cpu", weights_only=True)
@@ -171,7 +180,7 @@ class Training:
 
 
 def validate(network: UpscalingNetwork, folder: Path) -> float:
-    """Mean luma PSNR in dB over a test set (scripts/evaluation/test_sets.py)."""
+    """Return the mean luma PSNR in dB over a test set (scripts/evaluation/test_sets.py)."""
     figures = []
     device = next(network.parameters()).device
     with torch.inference_mode():

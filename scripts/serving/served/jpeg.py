@@ -1,6 +1,6 @@
-"""Runs inside Triton's Python backend: the JPEG steps of a served model, for cameras on the far side of a network.
+"""The JPEG steps of a served model, inside Triton's Python backend, for cameras on the far side of a network.
 
-scripts/triton_repository.py copies it into a model repository as VERSION/model.py of the models jpeg-decode and
+scripts/triton_repository.py copies this file into a model repository as VERSION/model.py of the models jpeg-decode and
 jpeg-encode. Parameters of the model (config.pbtxt): `step` decode or encode; `quality` of the answer, 1 to 100.
 """
 
@@ -15,14 +15,16 @@ import triton_python_backend_utils as pb_utils
 
 
 class TritonPythonModel:
-    """Triton's name for it, and its calls."""
+    """A JPEG step. Triton prescribes the names of the class and of its calls."""
 
     def initialize(self, args: dict[str, str]) -> None:
+        """Read the parameters of the model."""
         parameters = json.loads(args["model_config"])["parameters"]
         self._work = {"decode": self._decode, "encode": self._encode}[parameters["step"]["string_value"]]
         self._quality = int(parameters["quality"]["string_value"])
 
     def execute(self, requests: list[Any]) -> list[Any]:
+        """Return a response for each request."""
         responses = []
         for request in requests:
             try:
@@ -32,7 +34,7 @@ class TritonPythonModel:
         return responses
 
     def _decode(self, request: Any) -> Any:
-        """JPEG files [N, 1], all of one size, to pictures [N, H, W, 3] BGR."""
+        """Turn JPEG files [N, 1], all of one size, into pictures [N, H, W, 3] BGR."""
         files = pb_utils.get_input_tensor_by_name(request, "frame_jpeg").as_numpy()
         pictures = []
         for file in files.ravel():
@@ -43,7 +45,7 @@ class TritonPythonModel:
         return pb_utils.Tensor("frame", np.stack(pictures))
 
     def _encode(self, request: Any) -> Any:
-        """Pictures [N, H, W, 3] BGR to JPEG files [N, 1]."""
+        """Turn pictures [N, H, W, 3] BGR into JPEG files [N, 1]."""
         pictures = pb_utils.get_input_tensor_by_name(request, "sr").as_numpy()
         options = [cv2.IMWRITE_JPEG_QUALITY, self._quality]
         files = [cv2.imencode(".jpg", picture, options)[1].tobytes() for picture in pictures]

@@ -1,8 +1,8 @@
-"""Runs inside Triton's Python backend: an .onnx file of the contract through OpenVINO, for servers without a GPU.
+"""An .onnx file of the contract through OpenVINO, inside Triton's Python backend, for servers without a GPU.
 
-scripts/triton_repository.py copies it into a model repository as VERSION/model.py, beside model.onnx, row_shuffle.py,
-self_check.py and uint8_activations.py. Parameters of the model (config.pbtxt): `threads` of the processor for one
-instance, 0 for all.
+scripts/triton_repository.py copies this file into a model repository as VERSION/model.py, beside model.onnx,
+row_shuffle.py, self_check.py and uint8_activations.py. Parameters of the model (config.pbtxt): `threads` of the
+processor for one instance, 0 for all.
 """
 
 from __future__ import annotations
@@ -43,6 +43,7 @@ class Turn:
 
     @contextmanager
     def taken(self) -> Iterator[bool]:
+        """Hold the shared lock for the time of the block; yield whether no other instance computes."""
         alone = self._lock(fcntl.LOCK_EX | fcntl.LOCK_NB)
         self._lock(fcntl.LOCK_SH)  # in place of that one, so that others do not wait
         try:
@@ -52,13 +53,16 @@ class Turn:
 
 
 def rewrite(model: ov.Model, core: ov.Core) -> None:
-    """As engines/openvino/engine.py does."""
+    """Rewrite the graph as engines/openvino/engine.py does."""
     row_shuffle.apply(model)
     uint8_activations.apply(model, core)
 
 
 def is_right_here(core: ov.Core, path: Path) -> bool:
-    """Whether rewrite() leaves the picture of the file `path` as it is on this processor; if not, the log says so."""
+    """Tell whether rewrite() leaves the picture of the file `path` as it is on this processor.
+
+    If not, the log says so.
+    """
     plain = core.read_model(path)
     if not self_check.is_quantised(plain):
         return True
@@ -103,10 +107,10 @@ class CompiledNetwork:
         self._outputs: list[np.ndarray[Any, Any]] = []
 
     def outputs(self, index: int, count: int) -> np.ndarray[Any, Any]:
-        """Room for the answer to the `index`-th request of a batch, with `count` frames.
+        """Return room for the answer to the `index`-th request of a batch, with `count` frames.
 
-        The same each time: the backend has copied an answer before it asks for the next batch, and fresh memory of
-        this size would cost a page fault for each 4 KB.
+        It is the same each time: the backend has copied an answer before it asks for the next batch, and fresh memory
+        of this size would cost a page fault for each 4 KB.
         """
         while len(self._outputs) <= index:
             self._outputs.append(np.empty((1, self._height, self._width, 3), np.uint8))
@@ -115,7 +119,7 @@ class CompiledNetwork:
         return self._outputs[index][:count]
 
     def run(self, frames: np.ndarray[Any, Any], outputs: np.ndarray[Any, Any], alone: bool) -> None:
-        """`frames` [N, H, W, 3] into `outputs` [N, s*H, s*W, 3], in place, without a copy."""
+        """Compute `frames` [N, H, W, 3] into `outputs` [N, s*H, s*W, 3], in place, without a copy."""
         requests = self._requests[alone]
         for index, (frame, output) in enumerate(zip(frames, outputs, strict=True)):
             request = requests[index % 2]
@@ -128,9 +132,10 @@ class CompiledNetwork:
 
 
 class TritonPythonModel:
-    """Triton's name for it, and its three calls."""
+    """The model. Triton prescribes the names of the class and of its calls."""
 
     def initialize(self, args: dict[str, str]) -> None:
+        """Read the parameters of the model and check its network on this processor."""
         config = json.loads(args["model_config"])
         self._threads = int(config["parameters"]["threads"]["string_value"])
         self._instances = sum(group["count"] for group in config["instance_group"])
@@ -153,7 +158,10 @@ class TritonPythonModel:
         return self._workers[height, width]
 
     def execute(self, requests: list[Any]) -> list[Any]:
-        """What the dynamic batcher has put together; each request may itself hold several frames."""
+        """Return a response for each request that the dynamic batcher has put together.
+
+        Each request may itself hold several frames.
+        """
         responses = []
         for index, request in enumerate(requests):
             frames = pb_utils.get_input_tensor_by_name(request, "frame").as_numpy()
