@@ -146,8 +146,9 @@ class SlotEngine(Generic[T]):
         with self._change:
             self._in_flight.popleft()
             self._lent = slot
-        busy = slot.finished - max(launched, self._last_done)
-        self._last_done = slot.finished
+        # A slot may have ended before the one ahead of it, each by its own clock: then it cost nothing more.
+        busy = max(0.0, slot.finished - max(launched, self._last_done))
+        self._last_done = max(slot.finished, self._last_done)
         return image, tag, busy
 
     def finish(self) -> None:

@@ -313,3 +313,23 @@ def test_a_launch_that_fails_costs_no_slot() -> None:
         with pytest.raises(TypeError):
             slots.submit(np.zeros((3, 4, 3), dtype="U1"), 0)
         assert slots.reserve()
+
+
+def test_a_frame_that_was_ready_before_the_one_ahead_of_it_cost_nothing_more() -> None:
+    ready = threading.Event()
+
+    def work(level: int) -> None:
+        if level == 1:
+            assert ready.wait(60)
+
+    with engine(2, work) as slots:
+        for level in (1, 2):
+            assert slots.reserve()
+            slots.submit(grey(level), level)
+        second = slots.slot(1)
+        while not second.finished:
+            time.sleep(0.001)
+        ready.set()
+        ahead, behind = slots.collect(60), slots.collect(60)
+    assert ahead is not None and behind is not None
+    assert (ahead[1], behind[1]) == (1, 2) and ahead[2] > 0 and behind[2] == 0
