@@ -21,7 +21,8 @@ from app.pipeline.frame import Frame, Origin
 from app.pipeline.protocols import Source
 from app.sources.reconnecting import source
 from app.sources.reconnecting.factory import check_attract, open_reconnecting
-from app.sources.reconnecting.hotplug import HotplugCamera, KnownCameras
+from app.sources.reconnecting.hotplug import HotplugCamera
+from app.sources.reconnecting.known_cameras import KnownCameras
 from app.sources.reconnecting.reader_thread import NOT_PROBED, ReaderThread
 from app.sources.reconnecting.source import fitted
 from app.uri import comes_and_goes
