@@ -255,11 +255,11 @@ def _switching(request: EngineRequest, progress: BuildProgress | None, policy: S
     def engines_of(rung: str) -> list[Candidate]:
         if rung == BICUBIC_RUNG:
             return []
-        one = replace(request, model=rung, scale=scale, ladder=None, fallback=(), exclude=())
+        rung_request = replace(request, model=rung, scale=scale, ladder=None, fallback=(), exclude=())
         if request.isolate:
-            return _isolated_candidates(one, names, status)
+            return _isolated_candidates(rung_request, names, status)
         reported = progress if rung == rungs[first].model else later
-        loads = {name: partial(load, replace(one, name=name), progress=reported) for name in names}
+        loads = {name: partial(load, replace(rung_request, name=name), progress=reported) for name in names}
         return [Candidate(name, start, LOCAL_FRAME_TIMEOUT_S) for name, start in loads.items()]
 
     policy.begin(rungs, first)

@@ -83,11 +83,11 @@ def collect(photographs: Sequence[Photograph], folders: Sequence[Path], out: Pat
 
 def shortage(missing: Sequence[Photograph], count: int) -> PhotographListError:
     """Return what is said of photographs that are `missing` among `count`."""
-    groups = [(source, list(group)) for source, group in itertools.groupby(missing, key=lambda one: one.source)]
+    groups = [(source, list(group)) for source, group in itertools.groupby(missing, key=lambda each: each.source)]
     commands = dict.fromkeys(source.command for source, _ in groups)
     return PhotographListError(
         f"{len(missing)} of {count} free photographs are missing",
-        "; ".join(f"{source.title}: {', '.join(one.name for one in group)}" for source, group in groups),
+        "; ".join(f"{source.title}: {', '.join(photograph.name for photograph in group)}" for source, group in groups),
         f"Get them ({'; '.join(commands)}), and give clones and folders of unpacked packages to --from.",
     )
 
@@ -99,7 +99,7 @@ def with_credits(text: str, photographs: Sequence[Photograph]) -> str:
 
 def summary(photographs: Sequence[Photograph]) -> Iterator[str]:
     """Yield a line for each source of `photographs`: how many, how large, under which licences."""
-    for source, group in itertools.groupby(photographs, key=lambda photograph: photograph.source):
+    for source, group in itertools.groupby(photographs, key=lambda each: each.source):
         pictures = list(group)
         licences = ", ".join(sorted({photograph.licence for photograph in pictures}))
         megapixels = sum(photograph.megapixels for photograph in pictures)

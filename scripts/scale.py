@@ -86,7 +86,7 @@ def measure_service(
     `config` is a file of the app that says how to talk to that server (scripts/serving/client_options.py). Raises
     UserError.
     """
-    depth = BURST_SIZES[-1] + 1  # the last view is lent until the next collect()
+    depth = BURST_SIZES[-1] + 1  # the last view is borrowed until the next collect()
     engine = engines.load(
         EngineRequest(address or "auto", model, picture, depth=depth, triton=client_options.read(config))
     )

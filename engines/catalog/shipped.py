@@ -148,10 +148,10 @@ def usual(*, camera: bool, scale: int | None = None) -> str:
     Of those for the same pictures one that is free in all its precisions is preferred, then CAMERA_MODEL or FILE_MODEL,
     then the smallest. For a camera without a model in that scale it is one for clean pictures.
     """
-    there = [model for model in shipped() if model.scale == (scale or DEFAULT_SCALE)]
+    of_scale = [model for model in shipped() if model.scale == (scale or DEFAULT_SCALE)]
     default = CAMERA_MODEL if camera else FILE_MODEL
     kind = default.partition("-")[2]
-    fitting = [model for model in there if model.kind == kind]
+    fitting = [model for model in of_scale if model.kind == kind]
     if camera and not fitting:
         return usual(camera=False, scale=scale)
 

@@ -67,7 +67,7 @@ class FailoverSlot:
 
     def launch(self, image: Image) -> None:
         """Copy `image`, uint8 [H, W, 3], into the engine in use, or keep it here if there is none."""
-        self._failover.leave(self._active)  # the view lent of its output has been given back
+        self._failover.leave(self._active)  # nobody borrows its output any more
         # The state of now, not of when it is done: by then the first choice may be back, and this frame is not its.
         self._active, self._state = self._failover.enter()
         active, self._launched = self._active, time.monotonic()
@@ -201,8 +201,8 @@ class FailoverEngine(SlotEngine[T]):
     def collect(self, timeout: float) -> tuple[Image, T, float] | None:
         """Return the next result; see SlotEngine. `spec` is that of what made it from now on."""
         result = super().collect(timeout)
-        if isinstance(self._lent, FailoverSlot):
-            self._spec = self._lent.spec
+        if isinstance(self._borrowed, FailoverSlot):
+            self._spec = self._borrowed.spec
         return result
 
     @property

@@ -104,7 +104,7 @@ class TritonSlot:
         picture = result.as_numpy("sr")
         if picture is None or picture.shape != (1, *self._out_shape):
             raise self._connection.refusal(f"it gave {None if picture is None else picture.shape}")
-        np.copyto(self._output, picture[0])  # gRPC's memory is read-only; sinks draw into what they are lent
+        np.copyto(self._output, picture[0])  # gRPC's memory is read-only; sinks draw into what they borrow
         return self._output
 
     def close(self) -> None:

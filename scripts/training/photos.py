@@ -39,8 +39,8 @@ class Photos:
     `sizes` are the shares of its own size at which each photograph is used. A smaller one shows more per pixel, and the
     marks of its own JPEG are gone, as with the pictures of the published test sets.
 
-    What a `teacher` makes of the low resolution is computed once too, beside the high one; for files with names like
-    `untaught` the high resolution takes its place.
+    With a `teacher`, what it makes of the low resolution is computed once too, as a second target (`teacher_targets`).
+    For files whose names match the pattern `untaught`, that target is the high resolution itself.
     """
 
     def __init__(
@@ -89,11 +89,13 @@ class Photos:
         self.share = area / area.sum()
         if degradation:
             self._degrade(degradation, versions, seed)
-        self.taught: list[NDArray[np.uint8]] = []
+        self.teacher_targets: list[NDArray[np.uint8]] = []
         if teacher:
-            names = tqdm(self.names, desc="the teacher's", unit="", mininterval=1)
-            pictures = zip(names, self.lows, self.highs, strict=True)
-            self.taught = [high if fnmatch(name, untaught) else teacher(low) for name, (low, *_), high in pictures]
+            progress = tqdm(self.names, desc="teacher targets", unit="", mininterval=1)
+            pictures = zip(progress, self.lows, self.highs, strict=True)
+            self.teacher_targets = [
+                high if fnmatch(name, untaught) else teacher(low) for name, (low, *_), high in pictures
+            ]
 
     def _degrade(self, degradation: Degradation, versions: int, seed: int) -> None:
         seeds = [[[seed, index, version] for version in range(versions)] for index in range(len(self.highs))]
@@ -134,7 +136,7 @@ class Photos:
 
     def _cut(self, place: Iterable[int], size: int) -> tuple[NDArray[np.uint8], ...]:
         index, version, y, x, turn, mirrored = place
-        large = (self.highs[index], self.taught[index]) if self.taught else (self.highs[index],)
+        large = (self.highs[index], self.teacher_targets[index]) if self.teacher_targets else (self.highs[index],)
         crops = []
         for image, k in zip((self.lows[index][version], *large), (1, self.scale, self.scale), strict=False):
             crop = np.rot90(image[k * y : k * (y + size), k * x : k * (x + size)], turn)

@@ -114,7 +114,7 @@ class Training:
         """
         recipe = self.recipe
         pictures = self.cutter(batch[0], recipe.crop) if self.cutter else batch
-        low, high, *taught = (
+        low, high, *teacher_targets = (
             crops.to(self.device, non_blocking=True).permute(0, 3, 1, 2).float() / 255 for crops in pictures
         )
         for optimiser in self.optimisers:
@@ -122,7 +122,7 @@ class Training:
         with torch.autocast(self.device, AUTOCAST_TYPES[recipe.precision], enabled=recipe.precision != "fp32"):
             result = self.forward(low)
         loss = loss_of(recipe, self.step, result, high)
-        for target in taught:
+        for target in teacher_targets:
             loss = loss + recipe.distil * loss_of(recipe, self.step, result, target)
         self.network.zero_grad()
         self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]

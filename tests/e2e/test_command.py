@@ -558,8 +558,8 @@ def test_a_film_in_segments_comes_out_whole(tmp_path: Path) -> None:
     done = run(*asked, "--segment", 2, "--folder", tmp_path / "kept", "--stats", tmp_path / "s.json")
     assert done.returncode == 0, done.stderr
     figures = json.loads((tmp_path / "s.json").read_text())
-    assert figures["recording"] == figures["archive"] and figures["recordings"] == []
-    assert (figures["archive"]["frames"], figures["archive"]["segments"]) == (130, 3)
+    assert figures["recording"] == figures["segmented_recording"] and figures["recordings"] == []
+    assert (figures["segmented_recording"]["frames"], figures["segmented_recording"]["segments"]) == (130, 3)
     assert sorted(len(frames(path)) for path in (tmp_path / "kept").iterdir()) == [30, 50, 50]
 
 
@@ -571,7 +571,7 @@ def test_figures_are_of_all_that_was_recorded(tmp_path: Path) -> None:
     figures = json.loads((tmp_path / "s.json").read_text())
     assert [one["path"] for one in figures["recordings"]] == [str(tmp_path / "a.mp4")]
     assert figures["recording"] == figures["recordings"][0]
-    assert figures["recording"]["frames"] == figures["archive"]["frames"] == 20
+    assert figures["recording"]["frames"] == figures["segmented_recording"]["frames"] == 20
     assert figures["since"] <= datetime.now().astimezone().isoformat(timespec="seconds")
 
 
@@ -611,7 +611,7 @@ def test_a_run_without_a_window_that_kept_nothing_has_failed(tmp_path: Path) -> 
     assert done.returncode == 1
     assert f"Error: Nothing was recorded in {tmp_path / 'kept'}\n  20 pictures came; " in done.stderr
     assert "MB are free" in done.stderr and "Make room" in done.stderr
-    assert json.loads((tmp_path / "s.json").read_text())["archive"]["missed"] == 20
+    assert json.loads((tmp_path / "s.json").read_text())["segmented_recording"]["missed"] == 20
 
 
 def test_a_film_is_said_to_be_written_anew_when_it_is(tmp_path: Path) -> None:

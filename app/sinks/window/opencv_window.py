@@ -99,9 +99,8 @@ class OpenCvWindow:
         self._opening_size = max(1, round(width * shrink)), max(1, round(height * shrink))
         cv2.resizeWindow(self._title, *self._opening_size)
         if self._display is not None:  # centred: window managers place it by its first size, which is small
-            cv2.moveWindow(
-                self._title, *((max(0, whole - own) // 2) for whole, own in zip(room, self._opening_size, strict=True))
-            )
+            left, top = (max(0, outer - inner) // 2 for outer, inner in zip(room, self._opening_size, strict=True))
+            cv2.moveWindow(self._title, left, top)
         cv2.setMouseCallback(self._title, self._mouse)
         self._full = False
         self._notify_mapped()

@@ -103,7 +103,7 @@ def test_a_teacher_is_learnt_from(folder: Path) -> None:
 
 def test_a_teacher_looks_from_all_sides(folder: Path) -> None:
     """A picture that is turned or mirrored is taught turned or mirrored, which its network does not do by itself."""
-    teacher = recipe(teacher="engines/models/fast-x2.onnx", distil=1.0).master()
+    teacher = recipe(teacher="engines/models/fast-x2.onnx", distil=1.0).build_teacher()
     assert teacher is not None
     low = photos_of(folder).lows[0][0]
     made = teacher(low)
@@ -112,14 +112,14 @@ def test_a_teacher_looks_from_all_sides(folder: Path) -> None:
         assert np.abs(teacher(seen).astype(int) - wanted).max() <= 1  # added up in another order
     import torch
 
-    alone = teacher._made(torch.from_numpy(low).permute(2, 0, 1)[None].float() / 255)[0].permute(1, 2, 0)
+    alone = teacher._enlarged(torch.from_numpy(low).permute(2, 0, 1)[None].float() / 255)[0].permute(1, 2, 0)
     assert np.abs(255 * alone.numpy() - made).max() > 2
 
 
 def test_what_a_teacher_does_not_know_is_learnt_from_the_truth(folder: Path) -> None:
     made = recipe(teacher="engines/models/fast-x2.onnx", distil=1.0, untaught="1.*", sizes=(1.0, 0.75))
     photos = made.photos([folder])
-    same = [np.array_equal(high, taught) for high, taught in zip(photos.highs, photos.taught, strict=True)]
+    same = [np.array_equal(high, target) for high, target in zip(photos.highs, photos.teacher_targets, strict=True)]
     assert photos.names == [f"{number}.png" for number in (0, 0, 1, 1, 2, 2)]
     assert same == [name == "1.png" for name in photos.names]
 
