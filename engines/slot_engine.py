@@ -140,7 +140,7 @@ class SlotEngine(Generic[T]):
                 raise EngineError(
                     f"The {self._spec.name} engine has stopped answering",
                     f"a frame has been in it for more than {self._hang_timeout:g} s ({self._spec.device})",
-                    "Start again; if it stays so, try --engine bicubic to see whether the rest works.",
+                    "Start again; if that happens again, try --engine bicubic to see whether the rest works.",
                 ) from None
             raise
         with self._change:

@@ -114,7 +114,7 @@ class Pipeline:
                     self._in_flight.clear()
                     if self._stopping.is_set() or not self._observer.replace(engine.spec.name):
                         raise
-                    message = "the engine %(engine)s has failed, going on with another: %(reason)s"
+                    message = "the engine %(engine)s has failed, continuing with another: %(reason)s"
                     name, reason = engine.spec.name, one_line(error)
                     log_event(log, logging.WARNING, "engine_failed", message, engine=name, reason=reason)
                 del engine

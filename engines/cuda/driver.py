@@ -38,7 +38,7 @@ def call(driver: Any, name: str, *arguments: Any) -> None:
     try:
         code = getattr(driver, name)(*arguments)
     except AttributeError:
-        raise CudaError(f"this driver has no {name}") from None
+        raise CudaError(f"the NVIDIA driver has no {name}") from None
     if code:
         text = ctypes.c_char_p()
         driver.cuGetErrorString(code, ctypes.byref(text))

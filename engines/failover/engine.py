@@ -174,7 +174,7 @@ class FailoverEngine(SlotEngine[T]):
         self._drain_timeout, self._shutdown_timeout = drain_timeout, shutdown_timeout
         self._lock = threading.Condition()
         self._candidates = CandidateList(candidates, self._retry)  # guarded by _lock, as are the next three lines
-        self._state = EngineState(Condition.STARTING, f"{candidates[0].name} is not there yet")
+        self._state = EngineState(Condition.STARTING, f"{candidates[0].name} is not ready yet")
         self._ending = False
         self._disposals: list[threading.Thread] = []
         first: ActiveEngine | None = None
@@ -372,7 +372,7 @@ class FailoverEngine(SlotEngine[T]):
             return
         active.engine.free()
         raise EngineError(
-            f"{active.health.candidate.name} makes another picture",
+            f"{active.health.candidate.name} makes pictures of another size",
             f"{spec} in {depth} slots; wanted is {wanted.output} in {self.depth}",
             "Use models of the same scale.",
         )

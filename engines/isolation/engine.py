@@ -137,7 +137,7 @@ class EngineProcess:
 
     def _gone(self) -> EngineError:
         return EngineError(
-            "The engine's process is gone", self._process.end(), "Its own words, if any, are in the log."
+            "The engine's process is gone", self._process.end(), "Its own messages, if any, are in the log."
         )
 
 

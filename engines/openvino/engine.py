@@ -136,7 +136,7 @@ def fit(model: ov.Model, path: Path, size: tuple[int, int]) -> int:
     try:
         model.reshape(wanted)
     except RuntimeError as error:
-        raise refused(path, f"with an input of {wanted} it makes no sense: {first_line(error)}") from None
+        raise refused(path, f"it cannot take an input of {wanted}: {first_line(error)}") from None
     output = model.output().partial_shape
     if output.is_dynamic or output[0].get_length() != 1 or output[3].get_length() != 3:
         raise refused(path, f"its output is {output}")
@@ -165,7 +165,7 @@ def compile_model(model: ov.Model, threads: int | None) -> ov.CompiledModel:
         folder.mkdir(parents=True, exist_ok=True)
         return core().compile_model(model, "CPU", options | {"CACHE_DIR": str(folder)})
     except (OSError, RuntimeError) as error:
-        log.warning("going on without the cache of compiled models: %s", error)
+        log.warning("continuing without the cache of compiled models: %s", error)
     try:
         return core().compile_model(model, "CPU", options)
     except RuntimeError as error:

@@ -70,7 +70,7 @@ class SelfCheckCache:
         try:
             atomic_file.write_atomic(self._file(key), text.encode(), parents=True)
         except OSError as error:
-            log.info("the result of the self-check is not kept: %s", error)
+            log.info("the result of the self-check was not cached: %s", error)
 
     def _file(self, key: Key) -> Path:
         return self._folder / f"{key.digest[:20]}.check.json"

@@ -80,7 +80,7 @@ class Photos:
             raise PhotosError(
                 f"There are no photographs of at least {smallest} pixels a side",
                 f"looked through {', '.join(map(str, folders))}",
-                "Give folders with larger ones.",
+                "Give folders with larger photographs.",
             )
         self.digest = used.hexdigest()
         """Of the names and sizes of the files that are used, in their order: what decides the batches."""
@@ -176,7 +176,7 @@ def read(file: Path) -> Image.Image:
         raise PhotosError(
             f"{file} cannot be read as a picture",
             f"{type(error).__name__}: {error}",
-            "Take it out of the folder, or put a sound one in its place.",
+            "Take it out of the folder, or replace it with an intact one.",
         ) from None
 
 

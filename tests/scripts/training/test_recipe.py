@@ -69,7 +69,7 @@ def test_a_teacher_of_spoilt_pictures_is_refused(tmp_path: Path) -> None:
     from scripts.training.recipe import Recipe, RecipeError
 
     file = written(tmp_path / "wrong.yaml", degradation={"film": 0.1}, teacher="a-x2.onnx", distil=1.0)
-    with pytest.raises(RecipeError, match="clean pictures alone"):
+    with pytest.raises(RecipeError, match="clean pictures only"):
         Recipe.read(file)
 
 

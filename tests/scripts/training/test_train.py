@@ -217,7 +217,7 @@ def test_what_is_no_checkpoint_is_one_message(folder: Path, tmp_path: Path, kind
         newer = values | {"recipe": values["recipe"] | {"mood": "good"}}
         torch.save({"foreign": {"epoch": 3}, "older": older, "newer": newer, "list": [1, 2]}[kind], path)
     with pytest.raises(
-        TrainError, match=r"is no checkpoint of this version\n.*\n.*another --out, or delete it"
+        TrainError, match=r"is not a checkpoint of this version\n.*\n.*another --out, or delete it"
     ) as caught:
         run.resume(path)
     assert len(str(caught.value).splitlines()) == 3
@@ -335,7 +335,7 @@ def test_other_test_sets_are_refused_in_a_run_that_goes_on(
     before, names = (command.out / "log.csv").read_bytes(), [*command.sets, str(measured(command.folder / "C"))]
     assert command("--eval", *(names[index] for index in sets)) == 2
     told = capsys.readouterr().err
-    assert "is of other test sets" in told and "step, seconds, loss, A, B" in told
+    assert "was written for other test sets" in told and "step, seconds, loss, A, B" in told
     assert (command.out / "log.csv").read_bytes() == before
 
 
@@ -359,8 +359,8 @@ def test_the_logged_time_is_that_of_all_the_work(command: Command, monkeypatch: 
 @pytest.mark.parametrize(
     ("more", "told"),
     [
-        (["--every", "0"], "--every: it is a whole number of at least 1"),
-        (["--workers", "-1"], "--workers: it is a whole number of at least 0"),
+        (["--every", "0"], "--every: it must be a whole number of at least 1"),
+        (["--workers", "-1"], "--workers: it must be a whole number of at least 0"),
         (["--device", "foo"], "There is no device 'foo'"),
         (["--device", "meta"], "There is no device 'meta'"),
         (["--eval", "missing"], "missing is no test set for x2"),
@@ -420,7 +420,7 @@ def test_a_test_set_of_another_scale_is_refused(command: Command, capsys: pytest
 
 @pytest.mark.parametrize(
     ("start", "told"),
-    [("runs/none-x2.onnx", "none-x2.onnx"), ("engines/models/fast-x2.onnx", "can start from a smaller one only")],
+    [("runs/none-x2.onnx", "none-x2.onnx"), ("engines/models/fast-x2.onnx", "can only start from a smaller one")],
 )
 def test_what_cannot_be_begun_with_is_told_before_anything_is_read(
     command: Command, start: str, told: str, capsys: pytest.CaptureFixture[str]
