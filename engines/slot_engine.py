@@ -71,7 +71,7 @@ class SlotEngine(Generic[T]):
 
     @property
     def stages(self) -> Mapping[str, float]:
-        """Seconds of the stages of the slot collected last, empty if it tells none. For the collector's thread."""
+        """Seconds of the stages of the slot collected last, empty if it reports none. For the collector's thread."""
         return stages(self._borrowed)
 
     def slot(self, index: int) -> Slot:

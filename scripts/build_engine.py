@@ -54,7 +54,7 @@ def listing(plans: PlanCache) -> list[str]:
 
 
 def usable() -> Callable[[PlanKey], bool]:
-    """Return a predicate that tells whether a plan can be used here.
+    """Return a predicate for whether a plan can be used here.
 
     It judges by the plan's model, and by TensorRT and GPU as far as they are here.
     """

@@ -38,7 +38,7 @@ from scripts.common import results
 from scripts.common.arguments import non_negative_int, positive_number, size
 
 WORST_SPAN_S = 5.0
-"""Seconds over which the worst rate is told."""
+"""Seconds over which the worst rate is reported."""
 FIRST_PICTURE_TIMEOUT_S = 120.0
 """Seconds until the first picture of an engine."""
 BUSY_LOOP = "while True: pass"

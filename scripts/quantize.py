@@ -41,7 +41,7 @@ CALIBRATION_PICTURES = 30
 SAMPLE_STRIDE = 7
 """Of what flows, each seventh value is kept: prime, so that no channel or column is left out."""
 RANGE_SHARES = np.linspace(0.3, 1, 71)
-"""Candidates for the largest value that int8 can tell, as shares of the largest there is."""
+"""Candidates for the largest value that int8 can represent, as fractions of the largest that occurs."""
 
 Floats = NDArray[np.float32]
 

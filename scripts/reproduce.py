@@ -37,7 +37,7 @@ class TrainingStep(NamedTuple):
 def training_chain(name: str, exists: Callable[[Path], bool] = Path.is_file) -> list[TrainingStep]:
     """Return what has to be trained for the recipe `name`, that one last.
 
-    `exists` tells which networks need not be made. Raises RecipeError.
+    `exists` says which networks need not be trained. Raises RecipeError.
     """
     names = sorted(path.stem for path in recipe.RECIPES_FOLDER.glob("*.yaml"))
     if name not in names:

@@ -37,7 +37,7 @@ STATE_TIMEOUT_S = 30.0
 """Seconds until there is a picture, and until the program has ended."""
 STATE_JPEG_QUALITY = 88
 ATTRACT_AFTER_S, SWEEP_PERIOD_S = 4.0, 16.0
-"""Seconds: the kiosk's own, but for less patience with a camera that is away."""
+"""Seconds, as in the kiosk, except that a camera that is away is given up sooner."""
 
 
 class StateError(UserError):

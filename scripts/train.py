@@ -54,7 +54,7 @@ def main(arguments: list[str] | None = None) -> int:
         raise_if_unusable(options.device)
         check(options.eval, recipe.scale)
         atomic_file.check(out / "checkpoint.pt")
-        recipe.network()  # what cannot be begun with is told before the photographs are read, or a folder is made
+        recipe.network()  # an error in it appears before photographs are read or a folder is made
         out.mkdir(parents=True, exist_ok=True)
         log = RunLog(out, options.eval)
         photos = recipe.photos(options.data, options.device)

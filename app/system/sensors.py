@@ -35,7 +35,7 @@ class Reading:
     temperature: float | None = None
     """Of the hottest sensor of the processor or GPU, degrees Celsius."""
     power: float | None = None
-    """Of the whole board, or of the GPU where only that tells, watts."""
+    """Of the whole board, or of the GPU where only that is measured, watts."""
     cpu: float | None = None
     """Load of all cores together, percent of all of them."""
     gpu: float | None = None

@@ -169,7 +169,7 @@ def scale_in(name: str) -> int | None:
 
 
 def check_name(file: Path, scale: int) -> None:
-    """Raise ModelError if the name of `file` tells another scale than that of the network it is for."""
+    """Raise ModelError if the name of `file` states another scale than that of the network it is for."""
     named = scale_in(file.name)
     if named not in (None, scale):
         raise ModelError(

@@ -71,7 +71,7 @@ class CudaDevice:
 
 
 def failure(problem: str, error: Exception, device: str) -> EngineError:
-    """Return the EngineError that tells what CUDA has answered."""
+    """Return the EngineError for CUDA's answer."""
     text = str(error)
     if "out of memory" in text:
         fix = "Close what else uses the GPU (nvidia-smi, tegrastats), or choose a smaller --size or --depth 1."

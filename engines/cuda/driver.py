@@ -21,7 +21,7 @@ REGISTER_MAPPED = 2
 """CU_MEMHOSTREGISTER_DEVICEMAP"""
 
 WHEELS = ("tensorrt-cu12", "tensorrt-cu13", "tensorrt-rtx-cu12", "tensorrt-rtx-cu13")
-"""Packages on PyPI whose name tells which CUDA they were built for; JetPack's own fits JetPack's driver."""
+"""Packages on PyPI whose name says which CUDA they were built for; JetPack's own fits JetPack's driver."""
 
 
 class CudaError(RuntimeError):
@@ -94,7 +94,7 @@ class CudaGraph:
             try:
                 work()
             finally:
-                # A capture that went wrong ends with an error of its own; the first failure is the one to tell.
+                # A capture that went wrong ends with an error of its own; the first failure is the one to report.
                 code = self._driver.cuStreamEndCapture(ctypes.c_void_p(stream), ctypes.byref(graph))
             if code or not graph.value:
                 raise CudaError("the operations cannot be recorded")

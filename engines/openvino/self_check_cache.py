@@ -26,7 +26,7 @@ CPUINFO = Path("/proc/cpuinfo")
 FEATURES = ("vendor_id", "cpu family", "model", "stepping", "flags", "Features", "CPU ")
 """How the lines of CPUINFO begin, on x86 and on ARM, that say what a processor can do."""
 LIMITS = ("ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA")
-"""Variables of the environment by which oneDNN is told to use less than that."""
+"""Environment variables that make oneDNN use less than that."""
 
 
 @dataclass(frozen=True)

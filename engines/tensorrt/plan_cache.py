@@ -50,7 +50,7 @@ class PlanKey:
     gpu: str
     """Name and compute capability of the GPU."""
     options: str
-    """What else the builder was told."""
+    """The builder's other options."""
 
     @property
     def file(self) -> str:
@@ -111,7 +111,7 @@ class PlanCache:
             key: What the plan depends on.
             build: Makes the plan, if there is none that is accepted.
             accept: Gets the bytes of a plan; returns None to refuse them.
-            progress: Is told of a build.
+            progress: Receives the progress of a build.
 
         Raises:
             EngineError: The build has failed, or its plan is refused.

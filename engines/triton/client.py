@@ -26,7 +26,7 @@ FIRST_FRAME_TIMEOUT_S = 20.0
 PORT_HINT = f"The port is that of gRPC, {GRPC_PORT} by default, not of HTTP or metrics"
 TLS_HINT = "See --tls-ca, --tls-certificate, --tls-key."
 SAFE_SHARED_MEMORY_SINCE = (2, 50)
-"""The version from which a server keeps shared memory that it is still working in when it is told to forget it. Earlier
+"""The version from which a server keeps shared memory that it is still working in when asked to unregister it. Earlier
 ones crash (github.com/triton-inference-server/server, pull request 7567)."""
 
 
@@ -102,7 +102,7 @@ class TritonClient:
                     "A certificate or key cannot be read", f"{file}: {error.strerror}", TLS_HINT
                 ) from None
         context, looked_at = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT), f"{options.tls_ca}"
-        try:  # which tells what is wrong with them, and gRPC does not
+        try:  # this says what is wrong with them, which gRPC does not
             if options.tls_ca:
                 context.load_verify_locations(options.tls_ca)
             if options.tls_certificate:
@@ -237,7 +237,7 @@ class TritonClient:
         )
 
     def _check_ports(self, metadata: Any) -> None:
-        """Check the contract of engines/models, as far as the metadata tell. Raises EngineError."""
+        """Check the contract of engines/models, as far as the metadata go. Raises EngineError."""
         for kind, wanted, ports in (("input", "frame", metadata.inputs), ("output", "sr", metadata.outputs)):
             if [port.name for port in ports] != [wanted]:
                 raise self.refusal(f"its {kind}s are {', '.join(port.name for port in ports)}")

@@ -95,7 +95,7 @@ def find_format(original: ThirdPartyNetwork, geometry: Geometry, order: str | No
     # The cheapest first: of those that come to the same, it is taken.
     offered = [ColourFormat(o, w) for w, o in itertools.product([white] if white else [255, 1], orders)]
     if len(offered) == 1:
-        return offered[0]  # all was told, by somebody who knows what is to come out
+        return offered[0]  # everything was given, by somebody who knows the result
     step = geometry.multiple
     small, large = probe_pair(original.size(*(-(-n // step) * step for n in PROBE_SIZE)), geometry.scale)
     if original.channels == 1:

@@ -31,7 +31,7 @@ RTCP_TYPES = range(200, 205)
 """Types of packet that are no RTP (RFC 5761, 4)."""
 SESSION_DESCRIPTION = """v=0
 o=- 0 0 IN IP4 127.0.0.1
-s=puppet
+s=camera
 t=0 0
 m=video 0 RTP/AVP 96
 a=rtpmap:96 H264/90000

@@ -190,7 +190,7 @@ def _pairs(
     photo = read(file)
     if min(photo.size) < smallest:
         return None, []
-    # One picture is often shipped in several sizes: its tiny grey copy tells.
+    # One picture is often shipped in several sizes: a tiny grey copy identifies it.
     thumb = (np.asarray(photo.convert("L").resize((8, 8), Image.Resampling.BOX)) >> 4).tobytes()
     if max(photo.size) > longest:
         photo.thumbnail((longest, longest), Image.Resampling.BICUBIC)

@@ -24,7 +24,7 @@ DIVIDER_STEP = 0.02
 """How far an arrow key moves the divider, as a share of the picture's width."""
 
 MAP_NOTICES = 30
-"""Pictures after each of which a new window is told that it is on the screen: the first time it may not be yet."""
+"""Pictures after which a new window is notified once more that it is on the screen; at first it may not be."""
 
 # Key codes as Qt and GTK (X11 key symbols), Windows and macOS report them.
 LEFT_KEYS, RIGHT_KEYS = {65361, 2424832, 63234}, {65363, 2555904, 63235}
