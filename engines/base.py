@@ -16,13 +16,14 @@ Image = NDArray[np.uint8]
 T = TypeVar("T")
 
 MIN_INPUT_SIZE, MAX_INPUT_SIZE = (16, 16), (4096, 2160)
-"""Smallest and largest input (width, height in pixels) that an engine is asked for, odd ones included; a model made or
-served for one size may take fewer."""
+"""Smallest and largest input (width, height in pixels) that an engine is asked for, odd ones included, and upright ones
+with the same sides; a model made or served for one size may take fewer."""
 
 
 def fits(size: tuple[int, int]) -> bool:
-    """Return whether an engine can be asked for an input of `size` (width, height)."""
-    return all(low <= n <= high for n, low, high in zip(size, MIN_INPUT_SIZE, MAX_INPUT_SIZE, strict=True))
+    """Return whether an engine can be asked for an input of `size` (width, height), which may stand upright."""
+    sides = sorted(size, reverse=True)
+    return all(low <= n <= high for n, low, high in zip(sides, MIN_INPUT_SIZE, MAX_INPUT_SIZE, strict=True))
 
 
 class Condition(str, Enum):

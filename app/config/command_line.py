@@ -10,7 +10,7 @@ import typing
 from collections.abc import Sequence
 from typing import Any, Literal
 
-from app.config.fields import flag_of, info_of
+from app.config.fields import OptionInfo, flag_of, info_of
 from app.config.schema import SECTIONS, Config
 from app.config.yaml_file import from_mapping, read_yaml
 from app.errors import ConfigError
@@ -49,13 +49,19 @@ def parser() -> argparse.ArgumentParser:
             if field.annotation is bool:
                 common |= {"action": argparse.BooleanOptionalAction}
             elif typing.get_origin(field.annotation) is Literal:
-                common |= {"choices": typing.get_args(field.annotation), "type": info.current_value}
+                common |= _choice(typing.get_args(field.annotation), info)
             else:
                 common |= {"metavar": info.metavar}
             group.add_argument(flag, help=field.description, **common)
             if info.was:
                 group.add_argument(f"--{info.was}", help=argparse.SUPPRESS, **common)
     return result
+
+
+def _choice(values: Sequence[Any], info: OptionInfo) -> dict[str, Any]:
+    """Return what argparse is told of an option with these values, which need not be text."""
+    known = {str(value): value for value in values}
+    return {"choices": values, "type": lambda text: known.get(info.current_value(text), text)}
 
 
 def merged(data: dict[str, Any], options: dict[str, Any]) -> dict[str, Any]:

@@ -41,7 +41,10 @@ class InputConfig(Section):
         reads="source",
     )
     size: Size | None = option(
-        None, "the size to request from the camera or the demo, such as 640x360", metavar="WxH", needs="choice-of-size"
+        None,
+        "the size to request from the camera or the demo, such as 640x360, before any rotation",
+        metavar="WxH",
+        needs="choice-of-size",
     )
     fps: float | None = option(
         None,
@@ -52,6 +55,10 @@ class InputConfig(Section):
         needs="choice-of-rate",
     )
     loop: bool = option(False, "restart a file when it ends", needs="end")
+    rotate: Literal[0, 90, 180, 270] = option(0, "rotate what the source delivers clockwise by so many degrees")
+    mirror: bool = option(
+        False, "mirror what the source delivers, after any rotation; texts on the picture stay readable"
+    )
     pace: Literal["auto", "live", "source", "fast"] = option(
         "auto",
         "live: drop late frames; source: play a file at its own rate and drop nothing; fast: as fast as possible, and "

@@ -18,19 +18,39 @@ log = logging.getLogger(__name__)
 
 
 def open_source(
-    *, camera: int | str | None, source: str | None, size: tuple[int, int] | None, fps: float | None, loop: bool
+    *,
+    camera: int | str | None,
+    source: str | None,
+    size: tuple[int, int] | None,
+    fps: float | None,
+    loop: bool,
+    mirror: bool = False,
+    rotate: int = 0,
 ) -> Source:
     """Open what --camera or --source names; with neither, the first camera that is found, else the demo.
 
     Args:
         camera: An index or a path.
         source: A file, folder, pattern or address.
-        size: (width, height), asked of a camera and kept by the demo.
+        size: (width, height), asked of a camera and kept by the demo; before any rotation.
         fps: The rate, asked of a camera and kept by the demo and by still pictures.
         loop: Whether to repeat what has an end.
+        mirror: Whether to exchange left and right in each picture, after any rotation.
+        rotate: Degrees to rotate each picture clockwise by: 0, 90, 180 or 270.
 
     Imports the one kind that is opened. Raises SourceError.
     """
+    opened = _open(camera, source, size, fps, loop)
+    if not mirror and not rotate:
+        return opened
+    from app.sources.orientation import OrientedSource, requested_orientation
+
+    return OrientedSource(opened, requested_orientation(mirror=mirror, rotate=rotate))
+
+
+def _open(
+    camera: int | str | None, source: str | None, size: tuple[int, int] | None, fps: float | None, loop: bool
+) -> Source:
     if camera is not None and source is not None:
         raise SourceError(
             "Both a camera and another source are given", f"camera: {camera}; source: {source}", "Leave one out."

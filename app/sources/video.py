@@ -20,7 +20,7 @@ from app.ffmpeg import EXACT
 from app.pipeline.frame import Frame, FramePool
 from app.sources.close_guard import CloseGuard
 from app.sources.demuxer import READ_TIMEOUT_S, STREAM_OPEN_TIMEOUT_S, open_file, open_stream
-from app.sources.orientation import orientation_of
+from app.sources.display_matrix import orientation_of
 from app.sources.timestamps import MAX_FRAME_DURATION_S, MAX_LIVE_STEP_AHEAD_S, Timeline
 from app.uri import shown
 from engines.base import Image
@@ -141,7 +141,8 @@ class VideoSource:
         plane = self._reformatter.reformat(picture, format="bgr24", interpolation=EXACT, threads=1).planes[0]
         height, width, pitch = plane.height, plane.width, plane.line_size
         if orientation := orientation_of(picture):
-            image = self._buffers.acquire(*((width, height) if orientation.exchanged else (height, width)))
+            upright_width, upright_height = orientation.size((width, height))
+            image = self._buffers.acquire(upright_height, upright_width)
             orientation.apply(_rows(plane), image)
             return image, self._buffers.release
         if pitch == 3 * width:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Callable
 
 from app.errors import SourceError
 from app.pipeline.protocols import Source
 from app.sources import open_source
+from app.sources.orientation import Orientation, OrientedSource, requested_orientation
 from app.sources.reconnecting.hotplug import HotplugCamera, no_probe, server_probe
 from app.sources.reconnecting.known_cameras import KnownCameras
-from app.sources.reconnecting.source import ReconnectingSource, SourceOpeners
+from app.sources.reconnecting.source import DEFAULT_SIZE, ReconnectingSource, SourceOpeners
 from app.sources.v4l2 import listing, path_of
 from app.uri import comes_and_goes, is_device, local, shown
 
@@ -23,6 +25,8 @@ def open_reconnecting(
     attract: str,
     attract_after: float,
     frozen_after: float,
+    mirror: bool = False,
+    rotate: int = 0,
     known_cameras: KnownCameras | None = None,
 ) -> Source:
     """Open what open_source() opens as a ReconnectingSource, and return at once, whether the device is there or not.
@@ -30,11 +34,13 @@ def open_reconnecting(
     Args:
         camera: As of open_source().
         source: As of open_source(); a camera or a network stream.
-        size: (width, height) to ask for, and of the picture until the first one is there.
+        size: (width, height) to ask for, and of the picture until the first one is there; before any rotation.
         fps: The rate to ask for.
         attract: What is shown while the source is away for long, "demo" or a film that check_attract() has passed.
         attract_after: Seconds after which that begins.
         frozen_after: Seconds without a new picture after which the source counts as away.
+        mirror: As of open_source(). The attract loop is made to be shown as it is, and stays so.
+        rotate: Likewise.
         known_cameras: What earlier sources have noted of cameras; written to.
 
     Raises SourceError for an address that makes no sense.
@@ -54,7 +60,15 @@ def open_reconnecting(
         hotplug = HotplugCamera(which, known_cameras or KnownCameras())
         openers = SourceOpeners(lambda: _open_camera(hotplug, size, fps), open_attract, hotplug.probe)
         name = "camera" if which is None else f"camera {path_of(which)}"
+    if mirror or rotate:
+        orientation = requested_orientation(mirror=mirror, rotate=rotate)
+        openers = openers._replace(live=_oriented(openers.live, orientation))
+        size = orientation.size(size or DEFAULT_SIZE)
     return ReconnectingSource(openers, name=name, size=size, attract_after=attract_after, frozen_after=frozen_after)
+
+
+def _oriented(live: Callable[[], Source], orientation: Orientation) -> Callable[[], Source]:
+    return lambda: OrientedSource(live(), orientation)
 
 
 def check_attract(attract: str) -> None:

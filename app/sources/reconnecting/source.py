@@ -32,6 +32,8 @@ OPEN_TIMEOUT_S = 20.0
 """Time that a source may take to open before another opening is tried beside it."""
 MAX_HUNG_READERS = 3
 """Readers that may hang in a driver; after these nothing more is opened until one of them comes back."""
+DEFAULT_SIZE = (640, 360)
+"""(width, height) of the picture until the first one is there."""
 HELD_FPS = 10.0
 """The rate at which the last picture is repeated."""
 CONFIRM_SIZE_AFTER = 3
@@ -73,7 +75,7 @@ class ReconnectingSource:
         Args:
             openers: How to open the source and the attract loop.
             name: What the source is called until it is open.
-            size: (width, height) of the picture until the first one is there; 640x360 by default.
+            size: (width, height) of the picture until the first one is there; DEFAULT_SIZE by default.
             attract_after: Seconds away after which the attract loop is played.
             frozen_after: Seconds without a new picture after which the source counts as away.
         """
@@ -96,7 +98,7 @@ class ReconnectingSource:
         self._frozen_limit_s = frozen_after  # grows with each reader that brings nothing new
         self._fingerprint: int | None = None
         self._fresh_at = time.monotonic()
-        width, height = size or (640, 360)
+        width, height = size or DEFAULT_SIZE
         blank: Image = np.zeros((height, width, 3), np.uint8)
         self._last = RefCountedFrame(Frame(blank, 0, 0, 0))
         self._last.retain()
