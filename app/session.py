@@ -51,7 +51,7 @@ def open_input(config: Config, known_cameras: KnownCameras | None = None) -> Sou
     `known_cameras` is what earlier sessions have noted of cameras.
     """
     source, kiosk = config.input, config.kiosk
-    options = source.model_dump(include={"camera", "source", "size", "fps", "mirror", "rotate"})
+    options = source.model_dump(include={"camera", "source", "size", "fps", "mirror", "rotate", "controls"})
     if kiosk.reconnect and comes_and_goes(source.camera, source.source):
         from app.sources.reconnecting.factory import open_reconnecting
 

@@ -50,12 +50,22 @@ def parser() -> argparse.ArgumentParser:
                 common |= {"action": argparse.BooleanOptionalAction}
             elif typing.get_origin(field.annotation) is Literal:
                 common |= _choice(typing.get_args(field.annotation), info)
+            elif typing.get_origin(field.annotation) is dict:
+                common |= {"metavar": info.metavar, "action": "append", "type": name_and_value}
             else:
                 common |= {"metavar": info.metavar}
             group.add_argument(flag, help=field.description, **common)
             if info.was:
                 group.add_argument(f"--{info.was}", help=argparse.SUPPRESS, **common)
     return result
+
+
+def name_and_value(text: str) -> tuple[str, str]:
+    """Split NAME=VALUE. Raises ArgumentTypeError."""
+    name, _, value = (part.strip() for part in text.partition("="))
+    if not name or not value:
+        raise argparse.ArgumentTypeError(f"{text!r} is not NAME=VALUE")
+    return name, value
 
 
 def _choice(values: Sequence[Any], info: OptionInfo) -> dict[str, Any]:
@@ -73,7 +83,11 @@ def merged(data: dict[str, Any], options: dict[str, Any]) -> dict[str, Any]:
             result[section] = {"name": result[section]}
         if not isinstance(result.get(section), dict):
             result[section] = {}
-        result[section][name] = value
+        before = result[section].get(name)
+        # A mapping's items are given one by one, and replace the file's items of that name.
+        result[section][name] = (
+            {**before, **dict(value)} if isinstance(value, list) and isinstance(before, dict) else value
+        )
     # A camera on the command line replaces the file's source, and the other way round.
     chosen = result.get("input") or {}
     for this, other in (("camera", "source"), ("source", "camera")):

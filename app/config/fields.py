@@ -133,6 +133,25 @@ def parse_camera(value: Any) -> Any:
     return int(value) if isinstance(value, str) and value.isdecimal() else parse_path(value)
 
 
+def parse_controls(value: Any) -> Any:
+    """Turn the values of a mapping, or of the command line's ("NAME", "VALUE") pairs, into numbers where they are."""
+    pairs = list(value.items()) if isinstance(value, dict) else value
+    if not isinstance(pairs, list) or not all(isinstance(pair, tuple) for pair in pairs):
+        raise ValueError("controls are a mapping of names and values, such as {power_line_frequency: 1}")
+    return {name: parse_control_value(name, given) for name, given in pairs}
+
+
+def parse_control_value(name: Any, value: Any) -> int | str:
+    """Return the value of the control `name`: a number, or the text of a menu's entry. Raises ValueError."""
+    if isinstance(value, bool):  # YAML reads on and off so, and a switch takes 1 and 0
+        return int(value)
+    if isinstance(value, str) and re.fullmatch(r"\s*[+-]?\d+\s*", value):
+        return int(value)
+    if not isinstance(value, int | str) or not str(value).strip():
+        raise ValueError(f"{name} needs a value, which is a whole number or the text of a menu's entry")
+    return value
+
+
 def parse_engine(value: Any) -> Any:
     """Refuse names of engines that do not exist; triton may be an address."""
     names = (EngineKind.AUTO.value, *ENGINE_NAMES)
@@ -162,6 +181,7 @@ Size = Annotated[
     PlainSerializer(lambda size: f"{size[0]}x{size[1]}", return_type=str, when_used="json"),
 ]
 Names = Annotated[tuple[str, ...], BeforeValidator(parse_names)]
+Controls = Annotated[dict[str, int | str], BeforeValidator(parse_controls)]
 Camera = Annotated[int | str, BeforeValidator(parse_camera)]
 Text = Annotated[str, BeforeValidator(parse_text)]
 File = Annotated[Path, BeforeValidator(parse_path)]

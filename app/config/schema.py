@@ -11,6 +11,7 @@ from pydantic import BeforeValidator, field_validator, model_validator
 
 from app.config.fields import (
     Camera,
+    Controls,
     File,
     NameOrFile,
     Names,
@@ -63,6 +64,14 @@ class InputConfig(Section):
         "auto",
         "live: drop late frames; source: play a file at its own rate and drop nothing; fast: as fast as possible, and "
         "drop nothing; auto: live for cameras, live streams and the demo; otherwise source with a window, fast without",
+    )
+    controls: Controls = option(
+        {},
+        "set a control of a V4L2 camera, such as power_line_frequency=1 or exposure_time_absolute=150; may be given "
+        "several times; --list shows those of each camera",
+        flag="control",
+        metavar="NAME=VALUE",
+        needs="v4l2-camera",
     )
 
     @model_validator(mode="after")
