@@ -9,6 +9,7 @@ from typing import Any
 from app.config.schema import Config
 from app.overlays.view_state import ViewState
 from app.pipeline.protocols import Sink
+from app.pipeline.stats import Stats
 from app.sinks.filenames import Filenames
 from app.sinks.recording.on_demand import OnDemandRecorder
 from app.sinks.recording.segmented import SegmentedRecorder
@@ -18,10 +19,13 @@ from app.sinks.snapshot import Snapshot
 class StorageSinks:
     """The sinks that keep pictures. Whoever has made this object closes it."""
 
-    def __init__(self, config: Config, view: ViewState, filenames: Filenames, *, fps: float, lossless: bool) -> None:
+    def __init__(
+        self, config: Config, view: ViewState, filenames: Filenames, stats: Stats, *, fps: float, lossless: bool
+    ) -> None:
         """Build what `config` asks for; `filenames` knows what earlier sessions have written. Raises SinkError.
 
-        `fps`: the source's nominal rate, 0 if unknown; `lossless`: no picture may be missing in a recording.
+        `stats` say when a picture is no model's. `fps`: the source's nominal rate, 0 if unknown; `lossless`: no picture
+        may be missing in a recording.
         """
         recording = config.recording
         with ExitStack() as stack:
@@ -34,7 +38,15 @@ class StorageSinks:
                 else None
             )
             self._snapshot = stack.enter_context(
-                closing(Snapshot(recording.folder, view, filenames, file=config.output.snapshot))
+                closing(
+                    Snapshot(
+                        recording.folder,
+                        view,
+                        filenames,
+                        file=config.output.snapshot,
+                        interpolated=lambda: stats.interpolated,
+                    )
+                )
             )
             self._opened = stack.pop_all()
         recorders: list[Sink] = [self._on_demand, *([self.segmented] if self.segmented is not None else [])]
