@@ -12,7 +12,7 @@ from app.sources import open_source
 from app.sources.orientation import Orientation, OrientedSource, requested_orientation
 from app.sources.reconnecting.hotplug import HotplugCamera, no_probe, server_probe
 from app.sources.reconnecting.known_cameras import KnownCameras
-from app.sources.reconnecting.source import DEFAULT_SIZE, ReconnectingSource, SourceOpeners
+from app.sources.reconnecting.source import DEFAULT_SIZE, ReconnectingSource, ReconnectTimeouts, SourceOpeners
 from app.sources.v4l2 import listing, path_of
 from app.uri import comes_and_goes, is_device, local, shown
 from engines.support.event_log import log_event
@@ -33,6 +33,7 @@ def open_reconnecting(
     rotate: int = 0,
     controls: Mapping[str, int | str] | None = None,
     known_cameras: KnownCameras | None = None,
+    timeouts: ReconnectTimeouts | None = None,
 ) -> Source:
     """Open what open_source() opens as a ReconnectingSource, and return at once, whether the device is there or not.
 
@@ -49,6 +50,7 @@ def open_reconnecting(
         controls: As of open_source(), set each time the camera is opened. What it refuses is logged, and its picture
             is shown all the same: another camera may have been put in its place.
         known_cameras: What earlier sources have noted of cameras; written to.
+        timeouts: How long to wait between openings, and for one.
 
     Raises SourceError for an address that makes no sense.
     """
@@ -71,7 +73,9 @@ def open_reconnecting(
         orientation = requested_orientation(mirror=mirror, rotate=rotate)
         openers = openers._replace(live=_oriented(openers.live, orientation))
         size = orientation.size(size or DEFAULT_SIZE)
-    return ReconnectingSource(openers, name=name, size=size, attract_after=attract_after, frozen_after=frozen_after)
+    return ReconnectingSource(
+        openers, name=name, size=size, attract_after=attract_after, frozen_after=frozen_after, timeouts=timeouts
+    )
 
 
 def _oriented(live: Callable[[], Source], orientation: Orientation) -> Callable[[], Source]:
