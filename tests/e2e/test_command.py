@@ -494,6 +494,22 @@ def test_what_a_run_that_cannot_begin_has_opened_is_closed(tmp_path: Path, monke
     assert not list(tmp_path.iterdir())
 
 
+def test_a_run_imports_only_what_it_uses(tmp_path: Path) -> None:
+    for package in ("av", "linuxpy", "yaml"):
+        text = f'raise ModuleNotFoundError("No module named {package}", name="{package}")'
+        (tmp_path / f"{package}.py").write_text(text)
+    demo = ("--source", "demo", "--size", "96x64", "--headless", "--engine", "bicubic", "--frames", 1)
+    environment = {"PYTHONPATH": str(tmp_path)}
+    done = run(*demo, **environment)
+    assert done.returncode == 0, done.stderr
+    recorded = (*demo, "--record", tmp_path / "a.mkv")
+    for package, options in (("av", recorded), ("linuxpy", ["--list"]), ("yaml", ["--print-config"])):
+        done = run(*options, **environment)
+        first, facts, fix = done.stderr.splitlines()
+        assert done.returncode == 2 and first == "Error: The environment of this program is not set up"
+        assert facts.endswith(f"has no package {package}") and fix == "  ./scripts/run sets it up"
+
+
 def test_no_display_suggests_headless(folder: Path) -> None:
     done = run("--source", folder / "clip.mkv")
     assert done.returncode == 1

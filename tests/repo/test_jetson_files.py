@@ -11,7 +11,8 @@ import yaml
 
 from app import report
 from app.config.command_line import parse
-from app.config.yaml_file import from_mapping, read_yaml
+from app.config.validation import from_mapping
+from app.config.yaml_file import read_yaml
 
 ROOT = Path(__file__).parents[2]
 
