@@ -94,7 +94,7 @@ class Section(BaseModel):
     def _no_switch(cls, value: Any, info: ValidationInfo) -> Any:
         """Refuse `segment: yes`, which would be one second, because true equals 1 in Python."""
         if isinstance(value, bool) and cls.model_fields[str(info.field_name)].annotation is not bool:
-            raise ValueError("it is no switch; YAML reads on, off, yes and no without quotes as true and false")
+            raise ValueError("it is not a switch; YAML reads on, off, yes and no without quotes as true and false")
         return value
 
     @field_validator("*", mode="before")

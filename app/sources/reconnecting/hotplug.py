@@ -73,8 +73,8 @@ def server_probe(url: str) -> Probe:
         host, port = parts.hostname, parts.port or DEFAULT_PORTS.get(parts.scheme, 0)
     except ValueError:  # whose text may contain a part of a password
         raise SourceError(
-            f"{shown(url)} is no address",
-            "its host or its port makes no sense",
+            f"{shown(url)} is not an address",
+            "its host or its port is not valid",
             "Write it as rtsp://name:password@host:port/path; in a password @ is %40 and / is %2F.",
         ) from None
 

@@ -456,7 +456,7 @@ def test_what_comes_and_goes_and_what_is_a_mistake(dev: FakeDevDir, tmp_path: Pa
     with pytest.raises(SourceError, match="no file"):
         check_attract(str(tmp_path / "film.mkv"))
     for address in ("rtsp://127.0.0.1:99999/x", "rtsp://admin:sec/ret@127.0.0.1/x"):
-        with pytest.raises(SourceError, match=r"rtsp://127\.0\.0\.1.*/x is no address") as error:
+        with pytest.raises(SourceError, match=r"rtsp://127\.0\.0\.1.*/x is not an address") as error:
             Watched(source=address)
         assert "sec" not in str(error.value)
 
