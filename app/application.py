@@ -14,7 +14,6 @@ from app.config import ineffective
 from app.config.command_line import parse
 from app.config.schema import RunConfig
 from app.errors import ConfigError, SourceError
-from app.inventory import listing
 from app.lifecycle import Lifecycle, user_message
 from app.preflight import check_model, checked
 from engines.errors import UserError
@@ -37,6 +36,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             check_model(config)  # but no files: checking them makes their folders
             print_out(config.as_yaml())
         elif options.list:
+            from app.inventory import listing  # here and not at the top: only this needs all kinds of cameras
+
             print_out("\n".join(listing()) + "\n")
         else:
             file: Path | None = options.config

@@ -25,7 +25,7 @@ from app.sinks.filenames import Filenames
 from app.sinks.storage import StorageSinks
 from app.sinks.window import PersistentWindow
 from app.sources import open_source
-from app.sources.reconnecting.hotplug import KnownCameras
+from app.sources.reconnecting.known_cameras import KnownCameras
 from app.system.systemd import Notifier, Watchdog
 from app.system.telemetry import Telemetry
 from app.uri import comes_and_goes

@@ -101,7 +101,7 @@ class _Loader(yaml.SafeLoader):
             if kind != "str":
                 boolean = "YAML reads on, off, yes and no without quotes as true and false"
                 reason = boolean if kind == "bool" else f"YAML reads it as {kind}"
-                raise ConfigError(f"{where} is no text", reason, 'Put "quotes" around it or rename it.')
+                raise ConfigError(f"{where} is not text", reason, 'Put "quotes" around it or rename it.')
             if name in lines:
                 raise ConfigError(f"{where} is given twice", f"line {lines[name]} has it too", "Leave one of them out.")
             lines[name] = line
@@ -119,8 +119,8 @@ def read_yaml(path: Path) -> dict[str, Any]:
         raise ConfigError(f"{path} is not YAML", " ".join(str(error).split()), "configs/default.yaml is.") from None
     except RecursionError:
         facts = "brackets or lists are nested too deep"
-        raise ConfigError(f"{path} is no configuration", facts, "configs/default.yaml has all keys.") from None
+        raise ConfigError(f"{path} is not a configuration", facts, "configs/default.yaml has all keys.") from None
     if not isinstance(data, dict | None):
         facts = f"it holds {shown(str(data))[:200]!r}"
-        raise ConfigError(f"{path} is no configuration", facts, "configs/default.yaml has all keys.")
+        raise ConfigError(f"{path} is not a configuration", facts, "configs/default.yaml has all keys.")
     return data or {}

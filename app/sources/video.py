@@ -180,11 +180,11 @@ class VideoSource:
         if isinstance(error, av.error.ExitError) and not self._udp:  # udp has no other way to end
             raise SourceError(
                 f"{self.name} has stopped answering",
-                f"nothing came for {READ_TIMEOUT_S:g} s",
+                f"no data came for {READ_TIMEOUT_S:g} s",
                 "Check the sender and the network.",
             ) from None
         if not self.live:
-            message = "%(source)s breaks off: %(reason)s"
+            message = "%(source)s was interrupted: %(reason)s"
             log_event(log, logging.WARNING, "source_broken", message, source=self.name, reason=error.strerror)
 
     def _check_pass(self, frames: int, seconds: float, *, again: bool) -> None:
@@ -192,14 +192,14 @@ class VideoSource:
         if not frames:
             raise SourceError(
                 f"No picture in {self.name} can be decoded",
-                f"it says it is {self._video.codec_context.name}",
+                f"it claims to be {self._video.codec_context.name}",
                 "The file or stream is damaged, or its sender's settings are wrong.",
             )
         promised = (self._container.duration or 0) / av.time_base
         if self.live:
             log_event(log, logging.WARNING, "source_ended", "%(source)s has ended", source=self.name)
         elif not again and seconds + 1 < promised:
-            message = "%(source)s ends after %(seconds).1f of %(promised_s).1f s: it seems to be cut off"
+            message = "%(source)s ends after %(seconds).1f of %(promised_s).1f s: it seems to be truncated"
             log_event(
                 log, logging.WARNING, "source_cut_off", message, source=self.name, seconds=seconds, promised_s=promised
             )

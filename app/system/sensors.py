@@ -35,7 +35,7 @@ class Reading:
     temperature: float | None = None
     """Of the hottest sensor of the processor or GPU, degrees Celsius."""
     power: float | None = None
-    """Of the whole board, or of the GPU where only that tells, watts."""
+    """Of the whole board, or of the GPU where only that is measured, watts."""
     cpu: float | None = None
     """Load of all cores together, percent of all of them."""
     gpu: float | None = None
@@ -81,7 +81,7 @@ def combined(stack: ExitStack) -> Read:
             except Exception as error:  # these packages raise many kinds, and none may stop a kiosk
                 if reader not in failing:
                     name = reader.__name__
-                    message = "temperature and power cannot be read (%(reader)s: %(reason)s); going on without"
+                    message = "temperature and power cannot be read (%(reader)s: %(reason)s); continuing without"
                     log_event(log, logging.WARNING, "sensor_failed", message, reader=name, reason=str(error))
                 failing.add(reader)
                 retries[reader].failed(time.monotonic())

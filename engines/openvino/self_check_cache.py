@@ -26,7 +26,7 @@ CPUINFO = Path("/proc/cpuinfo")
 FEATURES = ("vendor_id", "cpu family", "model", "stepping", "flags", "Features", "CPU ")
 """How the lines of CPUINFO begin, on x86 and on ARM, that say what a processor can do."""
 LIMITS = ("ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA")
-"""Variables of the environment by which oneDNN is told to use less than that."""
+"""Environment variables that make oneDNN use less than that."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ class SelfCheckCache:
         try:
             atomic_file.write_atomic(self._file(key), text.encode(), parents=True)
         except OSError as error:
-            log.info("the result of the self-check is not kept: %s", error)
+            log.info("the result of the self-check was not cached: %s", error)
 
     def _file(self, key: Key) -> Path:
         return self._folder / f"{key.digest[:20]}.check.json"

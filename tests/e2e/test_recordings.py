@@ -54,7 +54,7 @@ def test_a_recording_that_somebody_takes_away_fails_the_run_and_the_figures_are_
     assert process.returncode == 1
     told = err.rpartition("Error: ")[2].splitlines()
     assert len(told) == 3 and err.count("Error: ") == 1, err
-    assert told[0] == f"The recording {out} has been taken away or cut short"
+    assert told[0] == f"The recording {out} was deleted, moved or truncated"
     assert "while it was being written" in told[1] and f"were recorded to {second} after that" in told[1]
     first, last = json.loads(stats.read_text())["recordings"]
     assert last["path"] == str(second) and last["frames"] == len(decoded_frames(second)) > 0
@@ -80,17 +80,9 @@ def test_after_a_kill_the_recording_plays(tmp_path: Path, suffix: str) -> None:
 
 
 def test_what_is_recorded_as_shown_needs_no_window(tmp_path: Path) -> None:
+    clip = encode(tmp_path / "clip.mkv", 5)
     done = run(
-        *(
-            "--source",
-            encode(tmp_path / "clip.mkv", 5),
-            "--headless",
-            "--engine",
-            "bicubic",
-            "--view",
-            "split",
-            "--no-overlay",
-        ),
+        *("--source", clip, "--headless", "--engine", "bicubic", "--view", "split", "--no-overlay"),
         *("--record-overlay", "--record", tmp_path / "a.mkv"),
     )
     assert done.returncode == 0 and "no effect" not in done.stderr, done.stderr
@@ -149,8 +141,8 @@ def test_a_film_in_segments_comes_out_whole(tmp_path: Path) -> None:
     done = run(*asked, "--segment", 2, "--folder", tmp_path / "kept", "--stats", tmp_path / "s.json")
     assert done.returncode == 0, done.stderr
     figures = json.loads((tmp_path / "s.json").read_text())
-    assert figures["recording"] == figures["archive"] and figures["recordings"] == []
-    assert (figures["archive"]["frames"], figures["archive"]["segments"]) == (130, 3)
+    assert figures["recording"] == figures["segmented_recording"] and figures["recordings"] == []
+    assert (figures["segmented_recording"]["frames"], figures["segmented_recording"]["segments"]) == (130, 3)
     assert sorted(len(decoded_frames(path)) for path in (tmp_path / "kept").iterdir()) == [30, 50, 50]
 
 
@@ -162,7 +154,7 @@ def test_figures_are_of_all_that_was_recorded(tmp_path: Path) -> None:
     figures = json.loads((tmp_path / "s.json").read_text())
     assert [one["path"] for one in figures["recordings"]] == [str(tmp_path / "a.mp4")]
     assert figures["recording"] == figures["recordings"][0]
-    assert figures["recording"]["frames"] == figures["archive"]["frames"] == 20
+    assert figures["recording"]["frames"] == figures["segmented_recording"]["frames"] == 20
     assert figures["since"] <= datetime.now().astimezone().isoformat(timespec="seconds")
 
 
@@ -192,10 +184,8 @@ def test_a_reload_takes_the_place_of_nothing_that_was_made_and_begins_the_figure
     figures = json.loads((tmp_path / "s.json").read_text())
     assert [one["path"] for one in figures["recordings"]] == [str(tmp_path / "a-2.mp4")]
     assert datetime.fromisoformat(figures["since"]) >= asked.replace(microsecond=0)
-    assert (
-        decoded_frames(tmp_path / "a.mp4")
-        and len(decoded_frames(tmp_path / "a-2.mp4")) == figures["recording"]["frames"]
-    )
+    assert decoded_frames(tmp_path / "a.mp4")
+    assert len(decoded_frames(tmp_path / "a-2.mp4")) == figures["recording"]["frames"]
 
 
 def test_a_run_without_a_window_that_kept_nothing_has_failed(tmp_path: Path) -> None:
@@ -205,7 +195,7 @@ def test_a_run_without_a_window_that_kept_nothing_has_failed(tmp_path: Path) -> 
     assert done.returncode == 1
     assert f"Error: Nothing was recorded in {tmp_path / 'kept'}\n  20 pictures came; " in done.stderr
     assert "MB are free" in done.stderr and "Make room" in done.stderr
-    assert json.loads((tmp_path / "s.json").read_text())["archive"]["missed"] == 20
+    assert json.loads((tmp_path / "s.json").read_text())["segmented_recording"]["missed"] == 20
 
 
 def test_a_film_is_said_to_be_written_anew_when_it_is(tmp_path: Path) -> None:

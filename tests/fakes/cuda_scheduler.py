@@ -76,21 +76,21 @@ def place(engine: Any, depth: int, machine: Machine) -> None:
 
 
 def frames_through(engine: Any, depth: int, leave_after: int, choose: Choose) -> int:
-    submitted = collected = lent = 0
+    submitted = collected = borrowed = 0
     while collected < leave_after:
         flying = submitted - collected
-        if submitted < FRAMES and flying + lent < depth and (flying == 0 or choose(3) > 0):
+        if submitted < FRAMES and flying + borrowed < depth and (flying == 0 or choose(3) > 0):
             engine.reserve()
             engine.submit(pictures()[submitted][0], submitted)
             submitted += 1
             continue
-        lent = 0
+        borrowed = 0
         try:
             done = engine.collect(5 if flying else 0)
         except TimeoutError:
             assert not flying, "a frame never comes"
             continue
-        lent = 1
+        borrowed = 1
         assert done is not None and done[1] == collected
         assert (done[0] == pictures()[collected][1]).all(), f"frame {collected} is wrong"
         done[0][:] = 77  # a sink may draw into it

@@ -7,7 +7,8 @@ import contextlib
 from app.errors import SourceError
 from app.pipeline.protocols import Source
 from app.sources import open_source
-from app.sources.reconnecting.hotplug import HotplugCamera, KnownCameras, no_probe, server_probe
+from app.sources.reconnecting.hotplug import HotplugCamera, no_probe, server_probe
+from app.sources.reconnecting.known_cameras import KnownCameras
 from app.sources.reconnecting.source import ReconnectingSource, SourceOpeners
 from app.sources.v4l2 import listing, path_of
 from app.uri import comes_and_goes, is_device, local, shown

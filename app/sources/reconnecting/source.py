@@ -223,7 +223,7 @@ class ReconnectingSource:
             self._next_reader(str(reader.error or f"{reader.name or self.name} has ended"), now)
         elif reader.opened is not None:
             if now - max(self._fresh_at, reader.opened) > self._frozen_limit_s and room:
-                self._next_reader(f"{reader.name} gives no new picture for {self._frozen_limit_s:g} s", now)
+                self._next_reader(f"{reader.name} has delivered no new picture for {self._frozen_limit_s:g} s", now)
         elif reader.opening is not None and now - reader.opening > OPEN_TIMEOUT_S and room:
             self._next_reader(f"{self.name} has not opened within {OPEN_TIMEOUT_S:g} s", now)
         if self._away_since is None and now - self._fresh_at > self._frozen_after_s:
@@ -279,7 +279,7 @@ class ReconnectingSource:
             if self._seen:
                 log_event(log, logging.INFO, "source_back", "%(source)s is back after %(away_s).1f s", **fields)
             else:
-                log_event(log, logging.INFO, "source_found", "%(source)s is there after %(away_s).1f s", **fields)
+                log_event(log, logging.INFO, "source_found", "%(source)s was found after %(away_s).1f s", **fields)
             self._total_away_s += away if self._seen else 0.0
             self._away_since = None
         self._reason = ""

@@ -21,7 +21,8 @@ from app.pipeline.frame import Frame, Origin
 from app.pipeline.protocols import Source
 from app.sources.reconnecting import source
 from app.sources.reconnecting.factory import check_attract, open_reconnecting
-from app.sources.reconnecting.hotplug import HotplugCamera, KnownCameras
+from app.sources.reconnecting.hotplug import HotplugCamera
+from app.sources.reconnecting.known_cameras import KnownCameras
 from app.sources.reconnecting.reader_thread import NOT_PROBED, ReaderThread
 from app.sources.reconnecting.source import fitted
 from app.uri import comes_and_goes
@@ -455,7 +456,7 @@ def test_what_comes_and_goes_and_what_is_a_mistake(dev: FakeDevDir, tmp_path: Pa
     with pytest.raises(SourceError, match="no file"):
         check_attract(str(tmp_path / "film.mkv"))
     for address in ("rtsp://127.0.0.1:99999/x", "rtsp://admin:sec/ret@127.0.0.1/x"):
-        with pytest.raises(SourceError, match=r"rtsp://127\.0\.0\.1.*/x is no address") as error:
+        with pytest.raises(SourceError, match=r"rtsp://127\.0\.0\.1.*/x is not an address") as error:
             Watched(source=address)
         assert "sec" not in str(error.value)
 

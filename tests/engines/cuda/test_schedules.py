@@ -186,7 +186,8 @@ def test_without_a_synchronisation_some_schedule_fails(
 
 
 def test_a_view_that_is_not_lent_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
-    source = inspect.getsource(slot_engine.SlotEngine.collect).replace("self._lent = slot", "self._free.append(slot)")
+    broken = ("self._borrowed = slot", "self._free.append(slot)")
+    source = inspect.getsource(slot_engine.SlotEngine.collect).replace(*broken)
     made: dict[str, Any] = {}
     code = compile("if True:\n" + source, "slots", "exec", __future__.annotations.compiler_flag, dont_inherit=True)
     exec(code, vars(slot_engine), made)

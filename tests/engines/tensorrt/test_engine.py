@@ -495,7 +495,7 @@ def test_the_script_builds_for_the_gpu_here(machine: Machine, capsys: pytest.Cap
         (["--ahead", "8.6", "--dla", "0"], "argument --dla: not allowed with argument --ahead"),
         (["--list", "--ahead", "8.6"], "argument --ahead: not allowed with argument --list"),
         (["--folder", "plans", "--size", "64x48"], "--folder is for --ahead, --list and --prune"),
-        (["--prune", "--model", "fast"], "--list and --prune are of all models and sizes"),
+        (["--prune", "--model", "fast"], "--list and --prune apply to all models and sizes"),
     ],
 )
 def test_what_the_script_would_not_heed_is_an_error(
@@ -516,7 +516,7 @@ def test_the_program_when_the_gpu_is_lost_midway(
     assert code == expected
     if expected == 0:
         assert figures["frames_shown"] == 20 and figures["engine"]["name"] == "openvino"
-        assert "the engine tensorrt has failed, going on with another" in caplog.text
+        assert "the engine tensorrt has failed, continuing with another" in caplog.text
     check_clean(machine)
 
 
