@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import os
 import sys
@@ -28,7 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     0: it ended as asked; 1: it failed while running; 2: wrong usage or configuration; 130: Ctrl-C before a session.
     """
     arguments = sys.argv[1:] if arguments is None else arguments
-    configure_log(RunConfig(verbose="--verbose" in arguments))  # for what is wrong with the arguments
+    configure_log(early_options(arguments))  # for what is wrong with the arguments
     try:
         config, options = parse(arguments)
         configure_log(config.run)
@@ -81,6 +82,12 @@ def run_sessions(lifecycle: Lifecycle) -> None:
                 context.notifier.reloading()
         finally:
             context.notifier.tell("STOPPING=1")
+
+
+def early_options(arguments: Sequence[str]) -> RunConfig:
+    """Read from the command line how to log, before it is known whether the command line is right."""
+    spelled = "--log-format=json" in arguments or ("--log-format", "json") in itertools.pairwise(arguments)
+    return RunConfig(verbose="--verbose" in arguments, log_format="json" if spelled else "text")
 
 
 def configure_log(options: RunConfig) -> None:
