@@ -22,7 +22,7 @@ import torch
 from engines.errors import UserError
 from engines.support import atomic_file
 from scripts.common.arguments import non_negative_int, positive_int
-from scripts.evaluation.test_sets import check
+from scripts.common.test_sets import check
 from scripts.training.data_terms import network_terms
 from scripts.training.recipe import Recipe
 from scripts.training.run_log import RunLog, TrainError

@@ -32,8 +32,8 @@ from engines.support import atomic_file
 from scripts.benchmarks.timing import EngineLoop, noise
 from scripts.common.arguments import positive_int, positive_number, size
 from scripts.common.onnx_files import save
+from scripts.common.test_sets import check
 from scripts.conversion.exporter import build
-from scripts.evaluation.test_sets import check
 from scripts.training.photos import Photos
 from scripts.training.recipe import Recipe
 from scripts.training.run_log import store

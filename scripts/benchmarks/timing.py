@@ -128,8 +128,8 @@ class EagerLoop:
         """Raises BenchError where PyTorch does not see the GPU."""
         import torch
 
+        from scripts.common.network import Contract
         from scripts.conversion.exporter import network_from_onnx
-        from scripts.training.network import Contract
 
         if device == "cuda" and not torch.cuda.is_available():
             raise BenchError(

@@ -15,7 +15,7 @@ from app.sources import open_source
 from engines.base import Image
 from engines.errors import UserError
 from engines.request import EngineRequest
-from scripts.evaluation.test_sets import LUMA_WEIGHTS
+from scripts.common.test_sets import LUMA_WEIGHTS
 from scripts.evaluation.upscalers import Run, upscale_one
 
 FLICKER_FRAMES = 30

@@ -13,8 +13,9 @@ import pytest
 import engines
 from app.system.malloc_trim import find_glibc_function
 from engines.request import EngineRequest
-from scripts.bench import Bench, BenchSettings, main, table
+from scripts.bench import main
 from scripts.benchmarks import timing
+from scripts.benchmarks.single_build import Bench, BenchSettings, table
 from scripts.benchmarks.timing import AppRun, EngineLoop, alternate, growth, noise
 from scripts.common.arguments import size
 from scripts.common.checkout import ROOT

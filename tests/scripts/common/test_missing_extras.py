@@ -34,7 +34,7 @@ def python(folder: Path, *arguments: str, missing: str = "") -> subprocess.Compl
         ("quantize", "tqdm"),
         ("train", "torch"),
         ("tune", "optuna"),
-        ("benchmarks/naive_server", "torch"),
+        ("benchmarks/fleet/naive_server", "torch"),
         ("states", "mss"),
         ("triton_repository", "onnx"),
     ],

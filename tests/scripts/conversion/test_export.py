@@ -58,8 +58,8 @@ def by_engine(model: Path, image: Image) -> tuple[Image, str]:
 def by_torch(model: Path, image: Image) -> Image:
     import torch
 
+    from scripts.common.network import Contract
     from scripts.conversion.exporter import network_from_onnx
-    from scripts.training.network import Contract
 
     with torch.inference_mode():
         return np.asarray(Contract(network_from_onnx(model))(torch.from_numpy(image[None]))[0].numpy(), np.uint8)

@@ -11,10 +11,10 @@ import pytest
 
 from engines.base import Image
 from engines.catalog import shipped as catalog
+from scripts.common.test_sets import TestSetError, luma, pairs, psnr, read, ssim
 from scripts.evaluate import EVALUATION_HEADER, main
 from scripts.evaluation import upscalers
 from scripts.evaluation.measure import EvaluateError, PictureSet, evaluate, sets
-from scripts.evaluation.test_sets import TestSetError, luma, pairs, psnr, read, ssim
 
 pytestmark = pytest.mark.integration
 

@@ -78,7 +78,7 @@ def test_a_card(name: str, tmp_path: Path, sets: Path, run: Path, monkeypatch: p
 
 
 def test_a_goal_that_is_missed_is_told() -> None:
-    from scripts.card import goal
+    from scripts.reporting.model_card import goal
 
     assert goal("fast-x2", {"Set5": 37.2, "Set14": 32.9}).strip().endswith("reached.")
     missed = goal("fast-x2", {"Set5": 37.15, "Set14": 32.9})

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engines.catalog import shipped as catalog
-from scripts.benchmarks.queueing import ServerModel, simulate
+from scripts.benchmarks.fleet.queueing import ServerModel, simulate
 from scripts.scale import BURST_SIZES, CAMERA_COUNTS, capacity, every, main, measure_service, table, wire_bits
 
 pytestmark = pytest.mark.integration

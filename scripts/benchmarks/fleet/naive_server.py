@@ -11,7 +11,7 @@ import sys
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+sys.path.insert(0, str(Path(__file__).resolve().parents[3]))
 import scripts  # noqa: F401 # first: says which extra brings what is missing
 
 # isort: split
@@ -20,8 +20,8 @@ import torch
 
 from engines.catalog import shipped as catalog
 from scripts.common.arguments import size
+from scripts.common.network import Contract
 from scripts.conversion.exporter import network_from_onnx
-from scripts.training.network import Contract
 
 
 class NaiveServer(HTTPServer):

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from scripts.evaluation import plot
 from scripts.evaluation.findings import Finding, Findings
 from scripts.evaluation.flicker import BORDER_PX, FLICKER_FRAMES, LOW_PASS_SIGMA, STILL_LEVELS
-from scripts.evaluation.goals import goals, losses
-from scripts.evaluation.plot import PlotPoint
-from scripts.evaluation.published_figures import PRIMARY_SET, PUBLISHED_SETS, SECONDARY_SET, Published, place
 from scripts.evaluation.webcam_set import DEGRADATION_SEED, WEBCAM_SUFFIX
+from scripts.reporting import plot
+from scripts.reporting.goals import goals, losses
+from scripts.reporting.plot import PlotPoint
+from scripts.reporting.published_figures import PRIMARY_SET, PUBLISHED_SETS, SECONDARY_SET, Published, place
 
 SHEET_SCALES = (2, 4)
 """Scales that crops are shown of."""

@@ -1,7 +1,6 @@
 """Run a simulated camera in its own process: the app's pipeline with frames made beforehand.
 
-scripts/benchmarks/fleet.py starts many of them. With --check every picture is compared with what it must be, bit by
-bit.
+fleet.py starts many of them. With --check every picture is compared with what it must be, bit by bit.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+sys.path.insert(0, str(Path(__file__).resolve().parents[3]))
 import engines
 from app.pipeline.frame import Frame, OutputFrame
 from app.pipeline.pipeline import Pipeline

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from scripts.evaluation.findings import Finding, Findings
-from scripts.evaluation.published_figures import PRIMARY_SET, PUBLISHED_SETS
 from scripts.evaluation.webcam_set import WEBCAM_SUFFIX
+from scripts.reporting.published_figures import PRIMARY_SET, PUBLISHED_SETS
 
 Goal = tuple[str, str, str, bool]
 """What, how much is wanted, how much was measured, whether that is met."""
