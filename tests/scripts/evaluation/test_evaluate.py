@@ -203,7 +203,7 @@ def test_what_cannot_be_measured(folder: Path, tmp_path: Path, capsys: pytest.Ca
     (tmp_path / "empty").mkdir()
     assert "There is no test set in" in told(tmp_path / "empty")
     assert "There is no model called fats" in told(folder, "--model", "fats")
-    assert "no address of a Triton server" in told(folder, "--engine", "triton")
+    assert "not the address of a Triton server" in told(folder, "--engine", "triton")
     (tmp_path / "file").touch()
     for target in (tmp_path / "file/figures.json", tmp_path / "empty"):
         assert f"{target} cannot be written" in told(folder, "--json", target)
