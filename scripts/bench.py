@@ -31,6 +31,9 @@ from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+import scripts  # noqa: F401 # first: says how to get what is missing
+
+# isort: split
 from engines.catalog import shipped as catalog
 from engines.errors import UserError
 from scripts.benchmarks.builds.comparison import BuildComparison

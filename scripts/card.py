@@ -15,6 +15,9 @@ import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+import scripts  # noqa: F401 # first: says how to get what is missing
+
+# isort: split
 from engines.catalog import shipped as catalog
 from engines.errors import UserError
 from scripts.reporting.model_card import CardModel, card, kept, origin, wrapped

@@ -12,7 +12,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[3]))
-import scripts  # noqa: F401 # first: says which extra brings what is missing
+import scripts  # noqa: F401 # first: says how to get what is missing
 
 # isort: split
 import numpy as np

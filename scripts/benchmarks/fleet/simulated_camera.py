@@ -19,9 +19,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[3]))
+import scripts  # noqa: F401 # first: says how to get what is missing
+
+# isort: split
 import numpy as np
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[3]))
 import engines
 from app.pipeline.frame import Frame, OutputFrame
 from app.pipeline.pipeline import Pipeline

@@ -113,7 +113,7 @@ def test_a_build_whose_figures_have_another_form_is_told(other: Path) -> None:
     compared = BuildComparison(
         ComparisonSettings(str(other), size=(32, 24), parts=("app",), seconds=0.1, engine="bicubic")
     )
-    with pytest.raises(BuildError, match="other does not tell") as told:
+    with pytest.raises(BuildError, match="other does not report") as told:
         compared.run()
     assert told.value.facts == "Its --stats has no fps_out." and compared.measured == []
 
