@@ -17,6 +17,7 @@ from app.config.fields import (
     Section,
     Size,
     Text,
+    defaults,
     info_of,
     option,
     parse_engine,
@@ -387,15 +388,15 @@ class RunConfig(Section):
 class Config(Section):
     """Everything that can be set."""
 
-    input: InputConfig = InputConfig()
-    engine: EngineConfig = EngineConfig()
-    governor: GovernorConfig = GovernorConfig()
-    triton: TritonConfig = TritonConfig()
-    output: OutputConfig = OutputConfig()
-    recording: RecordingConfig = RecordingConfig()
-    kiosk: KioskConfig = KioskConfig()
-    telemetry: TelemetryConfig = TelemetryConfig()
-    run: RunConfig = RunConfig()
+    input: InputConfig = defaults()
+    engine: EngineConfig = defaults()
+    governor: GovernorConfig = defaults()
+    triton: TritonConfig = defaults()
+    output: OutputConfig = defaults()
+    recording: RecordingConfig = defaults()
+    kiosk: KioskConfig = defaults()
+    telemetry: TelemetryConfig = defaults()
+    run: RunConfig = defaults()
 
     @model_validator(mode="before")
     @classmethod

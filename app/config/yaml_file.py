@@ -52,6 +52,7 @@ def unknown_key(key: str, origin: str) -> ConfigError:
     section = key.partition(".")[0]
     # A key at the top by mistake is most likely the one of that name inside a section.
     inside = [k for k in known_keys() if k.split(".")[1] == key]
+    inside += [name for was, name in RENAMED.items() if was.split(".")[1] == key]
     near = inside or difflib.get_close_matches(key, keys, 1, 0.5)
     names = SECTIONS[section].model_fields if "." in key and section in SECTIONS else SECTIONS
     return ConfigError(

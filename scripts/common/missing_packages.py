@@ -1,4 +1,7 @@
-"""The message about a package that is not installed, in place of a traceback. It imports the standard library alone."""
+"""The message about a package that is not installed, in place of a traceback.
+
+Imports the standard library alone, like app/run.py.
+"""
 
 from __future__ import annotations
 
@@ -6,8 +9,8 @@ import importlib.util
 import sys
 from types import TracebackType
 
-NOT_INSTALLED = 2
-"""Exit status when a package is missing, as app.run has it."""
+from app.run import NOT_INSTALLED
+
 BASE_PACKAGES = frozenset(
     ("numpy", "openvino", "av", "pydantic", "yaml", "psutil", "filelock", "PIL", "platformdirs", "linuxpy", "cv2")
 )

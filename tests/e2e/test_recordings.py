@@ -80,17 +80,9 @@ def test_after_a_kill_the_recording_plays(tmp_path: Path, suffix: str) -> None:
 
 
 def test_what_is_recorded_as_shown_needs_no_window(tmp_path: Path) -> None:
+    clip = encode(tmp_path / "clip.mkv", 5)
     done = run(
-        *(
-            "--source",
-            encode(tmp_path / "clip.mkv", 5),
-            "--headless",
-            "--engine",
-            "bicubic",
-            "--view",
-            "split",
-            "--no-overlay",
-        ),
+        *("--source", clip, "--headless", "--engine", "bicubic", "--view", "split", "--no-overlay"),
         *("--record-overlay", "--record", tmp_path / "a.mkv"),
     )
     assert done.returncode == 0 and "no effect" not in done.stderr, done.stderr
@@ -192,10 +184,8 @@ def test_a_reload_takes_the_place_of_nothing_that_was_made_and_begins_the_figure
     figures = json.loads((tmp_path / "s.json").read_text())
     assert [one["path"] for one in figures["recordings"]] == [str(tmp_path / "a-2.mp4")]
     assert datetime.fromisoformat(figures["since"]) >= asked.replace(microsecond=0)
-    assert (
-        decoded_frames(tmp_path / "a.mp4")
-        and len(decoded_frames(tmp_path / "a-2.mp4")) == figures["recording"]["frames"]
-    )
+    assert decoded_frames(tmp_path / "a.mp4")
+    assert len(decoded_frames(tmp_path / "a-2.mp4")) == figures["recording"]["frames"]
 
 
 def test_a_run_without_a_window_that_kept_nothing_has_failed(tmp_path: Path) -> None:

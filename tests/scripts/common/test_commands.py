@@ -10,8 +10,9 @@ import sys
 
 import pytest
 
+from app.run import NOT_INSTALLED
 from scripts.common.checkout import ROOT
-from scripts.common.missing_packages import EXTRA_OF_PACKAGE, LONE_PACKAGES, NOT_INSTALLED
+from scripts.common.missing_packages import EXTRA_OF_PACKAGE, LONE_PACKAGES
 
 COMMANDS = sorted(path.stem for path in (ROOT / "scripts").glob("[!_]*.py"))
 OPTIONAL = {*EXTRA_OF_PACKAGE, *LONE_PACKAGES}

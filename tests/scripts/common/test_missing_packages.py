@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from scripts.common.missing_packages import BASE_PACKAGES, EXTRA_OF_PACKAGE, NOT_INSTALLED
+from app.run import NOT_INSTALLED
+from scripts.common.missing_packages import BASE_PACKAGES, EXTRA_OF_PACKAGE
 
 pytestmark = pytest.mark.integration
 
