@@ -138,7 +138,7 @@ def test_a_network_takes_the_features_of_another_scale() -> None:
     x = torch.rand(1, 3, 9, 12)
     assert torch.allclose(four.body(x), two.body(x), atol=1e-5)
     assert four(x).shape == (1, 3, 36, 48)
-    with pytest.raises(NetworkError, match=r"smaller one only\n.*3 channels and depth 1 from 4 and 1"):
+    with pytest.raises(NetworkError, match=r"only start from a smaller one\n.*3 channels and depth 1 from 4 and 1"):
         UpscalingNetwork(scale=2, channels=3, depth=1, expand=8).start_from(two)
 
 

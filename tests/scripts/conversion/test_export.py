@@ -203,7 +203,7 @@ def test_a_foreign_model_has_no_network_to_rebuild(tmp_path: Path) -> None:
     from scripts.conversion.exporter import ExportError, network_from_onnx
 
     (tmp_path / "text.onnx").write_text("no model")
-    with pytest.raises(ExportError, match="holds no network"):
+    with pytest.raises(ExportError, match="does not hold a network"):
         network_from_onnx(tmp_path / "text.onnx")
     with pytest.raises(ExportError, match="cannot be read"):
         network_from_onnx(tmp_path / "missing.onnx")

@@ -144,7 +144,7 @@ def test_the_network_is_that_of_the_model(
 def test_of_what_is_measured_nobody_gives_the_scale(options: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         main([*options, "--scale", "4"])
-    assert ended.value.code == 2 and "--scale: it goes with --service" in capsys.readouterr().err
+    assert ended.value.code == 2 and "--scale: it needs --service" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("options", [[], ["--service", "1,2"], ["--every"]])
