@@ -108,7 +108,7 @@ def test_the_table(capsys: pytest.CaptureFixture[str]) -> None:
 def test_an_amount_that_cannot_be_is_refused(option: str, value: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         main([f"{option}={value}"])
-    assert ended.value.code == 2 and f"argument {option}: it is" in capsys.readouterr().err
+    assert ended.value.code == 2 and f"argument {option}: it must be" in capsys.readouterr().err
 
 
 def test_a_row_for_every_model_by_this_machines_engine() -> None:
