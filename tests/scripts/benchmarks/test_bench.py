@@ -170,6 +170,7 @@ def test_where_the_figures_cannot_be_written_nothing_is_measured(
     assert json.loads((tmp_path / "new/bench.json").read_text()) == {"a": 1}
 
 
+@pytest.mark.integration  # the help tells the number of cores, for which the system is asked by a process
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
