@@ -3,12 +3,12 @@
 
   python scripts/bench.py
 
-Everything is measured in one run, on the same input and with the same number of threads; what is compared is measured
+Everything is measured in one run, on the same input and with the same number of threads; compared values are measured
 in turns.
 
   engine   the engine, looped on one frame
-  eager    the same network in eager PyTorch, fp32, on the same cores (needs the extra `train`); where the engine is on
-           a GPU, PyTorch is there too, and additionally in fp16 and with torch.compile
+  eager    the same network in eager PyTorch, fp32, on the same cores (needs the extra `train`); if the engine
+           runs on a GPU, so does PyTorch, additionally in fp16 and with torch.compile
   isolate  the same engine in its own process, against this one's
   app      the whole app, headless, with a file as its input and nothing recorded, against the bare engine
   start    the app's process from its start to its end after one frame of the demo, with warm caches
@@ -132,37 +132,47 @@ def measure_this(options: dict[str, Any], file: Path | None) -> int:
 def parser() -> argparse.ArgumentParser:
     """Return the parser of the command line."""
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    options.add_argument("--size", type=size, default=(640, 360), metavar="WxH", help="input [640x360]")
+    options.add_argument("--size", type=size, default=(640, 360), metavar="WxH", help="size of the input [640x360]")
     options.add_argument(
-        "--threads", type=positive_int, default=machine()["cores"], help="for engine and PyTorch [all cores]"
+        "--threads",
+        type=positive_int,
+        default=machine()["cores"],
+        help="threads for the engine and PyTorch [all cores]",
     )
     options.add_argument(
         "--seconds",
         type=positive_number,
-        help=f"for each measurement [10; with --against {DEFAULT_MEASUREMENT_S:g}]",
+        help=f"duration of each measurement [10; with --against {DEFAULT_MEASUREMENT_S:g}]",
     )
     options.add_argument(
-        "--rounds", type=positive_int, metavar="N", help=f"in turns [5; with --against {DEFAULT_ROUNDS}]"
+        "--rounds", type=positive_int, metavar="N", help=f"rounds in turns [5; with --against {DEFAULT_ROUNDS}]"
     )
-    options.add_argument("--engine", default="openvino", help="[openvino]")
+    options.add_argument("--engine", default="openvino", help="engine [openvino]")
     options.add_argument(
         "--model",
         action="append",
-        help=f"a name or an .onnx file [fast]; with --against also several times [{DEFAULT_MODEL}]",
+        help=f"model name or .onnx file [fast]; with --against may be repeated [{DEFAULT_MODEL}]",
     )
-    options.add_argument("--clip", type=Path, help="a film of that size for the app [made from the demo]")
+    options.add_argument("--clip", type=Path, help="film of that size for the app [made from the demo]")
     options.add_argument(
-        "--only", nargs="+", action="extend", choices=BENCH_PARTS, help="some parts, also several times [all]"
+        "--only",
+        nargs="+",
+        action="extend",
+        choices=BENCH_PARTS,
+        help="measure these parts only; may be repeated [all]",
     )
-    options.add_argument("--json", type=Path, metavar="FILE", help="write everything that was measured")
+    options.add_argument("--json", type=Path, metavar="FILE", help="write all measurements to this file")
     options.add_argument(
-        "--against", metavar="REF_OR_FOLDER", help="compare with the build of a git ref, or of a checkout, instead"
+        "--against", metavar="REF_OR_FOLDER", help="instead compare with the build of a git ref or a checkout"
     )
     options.add_argument(
-        "--fleet", type=positive_int, metavar="N", help="N simulated cameras through a real Triton instead"
+        "--fleet", type=positive_int, metavar="N", help="instead drive N simulated cameras through a real Triton"
     )
     options.add_argument(
-        "--survive", type=positive_number, metavar="MINUTES", help="with --fleet: the server is killed meanwhile"
+        "--survive",
+        type=positive_number,
+        metavar="MINUTES",
+        help="with --fleet: kill the server several times meanwhile",
     )
     client_options.add_option(options)
     return options
@@ -172,13 +182,13 @@ def refuse_contradictions(command_line: argparse.ArgumentParser, options: dict[s
     """End with argparse's error where options do not go together."""
     cameras, minutes = options["fleet"], options["survive"]
     if options["against"] and (cameras or minutes or options["config"]):
-        command_line.error("--against does not go with --fleet, --survive and --config")
+        command_line.error("--against cannot be combined with --fleet, --survive or --config")
     if minutes and not cameras:
-        command_line.error("--survive is for --fleet N")
+        command_line.error("--survive needs --fleet N")
     if options["config"] and (minutes or not cameras or not options["engine"].startswith("triton://")):
-        command_line.error("--config is for --fleet N --engine triton://...")
+        command_line.error("--config needs --fleet N --engine triton://...")
     if not options["against"] and len(options["model"] or ()) > 1:
-        command_line.error("several --model are for --against REF_OR_FOLDER")
+        command_line.error("several --model need --against REF_OR_FOLDER")
     if options["against"] and not set(options["only"] or ()) <= set(COMPARED_PARTS):
         command_line.error(f"--against compares {', '.join(COMPARED_PARTS)}")
 

@@ -2,10 +2,10 @@
 """Write the card of a shipped model, with figures measured now.
 
   python scripts/card.py fast-x4 --sets FOLDER --run runs/fast-x4 --hardware "one core of an AMD EPYC"
-  python scripts/card.py fast-x4 --sets FOLDER                     new figures only; how it was made stays as it is
+  python scripts/card.py fast-x4 --sets FOLDER                     new figures only; the rest of the card stays
 
-What a model is and how it was trained is read from its file and from the log of its training; --sets holds Set5, Set14
-and so on, as for scripts/evaluate.py.
+What a model is and how it was trained is read from its file and the log of its training. --sets is the folder of Set5,
+Set14 and so on, as for scripts/evaluate.py.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the command line, and return the exit status."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", help="name and scale, such as fast-x4")
-    parser.add_argument("--sets", type=Path, required=True, help="test sets")
+    parser.add_argument("--sets", type=Path, required=True, help="folder of test sets")
     parser.add_argument("--run", type=Path, help="folder that scripts/train.py wrote to")
-    parser.add_argument("--hardware", help="what it was trained on, in words; goes with --run")
+    parser.add_argument("--hardware", help="the hardware it was trained on, in words; needed with --run")
     parser.add_argument(
         "--data",
         nargs="+",
         default=DEFAULT_TRAINING_DATA,
-        help=f"folders it learnt from [{' '.join(DEFAULT_TRAINING_DATA)}]",
+        help=f"folders that it was trained on [{' '.join(DEFAULT_TRAINING_DATA)}]",
     )
     options = parser.parse_args(arguments)
     if bool(options.run) != bool(options.hardware):

@@ -225,7 +225,7 @@ class Bench:
         if stats["frames_dropped"] > 0.04 * frames:  # some frames come while the engine is being loaded
             self.notes.append(
                 f"latency: {stats['frames_dropped']} frames were dropped, so the machine did not hold this rate, or was"
-                " busy with something else: the figure tells of waiting, not of the app"
+                " busy with something else: the figure shows waiting, not the app"
             )
         self.details["latency"] = {"asked_fps": rate, "stats": stats}
         self.figures += [
@@ -240,7 +240,7 @@ class Bench:
         grown = timing.growth(run, EARLY_FRAMES, LATE_FRAMES)
         self.details["memory"] = {"stats": run.stats, "seconds_and_bytes": run.memory}
         self.figures.append(
-            Figure(f"memory after {LATE_FRAMES} frames less after {EARLY_FRAMES}", grown, "MiB", 5.0, at_least=False)
+            Figure(f"growth of memory from frame {EARLY_FRAMES} to {LATE_FRAMES}", grown, "MiB", 5.0, at_least=False)
         )
 
     def as_dict(self) -> dict[str, Any]:

@@ -133,7 +133,9 @@ class EagerLoop:
 
         if device == "cuda" and not torch.cuda.is_available():
             raise BenchError(
-                "PyTorch does not see the GPU", f"PyTorch {torch.__version__}", "Install NVIDIA's, for this machine."
+                "PyTorch does not see the GPU",
+                f"PyTorch {torch.__version__}",
+                "Install NVIDIA's build for this machine.",
             )
         torch.set_num_threads(threads)
         if device == "cpu":

@@ -85,9 +85,9 @@ class Clip:
         if not self.windows:
             raise FlickerError(
                 f"Nothing stands still in {path}",
-                f"{len(frames)} frames were read; wanted are {FLICKER_FRAMES} in which {MIN_STATIC_SHARE:.0%} of the "
+                f"{len(frames)} frames were read; needed are {FLICKER_FRAMES} in which {MIN_STATIC_SHARE:.0%} of the "
                 "picture is static",
-                "Give a film of a camera that stands still.",
+                "Give a film from a camera that does not move.",
             )
 
     @property

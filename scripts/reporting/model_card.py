@@ -26,14 +26,14 @@ MODEL_USES = {"fast": "the fastest", "balanced": "a board with time to spare", "
 ORIGIN_HEADING = "## How it was made"
 """What stands above that in a card."""
 CLEAN_WEAKNESS = (
-    "It was trained on clean pictures, made small by one known filter. It sharpens what is there; it does not remove "
-    "the noise of a sensor or the blocks of a strong codec, and sharpens those a little too: for cameras there are the "
-    "webcam models. It invents no detail."
+    "It was trained on clean pictures that one known filter scaled down. It does not remove sensor noise or "
+    "compression blocks, and sharpens those a little, too: for cameras there are the webcam models. It invents no "
+    "detail."
 )
 WEBCAM_WEAKNESS = (
-    "It was trained to remove noise, blur and the blocks of codecs, and cannot always tell fine texture from noise: "
-    "grass, hair and cloth come out smoother than they were, and a clean picture is better served by the model without "
-    "`webcam` in its name. It looks at one picture at a time. It invents no detail."
+    "It was trained to remove noise, blur and compression blocks, and cannot always tell fine texture from noise: "
+    "grass, hair and cloth come out smoother than they were. For clean pictures the model without `webcam` in its name "
+    "is better. It looks at one picture at a time. It invents no detail."
 )
 
 
@@ -61,7 +61,7 @@ class CardModel:
         log = [] if run is None else read_log(run)
         facts = properties(files["fp32"])
         if not facts.keys() >= {"recipe", "parameters", "scale"}:
-            raise CardError(f"{files['fp32']} does not tell its recipe", "scripts/export.py has not written it")
+            raise CardError(f"{files['fp32']} does not state its recipe", "scripts/export.py has not written it")
         return cls(name, files, facts, log)
 
     @property
@@ -92,9 +92,9 @@ def read_log(run: Path) -> list[dict[str, str]]:
         with (run / "log.csv").open(newline="") as file:
             log = list(csv.DictReader(file))
     except OSError as error:
-        raise CardError(f"{run} is no run of scripts/train.py", str(error), "Give its --out folder.") from None
+        raise CardError(f"{run} is not a run of scripts/train.py", str(error), "Give its --out folder.") from None
     if not log:
-        raise CardError(f"{run / 'log.csv'} has no line", "the run has not come to its first checkpoint")
+        raise CardError(f"{run / 'log.csv'} has no line", "the run has not reached its first checkpoint")
     return log
 
 
@@ -126,12 +126,12 @@ def what(model: CardModel) -> Iterator[str]:
         f"Plain 3x3 convolutions and ReLU, all at the input's resolution: `base`, 3 -> {3 * outputs}, carries colour; "
         f"`body`, 3 -> {width} and {depth} times {width} -> {width}, with `head`, {width} -> {outputs}, predicts luma "
         "detail that is added to blue, green and red alike. Trained as collapsible linear blocks (SESR, "
-        "arXiv:2103.09404), which the export multiplies out; see scripts/common/network.py.\n"
+        "arXiv:2103.09404), which the export collapses; see scripts/common/network.py.\n"
     )
     if recipe.get("coring"):
         yield (
-            f"What differs from a smooth enlargement by less than {recipe['coring']} grey levels is left out, so that "
-            "what stands still does not flicker.\n"
+            f"Differences of less than {recipe['coring']} grey levels from a smooth enlargement are left out, so that "
+            "static parts of the picture do not flicker.\n"
         )
 
 
@@ -141,10 +141,10 @@ def figures(model: CardModel, results: Sequence[Evaluation]) -> Iterator[str]:
     yield "## Figures\n"
     yield (
         "PSNR in dB / SSIM of BT.601 luma: 8-bit results, borders of `scale` pixels cut, averaged over the pictures; "
-        "by `scripts/evaluate.py`, through OpenVINO. fp32 is computed in f32, bf16 the same file as the processor "
-        "computes it unless told not to, fp16 has every value rounded to float16 (on a processor, not on a GPU), "
-        "int8 has all levels of a byte for what a ReLU leaves "
-        "(engines/openvino/uint8_activations.py), of which TensorRT has half.\n"
+        "measured by `scripts/evaluate.py` through OpenVINO. fp32 is computed in f32; bf16 is the same file in the "
+        "precision that the processor uses by default; fp16 has every value rounded to float16 (on a processor, not "
+        "on a GPU); int8 uses all 256 levels of a byte after a ReLU (engines/openvino/uint8_activations.py), of which "
+        "TensorRT uses half.\n"
     )
     yield f"| x{model.facts['scale']} | {' | '.join(names)} |"
     yield "|---|" + "---:|" * len(names)
@@ -173,7 +173,9 @@ def goal(name: str, reached: dict[str, float]) -> str:
     sentence = f"The project's goal for it is {figures} on {' / '.join(PUBLISHED_SETS)}"
     if not short:
         return f"{sentence}: reached.\n"
-    return f"{sentence}: {' and '.join(short.values())} are missing. It was trained for as long as there was time.\n"
+    return (
+        f"{sentence}; it falls short by {' and '.join(short.values())}. It was trained for as long as time allowed.\n"
+    )
 
 
 def to_degrade(folder: Path) -> PictureSet:
@@ -184,7 +186,7 @@ def to_degrade(folder: Path) -> PictureSet:
             return pictures
     raise CardError(
         f"There is no {SECONDARY_SET} for x{webcam_set.WEBCAM_SCALE} in {folder}",
-        "a webcam model is also measured on that set made worse",
+        "a webcam model is also measured on that set, degraded",
         "Give a folder of test sets that has it.",
     )
 
@@ -194,7 +196,7 @@ def cleaning(model: CardModel, pictures: PictureSet) -> Iterator[str]:
     clean = model.name.replace(webcam_set.WEBCAM_SUFFIX, "").rsplit("-", 1)[0]
     names = [clean, model.name.rsplit("-", 1)[0]]
     yield (
-        f"{pictures.name} made worse by scripts/training/degradation.py, seeds {webcam_set.DEGRADATION_SEED} and on, "
+        f"{pictures.name} degraded by scripts/training/degradation.py, seeds from {webcam_set.DEGRADATION_SEED} on, "
         "PSNR in dB / SSIM:\n"
     )
     yield f"| degraded {pictures.name} | |"
@@ -222,36 +224,39 @@ def origin(model: CardModel, hardware: str, data: Sequence[str]) -> Iterator[str
     yield f"    python scripts/halve.py engines/models/{model.name}.onnx engines/models/{model.name}-fp16.onnx"
     yield f"    python scripts/quantize.py engines/models/{model.name}.onnx --data bsds500\n"
     base = Path(recipe["start"]).stem if recipe.get("start") else ""
-    begun = f", begun as {base} (configs/train/{base}.yaml)" if base else ""
+    begun = f", started from {base} (configs/train/{base}.yaml)" if base else ""
     picked_from = recipe.get("candidates", 1)
-    chosen = f", each the one of {picked_from} in which there is the most to learn," if picked_from > 1 else ""
+    chosen = f", each the one of {picked_from} with the most to learn," if picked_from > 1 else ""
     yield (
         f"- Recipe: configs/train/{model.name}.yaml, also in the file's metadata; seed {recipe['seed']}, "
         f"{recipe['steps']:,} steps of {recipe['batch']} crops of {recipe['crop']}x{recipe['crop']} low-resolution "
-        f"pixels{chosen} in {recipe['precision']}, by {recipe.get('optimiser', 'adam').capitalize()}{begun}."
+        f"pixels{chosen} in {recipe['precision']}, with {recipe.get('optimiser', 'adam').capitalize()}{begun}."
     )
     if recipe.get("teacher") and recipe.get("distil"):
         yield (
-            f"- Beside the photographs it learnt from the mean of what {Path(recipe['teacher']).stem} makes of them in "
-            f"eight positions: the difference from that weighs {recipe['distil']:g}, that from the photographs 1."
+            f"- Besides the photographs, it learnt from {Path(recipe['teacher']).stem}: from the mean of its results "
+            f"for each picture in eight positions. That loss has weight {recipe['distil']:g}, the photographs' has 1."
         )
         if recipe.get("untaught"):
-            yield "- Of print (scripts/pages.py) it learnt from the truth alone."
+            yield "- For pages of print (scripts/pages.py) it learnt from the originals only."
     if recipe.get("degradation"):
         ranges = ", ".join(f"{k} {v}" for k, v in recipe["degradation"].items())
         yield (
-            f"- Of each photograph {recipe['versions']} webcam pictures made by scripts/training/degradation.py: "
-            f"{ranges}. What each means is said there."
+            f"- From each photograph, {recipe['versions']} webcam pictures were made by "
+            f"scripts/training/degradation.py, which explains the values: {ranges}."
         )
-    before = ", this last run alone: docs/training-data.md has the minutes of those before it" if base else ""
+    before = ", for this last run; docs/training-data.md has the times of the runs before it" if base else ""
     yield f"- {amount(round(float(last['seconds']) / 60), 'minute')} on {hardware}{before}."
     tests = [key for key in last if key not in ("step", "seconds", "loss")]
     picked = [model.log[i * (len(model.log) - 1) // 4] for i in range(5)] if len(model.log) > 4 else model.log
     way = "; ".join(f"{' / '.join(row[t] for t in tests)} after {int(row['step']):,} steps" for row in picked)
     plain = "clean pictures, before coring, dB" if recipe.get("coring") else "clean pictures, dB"
-    yield f"- On the way, {' / '.join(tests)} read ({plain}): {way}. The file is the last average."
-    yield "- The 8-bit file: post-training, scales of least squared error on 30 photographs of BSDS500."
-    in_short = "free" if model.terms == FREE else "research use, because of BSDS500"
+    yield f"- During training, {' / '.join(tests)} reached ({plain}): {way}. The file holds the last average."
+    yield (
+        "- The int8 file was quantised after training, with the scales of least squared error on 30 photographs of "
+        "BSDS500."
+    )
+    in_short = "free" if model.terms == FREE else "research use only, because of BSDS500"
     yield f"- Data and terms of use: docs/training-data.md. In short: {in_short}.\n"
     yield "## What it is bad at\n"
     yield WEBCAM_WEAKNESS if model.webcam else CLEAN_WEAKNESS

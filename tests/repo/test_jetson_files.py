@@ -73,7 +73,7 @@ def test_a_power_mode_that_is_not_named_and_one_that_nothing_can_set(board: dict
 @pytest.mark.integration
 def test_no_power_modes_elsewhere(tmp_path: Path) -> None:
     done = power_mode({"NVPMODEL_CONF": str(tmp_path / "none"), "PATH": "/usr/bin:/bin"})
-    assert done.returncode == 1 and "this is no Jetson" in done.stderr
+    assert done.returncode == 1 and "this is not a Jetson" in done.stderr
 
 
 def test_the_compose_file_fits_the_dockerfile_and_the_program() -> None:

@@ -180,8 +180,8 @@ class BuildComparison:
             *(_described(build) for build in self.builds),
             f"{settings.size[0]}x{settings.size[1]}, {settings.engine}, {settings.threads} threads; medians of"
             f" {settings.rounds} rounds of {settings.seconds:g} s, in turns",
-            "A ratio above 1: this build is the better one. It is the median of the rounds' own ratios; `of bests` is",
-            "the quotient of each build's best value.",
+            "A ratio above 1: this build is the better one. It is the median of the ratios of all rounds; `of bests`",
+            "is the quotient of each build's best value.",
             "",
             f"{'':<32} {self.this.name:>10} {self.other.name[:12]:>12} {'':<4}"
             f" {'ratio':>7}   {'min .. max':<14} {'of bests':>9}",
@@ -189,9 +189,7 @@ class BuildComparison:
         for model in dict.fromkeys(comparison.model for comparison in self.measured):
             lines += [model, *(str(each) for each in self.measured if each.model == model)]
         if max(self.load) > BUSY_LOAD_PER_CORE * about["cores"]:
-            lines.append(
-                "The machine was busy with other work: what the clock says is uncertain, processor time less so."
-            )
+            lines.append("The machine was busy with other work: clock times are uncertain, processor times less so.")
         return "\n".join([*lines, *self.notes])
 
     def as_dict(self) -> dict[str, Any]:

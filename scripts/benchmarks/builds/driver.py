@@ -152,7 +152,7 @@ def _value(build: Build, name: str, file: Path, *keys: str) -> Any:
             value = value[key]
     except (OSError, ValueError, LookupError, TypeError):
         raise BuildError(
-            f"The build {build.name} does not tell what is to be compared",
+            f"The build {build.name} does not report what is to be compared",
             f"Its {name} has no {'.'.join(keys) or 'figures'}.",
             "Compare with another build, or other parts: --only.",
         ) from None

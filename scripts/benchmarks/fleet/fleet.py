@@ -123,7 +123,9 @@ def started(fleet: Fleet) -> Iterator[list[subprocess.Popen[str]]]:
             assert process.stdout is not None
             if process.stdout.readline().strip() != "ready":
                 command = " ".join(fleet.command(number))
-                raise FleetError(f"Camera {number} has not started", "its own words are above", f"By hand: {command}")
+                raise FleetError(
+                    f"Camera {number} has not started", "its own messages are above", f"By hand: {command}"
+                )
         watchdog.cancel()
         yield processes
     finally:
@@ -153,7 +155,7 @@ def gather(processes: list[subprocess.Popen[str]], fleet: Fleet) -> FleetResult:
             result.cameras.append(json.loads(output.splitlines()[-1]))
         except (subprocess.TimeoutExpired, IndexError, ValueError):
             raise FleetError(
-                f"Camera {number} has failed", f"its exit status is {process.poll()}", "Its own words are above."
+                f"Camera {number} has failed", f"its exit status is {process.poll()}", "Its own messages are above."
             ) from None
     return result
 

@@ -31,7 +31,7 @@ class NaiveServer(HTTPServer):
 
 
 def main() -> None:
-    """Serve until killed; "ready" on standard output tells when."""
+    """Serve until killed; print "ready" to standard output once connections are accepted."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--port", type=int, default=8080)
     parser.add_argument("--model", default="fast")

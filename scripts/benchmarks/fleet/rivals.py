@@ -46,7 +46,7 @@ def naive(port: int, model: str) -> Iterator[str]:
         try:
             assert process.stdout is not None
             if process.stdout.readline().strip() != "ready":
-                raise FleetError("The naive program has not started", "its own words are above", "pip install torch")
+                raise FleetError("The naive program has not started", "its own messages are above", "pip install torch")
             yield f"http://127.0.0.1:{port}/{model}"
         finally:
             process.kill()

@@ -39,7 +39,7 @@ from engines.slot_engine import SlotEngine
 from scripts.serving import client_options
 
 DISTINCT_FRAMES = 3
-"""Different frames of a camera; each is told from the others', and from all frames of other cameras."""
+"""Different frames of a camera; each can be told from the others, and from all frames of other cameras."""
 COMPARE_STRIDE = 7
 """Every so many rows and columns of a picture are compared."""
 

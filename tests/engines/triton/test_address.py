@@ -31,7 +31,7 @@ def test_addresses() -> None:
     ["triton", "triton://", "triton://host", "triton://host/", "triton:///m", "triton://h:x/m", "triton://a,,b/m"],
 )
 def test_what_is_no_address(text: str) -> None:
-    with pytest.raises(EngineError, match="no address of a Triton server") as told:
+    with pytest.raises(EngineError, match="not the address of a Triton server") as told:
         engines.load(EngineRequest(text, "fast", SIZE))
     assert "triton://127.0.0.1:8001/fast-x2" in told.value.fix
 

@@ -180,9 +180,9 @@ def test_where_the_figures_cannot_be_written_nothing_is_measured(
         (["--threads", "0"], "--threads: it must be a whole number of at least 1, not 0"),
         (["--fleet", "0"], "--fleet: it must be a whole number of at least 1, not 0"),
         (["--fleet", "2.5"], "not 2.5"),
-        (["--survive", "1"], "--survive is for --fleet N"),
-        (["--config", "kiosk.yaml"], "--config is for --fleet N --engine triton://"),
-        (["--config", "kiosk.yaml", "--fleet", "2"], "--config is for --fleet N --engine triton://"),
+        (["--survive", "1"], "--survive needs --fleet N"),
+        (["--config", "kiosk.yaml"], "--config needs --fleet N --engine triton://"),
+        (["--config", "kiosk.yaml", "--fleet", "2"], "--config needs --fleet N --engine triton://"),
     ],
 )
 def test_an_amount_that_cannot_be_is_refused(

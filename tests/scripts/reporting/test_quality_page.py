@@ -66,12 +66,12 @@ def found() -> Findings:
 def test_goals_are_held_against_what_was_found(found: Findings) -> None:
     met = {what: (got, good) for what, _, got, good in goals(found)}
     assert met == {
-        "fast-x2 int8 against FSRCNN_x2: faster": ("18.3x", True),
+        "fast-x2 int8 against FSRCNN_x2: speed-up": ("18.3x", True),
         "fast-x2 int8 against FSRCNN_x2: Set5": ("+2.15 dB", True),
-        "fast-x2 int8 against ESPCN_x2: faster": ("10.0x", True),
+        "fast-x2 int8 against ESPCN_x2: speed-up": ("10.0x", True),
         "fast-x2 int8 against ESPCN_x2: Set5": ("+2.24 dB", True),
-        "fast-x2 int8 against the same network in eager PyTorch, fp32: faster": ("8.2x", True),
-        "fast-x2: int8 faster than bf16": ("1.91x", True),
+        "fast-x2 int8 against the same network in eager PyTorch, fp32: speed-up": ("8.2x", True),
+        "fast-x2: speed-up of int8 over bf16": ("1.91x", True),
         "fast-x2: Set5 / Set14": ("37.19 / 33.19", False),
         "fast-x2: parameters": ("13.0 K", False),
         "fp16: greatest loss on Set5": ("0.025 dB (fast-x2)", False),

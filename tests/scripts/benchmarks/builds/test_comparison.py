@@ -113,7 +113,7 @@ def test_a_build_whose_figures_have_another_form_is_told(other: Path) -> None:
     compared = BuildComparison(
         ComparisonSettings(str(other), size=(32, 24), parts=("app",), seconds=0.1, engine="bicubic")
     )
-    with pytest.raises(BuildError, match="other does not tell") as told:
+    with pytest.raises(BuildError, match="other does not report") as told:
         compared.run()
     assert told.value.facts == "Its --stats has no fps_out." and compared.measured == []
 
@@ -131,7 +131,7 @@ def test_no_such_build(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> No
     assert problem == "There is no build no-such-ref" and "No such folder; git: fatal" in facts and "git log" in fix
     assert main(["--against", str(tmp_path)]) == 2
     problem, facts, _ = capsys.readouterr().err.splitlines()
-    assert problem == f"{tmp_path} is no checkout of this program" and "no app/run.py" in facts
+    assert problem == f"{tmp_path} is not a checkout of this program" and "no app/run.py" in facts
 
 
 def test_a_ref_is_unpacked_once(other: Path) -> None:
@@ -148,7 +148,7 @@ def test_a_ref_is_unpacked_once(other: Path) -> None:
     assert build.environment == SHARED_ENVIRONMENT and build.python == Path(sys.executable)
     (build.folder / "kept").touch()
     assert (find_build("v1", other).folder / "kept").exists()
-    with pytest.raises(BuildError, match="is no build of this program"):
+    with pytest.raises(BuildError, match="is not a build of this program"):
         find_build("HEAD", other)
     assert [path.name for path in build.folder.parent.iterdir()] == [build.folder.name]  # nothing half unpacked
 
@@ -225,9 +225,9 @@ def test_ratios_say_how_much_better_this_build_is() -> None:
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        (["--against", "HEAD", "--fleet", "2"], "--against does not go with --fleet"),
+        (["--against", "HEAD", "--fleet", "2"], "--against cannot be combined with --fleet"),
         (["--against", "HEAD", "--only", "engine", "latency"], "--against compares engine, app, start, memory"),
-        (["--model", "fast", "--model", "quality"], "several --model are for --against"),
+        (["--model", "fast", "--model", "quality"], "several --model need --against"),
         (["--against", "HEAD", "--rounds", "0"], "--rounds: it must be a whole number of at least 1, not 0"),
     ],
 )
