@@ -94,12 +94,12 @@ def check_model(config: Config) -> None:
     engine = config.engine
     if EngineKind.of(engine.name).is_remote:
         address.parse(engine.name)
-    if engine.reads_model and (engine.model != "auto" or engine.scale):
-        model = catalog.usual(camera=False, scale=engine.scale) if engine.model == "auto" else engine.model
-        catalog.find(model, scale=engine.scale)
+    if engine.reads_model and (engine.model != "auto" or engine.network_scale):
+        model = catalog.usual(camera=False, scale=engine.network_scale) if engine.model == "auto" else engine.model
+        catalog.find(model, scale=engine.network_scale)
     for model in config.governor.models:  # whether there is a governor or not
         if model != BICUBIC_RUNG:
-            catalog.find(model, scale=engine.scale)
+            catalog.find(model, scale=engine.network_scale)
 
 
 @configured()

@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from typing import Protocol, TypeVar
 
 from app.config.schema import Config
-from app.engine_request import engine_loader, expected_scale
+from app.engine_request import engine_loader, expected_output
+from app.errors import SinkError
 from app.governor.driver import GovernorDriver
 from app.lifecycle import Lifecycle
 from app.overlays.stack import build_overlays
@@ -58,6 +59,23 @@ def open_input(config: Config, known_cameras: KnownCameras | None = None) -> Sou
         times = kiosk.model_dump(include={"attract", "attract_after", "frozen_after"})
         return open_reconnecting(**options, **times, known_cameras=known_cameras)
     return open_source(**options, loop=source.loop)
+
+
+def with_screen_size(config: Config) -> Config:
+    """Return `config` with the size of the screen where the output is to have it. Raises SinkError."""
+    if config.output.size != "screen":
+        return config
+    from app.sinks.window.x11 import x11
+
+    screen = x11()
+    if screen is None:
+        raise SinkError(
+            "The size of the screen is not known",
+            "no X server answers, which --output-size screen asks",
+            "Start it in a desktop session, or give the size, such as --output-size 1920x1080.",
+        )
+    output = config.output.model_copy(update={"size": (screen.width, screen.height)})
+    return config.model_copy(update={"output": output})
 
 
 @dataclass(frozen=True)
@@ -118,6 +136,7 @@ def build(config: Config, context: SessionContext, stack: ExitStack) -> Session:
         """Close `part` at the end, even if a later part cannot be built: the next session needs its device."""
         return stack.enter_context(closing(part))
 
+    config = with_screen_size(config)
     stats, due = Stats(), DueTime()
     output, lifecycle = config.output, context.lifecycle
     view = ViewState(split=output.view == "split", overlay=output.overlay, fullscreen=output.fullscreen)
@@ -137,7 +156,7 @@ def build(config: Config, context: SessionContext, stack: ExitStack) -> Session:
     panel = StatsPanel(view, report.lines)
     drawn = config.recording.overlay or not output.headless
     auto = config.engine.name == "auto"
-    preview = BuildPreview(view.say, panel, window, auto=auto, scale=expected_scale(config, source))
+    preview = BuildPreview(view.say, panel, window, auto=auto, output=expected_output(config, source))
     pipeline = Pipeline(
         source,
         engine_loader(config, source, stats, preview, governor),

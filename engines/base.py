@@ -72,7 +72,7 @@ class Spec:
     precision: str
     """What the arithmetic is done in: fp32, bf16, fp16, int8; u8 for bicubic."""
     scale: int
-    """How many times larger the output is."""
+    """How many times larger the network makes a picture; `output` may have been resized since."""
     input: tuple[int, int]
     output: tuple[int, int]
     state: EngineState = OK

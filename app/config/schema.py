@@ -14,6 +14,8 @@ from app.config.fields import (
     File,
     NameOrFile,
     Names,
+    OutputSize,
+    Scale,
     Section,
     Size,
     Text,
@@ -94,9 +96,10 @@ class EngineConfig(Section):
         needs="model-file",
         reads="model",
     )
-    scale: int | None = option(
+    scale: Scale | None = option(
         None,
-        "how many times larger; by default what the model's name says, such as 4 for fast-x4, else 2",
+        "how many times larger; by default what the model's name says, such as 4 for fast-x4, else 2; 1.5 and other "
+        "numbers between: what the next larger network makes is made smaller, to even numbers of pixels",
         ge=1,
         le=MAX_SCALE,
         metavar="N",
@@ -148,6 +151,11 @@ class EngineConfig(Section):
         flag="engine-start",
         needs="server fallback",
     )
+
+    @property
+    def network_scale(self) -> int | None:
+        """The scale that the network must have; None if any may do."""
+        return int(self.scale) if self.scale is not None and self.scale == int(self.scale) else None
 
     @property
     def reads_model(self) -> bool:
@@ -246,6 +254,13 @@ class OutputConfig(Section):
     """Where the upscaled frames are shown."""
 
     headless: bool = option(False, "open no window")
+    size: OutputSize | None = option(
+        None,
+        "the size of the picture that is shown and recorded, such as 1920x1080, or screen for that of the screen; the "
+        "picture is as large as fits into it, its aspect ratio kept, in even numbers; by default --scale decides",
+        flag="output-size",
+        metavar="WxH|screen",
+    )
     fullscreen: bool = option(False, "start in full screen", needs="window")
     isolate: bool = option(
         False,
@@ -264,6 +279,12 @@ class OutputConfig(Section):
     snapshot: File | None = option(
         None, "write a before-and-after picture of the first live frame", metavar="FILE.png", writes=True
     )
+
+    @model_validator(mode="after")
+    def _screen_of_window(self) -> OutputConfig:
+        if self.headless and self.size == "screen":
+            raise ValueError("headless there is no screen: give size as WIDTHxHEIGHT, such as 1920x1080")
+        return self
 
 
 class RecordingConfig(Section):
@@ -430,6 +451,12 @@ class Config(Section):
             if isinstance(data, dict)
             else data
         )
+
+    @model_validator(mode="after")
+    def _one_output_size(self) -> Config:
+        if self.output.size is not None and self.engine.scale is not None and self.engine.network_scale is None:
+            raise ValueError(f"output.size and engine.scale {self.engine.scale:g} both say how large; leave one out")
+        return self
 
     def as_yaml(self) -> str:
         """Return the configuration as a file that app.config.yaml_file reads back to an equal one."""

@@ -39,10 +39,8 @@ class Caption:
             cv2.convertScaleAbs(image, image, HELD_BRIGHTNESS)
         if not self._texts:
             return
-        scale = width // frame.input.image.shape[1]
-        low = self._panel(
-            "caption", [text.caption.replace("{times}", str(scale**2)) for text in self._texts], gap, width
-        )
+        times = f"{image.size / frame.input.image.size:.1f}".removesuffix(".0")
+        low = self._panel("caption", [text.caption.replace("{times}", times) for text in self._texts], gap, width)
         low.draw(image, (width - low.size[0]) // 2, height - low.size[1] - gap // 2)
         if origin is Origin.HELD:
             message = self._panel("waiting", [text.waiting for text in self._texts], 2 * gap, width)

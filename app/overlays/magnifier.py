@@ -54,8 +54,7 @@ class Magnifier:
         left = width - gap - 2 * wide
         cv2.rectangle(image, (left, top), (left + 2 * wide, top + high), white, line)
         cv2.line(image, (left + wide, top), (left + wide, top + high), white, line)
-        scale = width // frame.input.image.shape[1]
-        x, y, w, h = (value * scale for value in self.tracker.part)
+        x, y, w, h = self.tracker.enlarged_part
         cv2.rectangle(image, (x, y), (x + w, y + h), white, line)
 
 
@@ -69,6 +68,8 @@ class DetailTracker:
         """The same part of the upscaled picture, of the same size."""
         self.part = (0, 0, 0, 0)
         """x, y, width, height in the source, in pixels."""
+        self.enlarged_part = (0, 0, 0, 0)
+        """The same in the upscaled picture."""
         self._target = (0, 0)
         self._searched = self._moved = float("-inf")
         self._at = (0.0, 0.0)
@@ -95,15 +96,29 @@ class DetailTracker:
         x = min(width - wide - CUBIC_MARGIN_PX, max(CUBIC_MARGIN_PX, round(self._at[0])))
         y = min(height - high - CUBIC_MARGIN_PX, max(CUBIC_MARGIN_PX, round(self._at[1])))
         self.part = (x, y, wide, high)
-        scale = image.shape[1] // width
+        across, down = image.shape[1] / width, image.shape[0] / height
+        left, top = round(x * across), round(y * down)
+        right, bottom = round((x + wide) * across), round((y + high) * down)
+        self.enlarged_part = (left, top, right - left, bottom - top)
+        self.after = image[top:bottom, left:right].copy()
+        if across == down == int(across):
+            self.before = self._enlarged(source, int(across))
+        else:  # an exact size, with pixels that lie anywhere between those of the source
+            inverse = np.array([[1 / across, 0, (left + 0.5) / across - 0.5], [0, 1 / down, (top + 0.5) / down - 0.5]])
+            flags, size = cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP, (right - left, bottom - top)
+            warped = cv2.warpAffine(source, inverse, size, flags=flags, borderMode=cv2.BORDER_REPLICATE)
+            self.before = np.asarray(warped, np.uint8)
+
+    def _enlarged(self, source: Image, scale: int) -> Image:
+        """Return the part of `source`, uint8 [H, W, 3], `scale` times as large by bicubic interpolation."""
+        x, y, wide, high = self.part
         # With a margin that is cut off afterwards: else the edges would differ from the whole picture's.
         around = source[
             y - CUBIC_MARGIN_PX : y + high + CUBIC_MARGIN_PX, x - CUBIC_MARGIN_PX : x + wide + CUBIC_MARGIN_PX
         ]
         size = (around.shape[0] * scale, around.shape[1] * scale, 3)
         edge = CUBIC_MARGIN_PX * scale
-        self.before = enlarge(around, np.empty(size, np.uint8))[edge:-edge, edge:-edge]
-        self.after = image[y * scale : (y + high) * scale, x * scale : (x + wide) * scale].copy()
+        return enlarge(around, np.empty(size, np.uint8))[edge:-edge, edge:-edge]
 
     def _search(self, source: Image, wide: int, high: int, now: float) -> None:
         self._searched = now

@@ -65,7 +65,12 @@ class SplitView:
         source, image = frame.input.image, frame.image
         if self._scratch.shape != image.shape:
             self._scratch = np.empty_like(image)
-        scale = image.shape[1] // source.shape[1]
-        columns = min(source.shape[1], -(-cut // scale) + CUBIC_MARGIN_PX)
-        enlarge(source[:, :columns], self._scratch[:, : columns * scale])
+        scale, rest = divmod(image.shape[1], source.shape[1])
+        if (
+            rest or image.shape[0] != scale * source.shape[0]
+        ):  # an exact size: no column of the one ends with the other's
+            enlarge(source, self._scratch)
+        else:
+            columns = min(source.shape[1], -(-cut // scale) + CUBIC_MARGIN_PX)
+            enlarge(source[:, :columns], self._scratch[:, : columns * scale])
         image[:, :cut] = self._scratch[:, :cut]

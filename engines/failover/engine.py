@@ -54,6 +54,7 @@ class FailoverEngine(SlotEngine[T]):
         size: tuple[int, int],
         *,
         scale: int | None,
+        output: tuple[int, int] | None = None,
         depth: int,
         retry: Retry | None = None,
         status: LoadStatus | None = None,
@@ -66,7 +67,9 @@ class FailoverEngine(SlotEngine[T]):
         Args:
             candidates: At least one.
             size: Width and height of the input.
-            scale: How many times larger the output is. With None the first candidate is loaded now, which decides it.
+            scale: How many times larger the networks make it. With None the first candidate is loaded now, and its
+                scale counts.
+            output: Width and height of the output; None: the input's, times the scale.
             depth: Frames in flight; each candidate has as many slots at least.
             retry: When failed engines are tried again.
             status: Where the candidates say how far their loads have come.
@@ -89,7 +92,7 @@ class FailoverEngine(SlotEngine[T]):
             health = self._candidates.healths[0]
             first = ActiveEngine(as_engine_error(candidates[0].name, candidates[0].load), health)
             scale = first.spec.scale
-        self.bicubic_spec = spec_for(size, scale)
+        self.bicubic_spec = spec_for(size, scale, output)
         """What the picture is made with while there is no engine."""
         super().__init__(
             with_state(self.bicubic_spec, self._state),

@@ -81,6 +81,7 @@ class ModelSwitcher(Generic[T]):
         *,
         first: int,
         scale: int | None,
+        output: tuple[int, int] | None = None,
         depth: int,
         retry: Retry | None = None,
         status: LoadStatus | None = None,
@@ -99,6 +100,7 @@ class ModelSwitcher(Generic[T]):
             policy: Decides when to switch.
             first: The index of the rung to begin with.
             scale: As FailoverEngine has it, like `depth`, `retry` and `status`.
+            output: As FailoverEngine has it.
             depth: Frames in flight.
             retry: When failed engines are tried again.
             status: Where the candidates say how far their loads have come.
@@ -124,6 +126,7 @@ class ModelSwitcher(Generic[T]):
             rungs[first].candidates,
             size,
             scale=scale,
+            output=output,
             depth=depth,
             retry=retry,
             status=status,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 import pytest
 
@@ -10,8 +11,9 @@ from app.overlays.magnifier import Magnifier
 from app.overlays.stack import build_overlays
 from app.overlays.stats_panel import StatsPanel
 from app.overlays.view_state import ViewState
-from app.pipeline.frame import Origin
+from app.pipeline.frame import Frame, Origin, OutputFrame
 from app.pipeline.stats import Stats
+from engines.bicubic import enlarge
 from tests.support.output_frames import flat, output_frame
 
 
@@ -28,6 +30,22 @@ def test_the_magnifier_shows_the_most_detailed_part_alike_on_both_sides() -> Non
     assert np.array_equal(magnifier.tracker.after, shown.image[2 * y : 2 * (y + height), 2 * x : 2 * (x + width)])
     magnifier.draw(shown)
     assert shown.image[40:200, 700:1250].std() > 40, "drawn in the upper right corner"
+
+
+@pytest.mark.parametrize("size", [(1440, 1080), (960, 720), (854, 642)])
+def test_both_sides_are_alike_at_an_exact_size(size: tuple[int, int]) -> None:
+    source = np.full((480, 640, 3), 90, np.uint8)
+    detail = np.random.default_rng(0).integers(0, 256, (15, 20, 3), np.uint8)
+    source[200:260, 100:180] = cv2.resize(detail, (80, 60), interpolation=cv2.INTER_CUBIC)
+    image = enlarge(source, np.empty((size[1], size[0], 3), np.uint8))
+    magnifier, frame = Magnifier(), OutputFrame(image, Frame(source, 0, 0, 0))
+    magnifier.tracker.draw(frame)
+    before, after = magnifier.tracker.before, magnifier.tracker.after
+    assert before is not None and after is not None and before.shape == after.shape
+    assert cv2.PSNR(before, after) > 45  # a pixel further would be some 20 dB
+    magnifier.draw(frame)
+    x, y, _, _ = magnifier.tracker.enlarged_part
+    assert (image[y, x] == 255).all()
 
 
 def test_the_magnifier_does_not_wander() -> None:

@@ -34,6 +34,16 @@ def test_left_of_the_divider_is_exactly_bicubic(width: int, height: int, scale: 
     assert not image[clear, cut + 2 :].any()
 
 
+@pytest.mark.parametrize("size", [(1440, 1080), (960, 720), (642, 482), (320, 240)])
+def test_a_picture_of_an_exact_size_is_compared_with_bicubic_of_that_size(size: tuple[int, int]) -> None:
+    source = np.random.default_rng(0).integers(40, 256, (480, 640, 3), np.uint8)
+    image = np.zeros((size[1], size[0], 3), np.uint8)
+    SplitView(ViewState(split=True, divider=0.5)).draw(OutputFrame(image, Frame(source, 0, 0, 0)))
+    clear = np.s_[: size[1] // 3, : size[0] // 2 - 2]
+    assert np.array_equal(image[clear], enlarge(source, np.empty_like(image))[clear])
+    assert not image[: size[1] // 3, size[0] // 2 + 4 :].any()
+
+
 def test_bicubic_is_no_weaker_a_kind_of_interpolation() -> None:
     edge = np.full((16, 16, 3), 50, np.uint8)
     edge[:, 8:] = 200

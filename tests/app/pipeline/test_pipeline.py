@@ -385,7 +385,7 @@ def test_what_is_shown_while_an_engine_is_built() -> None:
             shown.append(((frame.image.shape[1], frame.image.shape[0]), notice))
 
     window = Window()
-    loading = BuildPreview(view.say, window=window, auto=True, scale=3)
+    loading = BuildPreview(view.say, window=window, auto=True, output=lambda size: (3 * size[0], 3 * size[1]))
 
     def slow(size: tuple[int, int]) -> Engine[Any]:
         if shown:

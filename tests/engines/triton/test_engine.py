@@ -78,6 +78,18 @@ def test_four_times_the_size(server: TritonServer) -> None:
     assert scale.measure_service(f"triton://{server.address}/fast-x4", SIZE, "").scale == 4
 
 
+@pytest.mark.parametrize("fallback", [(), ("bicubic",)])
+def test_an_exact_size_is_made_here(server: TritonServer, fallback: tuple[str, ...]) -> None:
+    frame = picture(3)
+    request = EngineRequest(f"triton://{server.address}/{MODEL}", "fast", SIZE, output=(100, 76), fallback=fallback)
+    with engines.load(request) as engine:
+        (made,) = through(engine, [frame])
+        assert (engine.spec.name, engine.spec.scale, engine.spec.output) == ("triton", 2, (100, 76))
+    assert (made == enlarge(local([frame])[0], np.empty((76, 100, 3), np.uint8))).all()
+    with load(server, fallback=("bicubic",), start="standby", scale=2) as plain:
+        assert plain.spec.output == (128, 96)
+
+
 def test_jpeg_there_and_back(server: TritonServer) -> None:
     flat = np.full((48, 64, 3), (40, 120, 200), np.uint8)
     with load(server, transport="jpeg") as engine:
