@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import os
 import sys
@@ -14,7 +15,6 @@ from app.config import ineffective
 from app.config.command_line import parse
 from app.config.schema import RunConfig
 from app.errors import ConfigError, SourceError
-from app.inventory import listing
 from app.lifecycle import Lifecycle, user_message
 from app.preflight import check_model, checked
 from engines.errors import UserError
@@ -29,7 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     0: it ended as asked; 1: it failed while running; 2: wrong usage or configuration; 130: Ctrl-C before a session.
     """
     arguments = sys.argv[1:] if arguments is None else arguments
-    configure_log(RunConfig(verbose="--verbose" in arguments))  # for what is wrong with the arguments
+    configure_log(early_options(arguments))  # for what is wrong with the arguments
     try:
         config, options = parse(arguments)
         configure_log(config.run)
@@ -37,6 +37,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             check_model(config)  # but no files: checking them makes their folders
             print_out(config.as_yaml())
         elif options.list:
+            from app.inventory import listing  # here and not at the top: only this needs all kinds of cameras
+
             print_out("\n".join(listing()) + "\n")
         else:
             file: Path | None = options.config
@@ -80,6 +82,12 @@ def run_sessions(lifecycle: Lifecycle) -> None:
                 context.notifier.reloading()
         finally:
             context.notifier.tell("STOPPING=1")
+
+
+def early_options(arguments: Sequence[str]) -> RunConfig:
+    """Read from the command line how to log, before it is known whether the command line is right."""
+    spelled = "--log-format=json" in arguments or ("--log-format", "json") in itertools.pairwise(arguments)
+    return RunConfig(verbose="--verbose" in arguments, log_format="json" if spelled else "text")
 
 
 def configure_log(options: RunConfig) -> None:

@@ -53,7 +53,7 @@ def engine_request(config: Config, *, camera: bool, size: tuple[int, int]) -> En
 
 
 def expected_scale(config: Config, source: Source) -> int | None:
-    """Return how many times larger the picture will be, as far as the configuration tells. Raises EngineError."""
+    """Return how many times larger the picture will be, as far as the configuration says. Raises EngineError."""
     return engines.resolve(engine_request(config, camera=source.camera, size=(0, 0))).scale
 
 

@@ -24,7 +24,9 @@ class RecordingError(SinkError):
 
     def __init__(self, problem: str, fix: str, *, reason: str, frames: int, seconds: float) -> None:
         """Say in the facts why it failed (`reason`) and how many `frames` and `seconds` of it play."""
-        kept = f"{frames} frames, {seconds:.1f} s, were recorded and play" if frames else "nothing was recorded"
+        kept = (
+            f"{frames} frames, {seconds:.1f} s, were recorded and can be played" if frames else "nothing was recorded"
+        )
         super().__init__(problem, f"{reason}; {kept}", fix)
         self.reason, self.frames, self.seconds = reason, frames, seconds
 

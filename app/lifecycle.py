@@ -137,7 +137,7 @@ class Lifecycle:
             # Not always `config`: that may be replaced before it has shown a picture.
             self._last_working, self.config, self._pending = self._last_working or self.config, self._pending, None
         elif error is not None and self._last_working is not None:
-            self._log_failure("reload_rolled_back", "the new configuration fails; the old one is back", error)
+            self._log_failure("reload_rolled_back", "the new configuration has failed; the old one is back", error)
             self.config, self._last_working = self._last_working, None
         else:
             return False

@@ -50,25 +50,24 @@ def configured() -> Iterator[None]:
 @configured()
 def check_files(config: Config, file: Path | None = None) -> None:
     """Check that the files to be written can be, and that none is another file of the run. Raises ConfigError."""
-    from app import report
-    from app.sinks import snapshot
-    from app.sinks.recording import muxer
-
     check_overwrites(config, file)
     if config.recording.file is not None:
+        from app.sinks.recording import muxer
+
         muxer.check_file(config.recording.file)
     if config.output.snapshot is not None:
+        from app.sinks import snapshot
+
         snapshot.check_png(config.output.snapshot)
     if config.run.stats is not None:
+        from app import report
+
         report.check_writable(config.run.stats)
 
 
 @configured()
 def check_recording(config: Config) -> None:
     """Check that the encoder makes H.264 here, and that the folder is or can be one. Raises ConfigError."""
-    from app.sinks.recording import gst_encoder
-    from app.sinks.recording.encoders import check_encoder
-
     recording = config.recording
     folder = recording.folder
     with contextlib.suppress(OSError):  # a folder that may not be looked into is left to the session, which retries
@@ -77,6 +76,9 @@ def check_recording(config: Config) -> None:
             facts = f"{existing} is a file"
             raise ConfigError(f"Cannot record to the folder {folder}", facts, "Give another --folder DIR.")
     if recording.file is not None or recording.segmented:
+        from app.sinks.recording import gst_encoder
+        from app.sinks.recording.encoders import check_encoder
+
         # With a window, the picture goes on without segments while, soon after the start, a driver is still missing.
         start = recording.file is not None or config.output.headless
         check_encoder(gst_encoder.choose(recording.encoder), start=start)

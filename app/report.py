@@ -128,19 +128,19 @@ class Report:
                 dropped=self._stats.dropped,
             )
 
-    def as_dict(self, recordings: Sequence[dict[str, Any]], archive: dict[str, Any] | None = None) -> dict[str, Any]:
-        """Return all figures as --stats has them, with those of the `recordings` and of the segments (`archive`).
+    def as_dict(self, recordings: Sequence[dict[str, Any]], segmented: dict[str, Any] | None = None) -> dict[str, Any]:
+        """Return all figures as --stats has them, with those of the `recordings` and of the segmented recording.
 
-        They are of one session: since the start, or since the last reload.
+        They cover one session: since the start, or since the last reload.
         """
         figures, machine = self._stats.as_dict(), self._telemetry.current
         figures["input"]["fps"] = self._source.fps
         return figures | {
             "source": self._source.name,
             "since": self._since.isoformat(timespec="seconds"),
-            "recording": recordings[-1] if recordings else archive,
+            "recording": recordings[-1] if recordings else segmented,
             "recordings": list(recordings),
-            "archive": archive,
+            "segmented_recording": segmented,
             "peak_memory_mb": round(peak_memory() / 2**20, 1),
             "governor": self._governor.as_dict() if self._governor is not None else None,
             "camera": getattr(self._source, "facts", dict)(),

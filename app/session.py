@@ -25,7 +25,7 @@ from app.sinks.filenames import Filenames
 from app.sinks.storage import StorageSinks
 from app.sinks.window import PersistentWindow
 from app.sources import open_source
-from app.sources.reconnecting.hotplug import KnownCameras
+from app.sources.reconnecting.known_cameras import KnownCameras
 from app.system.systemd import Notifier, Watchdog
 from app.system.telemetry import Telemetry
 from app.uri import comes_and_goes
@@ -128,7 +128,7 @@ def build(config: Config, context: SessionContext, stack: ExitStack) -> Session:
     governor = GovernorDriver(pacing.rate, lambda: telemetry.current, hot=config.telemetry.warn_temperature)
 
     fps, lossless = source.fps, pacing.lossless
-    storage = opened(StorageSinks(config, view, context.filenames, fps=fps, lossless=lossless))
+    storage = opened(StorageSinks(config, view, context.filenames, stats, fps=fps, lossless=lossless))
     actions = {"quit": lifecycle.end, **storage.actions}
     window = context.window.open(output, view, actions, locked=config.kiosk.lock_keys)
     report = Report(stats, source, telemetry, [source, governor, storage.segmented, window], governor)

@@ -73,7 +73,7 @@ def candidates(name: str, exclude: Collection[str] = ()) -> list[str]:
 
 
 def resolve(request: EngineRequest) -> ResolvedModel:
-    """Return what the request's model comes to, as far as can be told without loading it.
+    """Return what the request's model resolves to, as far as can be known without loading it.
 
     Of a model that exists in several precisions the engine takes the one it runs best, which may be another than here.
 
@@ -98,7 +98,7 @@ def load(
 
     Args:
         request: What is wanted.
-        progress: Is told how far a load that takes long has come, and can end it.
+        progress: Receives the progress of a load that takes long, and can end it.
         policy: Decides which model of `request.ladder` makes the picture; without one there is no switching.
 
     Raises:
@@ -216,7 +216,7 @@ def _isolated_candidates(request: EngineRequest, names: Sequence[str], status: L
 def _isolated(request: EngineRequest) -> Engine[Any]:
     """The first engine that works, each in a process of its own, with bicubic in its place meanwhile.
 
-    The picture begins at once if the model's name tells its scale; else when the first engine is there.
+    The picture begins at once if the model's name states its scale; else when the first engine is there.
     """
     from engines.failover.candidates import LoadStatus, Retry
     from engines.failover.engine import FailoverEngine
@@ -255,11 +255,11 @@ def _switching(request: EngineRequest, progress: BuildProgress | None, policy: S
     def engines_of(rung: str) -> list[Candidate]:
         if rung == BICUBIC_RUNG:
             return []
-        one = replace(request, model=rung, scale=scale, ladder=None, fallback=(), exclude=())
+        rung_request = replace(request, model=rung, scale=scale, ladder=None, fallback=(), exclude=())
         if request.isolate:
-            return _isolated_candidates(one, names, status)
+            return _isolated_candidates(rung_request, names, status)
         reported = progress if rung == rungs[first].model else later
-        loads = {name: partial(load, replace(one, name=name), progress=reported) for name in names}
+        loads = {name: partial(load, replace(rung_request, name=name), progress=reported) for name in names}
         return [Candidate(name, start, LOCAL_FRAME_TIMEOUT_S) for name, start in loads.items()]
 
     policy.begin(rungs, first)

@@ -99,7 +99,7 @@ class EngineRequest:
     size: tuple[int, int]
     """Width and height of the input in pixels."""
     scale: int | None = None
-    """How many times larger the output is; None: what the model's name tells, else the smallest there is."""
+    """How many times larger the output is; None: that of the model's name, else the smallest that exists."""
     depth: int = 2
     """Frames in flight, at least 1; each more than 2 adds one engine time of latency."""
     frame_timeout: float = 0.25

@@ -26,7 +26,7 @@ def _nothing() -> None:
 class SlotEngine(Generic[T]):
     """A first-in, first-out engine over a fixed number of slots; see engines.base.Engine.
 
-    A slot is free, in flight, or lent: collect() frees the slot whose view it lent before. With two slots one
+    A slot is free, in flight, or borrowed: collect() frees the slot whose view it returned before. With two slots one
     computes while the other's result is shown; each slot more adds one engine time of latency.
     """
 
@@ -56,7 +56,7 @@ class SlotEngine(Generic[T]):
         self._free: deque[Slot] = deque(self._slots)  # guarded by _change, as are the next two lines
         self._in_flight: deque[tuple[Slot, T, float]] = deque()
         self._finished = self._cancelled = self._launching = False
-        self._lent: Slot | None = None  # collector's thread
+        self._borrowed: Slot | None = None  # collector's thread
         self._last_done = 0.0  # collector's thread
 
     @property
@@ -71,8 +71,8 @@ class SlotEngine(Generic[T]):
 
     @property
     def stages(self) -> Mapping[str, float]:
-        """Seconds of the stages of the slot collected last, empty if it tells none. For the collector's thread."""
-        return stages(self._lent)
+        """Seconds of the stages of the slot collected last, empty if it reports none. For the collector's thread."""
+        return stages(self._borrowed)
 
     def slot(self, index: int) -> Slot:
         """Return slot `index`; see engines.base.Engine."""
@@ -123,9 +123,9 @@ class SlotEngine(Generic[T]):
         """
         until = time.monotonic() + timeout
         with self._change:
-            if self._lent is not None:
-                self._free.append(self._lent)
-                self._lent = None
+            if self._borrowed is not None:
+                self._free.append(self._borrowed)
+                self._borrowed = None
                 self._change.notify_all()
             ready = self._change.wait_for(lambda: self._in_flight or self._finished or self._cancelled, timeout)
             if self._cancelled or (ready and not self._in_flight):
@@ -140,12 +140,12 @@ class SlotEngine(Generic[T]):
                 raise EngineError(
                     f"The {self._spec.name} engine has stopped answering",
                     f"a frame has been in it for more than {self._hang_timeout:g} s ({self._spec.device})",
-                    "Start again; if it stays so, try --engine bicubic to see whether the rest works.",
+                    "Start again; if that happens again, try --engine bicubic to see whether the rest works.",
                 ) from None
             raise
         with self._change:
             self._in_flight.popleft()
-            self._lent = slot
+            self._borrowed = slot
         # A slot may have ended before the one ahead of it, each by its own clock: then it cost nothing more.
         busy = max(0.0, slot.finished - max(launched, self._last_done))
         self._last_done = max(slot.finished, self._last_done)

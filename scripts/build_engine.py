@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
 """Build TensorRT engines before they are needed, list and prune them.
 
-  python scripts/build_engine.py                           what the program takes by itself, at the usual sizes
+  python scripts/build_engine.py                           what the program uses by default, at the usual sizes
   python scripts/build_engine.py --model fast --size 640x360 --size 1280x720
-  python scripts/build_engine.py --ahead 8.6 --ahead 12.0  with TensorRT-RTX, for GPUs that need not be here
-  python scripts/build_engine.py --list                    what is kept
-  python scripts/build_engine.py --prune                   delete what cannot be used here any more
+  python scripts/build_engine.py --ahead 8.6 --ahead 12.0  with TensorRT-RTX, for GPUs of other machines
+  python scripts/build_engine.py --list                    list the cached plans
+  python scripts/build_engine.py --prune                   delete plans that cannot be used here any more
 
 A build takes minutes on a Jetson and is kept in the user's cache folder, where the program looks for it.
 """
@@ -54,7 +54,7 @@ def listing(plans: PlanCache) -> list[str]:
 
 
 def usable() -> Callable[[PlanKey], bool]:
-    """Return a predicate that tells whether a plan can be used here.
+    """Return a predicate for whether a plan can be used here.
 
     It judges by the plan's model, and by TensorRT and GPU as far as they are here.
     """
@@ -127,22 +127,28 @@ def build_in_thread(work: Callable[[BuildProgress], str], progress: BuildProgres
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line, and return the exit status."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", action="append", help="a name or an .onnx file; again for more [as the program]")
     parser.add_argument(
-        "--size", action="append", type=size, metavar="WxH", help=f"input; again for more {DEFAULT_BUILD_SIZES}"
+        "--model", action="append", help="model name or .onnx file; may be repeated [those the program uses]"
+    )
+    parser.add_argument(
+        "--size",
+        action="append",
+        type=size,
+        metavar="WxH",
+        help=f"size of the input; may be repeated {DEFAULT_BUILD_SIZES}",
     )
     task = parser.add_mutually_exclusive_group()
     task.add_argument("--ahead", action="append", metavar="CC", help="compute capability to build for, such as 8.6")
     task.add_argument("--dla", type=int, metavar="N", help="build for this DLA core of the board")
-    task.add_argument("--list", action="store_true", help="show what is kept, and end")
-    task.add_argument("--prune", action="store_true", help="delete what cannot be used here, and end")
-    parser.add_argument("--folder", type=Path, metavar="DIR", help="where --ahead, --list and --prune look [the cache]")
+    task.add_argument("--list", action="store_true", help="list the cached plans and exit")
+    task.add_argument("--prune", action="store_true", help="delete plans that cannot be used on this machine and exit")
+    parser.add_argument("--folder", type=Path, metavar="DIR", help="folder for --ahead, --list and --prune [the cache]")
     options = parser.parse_args(arguments)
     kept = options.list or options.prune
     if options.folder and not (options.ahead or kept):
-        parser.error("--folder is for --ahead, --list and --prune; what is built for the GPU here goes to the cache")
+        parser.error("--folder is for --ahead, --list and --prune; plans for the GPU here go to the cache")
     if kept and (options.model or options.size):
-        parser.error("--list and --prune are of all models and sizes")
+        parser.error("--list and --prune apply to all models and sizes")
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S", stream=sys.stderr)
     plans = PlanCache(options.folder)
     try:

@@ -30,10 +30,10 @@ EVALUATION_HEADER = "{:<8} {:<18} {:<9}".format(*TEXT_COLUMNS) + " {:>8} {:>7} {
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line, and return the exit status."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folder", type=Path, help="test sets")
-    parser.add_argument("--model", action="append", help="a name or an .onnx file; again for more [all shipped]")
-    parser.add_argument("--engine", default="openvino", help="what runs it [openvino]")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures too")
+    parser.add_argument("folder", type=Path, help="folder of test sets")
+    parser.add_argument("--model", action="append", help="model name or .onnx file; may be repeated [all shipped]")
+    parser.add_argument("--engine", default="openvino", help="engine to run it [openvino]")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="also write the figures to this file")
     options = parser.parse_args(arguments)
     figures: list[dict[str, object]] = []
     try:

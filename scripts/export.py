@@ -2,7 +2,7 @@
 """Export a trained network, or put a third-party one under the contract.
 
   python scripts/export.py runs/fast-x2/checkpoint.pt engines/models/fast-x2.onnx
-  python scripts/export.py --wrap theirs.onnx their-x4.onnx             any ONNX network from picture to picture
+  python scripts/export.py --wrap theirs.onnx their-x4.onnx             any ONNX network, picture to picture
 
 An exported network is compared with the PyTorch network before it is written; exporter.network_from_onnx() goes the
 other way. A wrapped one is compared with the original (scripts/conversion/wrapper.py); that needs no PyTorch.
@@ -26,17 +26,19 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("source", type=Path, help="checkpoint.pt of scripts/train.py; with --wrap an .onnx file")
     parser.add_argument("file", type=Path, help="NAME-x<scale>.onnx to write")
     parser.add_argument("--wrap", action="store_true", help="put somebody else's network under the contract")
-    group = parser.add_argument_group("of a network to wrap", "what is left out is found, or asked for")
-    group.add_argument("--order", choices=("rgb", "bgr"), help="its order of colours")
-    group.add_argument("--range", type=int, choices=(1, 255), dest="white", help="what white is; black is 0")
-    group.add_argument("--multiple", type=int, metavar="N", help="height and width must be multiples of N")
-    group.add_argument("--scale", type=int, metavar="N", help="how many times it enlarges, to be sure of it")
+    group = parser.add_argument_group(
+        "facts about a network to wrap", "each is detected if left out; where that is impossible, an error asks for it"
+    )
+    group.add_argument("--order", choices=("rgb", "bgr"), help="order of the colour channels")
+    group.add_argument("--range", type=int, choices=(1, 255), dest="white", help="value of white; black is 0")
+    group.add_argument("--multiple", type=int, metavar="N", help="number that height and width must be multiples of")
+    group.add_argument("--scale", type=int, metavar="N", help="how many times it enlarges; checked")
     options = parser.parse_args(arguments)
     wrapping = {name: getattr(options, name) for name in ("order", "white", "multiple", "scale")}
     if not options.wrap and any(wrapping.values()):
-        parser.error("--order, --range, --multiple and --scale are for --wrap")
+        parser.error("--order, --range, --multiple and --scale need --wrap")
     if options.multiple is not None and not 1 <= options.multiple <= MAX_MULTIPLE:
-        parser.error(f"--multiple goes from 1 to {MAX_MULTIPLE}")
+        parser.error(f"--multiple must be from 1 to {MAX_MULTIPLE}")
     try:
         if options.wrap:
             print(wrap(options.source, options.file, **wrapping))

@@ -29,9 +29,9 @@ from scripts.evaluation.flicker import FLICKER_FRAMES, Clip
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line, and return the exit status."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("clip", type=Path, nargs="+", help="a film of a camera that stands still")
-    parser.add_argument("--model", action="append", default=[], help="a name or an .onnx file; again for more")
-    parser.add_argument("--engine", default="openvino", help="what runs it [openvino]")
+    parser.add_argument("clip", type=Path, nargs="+", help="film from a camera that does not move")
+    parser.add_argument("--model", action="append", default=[], help="model name or .onnx file; may be repeated")
+    parser.add_argument("--engine", default="openvino", help="engine to run it [openvino]")
     options = parser.parse_args(arguments)
     try:
         for clip in map(Clip, options.clip):

@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
 """Collect the photographs that anybody may use: python scripts/free_photographs.py data/free-photographs --from DIR ...
 
-configs/train/data/free-photographs.yaml lists them, with SHA-256. Looked through are the folders where Debian's
-packages put pictures, and those of --from: unpacked packages (dpkg -x), clones of the repositories that the list names,
-or any other folder that has the files. What is missing is told, with the command that brings it. Names begin with the
-number in the list, so that a recipe has the same crops everywhere; pictures are linked, those in a repository's history
-are written.
+configs/train/data/free-photographs.yaml lists them, with SHA-256. The folders searched are those where
+Debian's packages put pictures, and those of --from: unpacked packages (dpkg -x), clones of the repositories that the
+list names, or any other folder that has the files. An error lists what is missing, with the commands that get it. File
+names begin with the number in the list, so that a recipe has the same crops everywhere. Pictures are linked; those that
+are only in a repository's history are written out.
 """
 
 from __future__ import annotations
@@ -83,11 +83,11 @@ def collect(photographs: Sequence[Photograph], folders: Sequence[Path], out: Pat
 
 def shortage(missing: Sequence[Photograph], count: int) -> PhotographListError:
     """Return what is said of photographs that are `missing` among `count`."""
-    groups = [(source, list(group)) for source, group in itertools.groupby(missing, key=lambda one: one.source)]
+    groups = [(source, list(group)) for source, group in itertools.groupby(missing, key=lambda each: each.source)]
     commands = dict.fromkeys(source.command for source, _ in groups)
     return PhotographListError(
         f"{len(missing)} of {count} free photographs are missing",
-        "; ".join(f"{source.title}: {', '.join(one.name for one in group)}" for source, group in groups),
+        "; ".join(f"{source.title}: {', '.join(photograph.name for photograph in group)}" for source, group in groups),
         f"Get them ({'; '.join(commands)}), and give clones and folders of unpacked packages to --from.",
     )
 
@@ -99,7 +99,7 @@ def with_credits(text: str, photographs: Sequence[Photograph]) -> str:
 
 def summary(photographs: Sequence[Photograph]) -> Iterator[str]:
     """Yield a line for each source of `photographs`: how many, how large, under which licences."""
-    for source, group in itertools.groupby(photographs, key=lambda photograph: photograph.source):
+    for source, group in itertools.groupby(photographs, key=lambda each: each.source):
         pictures = list(group)
         licences = ", ".join(sorted({photograph.licence for photograph in pictures}))
         megapixels = sum(photograph.megapixels for photograph in pictures)
@@ -113,8 +113,8 @@ def main(arguments: list[str] | None = None) -> int:
         0; 1 if photographs are missing, 2 if nothing could be done.
     """
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("out", type=Path, nargs="?", help="folder to make")
-    parser.add_argument("--from", type=Path, nargs="+", default=[], dest="folders", help="where else to look")
+    parser.add_argument("out", type=Path, nargs="?", help="folder to create")
+    parser.add_argument("--from", type=Path, nargs="+", default=[], dest="folders", help="more folders to look in")
     parser.add_argument("--notice", action="store_true", help="write the credits into NOTICE")
     parser.add_argument("--table", action="store_true", help="print the sources, as docs/training-data.md has them")
     options = parser.parse_args(arguments)

@@ -3,9 +3,9 @@
 
   python scripts/govern.py --fps 30
 
-The app's own source, engine and pipeline run without a window while processes that compute come onto the same cores and
-go again: for some seconds without them, with them, and without them; with --alone then the same with one model. Prints
-the rate held in each span and every step.
+The app's own source, engine and pipeline run without a window, while processes that only compute run on the same cores
+in some spans of the run and not in others. With --alone, the run is repeated with one model. Prints the rate held in
+each span, and every step of the governor.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from scripts.common import results
 from scripts.common.arguments import non_negative_int, positive_number, size
 
 WORST_SPAN_S = 5.0
-"""Seconds over which the worst rate is told."""
+"""Seconds over which the worst rate is reported."""
 FIRST_PICTURE_TIMEOUT_S = 120.0
 """Seconds until the first picture of an engine."""
 BUSY_LOOP = "while True: pass"
@@ -169,13 +169,17 @@ def _until_shown(counter: PictureLog, config: Config, thread: threading.Thread, 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line, and return the exit status."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--fps", type=positive_number, default=30.0, help="of the demo, and to be kept [30]")
-    parser.add_argument("--size", type=size, default=(640, 360), metavar="WxH", help="of the demo [640x360]")
-    parser.add_argument("--engine", default="auto", help="[auto]")
-    parser.add_argument("--model", default="fast", help="to begin with [fast]")
-    parser.add_argument("--models", default="", metavar="NAMES", help="to step between [all like it]")
     parser.add_argument(
-        "--isolate", action="store_true", help="each engine in a process of its own, as the kiosk has it"
+        "--fps", type=positive_number, default=30.0, help="frame rate of the demo, which is the rate to hold [30]"
+    )
+    parser.add_argument(
+        "--size", type=size, default=(640, 360), metavar="WxH", help="size of the demo's pictures [640x360]"
+    )
+    parser.add_argument("--engine", default="auto", help="engine [auto]")
+    parser.add_argument("--model", default="fast", help="model to start with [fast]")
+    parser.add_argument("--models", default="", metavar="NAMES", help="models to switch between [all of that kind]")
+    parser.add_argument(
+        "--isolate", action="store_true", help="run each engine in a process of its own, as the kiosk does"
     )
     parser.add_argument(
         "--spans",
@@ -183,13 +187,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         nargs="+",
         default=[30, 20, 40, 20, 40],
         metavar="S",
-        help="without load, with it, ...",
+        help="durations of the spans, the first without load, the second with load, and so on",
     )
     parser.add_argument(
-        "--load", type=non_negative_int, default=os.cpu_count() or 1, metavar="N", help="processes [one a core]"
+        "--load",
+        type=non_negative_int,
+        default=os.cpu_count() or 1,
+        metavar="N",
+        help="number of processes that compute [one per core]",
     )
-    parser.add_argument("--alone", metavar="MODEL", help="then the same with this model and no governor")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write everything that was measured")
+    parser.add_argument("--alone", metavar="MODEL", help="then repeat with this model and no governor")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write all measurements to this file")
     options = parser.parse_args(arguments)
     common = {"input": {"source": "demo", "size": options.size, "fps": options.fps}}
     engine = {"name": options.engine, "isolate": options.isolate}

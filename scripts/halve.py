@@ -54,15 +54,15 @@ def convert_to_float16(source: Path, target: Path) -> Path:
                 attribute.i = TensorProto.FLOAT16
                 casts += 1
     if not casts:
-        raise HalveError(f"{source} has no cast to float32", "it is typed float16 already, or not of this project")
+        raise HalveError(f"{source} has no cast to float32", "it is float16 already, or not from this project")
     try:
         onnx.checker.check_model(model, full_check=True)
         onnx_files.save(model, target)
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
         raise HalveError(
-            f"{source} cannot be typed float16",
+            f"{source} cannot be converted to float16",
             str(error).splitlines()[0],
-            "Of a network that was wrapped: export it in float16 where it comes from, and wrap that.",
+            "If it was wrapped: export the original network in float16, and wrap that.",
         ) from None
     except OSError as error:
         raise HalveError(f"{target} cannot be written", error.strerror or str(error), "Give another path.") from None

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Draw pages of text, lines, stripes and plain shapes to learn from.
+"""Draw pages of text, lines, stripes and plain shapes to train on.
 
   python scripts/pages.py data/pages
   apt install fonts-dejavu-core fonts-dejavu-extra fonts-urw-base35
@@ -133,9 +133,13 @@ class TextPage:
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line, and return the exit status."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("out", type=Path, help="folder to make")
-    parser.add_argument("--pages", type=positive_int, default=20, help="how many [20, what the shipped models saw]")
-    parser.add_argument("--fonts", type=Path, default=Path("/usr/share/fonts"), help="folder [/usr/share/fonts]")
+    parser.add_argument("out", type=Path, help="folder to create")
+    parser.add_argument(
+        "--pages", type=positive_int, default=20, help="number of pages [20, as for the shipped models]"
+    )
+    parser.add_argument(
+        "--fonts", type=Path, default=Path("/usr/share/fonts"), help="folder of the fonts [/usr/share/fonts]"
+    )
     options = parser.parse_args(arguments)
     try:
         found = fonts(options.fonts)

@@ -4,9 +4,9 @@
   python scripts/quality.py --sets FOLDER --peers FOLDER --clips FOLDER
 
 --sets holds Set5, Set14 ... as for scripts/evaluate.py; --peers holds FSRCNN_x2.pb, ESPCN_x2.pb ...
-(scripts/evaluation/peers.py); --clips holds films of a camera that stands still (scripts/flicker.py). Times are taken
-in turns, in one run, at one size and with the same number of threads for all: nothing else should run meanwhile. Needs
-the extras `quality` and `train`.
+(scripts/evaluation/peers.py); --clips holds films from a camera that does not move (scripts/flicker.py). Times are
+measured in turns, in one run, at one size and with the same number of threads for all, so nothing else should run
+meanwhile. Needs the extras `quality` and `train`.
 """
 
 from __future__ import annotations
@@ -240,7 +240,7 @@ def read_clips(folder: Path) -> list[Clip]:
     """Return all films in a folder. Raises QualityError, FlickerError, SourceError."""
     paths = sorted(path for path in folder.glob("*") if path.suffix in (".mkv", ".mp4", ".avi", ".mov", ".webm"))
     if not paths:
-        raise QualityError(f"There are no films in {folder}", "wanted are .mkv, .mp4 ...", "Give another --clips.")
+        raise QualityError(f"There are no films in {folder}", "looked for .mkv, .mp4 ...", "Give another --clips.")
     return [Clip(path, CLIP_WINDOWS) for path in paths]
 
 
@@ -249,14 +249,21 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     for name in ("sets", "peers", "clips"):
         parser.add_argument(f"--{name}", type=Path, required=True, metavar="FOLDER")
-    parser.add_argument("--out", type=Path, default=Path("docs"), metavar="FOLDER", help="for the page [docs]")
-    parser.add_argument("--size", type=size, default=(640, 360), metavar="WxH", help="for times [640x360]")
     parser.add_argument(
-        "--threads", type=positive_int, default=machine()["cores"], help="for everything timed [all cores]"
+        "--out", type=Path, default=Path("docs"), metavar="FOLDER", help="folder to write the page to [docs]"
     )
-    parser.add_argument("--seconds", type=positive_number, default=0.6, help="for one round of one thing [0.6]")
-    parser.add_argument("--rounds", type=positive_int, default=3, help="in which all take turns [3]")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures too")
+    parser.add_argument(
+        "--size", type=size, default=(640, 360), metavar="WxH", help="size of the input for timing [640x360]"
+    )
+    parser.add_argument(
+        "--threads",
+        type=positive_int,
+        default=machine()["cores"],
+        help="threads for everything that is timed [all cores]",
+    )
+    parser.add_argument("--seconds", type=positive_number, default=0.6, help="duration of one turn [0.6]")
+    parser.add_argument("--rounds", type=positive_int, default=3, help="rounds in which all models take turns [3]")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="also write the figures to this file")
     options = vars(parser.parse_args(arguments))
     file = options.pop("json")
     try:

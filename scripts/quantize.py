@@ -3,7 +3,7 @@
 
   python scripts/quantize.py engines/models/fast-x2.onnx --data FOLDER [FOLDER ...]
 
-Post-training quantisation into Q/DQ nodes that TensorRT and OpenVINO both take: int8 with zero point 0, one scale for
+Post-training quantisation into Q/DQ nodes that both TensorRT and OpenVINO accept: int8 with zero point 0, one scale for
 each activation tensor, one for each channel of the weights, biases as they are. A convolution that reads the picture
 itself stays as it is: it is cheap, and the picture's 8 bits would lose one. The scales are those with the least squared
 error, for activations over photographs. (onnxruntime's quantiser, with the same nodes and its best calibration,
@@ -41,7 +41,7 @@ CALIBRATION_PICTURES = 30
 SAMPLE_STRIDE = 7
 """Of what flows, each seventh value is kept: prime, so that no channel or column is left out."""
 RANGE_SHARES = np.linspace(0.3, 1, 71)
-"""Candidates for the largest value that int8 can tell, as shares of the largest there is."""
+"""Candidates for the largest value that int8 can represent, as fractions of the largest that occurs."""
 
 Floats = NDArray[np.float32]
 
@@ -150,7 +150,9 @@ def quantize(model: onnx.ModelProto, pictures: Iterable[Image]) -> onnx.ModelPro
     result.CopyFrom(model)
     convolutions = inner_convolutions(result.graph)
     if not convolutions:
-        raise QuantizeError("The model has no convolution behind another one", "there is nothing worth quantising")
+        raise QuantizeError(
+            "The model has no convolution that follows another one", "there is nothing worth quantising"
+        )
     if any(node.op_type in ("QuantizeLinear", "DequantizeLinear") for node in result.graph.node):
         raise QuantizeError("The model is quantised already", fix="Start from its fp32 file.")
     scales = calibrate(model, [node.input[0] for node in convolutions], pictures)
@@ -193,7 +195,7 @@ def main(arguments: list[str] | None = None) -> int:
         print(error, file=sys.stderr)
         return 2
     except Exception as error:  # the checker's own, of what is no network of this project
-        print(QuantizeError(f"{options.model} is no model that can be quantised", str(error)), file=sys.stderr)
+        print(QuantizeError(f"{options.model} is not a model that can be quantised", str(error)), file=sys.stderr)
         return 2
     print(f"{file}: {file.stat().st_size / 1024:.0f} KiB, calibrated on {len(lows)} photographs")
     return 0

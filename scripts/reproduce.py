@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
-"""Train a shipped network, and before it all that it builds on.
+"""Train a shipped network, after all networks that it builds on.
 
   python scripts/reproduce.py NAME --data FOLDER ...
 
-NAME is that of a recipe in configs/train. The networks that its `start` and `teacher` name are made by their recipes
-first, unless they exist. All further options are those of scripts/train.py. A network NAME ends as runs/NAME.onnx, its
-run as the folder runs/NAME; an interrupted run resumes where it was. --plan prints what would be made, and makes
-nothing.
+NAME is the name of a recipe in configs/train. The networks that its `start` and `teacher` name are trained first, by
+their own recipes, unless they exist. All other options are those of scripts/train.py. A network NAME is written to
+runs/NAME.onnx, and its run to the folder runs/NAME; an interrupted run resumes where it was. --plan prints what would
+be trained, and trains nothing.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class TrainingStep(NamedTuple):
 def training_chain(name: str, exists: Callable[[Path], bool] = Path.is_file) -> list[TrainingStep]:
     """Return what has to be trained for the recipe `name`, that one last.
 
-    `exists` tells which networks need not be made. Raises RecipeError.
+    `exists` says which networks need not be trained. Raises RecipeError.
     """
     names = sorted(path.stem for path in recipe.RECIPES_FOLDER.glob("*.yaml"))
     if name not in names:
@@ -65,9 +65,9 @@ def main(arguments: list[str] | None = None) -> int:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("name", metavar="NAME", help="of a recipe in configs/train: fast-x2, quality-x4 ...")
+    parser.add_argument("name", metavar="NAME", help="name of a recipe in configs/train: fast-x2, quality-x4 ...")
     parser.add_argument(
-        "--plan", action="store_true", help="tell the data with its terms and the recipes in their order, and end"
+        "--plan", action="store_true", help="print the data with its terms and the recipes in order, and exit"
     )
     options, others = parser.parse_known_args(arguments)
     try:

@@ -7,8 +7,8 @@ The roofline model (Williams, Waterman, Patterson, CACM 52(4), 2009), one convol
 
     time = sum over convolutions of max(operations / peak rate, bytes / bandwidth)
 
-A convolution reads its input once and writes its output once, with channels padded to what a tensor core takes (16, for
-int8 32); everything between two convolutions is fused into them; the frame is read and the result written once more.
+A convolution reads its input once and writes its output once, with channels padded to what a tensor core takes (16; 32
+for int8); everything between two convolutions is fused into them; the frame is read and the result written once more.
 Nothing is measured here: launch times, falling clocks and memory shared with camera and screen make it slower, caches
 that hold a whole layer make it faster.
 """
@@ -158,20 +158,22 @@ def table() -> str:
 
 def page_with_table(page: Path) -> str:
     """Return the text of `page` with the table between its marks. Raises RooflineError."""
-    fix = "Give a page with the marks, such as docs/performance.md."
+    fix = "Give a page with the markers, such as docs/performance.md."
     try:
         text = page.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise RooflineError(f"{page} cannot be read", str(error), fix) from None
     if TABLE_BEGIN not in text or TABLE_END not in text:
-        raise RooflineError(f"{page} has no marks", f"looked for {TABLE_BEGIN} and {TABLE_END}", fix)
+        raise RooflineError(f"{page} has no markers", f"looked for {TABLE_BEGIN} and {TABLE_END}", fix)
     return f"{text.split(TABLE_BEGIN)[0]}{TABLE_BEGIN}\n{table()}{TABLE_END}{text.split(TABLE_END)[1]}"
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line, and return the exit status."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--write", type=Path, metavar="FILE.md", help="put the table between the marks in this file")
+    parser.add_argument(
+        "--write", type=Path, metavar="FILE.md", help="write the table between the markers of this file"
+    )
     options = parser.parse_args(arguments)
     if options.write is None:
         print(table(), end="")

@@ -3,12 +3,12 @@
 
   python scripts/scale.py
 
-A queueing simulation of one server: live cameras of the app (only the newest frame waits, two are in flight), Triton's
-dynamic batcher, and a device that takes a + b * n milliseconds for a batch of n. Where a and b come from:
+This is a queueing simulation of one server: live cameras of the app (only the newest frame waits, two are in flight),
+Triton's dynamic batcher, and a device that takes a + b * n milliseconds for a batch of n. The source of a and b:
 
-  --measure triton://HOST:8001/MODEL    timed on that server, with bursts of frames
-  --service A,B                         given
-  neither                               timed on this machine's own engine
+  --measure triton://HOST:8001/MODEL    measured on that server, with bursts of frames
+  --service A,B                         as given
+  neither                               measured on this machine's own engine
 
 --every prints a row for every shipped model and the usual sizes instead, timed on this machine's own engine.
 --check N,N,... drives that many simulated cameras against a real server (scripts/benchmarks/fleet.py) and prints both.
@@ -86,7 +86,7 @@ def measure_service(
     `config` is a file of the app that says how to talk to that server (scripts/serving/client_options.py). Raises
     UserError.
     """
-    depth = BURST_SIZES[-1] + 1  # the last view is lent until the next collect()
+    depth = BURST_SIZES[-1] + 1  # the last view is borrowed until the next collect()
     engine = engines.load(
         EngineRequest(address or "auto", model, picture, depth=depth, triton=client_options.read(config))
     )
@@ -145,7 +145,7 @@ def table(model: ServerModel, picture: tuple[int, int], scale: int, link: float)
         f"its frames: {bits['raw'].up * model.fps / 1e6:.0f} and {bits['jpeg'].up * model.fps / 1e6:.0f}",
     ]
     if most == 0:
-        return "\n".join([*lines, "Not even one: take a smaller size, a lower rate or a faster model."])
+        return "\n".join([*lines, "Not even one camera: choose a smaller size, a lower rate or a faster model."])
     head = f"{'cameras':>8}{'servers':>9}{'each holds':>12}{'p50 ms':>8}{'p99 ms':>8}{'late':>8}{'dropped':>9}"
     lines.append(head + f"{'raw Gbit/s':>12}{'JPEG Gbit/s':>13}")
     for count in CAMERA_COUNTS:
@@ -210,7 +210,7 @@ def times(text: str) -> tuple[float, float]:
     except ValueError:
         fixed, each = 0.0, 0.0
     if not (min(fixed, each) >= 0 and 0 < fixed + each < math.inf):
-        raise argparse.ArgumentTypeError(f"it is two times in milliseconds, such as 1.5,10, not {text}")
+        raise argparse.ArgumentTypeError(f"it must be two times in milliseconds, such as 1.5,10, not {text}")
     return fixed, each
 
 
@@ -223,23 +223,27 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the command line, and return the exit status."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     source = parser.add_mutually_exclusive_group()
-    source.add_argument("--measure", metavar="triton://...", help="a server whose service time is measured")
-    source.add_argument("--service", type=times, metavar="A,B", help="milliseconds of a batch and of each frame in it")
-    source.add_argument("--every", action="store_true", help="a row for every shipped model and size")
+    source.add_argument("--measure", metavar="triton://...", help="measure the service time of this server")
+    source.add_argument("--service", type=times, metavar="A,B", help="service time in ms: A per batch and B per frame")
+    source.add_argument("--every", action="store_true", help="print a row for every shipped model and size")
     client_options.add_option(parser)
-    parser.add_argument("--model", default="fast", help="of this machine's own engine [fast]")
-    parser.add_argument("--scale", type=positive_int, help="of the model, beside --service [2]")
-    parser.add_argument("--size", type=size, default=(640, 360), metavar="WxH", help="[640x360]")
-    parser.add_argument("--fps", type=positive_number, default=30.0, help="of a camera [30]")
+    parser.add_argument("--model", default="fast", help="model for this machine's own engine [fast]")
+    parser.add_argument("--scale", type=positive_int, help="scale of the model, with --service only [2]")
+    parser.add_argument(
+        "--size", type=size, default=(640, 360), metavar="WxH", help="size of a camera's frames [640x360]"
+    )
+    parser.add_argument("--fps", type=positive_number, default=30.0, help="frame rate of a camera [30]")
     parser.add_argument("--batch", type=positive_int, default=8, help="largest batch [8]")
-    parser.add_argument("--link", type=positive_number, default=10.0, help="a server's network, Gbit/s [10]")
-    parser.add_argument("--check", type=counts, metavar="N,N", help="compare with real fleets of so many cameras")
-    parser.add_argument("--seconds", type=positive_number, default=8.0, help="of each real fleet [8]")
+    parser.add_argument(
+        "--link", type=positive_number, default=10.0, help="network bandwidth of a server in Gbit/s [10]"
+    )
+    parser.add_argument("--check", type=counts, metavar="N,N", help="compare with real fleets of N cameras")
+    parser.add_argument("--seconds", type=positive_number, default=8.0, help="duration of each real fleet [8]")
     options = parser.parse_args(arguments)
     if options.scale and not options.service:
-        parser.error("argument --scale: it goes with --service; what is measured tells its own")
+        parser.error("argument --scale: it needs --service; a measured model has its own scale")
     if options.config and not options.measure:
-        parser.error("argument --config: it goes with --measure")
+        parser.error("argument --config: it needs --measure")
     about = machine()
     print(f"{about['processor']}, {about['cores']} cores; {options.size[0]}x{options.size[1]}")
     try:

@@ -4,9 +4,9 @@
   python scripts/soak.py --minutes 60 --seed 1
 
 The program has its window on an Xvfb, a fake camera (scripts/kiosk/fake_camera.py), real MJPEG and RTSP servers, its
-engine in its own process, and records onto a small disk. What is on the screen is read from the X server's own memory,
-so the program is not asked about itself. Writes a report (--report FILE.md) and exits with 0 if every promise was kept.
-Linux only; faults of the disk need root, and are left out without.
+engine in its own process, and records onto a small disk. The screen is read from the X server's memory, so that the
+program's own figures need not be trusted. Writes a report (--report FILE.md); the exit status is 0 if every promise was
+kept. Linux only; faults of the disk need root, and are left out otherwise.
 """
 
 from __future__ import annotations
@@ -52,7 +52,9 @@ class Soak:
             kind for kind in FAULTS if (not only or kind in only) and (self.disk.mounted or not kind.startswith("disk"))
         ]
         if not self.kinds:
-            raise SoakError("Faults of the disk need root", "a small one is mounted for them", "Name others in --only.")
+            raise SoakError(
+                "Faults of the disk need root", "a small disk is mounted for them", "Name others in --only."
+            )
         self.random = random.Random(seed)
         self.rig = KioskRig(folder, self.disk.path)
         self.injector = FaultInjector(self.rig, self.disk, self.random)
@@ -116,13 +118,15 @@ def workplace() -> Iterator[Path]:
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line, and return the exit status."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--minutes", type=positive_number, default=2.0, help="of faults [2]")
-    parser.add_argument("--seed", type=int, default=1, help="the same faults again with the same [1]")
-    parser.add_argument("--only", nargs="+", default=(), metavar="KIND", help="of faults, as the report has them [all]")
-    parser.add_argument("--report", type=Path, metavar="FILE.md", help="write the tables here too")
-    parser.add_argument("--json", type=Path, metavar="FILE.json", help="write every fault here")
+    parser.add_argument("--minutes", type=positive_number, default=2.0, help="how long to inject faults [2]")
+    parser.add_argument("--seed", type=int, default=1, help="seed; the same one gives the same faults [1]")
     parser.add_argument(
-        "--log", type=Path, metavar="FILE", help="keep the program's log, and the screen of what failed"
+        "--only", nargs="+", default=(), metavar="KIND", help="kinds of faults, named as in the report [all]"
+    )
+    parser.add_argument("--report", type=Path, metavar="FILE.md", help="also write the tables to this file")
+    parser.add_argument("--json", type=Path, metavar="FILE.json", help="write every fault to this file")
+    parser.add_argument(
+        "--log", type=Path, metavar="FILE", help="keep the program's log here, and screenshots of what failed beside it"
     )
     options = parser.parse_args(arguments)
     try:

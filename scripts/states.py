@@ -37,7 +37,7 @@ STATE_TIMEOUT_S = 30.0
 """Seconds until there is a picture, and until the program has ended."""
 STATE_JPEG_QUALITY = 88
 ATTRACT_AFTER_S, SWEEP_PERIOD_S = 4.0, 16.0
-"""Seconds: the kiosk's own, but for less patience with a camera that is away."""
+"""Seconds, as in the kiosk, except that a camera that is away is given up sooner."""
 
 
 class StateError(UserError):
@@ -59,7 +59,7 @@ def first_picture(display: str) -> Image:
     while time.monotonic() < until:
         if (image := screenshot(display)).std() > 20:
             return image
-    raise StateError("Nothing is shown", f"within {STATE_TIMEOUT_S:g} s", "The program's own words are above.")
+    raise StateError("Nothing is shown", f"within {STATE_TIMEOUT_S:g} s", "The program's own messages are above.")
 
 
 def photograph(folder: Path, work: Path) -> None:
@@ -74,7 +74,7 @@ def photograph(folder: Path, work: Path) -> None:
 
     def keep(state: str, image: Image | None = None) -> None:
         if app.poll() is not None:
-            raise StateError(f"The program has ended with status {app.poll()}", "its own words are above")
+            raise StateError(f"The program has ended with status {app.poll()}", "its own messages are above")
         seen = screenshot(screen.display) if image is None else image
         data = cv2.imencode(".jpg", seen, (cv2.IMWRITE_JPEG_QUALITY, STATE_JPEG_QUALITY))[1].tobytes()
         results.write(folder / f"kiosk-{state}.jpg", data)
@@ -114,7 +114,7 @@ def main(arguments: list[str] | None = None) -> int:
         fake_camera.install(Path(arguments[1]))
         exit_process(run(arguments[2:]))
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folder", type=Path, help="where the pictures go")
+    parser.add_argument("folder", type=Path, help="folder to write the pictures to")
     options = parser.parse_args(arguments)
     try:
         results.check(options.folder / "kiosk-building.jpg")

@@ -32,14 +32,20 @@ from scripts.training.trainer import Training, raise_if_unusable, train
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line, and return the exit status."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("recipe", type=Path, help="YAML file; configs/train has those of the shipped models")
-    parser.add_argument("--data", type=Path, nargs="+", required=True, help="folders of photographs, searched through")
-    parser.add_argument("--eval", type=Path, nargs="*", default=[], help="test sets to measure on the way (Set5 ...)")
-    parser.add_argument("--out", type=Path, help="where to keep checkpoint and log [runs/<recipe>]")
+    parser.add_argument("recipe", type=Path, help="YAML file; configs/train has the recipes of the shipped models")
+    parser.add_argument(
+        "--data", type=Path, nargs="+", required=True, help="folders of photographs, searched recursively"
+    )
+    parser.add_argument(
+        "--eval", type=Path, nargs="*", default=[], help="test sets to measure at each checkpoint (Set5 ...)"
+    )
+    parser.add_argument("--out", type=Path, help="folder for checkpoint and log [runs/<recipe>]")
     parser.add_argument("--every", type=positive_int, default=1000, help="steps between checkpoints [1000]")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    parser.add_argument("--compile", action="store_true", help="torch.compile; faster after a minute, same result")
-    parser.add_argument("--workers", type=non_negative_int, help="processes that make batches [4 for a GPU, else none]")
+    parser.add_argument("--compile", action="store_true", help="use torch.compile: faster after a minute, same result")
+    parser.add_argument(
+        "--workers", type=non_negative_int, help="processes that prepare batches [4 for a GPU, else none]"
+    )
     options = parser.parse_args(arguments)
     workers = options.workers if options.workers is not None else 4 * options.device.startswith("cuda")
     out = options.out or Path("runs") / options.recipe.stem
@@ -48,7 +54,7 @@ def main(arguments: list[str] | None = None) -> int:
         raise_if_unusable(options.device)
         check(options.eval, recipe.scale)
         atomic_file.check(out / "checkpoint.pt")
-        recipe.network()  # what cannot be begun with is told before the photographs are read, or a folder is made
+        recipe.network()  # an error in it appears before photographs are read or a folder is made
         out.mkdir(parents=True, exist_ok=True)
         log = RunLog(out, options.eval)
         photos = recipe.photos(options.data, options.device)

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Search width, depth and learning rate for the best picture within a time per frame.
+"""Search for the width, depth and learning rate that give the best picture within a time per frame.
 
   python scripts/tune.py configs/train/fast-x3.yaml --budget 20 --data FOLDER ... --eval Set5
 
@@ -128,7 +128,7 @@ def best(study: optuna.Study, recipe: Recipe) -> str:
     if not done:
         raise TuneError(
             "No trial was trained to its end",
-            f"all {len(study.trials)} were over the budget or stopped",
+            f"all {len(study.trials)} exceeded the budget or were stopped",
             "Give a larger --budget, or more --trials.",
         )
     won = study.best_trial
@@ -140,18 +140,24 @@ def best(study: optuna.Study, recipe: Recipe) -> str:
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line, and return the exit status."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("recipe", type=Path, help="what is not searched for: scale, data, loss, seed")
+    parser.add_argument("recipe", type=Path, help="recipe with what is not searched for: scale, data, loss, seed")
     parser.add_argument(
         "--budget", type=positive_number, required=True, metavar="MS", help="milliseconds that a frame may take"
     )
-    parser.add_argument("--data", type=Path, nargs="+", required=True, help="folders of photographs, searched through")
-    parser.add_argument("--eval", type=Path, nargs="+", required=True, help="test sets to be best on")
-    parser.add_argument("--trials", type=positive_int, default=30, help="trials to add [30]")
-    parser.add_argument("--steps", type=positive_int, default=2000, help="training steps of a trial [2000]")
-    parser.add_argument("--engine", default="openvino", help="engine to be fast on [openvino]")
-    parser.add_argument("--size", type=size, default=(640, 360), metavar="WxH", help="input it is timed at [640x360]")
-    parser.add_argument("--out", type=Path, default=Path("runs/tune"), help="where study and recipe go [runs/tune]")
-    parser.add_argument("--device", default="cpu", help="where trials are trained [cpu]")
+    parser.add_argument(
+        "--data", type=Path, nargs="+", required=True, help="folders of photographs, searched recursively"
+    )
+    parser.add_argument("--eval", type=Path, nargs="+", required=True, help="test sets that decide which trial is best")
+    parser.add_argument("--trials", type=positive_int, default=30, help="number of trials to add [30]")
+    parser.add_argument("--steps", type=positive_int, default=2000, help="training steps per trial [2000]")
+    parser.add_argument("--engine", default="openvino", help="engine that the budget applies to [openvino]")
+    parser.add_argument(
+        "--size", type=size, default=(640, 360), metavar="WxH", help="size of the input for timing [640x360]"
+    )
+    parser.add_argument(
+        "--out", type=Path, default=Path("runs/tune"), help="folder for the study and the recipe [runs/tune]"
+    )
+    parser.add_argument("--device", default="cpu", help="device to train the trials on [cpu]")
     options = parser.parse_args(arguments)
     found = options.out / f"{options.recipe.stem}.yaml"
     optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -180,7 +186,7 @@ def main(arguments: list[str] | None = None) -> int:
     except (UserError, OSError) as error:
         print(error, file=sys.stderr)
         return 2
-    print(f"The best of {len(study.trials)} is in {found}:\n{found.read_text()}", end="")
+    print(f"The best of {len(study.trials)} was written to {found}:\n{found.read_text()}", end="")
     return 0
 
 

@@ -5,7 +5,7 @@ r"""Collect the photographs of Debian's wallpaper packages.
   apt install mate-backgrounds plasma-workspace-wallpapers gnome-backgrounds ukui-wallpapers \
       lomiri-wallpapers-16.04 lomiri-wallpapers-20.04 sway-backgrounds
 
-Of a wallpaper that comes in several sizes the largest is taken. Names begin with a running number in the order of their
+Of a wallpaper in several sizes, the largest is used. Names begin with a running number in the order of their
 paths, so that the same packages give the same folder and a recipe the same crops. Pictures are linked, not copied.
 """
 
@@ -45,8 +45,10 @@ def collect(root: Path) -> list[Path]:
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line, and return the exit status."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("out", type=Path, help="folder to make")
-    parser.add_argument("--root", type=Path, default=Path("/usr/share"), help="where packages put them [/usr/share]")
+    parser.add_argument("out", type=Path, help="folder to create")
+    parser.add_argument(
+        "--root", type=Path, default=Path("/usr/share"), help="folder that the packages install to [/usr/share]"
+    )
     options = parser.parse_args(arguments)
     found = collect(options.root / "backgrounds") + collect(options.root / "wallpapers")
     if not found:

@@ -18,13 +18,15 @@ from app.uri import home
 
 
 def parser() -> argparse.ArgumentParser:
-    """Make the parser from the fields. Former flags are accepted, and not listed in --help."""
+    """Make the parser from the fields. Former flags are accepted, and named neither in --help nor in a hint."""
+    former: dict[str, str] = {}
 
     class Parser(argparse.ArgumentParser):
         def error(self, message: str) -> typing.NoReturn:
             flag = re.search(r"--[\w-]+", message)
             near = difflib.get_close_matches(flag[0], self._option_string_actions, 1) if flag else []
-            hint = f"Did you mean {near[0]}? " if near and flag and near[0] != flag[0] else ""
+            meant = former.get(near[0], near[0]) if near else ""
+            hint = f"Did you mean {meant}? " if meant and flag and meant != flag[0] else ""
             raise ConfigError(f"The command line is wrong: {message}", fix=f"{hint}--help lists the options.")
 
     result = Parser(
@@ -55,6 +57,7 @@ def parser() -> argparse.ArgumentParser:
             group.add_argument(flag, help=field.description, **common)
             if info.was:
                 group.add_argument(f"--{info.was}", help=argparse.SUPPRESS, **common)
+                former[f"--{info.was}"] = flag
     return result
 
 

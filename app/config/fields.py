@@ -57,6 +57,12 @@ def option(
     return Field(default, description=text, json_schema_extra={"option": info}, **limits)  # type: ignore[dict-item]
 
 
+def defaults() -> Any:
+    """Declare a section that has all its defaults unless something in it is set."""
+    # Not an instance: pydantic would have to build each section on its own, besides all of them as parts of Config.
+    return Field({}, validate_default=True)
+
+
 def info_of(field: FieldInfo) -> OptionInfo:
     """The OptionInfo of a field that option() has declared."""
     assert isinstance(field.json_schema_extra, dict)
@@ -73,7 +79,13 @@ def flag_of(name: str, field: FieldInfo) -> str:
 class Section(BaseModel):
     """A part of the configuration. Frozen; unknown keys and numbers that are not finite are errors."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=False, allow_inf_nan=False)
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        strict=False,
+        allow_inf_nan=False,
+        defer_build=True,  # until one is made by itself, which a run does of few
+    )
     needs: ClassVar[str] = ""
     """What all options of this section have no effect without."""
 
@@ -82,7 +94,7 @@ class Section(BaseModel):
     def _no_switch(cls, value: Any, info: ValidationInfo) -> Any:
         """Refuse `segment: yes`, which would be one second, because true equals 1 in Python."""
         if isinstance(value, bool) and cls.model_fields[str(info.field_name)].annotation is not bool:
-            raise ValueError("it is no switch; YAML reads on, off, yes and no without quotes as true and false")
+            raise ValueError("it is not a switch; YAML reads on, off, yes and no without quotes as true and false")
         return value
 
     @field_validator("*", mode="before")

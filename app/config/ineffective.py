@@ -81,18 +81,18 @@ def _of_the_engine(config: Config) -> State:
     return {
         "tensorrt": (
             bool(loaded & {EngineKind.AUTO, EngineKind.TENSORRT}),
-            "it is for TensorRT, which is not asked for",
+            "it is for TensorRT, which this run does not use",
         ),
         "openvino": (
             bool(loaded & {EngineKind.AUTO, EngineKind.OPENVINO}),
-            "it is for OpenVINO, which is not asked for",
+            "it is for OpenVINO, which this run does not use",
         ),
         "server": (remote, "the engine runs on this machine, not on a server"),
         "no-server": (not remote, "a server is a process of its own already, and has the model that its address names"),
         "network": (loaded != {EngineKind.BICUBIC}, "bicubic has no process of its own, and no models"),
         "model-file": (not remote or engine.reads_model, "a server has the model that its address names"),
         "replacement": (replaced, "without --isolate nothing takes the place of an engine of this machine"),
-        "fallback": (not remote or bool(engine.fallback), "with --fallback none there is nothing to go on with"),
+        "fallback": (not remote or bool(engine.fallback), "with --fallback none there is nothing to continue with"),
         "timeout": (remote or engine.isolate, "without --isolate an engine of this machine is waited for"),
         "governor": (governor, "without --governor one model is used throughout"),
         "jpeg": (triton.transport in ("auto", "jpeg"), f"--transport {triton.transport} sends no JPEG files"),

@@ -17,6 +17,7 @@ from app.config.fields import (
     Section,
     Size,
     Text,
+    defaults,
     info_of,
     option,
     parse_engine,
@@ -40,17 +41,17 @@ class InputConfig(Section):
         reads="source",
     )
     size: Size | None = option(
-        None, "the size to ask of the camera or the demo, such as 640x360", metavar="WxH", needs="choice-of-size"
+        None, "the size to request from the camera or the demo, such as 640x360", metavar="WxH", needs="choice-of-size"
     )
     fps: float | None = option(
         None,
-        "the frame rate to ask of the camera, the demo or still pictures",
+        "the frame rate to request from the camera or the demo, or at which to show still pictures",
         metavar="N",
         gt=0,
         le=1000,
         needs="choice-of-rate",
     )
-    loop: bool = option(False, "start a file again when it ends", needs="end")
+    loop: bool = option(False, "restart a file when it ends", needs="end")
     pace: Literal["auto", "live", "source", "fast"] = option(
         "auto",
         "live: drop late frames; source: play a file at its own rate and drop nothing; fast: as fast as possible, and "
@@ -193,7 +194,7 @@ class TritonConfig(Section):
     tls: bool = option(False, "encrypt the connection and check the server's certificate")
     tls_ca: File | None = option(
         None,
-        "the certificate authority that signs the server's certificate, if it is none of the system's",
+        "the certificate authority that signs the server's certificate, if the system does not have it",
         metavar="FILE.pem",
         reads="file",
     )
@@ -316,7 +317,9 @@ class KioskConfig(Section):
         needs="reconnecting",
         reads="source",
     )
-    attract_after: float = option(20.0, "seconds away after which that begins", ge=0, metavar="S", needs="reconnecting")
+    attract_after: float = option(
+        20.0, "seconds that the source is away before the attract loop begins", ge=0, metavar="S", needs="reconnecting"
+    )
     frozen_after: float = option(
         2.0,
         "seconds without a new picture after which a source counts as away",
@@ -326,7 +329,7 @@ class KioskConfig(Section):
     )
     sweep: float | None = option(
         None,
-        "move the divider of the split view by itself, there and back in so many seconds; a hand on the mouse or the "
+        "move the divider of the split view by itself, there and back in so many seconds; using the mouse or the "
         "arrow keys stops it for a while",
         gt=1,
         metavar="S",
@@ -385,15 +388,15 @@ class RunConfig(Section):
 class Config(Section):
     """Everything that can be set."""
 
-    input: InputConfig = InputConfig()
-    engine: EngineConfig = EngineConfig()
-    governor: GovernorConfig = GovernorConfig()
-    triton: TritonConfig = TritonConfig()
-    output: OutputConfig = OutputConfig()
-    recording: RecordingConfig = RecordingConfig()
-    kiosk: KioskConfig = KioskConfig()
-    telemetry: TelemetryConfig = TelemetryConfig()
-    run: RunConfig = RunConfig()
+    input: InputConfig = defaults()
+    engine: EngineConfig = defaults()
+    governor: GovernorConfig = defaults()
+    triton: TritonConfig = defaults()
+    output: OutputConfig = defaults()
+    recording: RecordingConfig = defaults()
+    kiosk: KioskConfig = defaults()
+    telemetry: TelemetryConfig = defaults()
+    run: RunConfig = defaults()
 
     @model_validator(mode="before")
     @classmethod

@@ -52,6 +52,7 @@ def unknown_key(key: str, origin: str) -> ConfigError:
     section = key.partition(".")[0]
     # A key at the top by mistake is most likely the one of that name inside a section.
     inside = [k for k in known_keys() if k.split(".")[1] == key]
+    inside += [name for was, name in RENAMED.items() if was.split(".")[1] == key]
     near = inside or difflib.get_close_matches(key, keys, 1, 0.5)
     names = SECTIONS[section].model_fields if "." in key and section in SECTIONS else SECTIONS
     return ConfigError(
@@ -101,7 +102,7 @@ class _Loader(yaml.SafeLoader):
             if kind != "str":
                 boolean = "YAML reads on, off, yes and no without quotes as true and false"
                 reason = boolean if kind == "bool" else f"YAML reads it as {kind}"
-                raise ConfigError(f"{where} is no text", reason, 'Put "quotes" around it or rename it.')
+                raise ConfigError(f"{where} is not text", reason, 'Put "quotes" around it or rename it.')
             if name in lines:
                 raise ConfigError(f"{where} is given twice", f"line {lines[name]} has it too", "Leave one of them out.")
             lines[name] = line
@@ -119,8 +120,8 @@ def read_yaml(path: Path) -> dict[str, Any]:
         raise ConfigError(f"{path} is not YAML", " ".join(str(error).split()), "configs/default.yaml is.") from None
     except RecursionError:
         facts = "brackets or lists are nested too deep"
-        raise ConfigError(f"{path} is no configuration", facts, "configs/default.yaml has all keys.") from None
+        raise ConfigError(f"{path} is not a configuration", facts, "configs/default.yaml has all keys.") from None
     if not isinstance(data, dict | None):
         facts = f"it holds {shown(str(data))[:200]!r}"
-        raise ConfigError(f"{path} is no configuration", facts, "configs/default.yaml has all keys.")
+        raise ConfigError(f"{path} is not a configuration", facts, "configs/default.yaml has all keys.")
     return data or {}

@@ -88,7 +88,7 @@ class Governor:
             return -1
         above = self.at + 1
         if above < len(self._sizes) and time >= self._retry_at[above] and self._lasts("easy", STEP_UP_AFTER_S, time):
-            self.why = "there is time for it"
+            self.why = "there is time to spare"
             self._calm_load = load or 0.0
             return 1
         return 0

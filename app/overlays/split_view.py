@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import cv2
 import numpy as np
@@ -29,9 +29,14 @@ class SplitView:
         after: Sequence[str] = ("upscaled",),
         render: Renderer = TextPanel,
         sweep: SplitSweep | None = None,
+        interpolated: Callable[[], bool] = lambda: False,
     ) -> None:
-        """Label the sides with the lines `before` and `after`, drawn by `render`; `sweep` moves the divider."""
+        """Label the sides with the lines `before` and `after`, drawn by `render`; `sweep` moves the divider.
+
+        While `interpolated` is true, both sides show the same, and bear the same label.
+        """
         self._view, self._before, self._after, self._sweep = view, before, after, sweep
+        self._interpolated = interpolated
         self._labels = PanelCache(render)
         self._scratch: Image = np.empty((0, 0, 3), np.uint8)
 
@@ -48,7 +53,8 @@ class SplitView:
         cv2.line(image, (cut, 0), (cut, height), (255, 255, 255), max(1, height // 360))
         gap = cap_height(height)
         left = self._labels.panel("before", self._before, height=gap, width=max(8, width // 3))
-        right = self._labels.panel("after", self._after, height=gap, width=max(8, width // 3))
+        after = self._before if self._interpolated() else self._after
+        right = self._labels.panel("after", after, height=gap, width=max(8, width // 3))
         low = height - left.size[1] - gap
         # A label leaves the picture with its side instead of standing on the other side.
         left.draw(image, min(gap, cut - gap - left.size[0]), low)

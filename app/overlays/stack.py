@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from app.config.schema import KioskConfig
+from app.overlays.bicubic_mark import BicubicMark
 from app.overlays.magnifier import Magnifier
 from app.overlays.split_sweep import SplitSweep
 from app.overlays.split_view import SplitView
@@ -13,13 +14,13 @@ from app.pipeline.stats import Stats
 
 
 def build_overlays(kiosk: KioskConfig, view: ViewState, stats: Stats, panel: StatsPanel) -> list[Overlay]:
-    """Build the overlays in drawing order; `panel` comes last. `stats` say when the engine is away.
+    """Build the overlays in drawing order; `panel` comes last. `stats` say when the picture is no model's.
 
     Raises ConfigError for texts or a font that cannot be used.
     """
 
-    def degraded() -> bool:
-        return stats.spec is not None and stats.spec.is_bicubic and not stats.spec.state.ok
+    def interpolated() -> bool:
+        return stats.interpolated
 
     overlays: list[Overlay] = []
     magnifier = Magnifier() if kiosk.magnifier else None
@@ -27,10 +28,10 @@ def build_overlays(kiosk: KioskConfig, view: ViewState, stats: Stats, panel: Sta
         overlays.append(magnifier.tracker)  # looks at the picture before anything is drawn into it
     sweep = SplitSweep(view, kiosk.sweep) if kiosk.sweep else None
     if not kiosk.languages:
-        overlays.append(SplitView(view, sweep=sweep))
+        overlays.append(SplitView(view, sweep=sweep, interpolated=interpolated))
         if magnifier is not None:
             overlays.append(magnifier)
-        return [*overlays, panel]
+        return [*overlays, BicubicMark(view, interpolated), panel]
     # Here and not at the top: only this needs Pillow.
     from app.overlays import texts
     from app.overlays.caption import Caption
@@ -38,7 +39,8 @@ def build_overlays(kiosk: KioskConfig, view: ViewState, stats: Stats, panel: Sta
 
     font, languages = CaptionFont(kiosk.font), texts.load(kiosk.languages, kiosk.texts)
     before, after = [text.before for text in languages], [text.after for text in languages]
-    overlays.append(SplitView(view, before=before, after=after, render=font.panel, sweep=sweep))
+    split = SplitView(view, before=before, after=after, render=font.panel, sweep=sweep, interpolated=interpolated)
+    overlays.append(split)
     if magnifier is not None:
         overlays.append(magnifier)
-    return [*overlays, Caption(languages, font, degraded=degraded), panel]
+    return [*overlays, Caption(languages, font, interpolated=interpolated), panel]

@@ -31,8 +31,8 @@ log = logging.getLogger(__name__)
 POLL_S = 0.02
 """Between two looks at the window while no picture comes."""
 
-BUILD_GRACE_S = 1.0
-"""How long a look at an engine that is being built excuses that no picture comes."""
+BUILD_EXTENSION_S = 1.0
+"""How far each look at an engine that is still being built moves the time by which the next picture is due."""
 
 JOIN_S = 15.0
 """What a thread is given to end. No source waits longer than 10 s for its device, if it can help it (app.sources)."""
@@ -62,7 +62,7 @@ class Pipeline:
         stopping: threading.Event | None = None,
         observer: EngineLoadObserver | None = None,
         due: DueTime | None = None,
-        build_grace_s: float = BUILD_GRACE_S,
+        build_extension_s: float = BUILD_EXTENSION_S,
     ) -> None:
         """Prepare a run; run() begins it.
 
@@ -87,7 +87,7 @@ class Pipeline:
         self._paced, self._limit, self._duration = paced, limit, duration
         self._stopping = stopping or threading.Event()  # set by any thread
         self._observer = observer or EngineLoadObserver()  # main thread
-        self._build_grace_s = build_grace_s
+        self._build_extension_s = build_extension_s
         self.due = due or DueTime()  # set by the capture thread and the main thread, read by anyone
         self._shown_at: float | None = None  # main thread; when the last picture was shown
         self._end_at: float | None = None  # main thread; from `duration`, once there has been a picture
@@ -114,7 +114,7 @@ class Pipeline:
                     self._in_flight.clear()
                     if self._stopping.is_set() or not self._observer.replace(engine.spec.name):
                         raise
-                    message = "the engine %(engine)s has failed, going on with another: %(reason)s"
+                    message = "the engine %(engine)s has failed, continuing with another: %(reason)s"
                     name, reason = engine.spec.name, one_line(error)
                     log_event(log, logging.WARNING, "engine_failed", message, engine=name, reason=reason)
                 del engine
@@ -206,7 +206,7 @@ class Pipeline:
         while thread.is_alive() and not self._stopping.is_set():
             thread.join(POLL_S)
             if self._observer.busy:
-                self.due.set(time.monotonic() + self._build_grace_s)
+                self.due.set(time.monotonic() + self._build_extension_s)
             self._poll()
             self._observer.show(self._newest_frame())
         if not self._stopping.is_set():

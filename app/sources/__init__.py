@@ -33,7 +33,7 @@ def open_source(
     """
     if camera is not None and source is not None:
         raise SourceError(
-            "Both a camera and another source are asked for", f"camera: {camera}; source: {source}", "Leave one out."
+            "Both a camera and another source are given", f"camera: {camera}; source: {source}", "Leave one out."
         )
     if source is not None:
         with _system_errors(source):
@@ -84,7 +84,7 @@ def _open_named(source: str, size: tuple[int, int] | None, fps: float | None, lo
     if path is None:
         near = difflib.get_close_matches(scheme.lower(), SCHEMES, n=1)
         fix = f"Did you mean {near[0]}://?" if near else f"Choose {SOURCE_KINDS}."
-        raise SourceError(f"{scheme}:// is not a kind of source", f"asked for {shown(source)}", fix)
+        raise SourceError(f"{scheme}:// is not a kind of source", f"the source is {shown(source)}", fix)
     return _open_path(path, size, fps, loop)
 
 

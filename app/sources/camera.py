@@ -140,7 +140,7 @@ class Camera:
             if time.monotonic() - began > CAPTURE_TIMEOUT_MS / 1000:
                 break
         raise SourceError(
-            f"The {self.name} opens, but gives no picture",
+            f"The {self.name} opens, but delivers no picture",
             f"waited {time.monotonic() - began:.1f} s; {listing() if self._v4l2 else 'the pipeline is running'}",
             "Close other programs that use it, plug it into another port (not through a hub), or ask for a smaller"
             f" --size. {DEMO_HINT}",
@@ -159,10 +159,10 @@ class Camera:
                 for part in (f"{size[0]}x{size[1]}" if size else "", "MJPG", f"at {fps:g} fps" if fps else "")
                 if part
             )
-            message = "%(source)s gives %(mode)s; it was asked for %(requested)s"
+            message = "%(source)s delivers %(mode)s; %(requested)s was requested"
             log_event(log, logging.WARNING, "camera_mode", message, source=self.name, mode=given, requested=requested)
         else:
-            log_event(log, logging.INFO, "camera_mode", "%(source)s gives %(mode)s", source=self.name, mode=given)
+            log_event(log, logging.INFO, "camera_mode", "%(source)s delivers %(mode)s", source=self.name, mode=given)
 
     def _retrieve(self) -> Image | None:
         """Decode what was grabbed, into a buffer if it has the size of the last one; None if it is broken."""
@@ -182,23 +182,23 @@ class Camera:
         if self._v4l2:
             return SourceError(
                 f"The {self.name} cannot be opened",
-                f"another program may hold it, or it is no capture device; {listing()}",
+                f"another program may hold it, or it is not a capture device; {listing()}",
                 f"Close the other program (fuser {source} shows it), or choose another camera. {DEMO_HINT}",
             )
         return SourceError(
             f"The {self.name} cannot be started",
             f"pipeline: {shown(source)}",
-            "Try it alone: gst-launch-1.0 with this text, fakesink in place of appsink. A CSI camera also fails while"
-            " another program holds it; sudo systemctl restart nvargus-daemon helps then.",
+            "Try the pipeline alone: gst-launch-1.0 with this text, and fakesink in place of appsink. A CSI camera "
+            "also fails while another program holds it; then sudo systemctl restart nvargus-daemon helps.",
         )
 
     def _silence_error(self, frames: int, seconds: float) -> SourceError:
         gone = self._device is not None and not self._device.exists()
         reason = "; its device file is gone: it was unplugged" if gone else ""
         return SourceError(
-            f"The {self.name} has stopped giving pictures",
+            f"The {self.name} has stopped delivering pictures",
             f"nothing for {seconds:.1f} s after {frames} frames{reason}",
-            "Check the cable and the port; a hub without its own supply is a frequent cause.",
+            "Check the cable and the port; a hub without its own power supply is a frequent cause.",
         )
 
 

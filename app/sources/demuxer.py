@@ -39,7 +39,7 @@ def open_file(path: Path) -> tuple[InputContainer, VideoStream]:
             raise missing_file_error(path)
         if not path.is_file():
             raise SourceError(
-                f"{path} is no file",
+                f"{path} is not a file",
                 "it is a pipe or a device, which cannot be read twice",
                 "Give a file, or rtsp://, gst: ...",
             )
@@ -56,7 +56,7 @@ def open_file(path: Path) -> tuple[InputContainer, VideoStream]:
     except FFmpegError as error:
         if _lacks_index(path):
             raise SourceError(
-                f"{path.name} is cut off: it has no index",
+                f"{path.name} is truncated: it has no index",
                 f"{where} is an MP4 of {path.stat().st_size} bytes without a 'moov' box, which is written last",
                 "It was not closed properly when recorded or not copied whole: copy it again, or repair it with a tool"
                 " such as untrunc.",
@@ -69,11 +69,16 @@ def open_file(path: Path) -> tuple[InputContainer, VideoStream]:
     return _with_pictures(container, path.name)
 
 
-def open_stream(url: str, *, limit: float = STREAM_OPEN_TIMEOUT_S) -> tuple[InputContainer, VideoStream]:
-    """Open a network stream within twice `limit` seconds, as open_file() does a file. Raises SourceError."""
+def open_stream(
+    url: str, *, limit: float = STREAM_OPEN_TIMEOUT_S, read_timeout_s: float = READ_TIMEOUT_S
+) -> tuple[InputContainer, VideoStream]:
+    """Open a network stream within twice `limit` seconds, as open_file() does a file. Raises SourceError.
+
+    `read_timeout_s`: how long reading may wait for data later.
+    """
     began = time.monotonic()
     try:
-        container = av.open(url, options=dict(STREAM_OPTIONS), timeout=(limit, READ_TIMEOUT_S))
+        container = av.open(url, options=dict(STREAM_OPTIONS), timeout=(limit, read_timeout_s))
     except FFmpegError as error:
         raise _unreachable(url, error, time.monotonic() - began, limit) from None
     return _with_pictures(container, shown(url))
@@ -102,9 +107,9 @@ def _unreachable(url: str, error: FFmpegError, seconds: float, limit: float) -> 
     if isinstance(error, av.error.ConnectionRefusedError):
         return SourceError(f"{name} refuses the connection", reason, "Start the sender, or check the port.")
     if isinstance(error, (av.error.HTTPUnauthorizedError, av.error.HTTPForbiddenError)):
-        return SourceError(f"{name} wants a password", reason, "Write it as rtsp://name:password@host/path.")
+        return SourceError(f"{name} requires a password", reason, "Write it as rtsp://name:password@host/path.")
     if isinstance(error, (av.error.HTTPError, av.error.HTTPClientError)):
-        return SourceError(f"{name} has no such stream", reason, "Check the path behind the address.")
+        return SourceError(f"{name} has no such stream", reason, "Check the path after the host name.")
     if isinstance(error, av.error.InvalidDataError):
         return SourceError(f"{name} answers, but sends no video", reason, "Open it in a player such as VLC to compare.")
     return SourceError(f"{name} cannot be opened", reason, "Check the address and the network.")

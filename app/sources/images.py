@@ -61,7 +61,7 @@ class ImageSequence:
         if path.exists() and not path.is_dir():
             if not path.is_file():
                 raise SourceError(
-                    f"{path} is no file", "it is a pipe or a device", "Give a file, a folder or a pattern."
+                    f"{path} is not a file", "it is a pipe or a device", "Give a file, a folder or a pattern."
                 )
             return cls([path], name=path.name, fps=fps, loop=loop)
         files = listed(path)
@@ -152,7 +152,7 @@ def _fault(path: Path, image: Image | None) -> tuple[str, str]:
         return "cannot be read: permission denied", "Check its permissions."
     return (
         "is not a picture that can be read",
-        "Open it in a picture viewer: if that fails too, it is damaged, or not of the kind that its name says.",
+        "Open it in a picture viewer: if that fails too, it is damaged, or not of the kind that its name suggests.",
     )
 
 

@@ -30,7 +30,7 @@ class Notifier:
         self.watchdog_s = int(timeout_us) / 1e6 if for_us and timeout_us.isdecimal() else 0.0
         """Time within which a sign of life is expected; 0 if none is."""
         if timeout_us and not timeout_us.isdecimal():
-            message = "WATCHDOG_USEC is %(value)r, which is no number: no sign of life is sent"
+            message = "WATCHDOG_USEC is %(value)r, which is not a number: the watchdog is not notified"
             log_event(log, logging.WARNING, "watchdog_misconfigured", message, value=timeout_us)
 
     def tell(self, *lines: str) -> None:

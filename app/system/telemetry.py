@@ -87,7 +87,7 @@ class Telemetry:
             if value is not None and limit is not None and value > limit * share:
                 warnings[name] = f"{name} {value:.0f} {unit}, above {limit:g} {unit}"
         if reading.throttle:
-            warnings["clocks"] = f"held down: {', '.join(reading.throttle)}"
+            warnings["clocks"] = f"throttled: {', '.join(reading.throttle)}"
         for name in warnings.keys() - self._warned:
             log_event(log, logging.WARNING, "machine_warning", "%(reason)s", what=name, reason=warnings[name])
         for name in self._warned - warnings.keys():

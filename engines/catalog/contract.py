@@ -16,7 +16,7 @@ def refused(path: Path, facts: str) -> ModelError:
     return ModelError(
         f"{path} is not an upscaling model this program can run",
         facts,
-        "It takes one picture, uint8 [1, H, W, 3] BGR, and gives one, uint8 [1, s*H, s*W, 3].",
+        "A model takes one picture, uint8 [1, H, W, 3] BGR, and returns one, uint8 [1, s*H, s*W, 3].",
     )
 
 
@@ -30,7 +30,7 @@ def unfit(path: Path, given: Sequence[int | None], size: tuple[int, int]) -> Mod
         return ModelError(
             f"{path} takes pictures of {width or 'any width'}x{height or 'any height'} only",
             f"these are {wanted_width}x{wanted_height}",
-            "Ask the camera for that with --size, or scale the file first; or take a model for pictures of any size.",
+            "Ask the camera for that with --size, or scale the file first; or choose a model for pictures of any size.",
         )
     shape = ", ".join("?" if n is None else str(n) for n in given)
     return refused(path, f"its input is [{shape}], which cannot be [1, {wanted_height}, {wanted_width}, 3]")
@@ -41,6 +41,7 @@ def scale_between(path: Path, size: tuple[int, int], output: tuple[int, int]) ->
     scale = output[1] // size[1]
     if not 1 <= scale <= MAX_SCALE or output != (scale * size[0], scale * size[1]):
         raise refused(
-            path, f"it makes {output[0]}x{output[1]} of {size[0]}x{size[1]}, which is no whole number of times larger"
+            path,
+            f"it makes {output[0]}x{output[1]} of {size[0]}x{size[1]}, which is not a whole number of times larger",
         )
     return scale

@@ -30,7 +30,7 @@ class Rung:
 
 
 def ladder(model: str, names: Sequence[str] = (), scale: int | None = None) -> tuple[list[Rung], int, int | None]:
-    """Return `model` and those of `names`, the index of `model` among them, and their scale as far as files tell it.
+    """Return `model` and those of `names`, the index of `model` among them, and their scale as far as it is known.
 
     Without names: all shipped models of the same scale and kind, which is what follows the first hyphen of a name
     (webcam of fast-webcam). bicubic is a name, too. Raises ModelError for one that does not exist in this scale.
@@ -57,6 +57,6 @@ def _network(path: Path | None) -> str:
 def _parameters(path: Path | None) -> int:
     if path is None:
         return 0
-    # Of a file that does not tell: as many as it has room for, at 32 bits each.
+    # Where a file does not state it: as many as it has room for, at 32 bits each.
     parameters = properties(path).get("parameters", "")
     return (int(parameters) if parameters.isdecimal() else 0) or max(1, path.stat().st_size // 4)

@@ -12,18 +12,18 @@ from engines.catalog.onnx_metadata import properties
 
 @dataclass(frozen=True)
 class ResolvedModel:
-    """A model that is there, as far as can be told without reading its network."""
+    """A model that exists, as far as can be known without reading its network."""
 
     path: Path | None
     """Its .onnx file; None for bicubic interpolation and for what a server has."""
     family: str
     """What the files of one network in several precisions have in common: fast-x2; of other files their stem."""
     scale: int | None
-    """How many times larger the output is; None: only the network or the server tells."""
+    """How many times larger the output is; None: only the network or the server says."""
     precision: str
     """fp32, fp16 or int8 by its name, u8 for bicubic."""
     certain: bool = True
-    """Whether the name tells the scale. Otherwise it is what was asked for, or what the file's metadata claim."""
+    """Whether the name states the scale. Otherwise the scale is the requested one, or that of the file's metadata."""
 
 
 def resolve_file(model: str, scale: int | None, precisions: Sequence[str] = ("fp32",)) -> ResolvedModel:
@@ -41,7 +41,7 @@ def resolve_file(model: str, scale: int | None, precisions: Sequence[str] = ("fp
 
 
 def resolve_bicubic(model: str, scale: int | None) -> ResolvedModel:
-    """Return bicubic interpolation in place of `model`: by `scale`, else as the model's name tells, else twice."""
+    """Return bicubic interpolation in place of `model`, by `scale`, else the scale in the model's name, else 2."""
     return ResolvedModel(None, "bicubic", scale or catalog.scale_in(model) or catalog.DEFAULT_SCALE, "u8")
 
 
@@ -49,7 +49,7 @@ def resolve_served(model: str, scale: int | None) -> ResolvedModel:
     """Return what a server has under the name `model`.
 
     Raises:
-        ModelError: The name tells another scale than `scale`.
+        ModelError: The name states another scale than `scale`.
     """
     named = catalog.scale_in(model)
     if named and scale not in (None, named):

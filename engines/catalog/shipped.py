@@ -92,7 +92,7 @@ class ModelCard:
         except FileNotFoundError:
             return cls()
         except (OSError, UnicodeDecodeError, TypeError, yaml.YAMLError) as error:
-            log.warning("%s is no card: %s", file, " ".join(str(error).split()))
+            log.warning("%s is not a card: %s", file, " ".join(str(error).split()))
             return cls()
 
     def check(self) -> None:
@@ -148,10 +148,10 @@ def usual(*, camera: bool, scale: int | None = None) -> str:
     Of those for the same pictures one that is free in all its precisions is preferred, then CAMERA_MODEL or FILE_MODEL,
     then the smallest. For a camera without a model in that scale it is one for clean pictures.
     """
-    there = [model for model in shipped() if model.scale == (scale or DEFAULT_SCALE)]
+    of_scale = [model for model in shipped() if model.scale == (scale or DEFAULT_SCALE)]
     default = CAMERA_MODEL if camera else FILE_MODEL
     kind = default.partition("-")[2]
-    fitting = [model for model in there if model.kind == kind]
+    fitting = [model for model in of_scale if model.kind == kind]
     if camera and not fitting:
         return usual(camera=False, scale=scale)
 
@@ -169,12 +169,12 @@ def scale_in(name: str) -> int | None:
 
 
 def check_name(file: Path, scale: int) -> None:
-    """Raise ModelError if the name of `file` tells another scale than that of the network it is for."""
+    """Raise ModelError if the name of `file` states another scale than that of the network it is for."""
     named = scale_in(file.name)
     if named not in (None, scale):
         raise ModelError(
             f"{file} is a wrong name for a network that enlarges {scale} times",
-            f"-x{named} would tell everybody that it enlarges {named} times",
+            f"-x{named} in the name says that it enlarges {named} times",
             f"Call it {file.name.replace(f'-x{named}', f'-x{scale}')}.",
         )
 
@@ -221,7 +221,7 @@ def find(name: str, precisions: Sequence[str] = ("fp32",), scale: int | None = N
     near = difflib.get_close_matches(name, [known for m in models for known in m.names], 1)
     raise ModelError(
         f"There is no model called {name}",
-        f"shipped are: {', '.join(names)}",
+        f"the shipped models are: {', '.join(names)}",
         f"Did you mean {near[0]}?" if near else "Give one of these, or the path of an .onnx file.",
     )
 
@@ -231,6 +231,6 @@ def wrong_scale(name: str, scales: Sequence[int], wanted: int | None) -> ModelEr
     existing = ", ".join(f"x{scale}" for scale in scales)
     return ModelError(
         f"The model {name} does not enlarge {wanted} times",
-        f"it is there as {existing}",
-        f"Give --scale {scales[0]} or leave it out, or take another --model; --list shows them.",
+        f"it exists as {existing}",
+        f"Give --scale {scales[0]} or leave it out, or choose another --model; --list shows them.",
     )

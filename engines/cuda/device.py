@@ -71,12 +71,14 @@ class CudaDevice:
 
 
 def failure(problem: str, error: Exception, device: str) -> EngineError:
-    """Return the EngineError that tells what CUDA has answered."""
+    """Return the EngineError for CUDA's answer."""
     text = str(error)
     if "out of memory" in text:
         fix = "Close what else uses the GPU (nvidia-smi, tegrastats), or choose a smaller --size or --depth 1."
     elif any(word in text.lower() for word in DEVICE_LOST_WORDS):
-        fix = "The GPU is lost to this process: start it again. If it stays so: sudo dmesg | grep -iE 'nvrm|nvgpu'."
+        fix = (
+            "The GPU is lost to this process: start it again. If it happens again: sudo dmesg | grep -iE 'nvrm|nvgpu'."
+        )
     elif "driver version" in text or "no CUDA-capable" in text or "not initialized" in text:
         fix = "Update the NVIDIA driver (on a Jetson: JetPack), or choose --engine openvino."
     else:

@@ -21,7 +21,7 @@ REGISTER_MAPPED = 2
 """CU_MEMHOSTREGISTER_DEVICEMAP"""
 
 WHEELS = ("tensorrt-cu12", "tensorrt-cu13", "tensorrt-rtx-cu12", "tensorrt-rtx-cu13")
-"""Packages on PyPI whose name tells which CUDA they were built for; JetPack's own fits JetPack's driver."""
+"""Packages on PyPI whose name says which CUDA they were built for; JetPack's own fits JetPack's driver."""
 
 
 class CudaError(RuntimeError):
@@ -38,7 +38,7 @@ def call(driver: Any, name: str, *arguments: Any) -> None:
     try:
         code = getattr(driver, name)(*arguments)
     except AttributeError:
-        raise CudaError(f"this driver has no {name}") from None
+        raise CudaError(f"the NVIDIA driver has no {name}") from None
     if code:
         text = ctypes.c_char_p()
         driver.cuGetErrorString(code, ctypes.byref(text))
@@ -94,7 +94,7 @@ class CudaGraph:
             try:
                 work()
             finally:
-                # A capture that went wrong ends with an error of its own; the first failure is the one to tell.
+                # A capture that went wrong ends with an error of its own; the first failure is the one to report.
                 code = self._driver.cuStreamEndCapture(ctypes.c_void_p(stream), ctypes.byref(graph))
             if code or not graph.value:
                 raise CudaError("the operations cannot be recorded")

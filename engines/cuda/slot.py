@@ -119,7 +119,7 @@ class CudaSlot:
         handle = self._stream.handle
         try:
             if not self._work.capturable(handle):
-                raise CudaError("TensorRT says so")
+                raise CudaError("TensorRT cannot capture this plan")
             self._graph = CudaGraph(handle, lambda: self._enqueue(marks=False))
         except (self._driver.Error, CudaError, EngineError) as error:
             log.info("no CUDA graph, every frame is launched piece by piece: %s", one_line(error))
@@ -140,7 +140,7 @@ class CudaSlot:
                 self._result.move(output)
                 placed = True
             except (self._driver.Error, CudaError) as error:
-                log.info("frames are copied between the processes once more: %s", one_line(error))
+                log.info("frames are copied once more on their way between the processes: %s", one_line(error))
             self._work.bind(self._source.address, self._result.address)
             if graph is not None:
                 self.record_graph()

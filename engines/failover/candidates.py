@@ -27,7 +27,7 @@ class LoadStatus:
     """How far the load of an engine has come, in words. Written by the thread that loads, read by any."""
 
     def __init__(self) -> None:
-        """Begin with nothing to tell."""
+        """Begin with nothing to report."""
         self.text = ""
         """Empty while nothing is being loaded that takes long. One reference is replaced at a time: no lock."""
 

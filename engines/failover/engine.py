@@ -67,7 +67,7 @@ class FailoverSlot:
 
     def launch(self, image: Image) -> None:
         """Copy `image`, uint8 [H, W, 3], into the engine in use, or keep it here if there is none."""
-        self._failover.leave(self._active)  # the view lent of its output has been given back
+        self._failover.leave(self._active)  # nobody borrows its output any more
         # The state of now, not of when it is done: by then the first choice may be back, and this frame is not its.
         self._active, self._state = self._failover.enter()
         active, self._launched = self._active, time.monotonic()
@@ -174,7 +174,7 @@ class FailoverEngine(SlotEngine[T]):
         self._drain_timeout, self._shutdown_timeout = drain_timeout, shutdown_timeout
         self._lock = threading.Condition()
         self._candidates = CandidateList(candidates, self._retry)  # guarded by _lock, as are the next three lines
-        self._state = EngineState(Condition.STARTING, f"{candidates[0].name} is not there yet")
+        self._state = EngineState(Condition.STARTING, f"{candidates[0].name} is not ready yet")
         self._ending = False
         self._disposals: list[threading.Thread] = []
         first: ActiveEngine | None = None
@@ -201,8 +201,8 @@ class FailoverEngine(SlotEngine[T]):
     def collect(self, timeout: float) -> tuple[Image, T, float] | None:
         """Return the next result; see SlotEngine. `spec` is that of what made it from now on."""
         result = super().collect(timeout)
-        if isinstance(self._lent, FailoverSlot):
-            self._spec = self._lent.spec
+        if isinstance(self._borrowed, FailoverSlot):
+            self._spec = self._borrowed.spec
         return result
 
     @property
@@ -372,7 +372,7 @@ class FailoverEngine(SlotEngine[T]):
             return
         active.engine.free()
         raise EngineError(
-            f"{active.health.candidate.name} makes another picture",
+            f"{active.health.candidate.name} makes pictures of another size",
             f"{spec} in {depth} slots; wanted is {wanted.output} in {self.depth}",
             "Use models of the same scale.",
         )

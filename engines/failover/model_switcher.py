@@ -272,7 +272,7 @@ class ModelSwitcher(Generic[T]):
             prepared = self._ready.get(index)
         active = prepared.active if prepared is not None else None
         if active is None or active.failed:
-            raise EngineError(f"{name} is not there any more")
+            raise EngineError(f"{name} is no longer available")
         width, height = self.spec.input
         blank, slot = np.zeros((height, width, 3), np.uint8), active.engine.slot(0)
         while len(seconds) < TRIAL_FRAMES or sum(seconds) < self._min_trial:

@@ -1,7 +1,7 @@
 """Runs any engine in a process of its own, so that a driver that crashes or hangs takes no picture with it.
 
 Frames lie in shared memory that the child's engine works in directly: launch() copies a frame in, as it would into an
-engine of this process, and wait() lends the view that the child wrote. What goes through the socket are slot numbers;
+engine of this process, and wait() returns the view that the child wrote. What goes through the socket are slot numbers;
 the child's own side is engines/worker.py.
 """
 
@@ -137,7 +137,7 @@ class EngineProcess:
 
     def _gone(self) -> EngineError:
         return EngineError(
-            "The engine's process is gone", self._process.end(), "Its own words, if any, are in the log."
+            "The engine's process is gone", self._process.end(), "Its own messages, if any, are in the log."
         )
 
 
@@ -186,7 +186,7 @@ def load(
 
     Args:
         request: For one engine of this machine, without fallbacks and models to switch between.
-        report: Is told, in this thread, how far a load that takes long has come.
+        report: Receives, in this thread, the progress of a load that takes long.
         load_timeout: Seconds that the child may take to load.
         silence_timeout: Seconds that it may say nothing while it loads.
 

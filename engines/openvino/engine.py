@@ -65,7 +65,7 @@ class OpenVinoSlot:
                 raise TimeoutError
         except RuntimeError as error:
             raise EngineError("OpenVINO failed on a frame", first_line(error), "Try --engine bicubic.") from error
-        # Its own clock's: a collector that is late must not make the engine look slow. No callback tells it, for after
+        # Its own clock's: a collector that is late must not make the engine look slow. No callback reports it: after
         # one of Python's, and after wait_for(), OpenVINO's thread takes the GIL again to let go of it. If the process
         # is at its end by then, Python ends the thread there, and C++ aborts: "terminate called without an active
         # exception".
@@ -97,7 +97,7 @@ def abandoned_slots() -> list[OpenVinoSlot]:
 
 
 def first_line(error: Exception) -> str:
-    """Return the part of an OpenVINO message that tells something: it begins with source positions of its own."""
+    """Return the informative part of an OpenVINO message, which begins with source positions of its own."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     useful = [line for line in lines if not line.startswith(("Exception from", "Check '"))]
     last = (useful or lines or [type(error).__name__])[-1]
@@ -136,7 +136,7 @@ def fit(model: ov.Model, path: Path, size: tuple[int, int]) -> int:
     try:
         model.reshape(wanted)
     except RuntimeError as error:
-        raise refused(path, f"with an input of {wanted} it makes no sense: {first_line(error)}") from None
+        raise refused(path, f"it cannot take an input of {wanted}: {first_line(error)}") from None
     output = model.output().partial_shape
     if output.is_dynamic or output[0].get_length() != 1 or output[3].get_length() != 3:
         raise refused(path, f"its output is {output}")
@@ -165,7 +165,7 @@ def compile_model(model: ov.Model, threads: int | None) -> ov.CompiledModel:
         folder.mkdir(parents=True, exist_ok=True)
         return core().compile_model(model, "CPU", options | {"CACHE_DIR": str(folder)})
     except (OSError, RuntimeError) as error:
-        log.warning("going on without the cache of compiled models: %s", error)
+        log.warning("continuing without the cache of compiled models: %s", error)
     try:
         return core().compile_model(model, "CPU", options)
     except RuntimeError as error:

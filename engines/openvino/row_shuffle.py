@@ -9,7 +9,7 @@ makes whole rows with channels last, which is how processors compute. Nothing is
 are computed alike, as a detail that all colours get, are computed once for all groups (SharedChannels).
 
 Beside one picture of all channels whose pieces were gathered or its axes exchanged, this was the quickest way for every
-shipped network, and for fast-x2-int8 by 1.1 times and more too where oneDNN was told to use AVX2 alone, AVX2 with VNNI,
+shipped network, and for fast-x2-int8 by 1.1 times and more too where oneDNN was limited to AVX2, AVX2 with VNNI,
 or AVX-512 with VNNI (two cores of an AMD EPYC). With AMX it has not been measured.
 """
 

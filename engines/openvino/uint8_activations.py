@@ -177,13 +177,13 @@ def fuse_detail_add(model: ov.Model) -> None:
 
 def row_convolution(row: Row, mixed: ov.Output) -> ov.Output:
     """Return the numbers of `row`, by one convolution of `mixed`: the bytes of neighbours and detail."""
-    # What stands for a weight of 1: a whole number, as the kernel's sum, and so divided by DETAIL_GAIN.
-    one = DETAIL_STEP * np.floor(INT8 / DETAIL_STEP / np.maximum(np.abs(row.kernel).max((1, 2, 3), keepdims=True), 1))
-    near = error_aware_rounding(row.kernel, 1 / one).reshape(*one.shape[:1], -1, 1, 1) / one
+    # The integer that stands for a weight of 1. It and the kernel's sum stay integers when divided by DETAIL_GAIN.
+    unit = DETAIL_STEP * np.floor(INT8 / DETAIL_STEP / np.maximum(np.abs(row.kernel).max((1, 2, 3), keepdims=True), 1))
+    near = error_aware_rounding(row.kernel, 1 / unit).reshape(*unit.shape[:1], -1, 1, 1) / unit
     weights = np.concatenate([near, row.copies[:, :, None, None] / DETAIL_GAIN], 1).astype(np.float32)
-    made = convolution(mixed, in_int8(weights, (INT8 / one).astype(np.float32)))
+    sums = convolution(mixed, in_int8(weights, (INT8 / unit).astype(np.float32)))
     rest = row.bias - DETAIL_ZERO_POINT / DETAIL_GAIN * row.copies.sum(1)
-    return ops.add(made, rest.astype(np.float32)[None, :, None, None]).output(0)
+    return ops.add(sums, rest.astype(np.float32)[None, :, None, None]).output(0)
 
 
 def constant(port: ov.Input) -> Any | None:
@@ -257,12 +257,12 @@ def error_aware_rounding(kernel: Floats, step: NDArray[np.floating[Any]] | np.fl
     least = moments[0, 0] * 1e-6  # or two that are as good would change places for ever
     while True:
         slope = (whole - exact) @ moments
-        one = -np.sign(slope)
-        gain = np.where(np.abs(whole + one) > INT8, 0, 2 * np.abs(slope) - np.diag(moments))
+        step_sign = -np.sign(slope)
+        gain = np.where(np.abs(whole + step_sign) > INT8, 0, 2 * np.abs(slope) - np.diag(moments))
         if gain.max() <= least:
             return whole.reshape(kernel.shape).astype(np.float32)
         best = gain.argmax(1)
-        whole[every, best] += np.where(gain[every, best] > least, one[every, best], 0)
+        whole[every, best] += np.where(gain[every, best] > least, step_sign[every, best], 0)
 
 
 def patch_covariance(colours: int, height: int, width: int) -> NDArray[np.float64]:

@@ -24,7 +24,7 @@ fp32 is computed in TF32, TensorRT's default as it is PyTorch's, on the GPUs tha
 
 
 def monitor(progress: BuildProgress) -> trt.IProgressMonitor:
-    """Return a monitor that tells `progress` of TensorRT's phases, and lets it end the build."""
+    """Return a monitor that reports TensorRT's phases to `progress`, which can end the build."""
 
     class Monitor(trt.IProgressMonitor):
         def __init__(self) -> None:
@@ -103,7 +103,7 @@ def precision_of(network: trt.INetworkDefinition) -> str:
 
 
 def configuration(builder: trt.Builder, progress: BuildProgress, workspace: int | None) -> trt.IBuilderConfig:
-    """Return what every build is told; `workspace` in bytes."""
+    """Return the options of every build; `workspace` in bytes."""
     config = builder.create_builder_config()
     config.progress_monitor = monitor(progress)
     config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED  # costs nothing, and gives the layers their names
@@ -184,7 +184,7 @@ def build(
     Args:
         path: The file.
         size: The only size that the plan takes.
-        progress: Is told of the build, and can end it.
+        progress: Receives the progress of the build, and can end it.
         dla: The DLA core to build for; None: the GPU.
         capabilities: Compute capabilities such as "8.6" to build for, which TensorRT-RTX can without a GPU.
         workspace: The most bytes that the builder may use; None: as it likes.
@@ -196,7 +196,7 @@ def build(
         ModelError: The file breaks the contract.
     """
     builder = trt.Builder(logger())
-    # Before strong typing DLA was told its precision by a flag, which is gone where networks are always typed.
+    # Before strong typing DLA took its precision from a flag, which is gone where networks are always typed.
     half = getattr(trt.BuilderFlag, "FP16", None) if dla is not None else None
     network = parse(builder, path, size, typed=half is None, dla=dla is not None)
     config = configuration(builder, progress, workspace)

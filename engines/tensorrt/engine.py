@@ -44,7 +44,7 @@ class Inference:
     ) -> None:
         """Allocate the scratch memory. The context is current.
 
-        `addresses`: where input and output lie on the device, by their names; `profiler` is told the time of every
+        `addresses`: where input and output lie on the device, by their names; `profiler` receives the time of every
         layer. Raises EngineError, pycuda's errors.
         """
         context = engine.create_execution_context(trt.ExecutionContextAllocationStrategy.USER_MANAGED)
@@ -182,7 +182,7 @@ def engine_for(
         local = [gpu.capability] if portable() else []
         return build(path, size, progress, dla=dla, capabilities=local, workspace=workspace, plans=plans, timing=timing)
 
-    runtime = trt.Runtime(logger())  # it ends the process where there is no driver: `gpu` tells that there is one
+    runtime = trt.Runtime(logger())  # it ends the process where there is no driver: `gpu` shows that there is one
     if dla is not None:
         runtime.DLA_core = dla
     return plans.get(key, built, runtime.deserialize_cuda_engine, progress)
@@ -193,7 +193,7 @@ def load(request: EngineRequest, *, progress: BuildProgress | None = None) -> En
 
     Args:
         request: What is wanted.
-        progress: Is told how far a build has come, and can end it.
+        progress: Receives the progress of a build, and can end it.
 
     Raises:
         ModelError: The model is missing, breaks the contract or does not take this size.

@@ -50,7 +50,7 @@ class PlanKey:
     gpu: str
     """Name and compute capability of the GPU."""
     options: str
-    """What else the builder was told."""
+    """The builder's other options."""
 
     @property
     def file(self) -> str:
@@ -111,7 +111,7 @@ class PlanCache:
             key: What the plan depends on.
             build: Makes the plan, if there is none that is accepted.
             accept: Gets the bytes of a plan; returns None to refuse them.
-            progress: Is told of a build.
+            progress: Receives the progress of a build.
 
         Raises:
             EngineError: The build has failed, or its plan is refused.
@@ -173,7 +173,7 @@ class PlanCache:
         try:
             atomic_file.write_atomic(path, content)
         except OSError as error:
-            log.warning("%s is not kept: %s", path, error.strerror)
+            log.warning("%s was not cached: %s", path, error.strerror)
 
     def put(self, key: PlanKey, plan: Plan) -> Path:
         """Keep a plan that was built for another machine, and return its file. Raises EngineError."""
@@ -196,7 +196,7 @@ class PlanCache:
         except FileNotFoundError:
             near = [e for e in self.entries() if (e.key.model, e.key.size) == (key.model, key.size)]
             why = (
-                f"the one there is, {near[0].path.name}, is for {key.differs(near[0].key)}" if near else "none is kept"
+                f"the cached one, {near[0].path.name}, is for {key.differs(near[0].key)}" if near else "none is cached"
             )
             return None, f"there is no plan for {key.model} at {key.size}: {why}"
         except (OSError, ValueError) as error:
@@ -218,7 +218,7 @@ class PlanCache:
             lock = FileLock(self.folder / f"{key.file}.lock")
             self._acquire(lock, key, progress)
         except OSError as error:
-            log.warning("going on without the cache of plans: %s", error)
+            log.warning("continuing without the cache of plans: %s", error)
             yield
             return
         try:
@@ -251,7 +251,7 @@ class PlanCache:
 
 def stopped() -> EngineError:
     """Return what a load raises that was asked to end early."""
-    return EngineError("Loading the engine was stopped", "", "Start again to go on: what was timed so far is kept.")
+    return EngineError("Loading the engine was stopped", "", "Start again to continue: what was timed so far is kept.")
 
 
 def digest(content: bytes) -> str:
@@ -262,7 +262,7 @@ def digest(content: bytes) -> str:
 def split(content: bytes) -> tuple[dict[str, Any], bytes]:
     """Return what a file says of its plan, and the plan. Raises ValueError saying what is wrong."""
     if not content.startswith(PLAN_MAGIC):
-        raise ValueError("it does not begin like one" if content else "it is empty")
+        raise ValueError("it does not begin as a plan of this program does" if content else "it is empty")
     line, _, body = content[len(PLAN_MAGIC) :].partition(b"\n")
     try:
         head: dict[str, Any] = json.loads(line)
@@ -271,5 +271,5 @@ def split(content: bytes) -> tuple[dict[str, Any], bytes]:
     except (ValueError, KeyError, TypeError):
         complete = False
     if not complete:
-        raise ValueError("what it says of itself cannot be read")
+        raise ValueError("its header cannot be read")
     return head, body

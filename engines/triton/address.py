@@ -40,7 +40,7 @@ def parse(text: str) -> Address:
             match = None
     if not match:
         raise EngineError(
-            f"{text} is no address of a Triton server",
+            f"{text} is not the address of a Triton server",
             "it reads triton://HOST:PORT/MODEL, with several servers triton://A:8001,B:8001/MODEL",
             "For example --engine triton://127.0.0.1:8001/fast-x2.",
         )

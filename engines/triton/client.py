@@ -26,7 +26,7 @@ FIRST_FRAME_TIMEOUT_S = 20.0
 PORT_HINT = f"The port is that of gRPC, {GRPC_PORT} by default, not of HTTP or metrics"
 TLS_HINT = "See --tls-ca, --tls-certificate, --tls-key."
 SAFE_SHARED_MEMORY_SINCE = (2, 50)
-"""The version from which a server keeps shared memory that it is still working in when it is told to forget it. Earlier
+"""The version from which a server keeps shared memory that it is still working in when asked to unregister it. Earlier
 ones crash (github.com/triton-inference-server/server, pull request 7567)."""
 
 
@@ -102,7 +102,7 @@ class TritonClient:
                     "A certificate or key cannot be read", f"{file}: {error.strerror}", TLS_HINT
                 ) from None
         context, looked_at = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT), f"{options.tls_ca}"
-        try:  # which tells what is wrong with them, and gRPC does not
+        try:  # this says what is wrong with them, which gRPC does not
             if options.tls_ca:
                 context.load_verify_locations(options.tls_ca)
             if options.tls_certificate:
@@ -132,28 +132,30 @@ class TritonClient:
                 return FrameRefusedError(f"The Triton server {self.server} is overloaded", facts, fix)
             case "UNAVAILABLE" if cause is Cause.RESTRICTED:
                 return EngineError(
-                    f"The Triton server {self.server} refuses us", facts, "See --token-file, --token-header."
+                    f"The Triton server {self.server} refuses this client", facts, "See --token-file, --token-header."
                 )
             case "UNAVAILABLE" if cause is Cause.MODEL_NOT_READY:
                 fix = "It may be loading; look at the server's log."
                 return EngineError(f"The model {self.model} is not ready on {self.server}", facts, fix)
             case "UNAVAILABLE" if cause is Cause.TLS_REFUSED:
                 fix = f"{TLS_HINT} Leave all --tls options out if the server has no TLS."
-                return EngineError(f"There is no way to the Triton server {self.server}", facts, fix)
+                return EngineError(f"The Triton server {self.server} cannot be reached", facts, fix)
             case "UNAVAILABLE" if cause is Cause.NOT_GRPC:
-                fix = f"{PORT_HINT}; if the server wants TLS or a certificate of ours, see --tls, --tls-certificate."
-                return EngineError(f"There is no way to the Triton server {self.server}", facts, fix)
+                fix = f"{PORT_HINT}; if the server requires TLS or a client certificate, see --tls, --tls-certificate."
+                return EngineError(f"The Triton server {self.server} cannot be reached", facts, fix)
             case "UNAVAILABLE":
-                fix = "Start the server, or check the address; see --tls if it wants TLS."
+                fix = "Start the server, or check the address; see --tls if it requires TLS."
                 return EngineError(f"There is no Triton server at {self.server}", facts, fix)
             case "DEADLINE_EXCEEDED" | "CANCELLED":
                 facts = facts if status == "CANCELLED" else "it did not answer in time"
                 return EngineError(f"The Triton server {self.server} does not answer", facts, "Look at its log.")
             case "UNAUTHENTICATED" | "PERMISSION_DENIED":
-                return EngineError(f"The Triton server {self.server} refuses us", facts, "See --token-file, --tls-key.")
+                return EngineError(
+                    f"The Triton server {self.server} refuses this client", facts, "See --token-file, --tls-key."
+                )
             case "UNIMPLEMENTED":
                 return EngineError(
-                    f"What answers at {self.server} is no Triton server this program can talk to",
+                    f"What answers at {self.server} is not a Triton server that this program can talk to",
                     f"it does not speak the inference protocol, version 2: {facts}",
                     f"{PORT_HINT}.",
                 )
@@ -230,12 +232,12 @@ class TritonClient:
         return EngineError(
             f"{self.model} on {self.server} is not an upscaling model this program can use",
             facts,
-            "It takes frame, uint8 [N, H, W, 3] BGR, and gives sr, uint8 [N, s*H, s*W, 3]; "
-            "scripts/triton_repository.py writes such.",
+            "It takes frame, uint8 [N, H, W, 3] BGR, and returns sr, uint8 [N, s*H, s*W, 3]; "
+            "scripts/triton_repository.py writes such models.",
         )
 
     def _check_ports(self, metadata: Any) -> None:
-        """Check the contract of engines/models, as far as the metadata tell. Raises EngineError."""
+        """Check the contract of engines/models, as far as the metadata go. Raises EngineError."""
         for kind, wanted, ports in (("input", "frame", metadata.inputs), ("output", "sr", metadata.outputs)):
             if [port.name for port in ports] != [wanted]:
                 raise self.refusal(f"its {kind}s are {', '.join(port.name for port in ports)}")

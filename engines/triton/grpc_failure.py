@@ -20,12 +20,12 @@ class Cause(Enum):
     MODEL_NOT_READY = auto()
     TLS_REFUSED = auto()
     NOT_GRPC = auto()
-    """All that gRPC tells of a port that is not its own, of TLS that is wanted, and of a certificate missed."""
+    """All that gRPC reports about another protocol's port, about TLS that is required, or a missing certificate."""
     OTHER = auto()
 
 
 class GrpcFailure(NamedTuple):
-    """A failed call: its cause, and the part of gRPC's message that tells something, at most 200 letters."""
+    """A failed call: its cause, and the informative part of gRPC's message, at most 200 characters."""
 
     cause: Cause
     facts: str

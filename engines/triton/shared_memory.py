@@ -2,7 +2,7 @@
 
 A region has a name in /dev/shm only while the server opens it: Region.hide() takes the name away, and from then on the
 memory lives exactly as long as somebody has it mapped, whatever dies. What the server has mapped is in its own list of
-regions, whose names tell the process they were made for.
+regions, whose names contain the process they were made for.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ class RegionNames:
         self._in_use: set[str] = set()
 
     def new(self) -> str:
-        """Return a name that tells whose it is, in use until release()."""
+        """Return a name that says whose it is, in use until release()."""
         with self._lock:
             pid = os.getpid()
             name = f"{REGION_PREFIX}-{_namespace()}-{pid}-{_start_time(pid)}-{next(self._count)}"

@@ -91,7 +91,7 @@ class TritonSlot:
         """Check that the server has written what this slot's memory is for: a model may be exchanged under its name."""
         output = result.get_output("sr")
         if output is None or output.datatype != "UINT8" or tuple(output.shape) != (1, *self._out_shape):
-            raise self._connection.refusal(f"it gave {None if output is None else list(output.shape)}")
+            raise self._connection.refusal(f"it returned {None if output is None else list(output.shape)}")
 
     def _send(self) -> tuple[list[Any], list[Any]]:
         """Input and output tensors of a request for what is in `input`."""
@@ -103,8 +103,8 @@ class TritonSlot:
         """The picture in an answer."""
         picture = result.as_numpy("sr")
         if picture is None or picture.shape != (1, *self._out_shape):
-            raise self._connection.refusal(f"it gave {None if picture is None else picture.shape}")
-        np.copyto(self._output, picture[0])  # gRPC's memory is read-only; sinks draw into what they are lent
+            raise self._connection.refusal(f"it returned {None if picture is None else picture.shape}")
+        np.copyto(self._output, picture[0])  # gRPC's memory is read-only; sinks draw into what they borrow
         return self._output
 
     def close(self) -> None:
@@ -265,14 +265,14 @@ def make_slots(connection: TritonClient, depth: int, hang_timeout: float) -> tup
             if wanted == "shm":
                 fix = "A container needs --ipc=host and the same user; --transport raw needs neither."
                 raise EngineError(f"There is no shared memory with {connection.server}", facts, fix) from None
-            log.info("%s: going on without shared memory: %s", connection.server, facts)
+            log.info("%s: continuing without shared memory: %s", connection.server, facts)
     jpeg = connection.model + JpegSlot.model_suffix
     if wanted == "jpeg" or (wanted == "auto" and not is_here and connection.serves(jpeg)):
         if not connection.serves(jpeg):
             raise EngineError(
                 f"There is no model {jpeg} on {connection.server}",
                 "it is what decodes and encodes JPEG there",
-                "scripts/triton_repository.py writes it; --transport raw does without.",
+                "scripts/triton_repository.py writes it; --transport raw does not need it.",
             )
         return [JpegSlot(connection, hang_timeout) for _ in range(depth)], "JPEG"
     return [TritonSlot(connection, hang_timeout) for _ in range(depth)], "raw"

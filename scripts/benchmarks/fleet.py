@@ -273,8 +273,16 @@ def compare(cameras: int, model: str, size: tuple[int, int], seconds: float, rou
     return result
 
 
-def survive(cameras: int, minutes: float, *, size: tuple[int, int] = (320, 180), fps: float = 10.0) -> dict[str, Any]:
-    """Kill and restart the server SERVER_KILLS times while cameras run and check every picture.
+def survive(
+    cameras: int,
+    minutes: float,
+    *,
+    size: tuple[int, int] = (320, 180),
+    fps: float = 10.0,
+    server_kills: int = SERVER_KILLS,
+    downtime_s: float = SERVER_DOWNTIME_S,
+) -> dict[str, Any]:
+    """Kill the server, and restart it after `downtime_s`, so many times while cameras run and check every picture.
 
     Returns what the cameras saw of it. Raises UserError.
     """
@@ -290,11 +298,11 @@ def survive(cameras: int, minutes: float, *, size: tuple[int, int] = (320, 180),
                 process.stdin.write("go\n")
                 process.stdin.flush()
             begun = time.monotonic()
-            for number in range(SERVER_KILLS):
-                time.sleep(max(0.0, begun + (number + 0.6) * seconds / (SERVER_KILLS + 1) - time.monotonic()))
+            for number in range(server_kills):
+                time.sleep(max(0.0, begun + (number + 0.6) * seconds / (server_kills + 1) - time.monotonic()))
                 killed = time.monotonic()
                 server.kill()
-                time.sleep(SERVER_DOWNTIME_S)
+                time.sleep(downtime_s)
                 server.start()
                 kills.append((killed, time.monotonic()))
             result = gather(processes, fleet)

@@ -66,8 +66,8 @@ def any_display() -> Iterator[None]:
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line, and return the exit status."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--size", type=size, default=(1280, 720), metavar="WxH", help="of the pictures [1280x720]")
-    parser.add_argument("--rounds", type=positive_int, default=10, help="of a second each [10]")
+    parser.add_argument("--size", type=size, default=(1280, 720), metavar="WxH", help="size of the pictures [1280x720]")
+    parser.add_argument("--rounds", type=positive_int, default=10, help="rounds of one second each [10]")
     options = parser.parse_args(arguments)
     shape = "x".join(map(str, options.size))
     images = [scene(count, options.size) for count in range(round(1 / PICTURE_PERIOD_S))]
@@ -94,7 +94,9 @@ def main(arguments: list[str] | None = None) -> int:
         p50, p99 = np.percentile(kept, (50, 99)) * 1000
         print(f"{name:<16} p50 {p50:6.2f} ms, p99 {p99:6.2f} ms, {len(kept)} pictures of {shape}")
     later = statistics.median(b - a for a, b in zip(*rounds, strict=True)) * 1000
-    print(f"in its own, later by {later:.2f} ms, the median over {options.rounds} rounds, each beside the other")
+    print(
+        f"in a process of its own, later by {later:.2f} ms, the median over {options.rounds} rounds measured in turns"
+    )
     return 0
 
 

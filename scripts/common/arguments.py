@@ -15,7 +15,7 @@ def positive_number(text: str) -> float:
     except ValueError:
         value = math.nan
     if not 0 < value < math.inf:
-        raise argparse.ArgumentTypeError(f"it is a number above 0, not {text}")
+        raise argparse.ArgumentTypeError(f"it must be a number above 0, not {text}")
     return value
 
 
@@ -35,7 +35,7 @@ def _whole(text: str, least: int) -> int:
     except ValueError:
         value = least - 1
     if value < least:
-        raise argparse.ArgumentTypeError(f"it is a whole number of at least {least}, not {text}")
+        raise argparse.ArgumentTypeError(f"it must be a whole number of at least {least}, not {text}")
     return value
 
 

@@ -14,7 +14,7 @@ REPORTED_PACKAGES = (
     *("openvino", "tensorrt", "tensorrt-rtx-cu13", "pycuda", "torch"),
     *("numpy", "av", "opencv-python", "opencv-python-headless"),
 )
-"""Whose versions are told with the figures."""
+"""Packages whose versions are stated with the figures."""
 
 
 def machine() -> dict[str, Any]:

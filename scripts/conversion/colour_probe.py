@@ -1,4 +1,4 @@
-"""Find the order and range in which a third-party network wants its colours, unless the user gives them.
+"""Find the order and range in which a third-party network takes its colours, unless the user gives them.
 
 The network enlarges a picture whose large original is known, in every format there is: one that does far better than
 the others is right. The order of colours cannot be seen that way: with the wrong one two networks enlarged within 0.6
@@ -95,7 +95,7 @@ def find_format(original: ThirdPartyNetwork, geometry: Geometry, order: str | No
     # The cheapest first: of those that come to the same, it is taken.
     offered = [ColourFormat(o, w) for w, o in itertools.product([white] if white else [255, 1], orders)]
     if len(offered) == 1:
-        return offered[0]  # all was told, by somebody who knows what is to come out
+        return offered[0]  # everything was given, by somebody who knows the result
     step = geometry.multiple
     small, large = probe_pair(original.size(*(-(-n // step) * step for n in PROBE_SIZE)), geometry.scale)
     if original.channels == 1:
@@ -133,14 +133,14 @@ def raise_if_implausible(
         raise WrapError(
             f"{original.path} does not enlarge a picture in any way that was tried",
             f"PSNR against the original: {seen}",
-            f"If it is to change what it sees, give {options}. If what it gives has another range than what it takes, "
-            "export it with a layer more that mends this.",
+            f"If it is meant to change the picture, give {options}. If its output has another range than its "
+            "input, export it with a layer that corrects this.",
         )
     if signed and max(signed.values()) > best + SIGNED_LEAD_DB:
         raise WrapError(
             f"{original.path} takes values from -1 to 1",
-            f"a picture given so is enlarged at {max(signed.values()):.1f} dB, otherwise at {best:.1f} dB",
-            "Export it with layers before and after that make it 0 to 1: x * 2 - 1 and y / 2 + 0.5.",
+            f"a picture with such values is enlarged with {max(signed.values()):.1f} dB, otherwise at {best:.1f} dB",
+            "Export it with layers before and after that convert from and to 0..1: x * 2 - 1 and y / 2 + 0.5.",
         )
 
 
@@ -180,7 +180,7 @@ def ambiguous_error(original: ThirdPartyNetwork, rivals: dict[ColourFormat, floa
         options.append("--range 1 or --range 255")
     seen = ", ".join(f"{describe(candidate)}: {quality:.1f} dB" for candidate, quality in rivals.items())
     return WrapError(
-        f"It cannot be seen in which way {original.path} wants its colours",
-        f"it enlarges a picture about as well, but not alike, in several: {seen}",
+        f"It cannot be detected in which format {original.path} takes its colours",
+        f"several give pictures of about the same quality, but not the same picture: {seen}",
         f"Give {'; and '.join(options)}.",
     )

@@ -151,7 +151,7 @@ def network_from_onnx(path: Path) -> UpscalingNetwork:
         raise ExportError(f"{path} cannot be read", error.strerror or str(error)) from None
     except Exception as error:  # a foreign file can fail in any way, in onnx as in the look-ups above
         raise ExportError(
-            f"{path} holds no network of scripts/training/network.py",
+            f"{path} does not hold a network of scripts/training/network.py",
             f"{type(error).__name__}: {error}",
             "Use one of --list.",
         ) from None

@@ -77,7 +77,7 @@ class ThirdPartyNetwork:
         shape, kind = dimensions(inputs[0]), inputs[0].type.tensor_type.elem_type
         if kind == TensorProto.UINT8 and graph.output[0].type.tensor_type.elem_type == TensorProto.UINT8:
             raise WrapError(
-                f"{path} takes and gives bytes, as the contract asks",
+                f"{path} takes and returns bytes already, as the contract requires",
                 f"its input {self.input} is uint8 {shape}",
                 f"It needs no wrapping: python -m app.run --model {path}",
             )
@@ -129,11 +129,12 @@ class ThirdPartyNetwork:
         except RuntimeError as error:
             raise WrapError(f"{self.path} does not run at {size_of(planes)}", first_line(error)) from None
         if result.ndim != 4 or result.shape[0] != 1:
-            raise self._refused(f"its output is {list(result.shape)}", "It must give one picture.")
+            raise self._refused(f"its output is {list(result.shape)}", "It must return one picture.")
         result = result[0].transpose(2, 0, 1) if self.last else result[0]
         if len(result) != self.channels:
             raise self._refused(
-                f"it makes {list(result.shape)} of {list(planes.shape)}", f"It must give {self.channels} channels too."
+                f"it makes {list(result.shape)} of {list(planes.shape)}",
+                f"It must return {self.channels} channels, too.",
             )
         return np.ascontiguousarray(result)
 
@@ -148,7 +149,7 @@ class ThirdPartyNetwork:
             if not self._fits(scale) or result.shape[1:] != (scale * self.height, scale * self.width):
                 raise self._refused(
                     f"it makes {size_of(result)} of {self.width}x{self.height}",
-                    f"It must give 1 to {MAX_SCALE} times the size.",
+                    f"Its output must be 1 to {MAX_SCALE} times as large.",
                 )
             return Geometry(scale)
         why = ""
@@ -158,7 +159,7 @@ class ThirdPartyNetwork:
             except WrapError as error:
                 why = why or f"with multiples of {candidate}: {one_line(error)}"
         raise WrapError(
-            f"{self.path} enlarges at none of the sizes that were tried",
+            f"{self.path} works at none of the sizes that were tried",
             why,
             "Give --multiple N if its sizes must be multiples of N; or export it with dynamic height and width.",
         )
@@ -175,7 +176,7 @@ class ThirdPartyNetwork:
         lost = {scale * n - m for a, b in zip(inputs, outputs, strict=True) for n, m in zip(a, b, strict=True)}
         if not self._fits(scale) or len(lost) != 1 or min(lost) < 0 or (self.fixed and lost != {0}):
             sizes = ", ".join(f"{b[1]}x{b[0]} of {a[1]}x{a[0]}" for a, b in zip(inputs, outputs, strict=True))
-            raise WrapError(f"it makes {sizes}", f"which is not 1 to {MAX_SCALE} times the size")
+            raise WrapError(f"it makes {sizes}", f"which is not 1 to {MAX_SCALE} times as large")
         return Geometry(scale, multiple, lost.pop())
 
     @staticmethod

@@ -1,6 +1,6 @@
 """Put a third-party network under the contract: its graph is extended by what converts bytes, order, range and sizes.
 
-scripts/conversion/third_party.py reads and runs it, scripts/conversion/colour_probe.py finds how it wants its colours;
+scripts/conversion/third_party.py reads and runs it, scripts/conversion/colour_probe.py finds its colour format;
 nothing here needs PyTorch.
 """
 
@@ -37,7 +37,7 @@ from scripts.conversion.third_party import FLOAT32_OPTIONS, FLOAT_TYPES, Floats,
 KEPT_OPSETS = range(13, 21)
 """What is left as it is: from where our own nodes are defined, to what TensorRT reads from 10.0 on (onnx-tensorrt,
 docs/operators.md)."""
-EXPORT_AGAIN = f"Export it anew, in opset {KEPT_OPSETS.start} to {KEPT_OPSETS.stop - 1}."
+EXPORT_AGAIN = f"Export it again, in opset {KEPT_OPSETS.start} to {KEPT_OPSETS.stop - 1}."
 MAX_MULTIPLE = 256
 """Of what sizes may be asked to be multiples; padding up to more would be most of a picture."""
 NETWORK_PREFIX = "network/"
@@ -60,7 +60,7 @@ def prepare(original: ThirdPartyNetwork) -> onnx.ModelProto:
         except Exception as error:  # whatever a converter of onnx meets
             if opset < KEPT_OPSETS.start:  # a newer one goes as it is: OpenVINO reads it, a newer TensorRT may
                 raise WrapError(
-                    f"{original.path} cannot be brought from opset {opset} to {EXPORT_OPSET}",
+                    f"{original.path} cannot be converted from opset {opset} to {EXPORT_OPSET}",
                     one_line(error),
                     EXPORT_AGAIN,
                 ) from None
@@ -211,7 +211,7 @@ def raise_if_off_centre(original: ThirdPartyNetwork, geometry: Geometry, colours
             raise WrapError(
                 f"{original.path} loses more of a picture on one side than on the other",
                 f"it loses {geometry.lost} pixels of the enlarged one, {abs(best)} more on one side",
-                "Export it with convolutions that pad, or with a layer more that cuts as much off the other side.",
+                "Export it with convolutions that pad, or add a layer that crops as much from the other side.",
             )
 
 
@@ -245,10 +245,10 @@ def agreement_db(
     if worst < SAME_PICTURE_DB:
         before, after = opset_of(original.model), opset_of(model)
         multiple = "If its sizes must be multiples of a number, give it as --multiple."
-        converted = f"Bringing it from opset {before} to {after} may have changed it. {EXPORT_AGAIN}"
+        converted = f"Converting it from opset {before} to {after} may have changed it. {EXPORT_AGAIN}"
         raise WrapError(
             f"{original.path} cannot be wrapped: the result is not the original",
-            f"they are {worst:.1f} dB apart, where at least {SAME_PICTURE_DB:.0f} are asked for",
+            f"their pictures agree to {worst:.1f} dB, but at least {SAME_PICTURE_DB:.0f} are required",
             multiple if before == after else converted,
         )
     return worst
@@ -265,11 +265,11 @@ def wrap(
 ) -> str:
     """Write `target`, the network of `source` under the contract; return a line about it.
 
-    What is None is found out. Raises WrapError, ModelError, having written nothing.
+    What is None is detected. Raises WrapError, ModelError, having written nothing.
     """
     original = ThirdPartyNetwork(source)
     if target.exists() and target.samefile(source):
-        raise WrapError(f"{target} would be overwritten by itself", fix="Give another name for the result.")
+        raise WrapError("The network to wrap would be overwritten", fix="Give another name for the result.")
     geometry = original.survey(multiple)
     if scale not in (None, geometry.scale):
         raise WrapError(f"{source} enlarges {geometry.scale} times, not {scale}", fix="Leave --scale out.")
@@ -283,12 +283,12 @@ def wrap(
         onnx.checker.check_model(model)
         save(model, target)
     except onnx.checker.ValidationError as error:
-        raise WrapError(f"{source} cannot be wrapped", one_line(error), "Export it anew.") from None
+        raise WrapError(f"{source} cannot be wrapped", one_line(error), "Export it again.") from None
     except OSError as error:
         raise WrapError(f"{target} cannot be written", error.strerror or str(error), "Give another path.") from None
     size = "any size" if not original.fixed else f"{original.width or 'any'}x{original.height or 'any'} only"
     padded = f" (padded to multiples of {geometry.multiple})" if geometry.multiple > 1 else ""
-    unused = f"\n--order {order} was left aside: it takes luma, no colours" if order and colours.order == "luma" else ""
+    unused = f"\n--order {order} was ignored: the network takes luma only" if order and colours.order == "luma" else ""
     alike = "equal to" if worst == float("inf") else f"at least {worst:.1f} dB to"
     return (
         f"{target}: x{geometry.scale}, {describe(colours)}, {size}{padded}, {alike} {source}\n"

@@ -47,7 +47,7 @@ class FakeCamera:
     last: ClassVar[FakeCamera]
     """The one that was opened last, for a test."""
     age_s: ClassVar[float | None] = 0.0
-    """How old a picture is when it is grabbed; None where the driver tells no time."""
+    """How old a picture is when it is grabbed; None where the driver gives no time."""
 
     def __init__(self, path: str, api: int, *arguments: Any) -> None:
         FakeCamera.last = self

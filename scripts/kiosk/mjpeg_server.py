@@ -56,6 +56,6 @@ def main(port: int, size: tuple[int, int]) -> None:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("port", type=int, help="0 for any that is free")
+    parser.add_argument("port", type=int, help="port; 0 for any free one")
     parser.add_argument("size", type=size, metavar="WxH")
     main(**vars(parser.parse_args()))

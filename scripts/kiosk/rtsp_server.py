@@ -31,7 +31,7 @@ RTCP_TYPES = range(200, 205)
 """Types of packet that are no RTP (RFC 5761, 4)."""
 SESSION_DESCRIPTION = """v=0
 o=- 0 0 IN IP4 127.0.0.1
-s=puppet
+s=camera
 t=0 0
 m=video 0 RTP/AVP 96
 a=rtpmap:96 H264/90000
@@ -107,6 +107,6 @@ def main(port: int, size: tuple[int, int]) -> None:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("port", type=int, help="0 for any that is free")
+    parser.add_argument("port", type=int, help="port; 0 for any free one")
     parser.add_argument("size", type=size, metavar="WxH")
     main(**vars(parser.parse_args()))

@@ -155,7 +155,7 @@ def judge(run: SoakOutcome) -> list[Promise]:
         Promise(
             "no segment unplayable",
             not run.broken,
-            f"{len(run.broken)} of the {run.segments} that are kept {' '.join(run.broken)}".strip(),
+            f"{len(run.broken)} of the {run.segments} that were kept {' '.join(run.broken)}".strip(),
         ),
         Promise(
             "memory grows less than 1 MB an hour",

@@ -20,5 +20,5 @@ def add_option(parser: argparse.ArgumentParser) -> None:
         "--config",
         type=Path,
         metavar="FILE",
-        help="the app's own, for its section triton: how that server wants to be talked to",
+        help="configuration of the app whose section triton says how to reach the server",
     )

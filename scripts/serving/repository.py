@@ -38,7 +38,7 @@ def with_free_batch(model: onnx.ModelProto) -> onnx.ModelProto:
     if fixed:
         raise EngineError(
             "The model cannot be batched",
-            f"{', '.join(sorted(fixed))} may have the number of pictures, one, built in",
+            f"{', '.join(sorted(fixed))} may have a fixed number of pictures, one, built in",
             "Export it without these operators, as scripts/export.py does.",
         )
     onnx.checker.check_model(result, full_check=True)
@@ -113,5 +113,7 @@ def model_of_file(path: Path) -> catalog.ShippedModel:
     """Return the model in a file of the user's. Raises EngineError."""
     if (scale := scale_of_file(path)) is None:
         fix = "Put it under the contract first: scripts/export.py --wrap."
-        raise EngineError(f"{path} does not tell how many times it enlarges", "neither its name nor it itself", fix)
+        raise EngineError(
+            f"{path} does not say how many times it enlarges", "neither its name nor its metadata says so", fix
+        )
     return catalog.ShippedModel(path.stem, scale, "", path)

@@ -122,5 +122,5 @@ def until(condition: Callable[[], bool], limit: float = 20.0) -> None:
     """Wait for `condition()` to hold."""
     end = time.monotonic() + limit
     while not condition():
-        assert time.monotonic() < end, "it never came true"
+        assert time.monotonic() < end, "the condition never became true"
         time.sleep(0.02)

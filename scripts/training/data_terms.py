@@ -61,7 +61,7 @@ def folder_terms(folders: Sequence[Path]) -> str:
     Raises:
         PhotosError: There is no such folder.
     """
-    known, free = data_sets(), {digest for one in read() for digest in (one.sha256, one.copy)}
+    known, free = data_sets(), {digest for photograph in read() for digest in (photograph.sha256, photograph.copy)}
 
     def of(folder: Path) -> str:
         name = folder.resolve().name if folder.name in ("", ".", "..") else folder.name
@@ -81,9 +81,9 @@ def network_terms(trained: Recipe, folders: Sequence[Path]) -> str:
 
 
 def ancestry(name: str, before: tuple[str, ...] = ()) -> dict[str, Recipe]:
-    """Return the recipes of `name` and of all that it builds on, that of `name` last, whatever is made already.
+    """Return the recipes of `name` and of all networks that it builds on, `name` last, whether they exist yet or not.
 
-    Raises RecipeError; a recipe that goes round in a circle is told by scripts/reproduce.py.
+    Raises RecipeError. Recipes that need one another in a circle are reported by scripts/reproduce.py, not here.
     """
     parsed = Recipe.read(recipe.RECIPES_FOLDER / f"{name}.yaml")
     recipes: dict[str, Recipe] = {}
@@ -104,17 +104,17 @@ def provenance(name: str) -> Iterator[str]:
     terms: list[str] = []
     calibrating: list[str] = []
 
-    def told(sets: Sequence[str], collected: list[str]) -> str:
-        collected.extend(data_set(one).terms for one in sets)
+    def described(sets: Sequence[str], collected: list[str]) -> str:
+        collected.extend(data_set(name).terms for name in sets)
         if not sets:
             collected.append(NOT_STATED)
-        return ", ".join(f"{one} ({data_set(one).terms})" for one in sets) or "not stated"
+        return ", ".join(f"{name} ({data_set(name).terms})" for name in sets) or "not stated"
 
     yield "Data, with its terms:"
-    for one, parsed in recipes.items():
-        yield f"  {one}: {told(parsed.data, terms)}"
+    for network, parsed in recipes.items():
+        yield f"  {network}: {described(parsed.data, terms)}"
     if recipes[name].calibration:
-        yield f"  calibration of {name}-int8: {told(recipes[name].calibration, calibrating)}"
+        yield f"  calibration of {name}-int8: {described(recipes[name].calibration, calibrating)}"
     outcome = combined([*terms, *calibrating])
     words = {FREE: "free", RESEARCH_ONLY: f"for {RESEARCH_ONLY}"}
     yield f"{name} with all that it builds on: {words.get(outcome, 'terms are not stated')}"

@@ -44,7 +44,7 @@ class GpuCropper:
         self._firsts = torch.tensor([0, *(len(versions) for versions in photos.lows)]).cumsum(0).to(device)
         self._scale, self._device = photos.scale, device
         self._low = GpuPictures([low for versions in photos.lows for low in versions], device)
-        self._large = [GpuPictures(pictures, device) for pictures in (photos.highs, photos.taught) if pictures]
+        self._large = [GpuPictures(pictures, device) for pictures in (photos.highs, photos.teacher_targets) if pictures]
 
     def __call__(self, places: Tensor, size: int) -> tuple[Tensor, ...]:
         """Return crops as Photos.cut() does; `places` are those of Photos.places()."""

@@ -161,7 +161,7 @@ class UpscalingNetwork(nn.Module):
         width, wanted = theirs[0].out_channels, len(ours[0].narrow)
         if len(theirs) > len(ours) or width > wanted:
             raise NetworkError(
-                "A network can start from a smaller one only",
+                "A network can only start from a smaller one",
                 f"{wanted} channels and depth {len(ours) - 1} from {width} and {len(theirs) - 1}",
                 "Start from another file, or raise channels and depth.",
             )

@@ -91,7 +91,9 @@ def read(path: Path = LIST) -> list[Photograph]:
             photographs += [Photograph(source, **{**values, "size": tuple(values["size"])}) for values in entries]
     except (OSError, TypeError, KeyError, AttributeError, ValueError, yaml.YAMLError) as error:
         facts = " ".join(str(error).split())
-        raise PhotographListError(f"{path} is not a list of photographs", facts, f"Take {LIST} as the model.") from None
+        raise PhotographListError(
+            f"{path} is not a list of photographs", facts, f"Use {LIST} as the pattern."
+        ) from None
     for photograph in photographs:
         if not FREE_LICENCE.fullmatch(photograph.licence):
             raise PhotographListError(
@@ -101,7 +103,7 @@ def read(path: Path = LIST) -> list[Photograph]:
             )
     digests = [photograph.sha256 for photograph in photographs]
     if twice := sorted({photograph.file for photograph in photographs if digests.count(photograph.sha256) > 1}):
-        raise PhotographListError(f"{path} names a photograph twice", ", ".join(twice), "Leave one of them.")
+        raise PhotographListError(f"{path} names a photograph twice", ", ".join(twice), "Remove one of them.")
     return photographs
 
 

@@ -41,8 +41,8 @@ class Photos:
     `sizes` are the shares of its own size at which each photograph is used. A smaller one shows more per pixel, and the
     marks of its own JPEG are gone, as with the pictures of the published test sets.
 
-    What a `teacher` makes of the low resolution is computed once too, beside the high one; for files with names like
-    `untaught` the high resolution takes its place.
+    With a `teacher`, what it makes of the low resolution is computed once too, as a second target (`teacher_targets`).
+    For files whose names match the pattern `untaught`, that target is the high resolution itself.
     """
 
     def __init__(
@@ -83,7 +83,7 @@ class Photos:
             raise PhotosError(
                 f"There are no photographs of at least {smallest} pixels a side",
                 f"looked through {', '.join(map(str, folders))}",
-                "Give folders with larger ones.",
+                "Give folders with larger photographs.",
             )
         self.digest = used.hexdigest()
         """Of the names and sizes of the files that are used, in their order: what decides the batches."""
@@ -94,11 +94,13 @@ class Photos:
             self._degrade(degradations, versions, seed)
         if sharpening:  # last: what a webcam sees is the truth
             self.highs = [sharpening(high) for high in self.highs]
-        self.taught: list[NDArray[np.uint8]] = []
+        self.teacher_targets: list[NDArray[np.uint8]] = []
         if teacher:
-            names = tqdm(self.names, desc="the teacher's", unit="", mininterval=1)
-            pictures = zip(names, self.lows, self.highs, strict=True)
-            self.taught = [high if fnmatch(name, untaught) else teacher(low) for name, (low, *_), high in pictures]
+            progress = tqdm(self.names, desc="teacher targets", unit="", mininterval=1)
+            pictures = zip(progress, self.lows, self.highs, strict=True)
+            self.teacher_targets = [
+                high if fnmatch(name, untaught) else teacher(low) for name, (low, *_), high in pictures
+            ]
 
     def _degrade(self, degradations: Sequence[Degradation], versions: int, seed: int) -> None:
         seeds = [[[seed, index, version] for version in range(versions)] for index in range(len(self.highs))]
@@ -139,7 +141,7 @@ class Photos:
 
     def _cut(self, place: Iterable[int], size: int) -> tuple[NDArray[np.uint8], ...]:
         index, version, y, x, turn, mirrored = place
-        large = (self.highs[index], self.taught[index]) if self.taught else (self.highs[index],)
+        large = (self.highs[index], self.teacher_targets[index]) if self.teacher_targets else (self.highs[index],)
         crops = []
         for image, k in zip((self.lows[index][version], *large), (1, self.scale, self.scale), strict=False):
             crop = np.rot90(image[k * y : k * (y + size), k * x : k * (x + size)], turn)
@@ -179,7 +181,7 @@ def read(file: Path) -> Image.Image:
         raise PhotosError(
             f"{file} cannot be read as a picture",
             f"{type(error).__name__}: {error}",
-            "Take it out of the folder, or put a sound one in its place.",
+            "Take it out of the folder, or replace it with an intact one.",
         ) from None
 
 
@@ -193,7 +195,7 @@ def _pairs(
     photo = read(file)
     if min(photo.size) < smallest:
         return None, []
-    # One picture is often shipped in several sizes: its tiny grey copy tells.
+    # One picture is often shipped in several sizes: a tiny grey copy identifies it.
     thumb = (np.asarray(photo.convert("L").resize((8, 8), Image.Resampling.BOX)) >> 4).tobytes()
     if max(photo.size) > longest:
         photo.thumbnail((longest, longest), Image.Resampling.BICUBIC)

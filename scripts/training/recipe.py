@@ -112,11 +112,11 @@ class Recipe:
     @model_validator(mode="after")
     def _teaching(self) -> Recipe:
         if self.teacher and self.degradation:
-            raise ValueError("a teacher knows clean pictures alone: leave it or the degradation out")
+            raise ValueError("a teacher enlarges clean pictures only: leave out either teacher or degradation")
         if bool(self.teacher) != bool(self.distil):
-            raise ValueError("teacher and distil, the weight of what it teaches, go together: one of them is missing")
+            raise ValueError("teacher and distil (the weight of its loss) need each other: one of them is missing")
         if self.untaught and not self.teacher:
-            raise ValueError("untaught names what a teacher does not know, and there is none: leave it out")
+            raise ValueError("untaught names pictures that the teacher leaves out, but there is no teacher")
         return self
 
     @classmethod
@@ -125,7 +125,7 @@ class Recipe:
         try:
             values = yaml.safe_load(path.read_text(encoding="utf-8"))
             if not isinstance(values, dict):
-                raise TypeError("it is no list of names and values")
+                raise TypeError("it is not a mapping of keys to values")
             return cls(**values)
         except OSError as error:
             facts = error.strerror or str(error)
@@ -146,7 +146,7 @@ class Recipe:
     def photos(self, folders: Sequence[Path], device: str = "cpu") -> Photos:
         """Return the photographs in `folders`, prepared as the recipe says; the teacher works on `device`.
 
-        Raises PhotosError, and what master() raises.
+        Raises PhotosError, and what build_teacher() raises.
         """
         return Photos(
             folders,
@@ -158,7 +158,7 @@ class Recipe:
             sharpening=self.sharpening(),
             versions=self.versions,
             seed=self.seed,
-            teacher=self.master(device),
+            teacher=self.build_teacher(device),
             untaught=self.untaught,
         )
 
@@ -174,19 +174,19 @@ class Recipe:
             network.start_from(network_from_onnx(find_network("start", self.start)))
         return network
 
-    def master(self, device: str = "cpu") -> Teacher | None:
+    def build_teacher(self, device: str = "cpu") -> Teacher | None:
         """Return the finished network to learn from beside the photographs, or None.
 
         Raises RecipeError and ExportError as network() does.
         """
         if not self.teacher:
             return None
-        taught = network_from_onnx(find_network("teacher", self.teacher))
-        if taught.scale != self.scale:
+        network = network_from_onnx(find_network("teacher", self.teacher))
+        if network.scale != self.scale:
             raise ExportError(
-                f"{self.teacher} cannot teach this network", f"it enlarges {taught.scale} times, not {self.scale}"
+                f"{self.teacher} cannot teach this network", f"it enlarges {network.scale} times, not {self.scale}"
             )
-        return Teacher(taught, device)
+        return Teacher(network, device)
 
     def digests(self) -> dict[str, str]:
         """Return the SHA-256 of the files that the recipe names. Raises RecipeError if one is missing."""

@@ -26,7 +26,9 @@ def store(path: Path, data: bytes) -> None:
         atomic_file.write_atomic(path, data)
     except OSError as error:  # that of a full disk does not name the file
         raise TrainError(
-            f"{path} cannot be written", error.strerror or str(error), "Mend that; the same command goes on then."
+            f"{path} cannot be written",
+            error.strerror or str(error),
+            "Fix that; the same command then continues the run.",
         ) from None
 
 
@@ -40,7 +42,7 @@ class RunLog:
     """
 
     def __init__(self, out: Path, tests: Sequence[Path]) -> None:
-        """Read an existing log. Raises TrainError if it is of other test sets."""
+        """Read an existing log. Raises TrainError if it was written for other test sets."""
         self.file, self.picture = out / "log.csv", out / "log.svg"
         self.names = ["step", "seconds", "loss", *(test.name for test in tests)]
         self.rows = self._read() if self.file.exists() else []
@@ -68,7 +70,7 @@ class RunLog:
         rows = [row for row in lines[1:] if len(row) == len(lines[0])]
         if rows and lines[0] != self.names:
             raise TrainError(
-                f"{self.file} is of other test sets",
+                f"{self.file} was written for other test sets",
                 f"it has {', '.join(lines[0])}; this run would write {', '.join(self.names)}",
                 f"Give --eval the same sets in the same order. Or: {OTHER_OUT_FIX[0].lower()}{OTHER_OUT_FIX[1:]}",
             )

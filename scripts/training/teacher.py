@@ -33,12 +33,12 @@ class Teacher:
         for turn in range(4):
             seen = torch.rot90(picture, turn, (2, 3))
             for mirrored in (False, True):
-                large = self._made(seen.flip(3)).flip(3) if mirrored else self._made(seen)
+                large = self._enlarged(seen.flip(3)).flip(3) if mirrored else self._enlarged(seen)
                 backs.append(torch.rot90(large, -turn, (2, 3)))
         mean = torch.stack(backs).mean(0) * 255
         return mean.round().clamp(0, 255).byte()[0].permute(1, 2, 0).cpu().numpy()
 
-    def _made(self, picture: Tensor) -> Tensor:
+    def _enlarged(self, picture: Tensor) -> Tensor:
         """Return float32 [1, 3, s * H, s * W] in 0..1."""
         height, scale, parts = picture.shape[2], self._network.scale, []
         with torch.inference_mode(), torch.autocast(self._device.split(":")[0], torch.bfloat16):

@@ -29,7 +29,7 @@ def raise_if_unusable(device: str) -> None:
         torch.zeros(1, device=device).item()
     except (AssertionError, RuntimeError) as error:  # the first where PyTorch was built without it
         reason = str(error).strip().splitlines()[0]
-        raise TrainError(f"There is no device {device!r}", reason, "--device cpu is there always.") from None
+        raise TrainError(f"There is no device {device!r}", reason, "--device cpu is always available.") from None
 
 
 def loss_of(recipe: Recipe, step: int, out: Tensor, truth: Tensor) -> Tensor:
@@ -114,7 +114,7 @@ class Training:
         """
         recipe = self.recipe
         pictures = self.cutter(batch[0], recipe.crop) if self.cutter else batch
-        low, high, *taught = (
+        low, high, *teacher_targets = (
             crops.to(self.device, non_blocking=True).permute(0, 3, 1, 2).float() / 255 for crops in pictures
         )
         for optimiser in self.optimisers:
@@ -122,7 +122,7 @@ class Training:
         with torch.autocast(self.device, AUTOCAST_TYPES[recipe.precision], enabled=recipe.precision != "fp32"):
             result = self.forward(low)
         loss = loss_of(recipe, self.step, result, high)
-        for target in taught:
+        for target in teacher_targets:
             loss = loss + recipe.distil * loss_of(recipe, self.step, result, target)
         self.network.zero_grad()
         self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
@@ -163,7 +163,7 @@ class Training:
             before = {**Recipe(**state["recipe"]).values(), **state.get("inputs", {})}  # older ones know less of both
             now = {**self.recipe.values(), **self.inputs}
             if other := [key for key in before if before[key] != now.get(key)]:
-                raise TrainError(f"{path} is of another run", f"other: {', '.join(other)}", OTHER_OUT_FIX)
+                raise TrainError(f"{path} belongs to another run", f"other: {', '.join(other)}", OTHER_OUT_FIX)
             self.step = state["step"]
             self.network.load_state_dict(state["network"])
             self.average.load_state_dict(state["average"])
@@ -175,7 +175,7 @@ class Training:
         except Exception as error:  # a file cut short, foreign or of another version can fail in any way
             reason = next(iter(str(error).strip().splitlines()), "")
             raise TrainError(
-                f"{path} is no checkpoint of this version", f"{type(error).__name__}: {reason}", OTHER_OUT_FIX
+                f"{path} is not a checkpoint of this version", f"{type(error).__name__}: {reason}", OTHER_OUT_FIX
             ) from None
 
 

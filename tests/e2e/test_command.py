@@ -167,7 +167,7 @@ def test_a_recording_that_somebody_takes_away_fails_the_run_and_the_figures_are_
     assert process.returncode == 1
     told = err.rpartition("Error: ")[2].splitlines()
     assert len(told) == 3 and err.count("Error: ") == 1, err
-    assert told[0] == f"The recording {out} has been taken away or cut short"
+    assert told[0] == f"The recording {out} was deleted, moved or truncated"
     assert "while it was being written" in told[1] and f"were recorded to {second} after that" in told[1]
     first, last = json.loads(stats.read_text())["recordings"]
     assert last["path"] == str(second) and last["frames"] == len(frames(second)) > 0
@@ -260,7 +260,7 @@ MISTAKES: dict[str, tuple[list[str], int, list[str]]] = {
     "missing file": (["--source", "{tmp}/clop.mkv"], 1, ["clop.mkv", "Did you mean clip.mkv"]),
     "empty file": (["--source", "{tmp}/empty.mp4"], 1, ["empty"]),
     "text file": (["--source", "{tmp}/text.mp4"], 1, ["not a video"]),
-    "cut file": (["--source", "{tmp}/cut.mp4"], 1, ["cut off"]),
+    "cut file": (["--source", "{tmp}/cut.mp4"], 1, ["truncated"]),
     "refused stream": (["--source", "http://127.0.0.1:9/"], 1, ["refuses the connection"]),
     "unknown scheme": (["--source", "htp://host/"], 1, ["Did you mean http://?"]),
     "gstreamer": (["--source", "gst:videotestsrc"], 1, ["GStreamer"]),
@@ -272,7 +272,7 @@ MISTAKES: dict[str, tuple[list[str], int, list[str]]] = {
     "triton": (
         ["--engine", "triton"],
         2,
-        ["triton is no address of a Triton server", "triton://127.0.0.1:8001/fast-x2"],
+        ["triton is not the address of a Triton server", "triton://127.0.0.1:8001/fast-x2"],
     ),
     "no such model": (["--model", "fats"], 2, ["Did you mean fast?"]),
     "no such scale": (["--model", "fast", "--scale", "7"], 2, ["fast does not enlarge 7 times", "x2"]),
@@ -283,7 +283,7 @@ MISTAKES: dict[str, tuple[list[str], int, list[str]]] = {
         2,
         ["source and record are the same file", "another name"],
     ),
-    "a pipe": (["--source", "{tmp}/pipe.mkv"], 1, ["is no file", "pipe"]),
+    "a pipe": (["--source", "{tmp}/pipe.mkv"], 1, ["is not a file", "pipe"]),
     "two scales": (["--model", "fast-x4", "--scale", "2"], 2, ["enlarges 4 times and scale is 2"]),
     "no model file": (["--model", "{tmp}/none.onnx"], 2, ["no model file"]),
     "not onnx": (["--model", "{tmp}/text.onnx"], 1, ["not an ONNX model"]),
@@ -558,8 +558,8 @@ def test_a_film_in_segments_comes_out_whole(tmp_path: Path) -> None:
     done = run(*asked, "--segment", 2, "--folder", tmp_path / "kept", "--stats", tmp_path / "s.json")
     assert done.returncode == 0, done.stderr
     figures = json.loads((tmp_path / "s.json").read_text())
-    assert figures["recording"] == figures["archive"] and figures["recordings"] == []
-    assert (figures["archive"]["frames"], figures["archive"]["segments"]) == (130, 3)
+    assert figures["recording"] == figures["segmented_recording"] and figures["recordings"] == []
+    assert (figures["segmented_recording"]["frames"], figures["segmented_recording"]["segments"]) == (130, 3)
     assert sorted(len(frames(path)) for path in (tmp_path / "kept").iterdir()) == [30, 50, 50]
 
 
@@ -571,7 +571,7 @@ def test_figures_are_of_all_that_was_recorded(tmp_path: Path) -> None:
     figures = json.loads((tmp_path / "s.json").read_text())
     assert [one["path"] for one in figures["recordings"]] == [str(tmp_path / "a.mp4")]
     assert figures["recording"] == figures["recordings"][0]
-    assert figures["recording"]["frames"] == figures["archive"]["frames"] == 20
+    assert figures["recording"]["frames"] == figures["segmented_recording"]["frames"] == 20
     assert figures["since"] <= datetime.now().astimezone().isoformat(timespec="seconds")
 
 
@@ -611,7 +611,7 @@ def test_a_run_without_a_window_that_kept_nothing_has_failed(tmp_path: Path) -> 
     assert done.returncode == 1
     assert f"Error: Nothing was recorded in {tmp_path / 'kept'}\n  20 pictures came; " in done.stderr
     assert "MB are free" in done.stderr and "Make room" in done.stderr
-    assert json.loads((tmp_path / "s.json").read_text())["archive"]["missed"] == 20
+    assert json.loads((tmp_path / "s.json").read_text())["segmented_recording"]["missed"] == 20
 
 
 def test_a_film_is_said_to_be_written_anew_when_it_is(tmp_path: Path) -> None:

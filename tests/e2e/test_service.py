@@ -199,7 +199,7 @@ def test_a_bad_configuration_is_refused(tmp_path: Path, dev: FakeDevDir, config:
         "input: {camra: 0}\n": "Did you mean input.camera?",
         "input: {fps: fast}\n": "'fast'",
         "a: [": "not YAML",
-        "output: {on: true}\n": "the key output.on is no text",
+        "output: {on: true}\n": "the key output.on is not text",
         "engine: {model: none.onnx}\n": "no model file none.onnx",
         "engine: {model: fats}\n": "Did you mean fast?",
         "kiosk: {attract: none.mkv}\n": "There is no file none.mkv",
@@ -227,7 +227,7 @@ def test_one_that_fails_when_it_is_used_gives_way_to_the_old(tmp_path: Path, dev
         manager.process.send_signal(signal.SIGHUP)
         manager.until("RELOADING=1")
         manager.until("READY=1")
-        assert "the new configuration fails; the old one is back" in manager.text()
+        assert "the new configuration has failed; the old one is back" in manager.text()
         assert "There is no file" in manager.text()
 
 

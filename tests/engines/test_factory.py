@@ -179,7 +179,7 @@ def test_a_file_of_another_scale_than_asked_for(tmp_path: Path) -> None:
         assert made.spec.scale == 3
     with pytest.raises(EngineError, match="own does not enlarge 2 times") as told, engine(config(*asked, "2")):
         pass
-    assert told.value.facts == "it is there as x3"
+    assert told.value.facts == "it exists as x3"
 
 
 def test_an_isolated_engine_too() -> None:

@@ -113,7 +113,7 @@ def test_order_is_kept_and_no_view_changes_while_it_is_lent(
             first = image.copy()
             time.sleep(pauses[tag % len(pauses)])
             assert (image == first).all()
-            image.fill(200)  # a sink may draw into what it was lent
+            image.fill(200)  # a sink may draw into what it borrows
             seen.append((int(first[0, 0, 0]), tag))
             total += busy
         submitter.join(10)
@@ -155,7 +155,7 @@ def test_reserve_blocks_at_depth_until_a_view_is_given_back(depth: int) -> None:
         assert waiting.is_alive(), "more frames in flight than slots"
         assert slots.collect(10) is not None
         waiting.join(0.05)
-        assert waiting.is_alive(), "a slot was handed out while its view is lent"
+        assert waiting.is_alive(), "a slot was handed out while its view is borrowed"
         if depth > 1:
             slots.collect(10)
         else:

@@ -130,7 +130,7 @@ def test_the_predictions_go_into_a_page_that_has_a_place_for_them(
     assert f"{page} cannot be read" in capsys.readouterr().err
     page.write_text("nothing")
     assert roofline.main(["--write", str(page)]) == 2
-    assert f"{page} has no marks" in capsys.readouterr().err and page.read_text() == "nothing"
+    assert f"{page} has no markers" in capsys.readouterr().err and page.read_text() == "nothing"
     page.write_text(f"before\n{roofline.TABLE_BEGIN}\nold\n{roofline.TABLE_END}\nafter\n")
     assert roofline.main(["--write", str(page)]) == 0
     assert page.read_text() == f"before\n{roofline.TABLE_BEGIN}\n{roofline.table()}{roofline.TABLE_END}\nafter\n"

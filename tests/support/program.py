@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import TracebackType
 
 ROOT = Path(__file__).parents[2]
 LIMIT = 100.0
@@ -16,8 +17,19 @@ def without_display() -> dict[str, str]:
     return {k: v for k, v in os.environ.items() if k not in ("DISPLAY", "WAYLAND_DISPLAY")}
 
 
-def start(*arguments: object, **environment: str) -> subprocess.Popen[str]:
-    return subprocess.Popen(
+class Program(subprocess.Popen[str]):
+    """A process that does not outlive the test that fails with it: `with` would wait for its end."""
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if kind is not None:
+            self.kill()
+        super().__exit__(kind, value, traceback)
+
+
+def start(*arguments: object, **environment: str) -> Program:
+    return Program(
         [sys.executable, "-m", "app.run", *map(str, arguments)],
         cwd=ROOT,
         env=without_display() | {"CUDA_VISIBLE_DEVICES": ""} | environment,  # the same everywhere

@@ -68,7 +68,7 @@ def training(folder: Path, *, device: str = "cpu", compiled: bool = False, **cha
     from scripts.training.trainer import Training
 
     made = recipe(**changes)
-    return Training(made, photos_of(folder, teacher=made.master(device)), device=device, compiled=compiled)
+    return Training(made, photos_of(folder, teacher=made.build_teacher(device)), device=device, compiled=compiled)
 
 
 def batch(photos: Photos, seed: int, step: int, **amounts: int) -> tuple[NDArray[np.uint8], ...]:

@@ -73,8 +73,8 @@ class FragmentFile:
     def find(self, path: Path) -> Path | None:
         """Find where the open file is now: at `path`, or where somebody has moved it.
 
-        None if it was deleted or moved to another file system, or the system does not tell (only Linux does). Raises
-        OSError.
+        None if it was deleted or moved to another file system, or the system does not report it (only Linux does).
+        Raises OSError.
         """
         stat = os.fstat(self._file)
         places = [path]
@@ -164,7 +164,7 @@ def lock(file: int, *, shared: bool = False) -> bool:
 
 
 def identity(path: Path) -> tuple[int, int] | None:
-    """Return (device, inode) of the file at `path`; None if there is none. Raises OSError if it cannot tell."""
+    """Return (device, inode) of the file at `path`; None if there is none. Raises OSError if that cannot be read."""
     try:
         stat = path.stat(follow_symlinks=False)
     except (FileNotFoundError, NotADirectoryError):

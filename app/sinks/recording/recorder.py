@@ -40,9 +40,9 @@ class TakenError(SinkError):
     def __init__(self, path: Path, what: str, left: str) -> None:
         """Say `what` has happened to the recording at `path`, and what is `left` of it."""
         super().__init__(
-            f"The recording {path} has been taken away or cut short",
+            f"The recording {path} was deleted, moved or truncated",
             f"it was {what} while it was being written; {left}",
-            "Leave a recording alone until it has ended, or record into a folder that nothing tidies up.",
+            "Leave a recording alone until it has ended, or record into a folder that nobody cleans up.",
         )
 
 
@@ -170,7 +170,7 @@ class Recorder:
                 self._queue.put(None, timeout=self._timeout_s)
             self._thread.join(max(0.0, until - time.monotonic()))
             if self._thread.is_alive():
-                message = "the encoder has not finished %(path)s within %(timeout_s)g s; what was written plays"
+                message = "the encoder has not finished %(path)s within %(timeout_s)g s; what was written can be played"
                 timeout_s = self._timeout_s
                 log_event(log, logging.WARNING, "recording_unfinished", message, path=self.path, timeout_s=timeout_s)
             else:

@@ -129,7 +129,7 @@ class SegmentedRecorder:
         self._wake.set()
         self._thread.join(self._timeouts.close_s)
         if self._thread.is_alive():
-            message = "the recording in %(path)s could not be finished in time; what was written plays"
+            message = "the recording in %(path)s could not be finished in time; what was written can be played"
             log_event(log, logging.WARNING, "recording_unfinished", message, path=self._settings.folder)
         elif self.segments:
             facts = self.facts() | {"files": "1 file" if self.segments == 1 else f"{self.segments} files"}

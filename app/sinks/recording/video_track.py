@@ -44,7 +44,7 @@ class VideoTrack:
     ) -> None:
         """Make a track of `container`, which writes to `file`; the encoder starts with the first picture.
 
-        `path` tells the kind of file; `quality` is libx264's constant rate factor; `fps` the nominal rate.
+        The kind of file follows from `path`; `quality` is libx264's constant rate factor; `fps` the nominal rate.
         """
         self._container, self._file = container, file
         self._encoder, self._quality, self._fps, self._board_timeout_s = encoder, quality, fps, board_timeout_s

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, TypeAlias
 
 from app.config.schema import OutputConfig
 from app.overlays.view_state import ViewState
-from app.sinks.window.opencv_window import OpenCvWindow
-from app.sinks.window.window_process import WindowProcess
+
+if TYPE_CHECKING:
+    from app.sinks.window.opencv_window import OpenCvWindow
+    from app.sinks.window.window_process import WindowProcess
 
 WINDOW_TITLE = "Live super-resolution"
 
-WindowSink = OpenCvWindow | WindowProcess
+WindowSink: TypeAlias = "OpenCvWindow | WindowProcess"
 
 
 class PersistentWindow:
@@ -28,7 +31,7 @@ class PersistentWindow:
         The window that is there stays if it is of the right kind; else it is closed, as nobody would handle its keys.
         `locked`: keys do nothing. Raises SinkError where there is no display.
         """
-        kind = None if output.headless else WindowProcess if output.isolate else OpenCvWindow
+        kind = _kind(output)
         if type(self._window) is not kind:
             self.close()
         if kind is None:
@@ -43,3 +46,16 @@ class PersistentWindow:
         window, self._window = self._window, None
         if window is not None:
             window.close()
+
+
+def _kind(output: OutputConfig) -> type[OpenCvWindow] | type[WindowProcess] | None:
+    """Import and return the kind of window that `output` asks for, if any."""
+    if output.headless:
+        return None
+    if output.isolate:
+        from app.sinks.window.window_process import WindowProcess
+
+        return WindowProcess
+    from app.sinks.window.opencv_window import OpenCvWindow
+
+    return OpenCvWindow

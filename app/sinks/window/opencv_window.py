@@ -24,7 +24,7 @@ DIVIDER_STEP = 0.02
 """How far an arrow key moves the divider, as a share of the picture's width."""
 
 MAP_NOTICES = 30
-"""Pictures after each of which a new window is told that it is on the screen: the first time it may not be yet."""
+"""Pictures after which a new window is notified once more that it is on the screen; at first it may not be."""
 
 # Key codes as Qt and GTK (X11 key symbols), Windows and macOS report them.
 LEFT_KEYS, RIGHT_KEYS = {65361, 2424832, 63234}, {65363, 2555904, 63235}
@@ -99,9 +99,8 @@ class OpenCvWindow:
         self._opening_size = max(1, round(width * shrink)), max(1, round(height * shrink))
         cv2.resizeWindow(self._title, *self._opening_size)
         if self._display is not None:  # centred: window managers place it by its first size, which is small
-            cv2.moveWindow(
-                self._title, *((max(0, whole - own) // 2) for whole, own in zip(room, self._opening_size, strict=True))
-            )
+            left, top = (max(0, outer - inner) // 2 for outer, inner in zip(room, self._opening_size, strict=True))
+            cv2.moveWindow(self._title, left, top)
         cv2.setMouseCallback(self._title, self._mouse)
         self._full = False
         self._notify_mapped()

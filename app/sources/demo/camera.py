@@ -41,7 +41,7 @@ class DemoCamera:
         width, height = self._size = size or (640, 360)
         if not fits(self._size):
             raise SourceError(
-                f"The demo has no picture of {width}x{height}",
+                f"The demo cannot make pictures of {width}x{height}",
                 f"sizes go from {MIN_INPUT_SIZE[0]}x{MIN_INPUT_SIZE[1]} to {MAX_INPUT_SIZE[0]}x{MAX_INPUT_SIZE[1]}",
                 "Choose one in between, for example --size 640x360.",
             )

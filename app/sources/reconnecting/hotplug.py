@@ -9,11 +9,11 @@ import contextlib
 import socket
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from app.errors import SourceError
 from app.sources import v4l2
+from app.sources.reconnecting.known_cameras import CameraIdentity, KnownCameras
 from app.sources.v4l2 import path_of
 from app.uri import shown
 
@@ -22,33 +22,6 @@ Probe = Callable[[], object]
 DEFAULT_PORTS = {"rtsp": 554, "rtsps": 322, "http": 80, "https": 443}
 CONNECT_TIMEOUT_S = 0.4
 """Time that a server may take to accept a connection."""
-
-
-class CameraIdentity(NamedTuple):
-    """What a camera is recognised by when it comes back."""
-
-    link: Path | None
-    """Its link under /dev/v4l/by-id, if it has one."""
-    name: str
-    number: str
-    """Which of the files of one device it is: a webcam has a second one, for metadata."""
-
-
-class KnownCameras:
-    """The cameras that have been open, by what was asked for: an index, a path, or None for the first one there is.
-
-    It outlives a session, so that a new configuration finds a camera that has moved meanwhile. Any thread may use it:
-    each access is a single operation on a dictionary.
-    """
-
-    def __init__(self) -> None:
-        self._identities: dict[int | str | None, CameraIdentity] = {}
-
-    def __getitem__(self, camera: int | str | None) -> CameraIdentity | None:
-        return self._identities.get(camera)
-
-    def __setitem__(self, camera: int | str | None, identity: CameraIdentity) -> None:
-        self._identities[camera] = identity
 
 
 class HotplugCamera:
@@ -100,8 +73,8 @@ def server_probe(url: str) -> Probe:
         host, port = parts.hostname, parts.port or DEFAULT_PORTS.get(parts.scheme, 0)
     except ValueError:  # whose text may contain a part of a password
         raise SourceError(
-            f"{shown(url)} is no address",
-            "its host or its port makes no sense",
+            f"{shown(url)} is not an address",
+            "its host or its port is not valid",
             "Write it as rtsp://name:password@host:port/path; in a password @ is %40 and / is %2F.",
         ) from None
 

@@ -40,7 +40,7 @@ class TritonPythonModel:
         for file in files.ravel():
             picture = cv2.imdecode(np.frombuffer(file, np.uint8), cv2.IMREAD_COLOR)
             if picture is None:
-                raise ValueError("frame_jpeg holds something that is no JPEG picture")
+                raise ValueError("frame_jpeg holds something that is not a JPEG picture")
             pictures.append(picture)
         return pb_utils.Tensor("frame", np.stack(pictures))
 

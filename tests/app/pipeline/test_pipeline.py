@@ -357,7 +357,7 @@ def test_a_build_in_the_middle_of_a_run_is_a_sign_of_life_and_a_load_that_hangs_
         return load(size)
 
     source = Numbered(20, sizes=[SIZE, (17, 33)])
-    pipeline = Pipeline(source, slow, Stats(), after=[Keep()], lossless=True, observer=loading, build_grace_s=1.5)
+    pipeline = Pipeline(source, slow, Stats(), after=[Keep()], lossless=True, observer=loading, build_extension_s=1.5)
     pipeline.run()
     assert told == [alive]
 

@@ -127,14 +127,14 @@ def test_a_camera_that_does_not_open_can_be_tried_again(camera_0: FakeDevDir) ->
 def test_a_camera_that_opens_and_gives_nothing(camera_0: FakeDevDir, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fake_camera, "SELECT_TIMEOUT_S", 0.0)
     camera_0.set(0, "stuck")
-    with pytest.raises(SourceError, match="gives no picture") as error:
+    with pytest.raises(SourceError, match="delivers no picture") as error:
         Camera.v4l2(0)
     assert error.value.fix and FakeCamera.last.released == 1
 
 
 def test_a_camera_that_dies_midway(camera_0: FakeDevDir) -> None:
     camera, seen = Camera.v4l2(0), 0
-    with pytest.raises(SourceError, match="stopped giving pictures") as error:
+    with pytest.raises(SourceError, match="stopped delivering pictures") as error:
         for frame in camera:
             seen += 1
             frame.release()

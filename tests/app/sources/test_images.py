@@ -119,7 +119,7 @@ def test_nothing_to_read_is_an_error(album: Path) -> None:
     with pytest.raises(SourceError, match="is not a picture"):
         ImageSequence.of(album / "empty/a.png")
     os.mkfifo(album / "pipe.png")
-    with pytest.raises(SourceError, match=r"pipe\.png is no file"):
+    with pytest.raises(SourceError, match=r"pipe\.png is not a file"):
         ImageSequence.of(album / "pipe.png")
     # A picture's first bytes and nothing behind them: found out only when read, and no endless loop.
     (album / "empty/a.png").write_bytes((album / "shot 0.png").read_bytes()[:40])

@@ -34,7 +34,7 @@ def test_thresholds_warn_once_and_end_without_flicker(board: Path, caplog: pytes
     assert caplog.text.count("temperature 61 C, above 60 C") == 1
     assert caplog.text.count("temperature back to normal") == 1
     watch._judge(Reading(power=21, throttle=("heat",)))
-    assert watch.warnings == ("power 21 W, above 20 W", "held down: heat")
+    assert watch.warnings == ("power 21 W, above 20 W", "throttled: heat")
 
 
 def test_the_hottest_moment_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -99,7 +99,7 @@ def test_a_table_is_made_of_what_there_is(folder: Path, caplog: pytest.LogCaptur
         ["fast", "x3", "fp32", "2", *terms],
     ]
     assert lines[2].index("37.10") + 1 == lines[0].index("Set5")  # numbers end where their column does
-    assert "fast-webcam-x2.md is no card" in caplog.text and "param" in caplog.text
+    assert "fast-webcam-x2.md is not a card" in caplog.text and "param" in caplog.text
 
 
 @pytest.mark.parametrize(
@@ -113,7 +113,7 @@ def test_a_card_that_is_none_costs_blanks(tmp_path: Path, text: str, caplog: pyt
     (tmp_path / "card.md").write_bytes(text.encode("latin-1"))
     with caplog.at_level(logging.WARNING):
         assert ModelCard.of(tmp_path / "card.md") == ModelCard()
-    assert "is no card" in caplog.text
+    assert "is not a card" in caplog.text
 
 
 def test_a_scale_picks_the_file(folder: Path) -> None:
@@ -123,7 +123,7 @@ def test_a_scale_picks_the_file(folder: Path) -> None:
     for name, scale, there in (("fast", 4, "x2, x3"), ("fast-x3", 2, "x3"), ("fast-webcam", 3, "x2")):
         with pytest.raises(ModelError, match=f"{name} does not enlarge {scale} times") as told:
             catalog.find(name, scale=scale)
-        assert told.value.facts == f"it is there as {there}"
+        assert told.value.facts == f"it exists as {there}"
 
 
 def test_what_a_name_tells() -> None:

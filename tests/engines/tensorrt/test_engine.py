@@ -230,9 +230,12 @@ def test_a_newer_parser_is_told_of_a_dla(machine: Machine) -> None:
         assert sdk["parser_flags"] == told
 
 
-def test_what_is_measured_on_a_gpu_can_be_measured(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(slot, "SAMPLE_EVERY", 2)
+def test_what_is_measured_on_a_gpu_can_be_measured(machine: Machine) -> None:
     with engines.load(EngineRequest("tensorrt", MODEL, SIZE, depth=2)) as engine:
+        for index in range(engine.depth):
+            cuda_slot = engine.slot(index)
+            assert isinstance(cuda_slot, slot.CudaSlot)
+            cuda_slot.sample_every = 2
         assert stage_medians(engine, pictures()[0][0]).keys() == {"copy in", "inference", "copy out"}
 
 
@@ -495,7 +498,7 @@ def test_the_script_builds_for_the_gpu_here(machine: Machine, capsys: pytest.Cap
         (["--ahead", "8.6", "--dla", "0"], "argument --dla: not allowed with argument --ahead"),
         (["--list", "--ahead", "8.6"], "argument --ahead: not allowed with argument --list"),
         (["--folder", "plans", "--size", "64x48"], "--folder is for --ahead, --list and --prune"),
-        (["--prune", "--model", "fast"], "--list and --prune are of all models and sizes"),
+        (["--prune", "--model", "fast"], "--list and --prune apply to all models and sizes"),
     ],
 )
 def test_what_the_script_would_not_heed_is_an_error(
@@ -516,7 +519,7 @@ def test_the_program_when_the_gpu_is_lost_midway(
     assert code == expected
     if expected == 0:
         assert figures["frames_shown"] == 20 and figures["engine"]["name"] == "openvino"
-        assert "the engine tensorrt has failed, going on with another" in caplog.text
+        assert "the engine tensorrt has failed, continuing with another" in caplog.text
     check_clean(machine)
 
 

@@ -42,7 +42,7 @@ def cache(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> PlanCache:
 
 def test_built_once_and_kept(cache: PlanCache, caplog: pytest.LogCaptureFixture) -> None:
     assert cache.get(KEY, build, take, BuildProgress())[0] == b"plan of a network"
-    assert "there is no plan for fast-x2 at 640x360: none is kept" in caplog.text
+    assert "there is no plan for fast-x2 at 640x360: none is cached" in caplog.text
     made, plan = cache.get(KEY, never, take, BuildProgress())
     assert made == b"plan of a network" and plan.precision == "fp16"
     (entry,) = cache.entries()
@@ -56,7 +56,7 @@ def test_built_once_and_kept(cache: PlanCache, caplog: pytest.LogCaptureFixture)
         ({"gpu": "Thor"}, "gpu Orin, compute capability 8.7, here Thor"),
         ({"checksum": "def"}, "the model has changed"),
         ({"options": "dla 0"}, "options , here dla 0"),
-        ({"size": "1280x720"}, "none is kept"),
+        ({"size": "1280x720"}, "none is cached"),
     ],
 )
 def test_a_plan_for_something_else_is_told_and_not_used(
@@ -84,9 +84,9 @@ def test_of_several_the_newest_is_told_of(cache: PlanCache, caplog: pytest.LogCa
     ("damage", "told"),
     [
         (lambda content: b"", "it is empty"),
-        (lambda content: b"garbage", "does not begin like one"),
+        (lambda content: b"garbage", "does not begin as a plan"),
         (lambda content: content[: len(content) - 3], "its checksum is wrong"),
-        (lambda content: content.replace(b'"precision"', b'"precisjon"'), "what it says of itself cannot be read"),
+        (lambda content: content.replace(b'"precision"', b'"precisjon"'), "its header cannot be read"),
         (lambda content: content.replace(b"plan of", b"plot of"), "its checksum is wrong"),
     ],
     ids=["empty", "garbage", "cut", "header", "flipped"],

@@ -276,7 +276,7 @@ def test_a_model_of_another_scale_in_its_place_is_told(repository: Path, tmp_pat
         for engine in cameras:
             with pytest.raises(EngineError, match="is not an upscaling model") as told:
                 through(engine, [picture(1)])
-            assert "it gave" in told.value.facts and "96, 128" in told.value.facts
+            assert "it returned" in told.value.facts and "96, 128" in told.value.facts
 
 
 def documented_block() -> str:

@@ -227,7 +227,7 @@ def test_ratios_say_how_much_better_this_build_is() -> None:
         (["--against", "HEAD", "--fleet", "2"], "--against does not go with --fleet"),
         (["--against", "HEAD", "--only", "engine", "latency"], "--against compares engine, app, start, memory"),
         (["--model", "fast", "--model", "quality"], "several --model are for --against"),
-        (["--against", "HEAD", "--rounds", "0"], "--rounds: it is a whole number of at least 1, not 0"),
+        (["--against", "HEAD", "--rounds", "0"], "--rounds: it must be a whole number of at least 1, not 0"),
     ],
 )
 def test_options_that_do_not_go_together_are_refused(

@@ -172,11 +172,11 @@ def test_where_the_figures_cannot_be_written_nothing_is_measured(
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        (["--seconds", "0"], "--seconds: it is a number above 0, not 0"),
+        (["--seconds", "0"], "--seconds: it must be a number above 0, not 0"),
         (["--seconds", "nan"], "not nan"),
         (["--seconds", "soon"], "not soon"),
-        (["--threads", "0"], "--threads: it is a whole number of at least 1, not 0"),
-        (["--fleet", "0"], "--fleet: it is a whole number of at least 1, not 0"),
+        (["--threads", "0"], "--threads: it must be a whole number of at least 1, not 0"),
+        (["--fleet", "0"], "--fleet: it must be a whole number of at least 1, not 0"),
         (["--fleet", "2.5"], "not 2.5"),
         (["--survive", "1"], "--survive is for --fleet N"),
         (["--config", "kiosk.yaml"], "--config is for --fleet N --engine triton://"),

@@ -153,7 +153,7 @@ def test_a_configuration_that_nobody_would_read_is_refused(
 ) -> None:
     with pytest.raises(SystemExit) as ended:
         main([*options, "--config", "kiosk.yaml"])
-    assert ended.value.code == 2 and "--config: it goes with --measure" in capsys.readouterr().err
+    assert ended.value.code == 2 and "--config: it needs --measure" in capsys.readouterr().err
 
 
 def test_no_noise_makes_a_picture_cost_less_than_nothing(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -57,6 +57,8 @@ def test_what_cannot_be_halved(tmp_path: Path, capsys: pytest.CaptureFixture[str
     assert main([str(tmp_path / "mine-x2.onnx"), str(tmp_path / "mine-x3-fp16.onnx")]) == 2
     assert "is a wrong name for a network that enlarges 2 times" in capsys.readouterr().err
     wrap(network(tmp_path / "theirs.onnx"), tmp_path / "wrapped-x2.onnx", order="rgb")
-    with pytest.raises(HalveError, match="cannot be typed float16"):  # the numbers of its Resize must stay float32
+    with pytest.raises(
+        HalveError, match="cannot be converted to float16"
+    ):  # the numbers of its Resize must stay float32
         convert_to_float16(tmp_path / "wrapped-x2.onnx", tmp_path / "a-x2.onnx")
     assert not (tmp_path / "a.onnx").exists()

@@ -113,7 +113,7 @@ def test_a_network_of_luma_keeps_the_colours(tmp_path: Path, last: bool) -> None
     theirs = network(tmp_path / "theirs.onnx", gains=(1,), scale=3, last=last, multiple=2)
     assert "--order" not in wrap(theirs, tmp_path / "ours.onnx")
     said = wrap(theirs, tmp_path / "ours.onnx", order="rgb").splitlines()
-    assert "luma" in said[0] and "--order rgb was left aside" in said[-1]
+    assert "luma" in said[0] and "--order rgb was ignored" in said[-1]
     picture = noise(25, 17)
     ycc = cv2.cvtColor(picture, cv2.COLOR_BGR2YCrCb).astype(np.float32)
     large = cv2.resize(ycc, (75, 51), interpolation=cv2.INTER_CUBIC)
@@ -143,7 +143,7 @@ def test_an_order_that_makes_no_difference_is_not_asked_for(tmp_path: Path) -> N
     assert told(tmp_path / "ours.onnx")["order"] == "bgr"  # as it comes: it costs nothing
     wrap(plain(tmp_path / "theirs.onnx", ("Mul", 1)), tmp_path / "ours.onnx")  # neither does the range here
     assert (upscaled(noise(20, 17), str(tmp_path / "ours.onnx")) == noise(20, 17)).all()
-    with pytest.raises(WrapError, match="cannot be seen in which way") as asked:
+    with pytest.raises(WrapError, match="cannot be detected in which format") as asked:
         wrap(network(tmp_path / "theirs.onnx"), tmp_path / "none.onnx")
     assert "--order rgb" in asked.value.fix and "--range" not in asked.value.fix
     assert not (tmp_path / "none.onnx").exists()

@@ -194,7 +194,7 @@ def test_a_model_of_ones_own_is_served_too(tmp_path: Path, capsys: pytest.Captur
     assert 'string_value: "3"' in (tmp_path / "a/mine-x3/config.pbtxt").read_text()
     (tmp_path / "text.onnx").write_text("no model at all")
     assert main([str(tmp_path / "b"), "--model", str(tmp_path / "text.onnx")]) == 2
-    assert "does not tell how many times it enlarges" in capsys.readouterr().err
+    assert "does not say how many times it enlarges" in capsys.readouterr().err
     (tmp_path / "text-x2.onnx").write_text("no model at all")
     assert main([str(tmp_path / "b"), "--model", str(tmp_path / "text-x2.onnx")]) == 2
     assert "is not an ONNX model" in capsys.readouterr().err and not (tmp_path / "b").exists()

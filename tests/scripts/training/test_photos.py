@@ -84,7 +84,7 @@ def test_a_device_that_has_all_pictures_cuts_out_the_same(tmp_path: Path, device
     save(folder / "tall.png", 8, (60, 90))
     photos = photos_of(folder)
     photos.lows = [[*versions, 255 - versions[0]] for versions in photos.lows]
-    photos.taught = [255 - high for high in photos.highs]
+    photos.teacher_targets = [255 - high for high in photos.highs]
     places = photos.places(1, 5, count=64, size=16)
     assert all(len(set(column)) > 1 for column in places.T)  # every picture, version, turn
     cut = GpuCropper(photos, device)(torch.from_numpy(places), 16)

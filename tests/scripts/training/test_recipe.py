@@ -20,8 +20,8 @@ ROOT = Path(__file__).parents[3]
     [
         ("sede: 1", "sede"),
         ("seed: 1", "scale: Field required"),
-        ("- 1\n- 2", "no list of names and values"),
-        ("", "no list of names and values"),
+        ("- 1\n- 2", "not a mapping of keys to values"),
+        ("", "not a mapping of keys to values"),
         ("1: 2", "must be strings"),
         ("{", "expected the node content"),
     ],
@@ -58,7 +58,7 @@ def test_what_is_no_recipe_is_one_message(tmp_path: Path, text: str, told: str) 
         ("sharpened_targets", {"amount": 1.0, "halo": 1}, "halo"),
         ("teacher", "a-x2.onnx", "teacher and distil"),
         ("distil", 0.5, "teacher and distil"),
-        ("untaught", "page-*", "untaught names what a teacher does not know"),
+        ("untaught", "page-*", "untaught names pictures that the teacher leaves out"),
     ],
 )
 def test_a_wrong_value_is_named(tmp_path: Path, key: str, value: Any, told: str) -> None:
@@ -73,7 +73,7 @@ def test_a_teacher_of_spoilt_pictures_is_refused(tmp_path: Path) -> None:
     from scripts.training.recipe import Recipe, RecipeError
 
     file = written(tmp_path / "wrong.yaml", degradation={"film": 0.1}, teacher="a-x2.onnx", distil=1.0)
-    with pytest.raises(RecipeError, match="clean pictures alone"):
+    with pytest.raises(RecipeError, match="clean pictures only"):
         Recipe.read(file)
 
 
@@ -120,7 +120,7 @@ def test_a_missing_network_is_told_with_the_recipe_that_makes_it(
     distil = {"distil": 1.0} if key == "teacher" else {}
     for name, told in (("known-x2", "scripts/reproduce.py known-x2 "), ("other-x2", f"Give {key} the")):
         one = recipe(**{key: f"runs/{name}.onnx"}, **distil)
-        for use in (one.network if key == "start" else one.master, one.digests):
+        for use in (one.network if key == "start" else one.build_teacher, one.digests):
             with pytest.raises(RecipeError, match=rf"There is no .*{name}.onnx\n.*its {key}\n.*{told}"):
                 use()
 

@@ -103,7 +103,7 @@ def test_a_teacher_is_learnt_from(folder: Path) -> None:
 
 def test_a_teacher_looks_from_all_sides(folder: Path) -> None:
     """A picture that is turned or mirrored is taught turned or mirrored, which its network does not do by itself."""
-    teacher = recipe(teacher="engines/models/fast-x2.onnx", distil=1.0).master()
+    teacher = recipe(teacher="engines/models/fast-x2.onnx", distil=1.0).build_teacher()
     assert teacher is not None
     low = photos_of(folder).lows[0][0]
     made = teacher(low)
@@ -112,14 +112,14 @@ def test_a_teacher_looks_from_all_sides(folder: Path) -> None:
         assert np.abs(teacher(seen).astype(int) - wanted).max() <= 1  # added up in another order
     import torch
 
-    alone = teacher._made(torch.from_numpy(low).permute(2, 0, 1)[None].float() / 255)[0].permute(1, 2, 0)
+    alone = teacher._enlarged(torch.from_numpy(low).permute(2, 0, 1)[None].float() / 255)[0].permute(1, 2, 0)
     assert np.abs(255 * alone.numpy() - made).max() > 2
 
 
 def test_what_a_teacher_does_not_know_is_learnt_from_the_truth(folder: Path) -> None:
     made = recipe(teacher="engines/models/fast-x2.onnx", distil=1.0, untaught="1.*", sizes=(1.0, 0.75))
     photos = made.photos([folder])
-    same = [np.array_equal(high, taught) for high, taught in zip(photos.highs, photos.taught, strict=True)]
+    same = [np.array_equal(high, target) for high, target in zip(photos.highs, photos.teacher_targets, strict=True)]
     assert photos.names == [f"{number}.png" for number in (0, 0, 1, 1, 2, 2)]
     assert same == [name == "1.png" for name in photos.names]
 
@@ -217,7 +217,7 @@ def test_what_is_no_checkpoint_is_one_message(folder: Path, tmp_path: Path, kind
         newer = values | {"recipe": values["recipe"] | {"mood": "good"}}
         torch.save({"foreign": {"epoch": 3}, "older": older, "newer": newer, "list": [1, 2]}[kind], path)
     with pytest.raises(
-        TrainError, match=r"is no checkpoint of this version\n.*\n.*another --out, or delete it"
+        TrainError, match=r"is not a checkpoint of this version\n.*\n.*another --out, or delete it"
     ) as caught:
         run.resume(path)
     assert len(str(caught.value).splitlines()) == 3
@@ -335,7 +335,7 @@ def test_other_test_sets_are_refused_in_a_run_that_goes_on(
     before, names = (command.out / "log.csv").read_bytes(), [*command.sets, str(measured(command.folder / "C"))]
     assert command("--eval", *(names[index] for index in sets)) == 2
     told = capsys.readouterr().err
-    assert "is of other test sets" in told and "step, seconds, loss, A, B" in told
+    assert "was written for other test sets" in told and "step, seconds, loss, A, B" in told
     assert (command.out / "log.csv").read_bytes() == before
 
 
@@ -359,8 +359,8 @@ def test_the_logged_time_is_that_of_all_the_work(command: Command, monkeypatch: 
 @pytest.mark.parametrize(
     ("more", "told"),
     [
-        (["--every", "0"], "--every: it is a whole number of at least 1"),
-        (["--workers", "-1"], "--workers: it is a whole number of at least 0"),
+        (["--every", "0"], "--every: it must be a whole number of at least 1"),
+        (["--workers", "-1"], "--workers: it must be a whole number of at least 0"),
         (["--device", "foo"], "There is no device 'foo'"),
         (["--device", "meta"], "There is no device 'meta'"),
         (["--eval", "missing"], "missing is no test set for x2"),
@@ -420,7 +420,7 @@ def test_a_test_set_of_another_scale_is_refused(command: Command, capsys: pytest
 
 @pytest.mark.parametrize(
     ("start", "told"),
-    [("runs/none-x2.onnx", "none-x2.onnx"), ("engines/models/fast-x2.onnx", "can start from a smaller one only")],
+    [("runs/none-x2.onnx", "none-x2.onnx"), ("engines/models/fast-x2.onnx", "can only start from a smaller one")],
 )
 def test_what_cannot_be_begun_with_is_told_before_anything_is_read(
     command: Command, start: str, told: str, capsys: pytest.CaptureFixture[str]

@@ -100,8 +100,8 @@ def test_what_cannot_be_compared_is_a_study_of_its_own(data: Path) -> None:
         (["--out", "tiny-x2.yaml"], "tiny-x2.yaml"),
         (["--device", "foo"], "There is no device 'foo'"),
         (["--data", "missing"], "There is no folder missing"),
-        (["--trials", "0"], "--trials: it is a whole number of at least 1"),
-        (["--budget", "0"], "--budget: it is a number above 0"),
+        (["--trials", "0"], "--trials: it must be a whole number of at least 1"),
+        (["--budget", "0"], "--budget: it must be a number above 0"),
     ],
 )
 def test_wrong_usage_is_one_message_before_any_work(

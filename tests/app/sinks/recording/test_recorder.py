@@ -293,7 +293,7 @@ def test_a_full_disk_is_told_and_what_was_kept_plays(tmp_path: Path, suffix: str
     path = tmp_path / f"a{suffix}"
     done = subprocess.run([sys.executable, "-c", FULL, path], cwd=ROOT, capture_output=True, text=True, timeout=100)
     assert "has failed" in done.stdout, done.stderr
-    assert "were recorded and play" in done.stdout
+    assert "were recorded and can be played" in done.stdout
     assert path.stat().st_size <= 400_000
     kept = float(done.stdout.partition(" frames, ")[2].partition(" s")[0])
     positions = [frame.position for frame in VideoSource(path)]
@@ -510,8 +510,8 @@ def test_what_is_taken_away_while_it_is_recorded_fails_and_another_file_is_begun
     HARM[harm](path, aside)
     count += recorded_until(recording, lambda: len(recording.facts()) == 2 and recording.facts()[1]["frames"] > 60)
     (warning,) = (line for line in caplog.messages if line.startswith("The recording"))
-    assert f"{path} has been taken away or cut short" in warning and "continues in" in caplog.text
-    assert said == [f"The recording {path} has been taken away or cut short"]
+    assert f"{path} was deleted, moved or truncated" in warning and "continues in" in caplog.text
+    assert said == [f"The recording {path} was deleted, moved or truncated"]
     with pytest.raises(SinkError, match="while it was being written") as raised:
         recording.close()
     recording.close()
@@ -557,6 +557,20 @@ def test_a_link_that_leads_to_what_is_deleted_is_noticed(tmp_path: Path) -> None
         recording.close()
 
 
+def test_a_link_to_nowhere_in_its_place_does_not_end_the_recording(tmp_path: Path) -> None:
+    path = tmp_path / "a.mp4"
+    recording = OnDemandRecorder(RecordingConfig(file=path), ViewState(), fps=30, lossless=True)
+    recorded_until(recording, lambda: path.stat().st_size > 40_000)
+    path.unlink()
+    path.symlink_to(tmp_path / "gone" / "b.mp4")
+    recorded_until(recording, lambda: len(recording.facts()) == 2 and recording.facts()[1]["frames"] > 5)
+    with pytest.raises(SinkError, match="deleted or moved away"):
+        recording.close()
+    (_, lost), (second, kept) = figures(recording)
+    assert lost == 0 and second == tmp_path / "a-2.mp4" and kept == len(played(second)[0])
+    assert path.is_symlink() and not path.exists()
+
+
 def test_what_the_key_records_and_somebody_takes_away_fails_no_run(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -569,7 +583,7 @@ def test_what_the_key_records_and_somebody_takes_away_fails_no_run(
     recording.close()
     (_, lost), (second, kept) = figures(recording)
     assert lost == 0 and second == path and kept == len(played(path)[0])
-    assert caplog.text.count("taken away") == 1
+    assert caplog.text.count("was deleted, moved or truncated") == 1
 
 
 def test_no_other_file_can_be_begun_where_its_folder_is_in_the_way(tmp_path: Path) -> None:
