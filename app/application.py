@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import itertools
 import logging
 import os
@@ -50,6 +51,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except UserError as error:
         report_failure(error)
         return 2 if isinstance(error, ConfigError) else 1
+    except ModuleNotFoundError:
+        raise  # what only some runs import is not installed: app.run says so
     except KeyboardInterrupt:  # before the lifecycle listens for signals, or while a list is made
         return 130
     except Exception as error:
@@ -63,6 +66,9 @@ def run_sessions(lifecycle: Lifecycle) -> None:
     # Here and not at the top: --help, --list and wrong usage need no OpenCV and no FFmpeg.
     from app import session
 
+    # What is imported stays: a collection that looked for garbage in it, too, would take 20 ms longer (measured on a
+    # Xeon), and a picture may have to wait for it.
+    gc.freeze()
     context = session.SessionContext(lifecycle)
     with closing(context.window):
         try:

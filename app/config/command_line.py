@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from app.config.fields import flag_of, info_of
 from app.config.schema import SECTIONS, Config
-from app.config.yaml_file import from_mapping, read_yaml
+from app.config.validation import from_mapping
 from app.errors import ConfigError
 from app.uri import home
 
@@ -90,7 +90,10 @@ def parse(arguments: Sequence[str] | None = None) -> tuple[Config, argparse.Name
     """
     options = vars(parser().parse_args(sys.argv[1:] if arguments is None else arguments))
     others = argparse.Namespace(**{k: options.pop(k) for k in ("config", "print_config", "list")}, given=tuple(options))
-    data = read_yaml(others.config) if others.config else {}
+    data: dict[str, Any] = {}
     if others.config:
+        from app.config.yaml_file import read_yaml
+
+        data = read_yaml(others.config)
         from_mapping(data, str(others.config))  # so that a mistake in the file is reported as the file's
     return from_mapping(merged(data, options), "The command line" if options else "The configuration"), others

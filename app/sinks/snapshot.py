@@ -59,6 +59,7 @@ class Snapshot:
         self._first_position: float | None = None  # of the first live picture, in seconds
         self._requested: Path | None = None  # by the key
         self._failure: SinkError | None = None  # set by the worker thread, taken by the main thread
+        self._file_saved = False  # of the worker thread
         self._folder, self._view, self._interpolated = folder, view, interpolated
         self._worker: threading.Thread | None = None
         self._notices: queue.SimpleQueue[str] = queue.SimpleQueue()  # from the worker thread to the view
@@ -121,6 +122,10 @@ class Snapshot:
                 self._failure = SinkError(f"The snapshot {path} cannot be written", str(error), fix)
         else:
             self._filenames.add(path)
+            if path == self._file and self._file_saved:  # nobody needs to hear of it twice
+                log.debug("saved before and after to %s again, now that a camera has found its exposure", path)
+                return
+            self._file_saved = self._file_saved or path == self._file
             log_event(log, logging.INFO, "snapshot_saved", "saved before and after to %(path)s", path=path)
             self._notices.put(f"saved {path.name}")
 

@@ -54,7 +54,7 @@ def find(folder: Path) -> list[PeerFile]:
     if not found:
         raise PeerError(
             f"There are no peers in {folder}",
-            "wanted are files such as FSRCNN_x2.pb and ESPCN_x2.pb",
+            "looked for files such as FSRCNN_x2.pb and ESPCN_x2.pb",
             "They are at github.com/Saafke/FSRCNN_Tensorflow (models) and github.com/fannymonori/TF-ESPCN (export).",
         )
     return found
@@ -79,7 +79,7 @@ def environment() -> Path:
             subprocess.run(command, check=True, capture_output=True, text=True, timeout=600)
         except subprocess.SubprocessError as error:
             message = (getattr(error, "stderr", None) or str(error)).strip().splitlines()[-1]
-            raise PeerError(f"{PEER_ENVIRONMENT.name} cannot be made", message, "Is the machine online?") from None
+            raise PeerError(f"{PEER_ENVIRONMENT.name} cannot be created", message, "Is the machine online?") from None
     mark.write_text(wanted)
     return python
 
@@ -152,5 +152,5 @@ class Peer:
         return PeerError(
             f"{self.file.path} does not run in OpenCV's dnn_superres",
             messages[-1] if messages else f"no answer within {self._timeout_s:g} s",
-            f"If {PEER_ENVIRONMENT.name} is damaged, remove it: it is made anew.",
+            f"If {PEER_ENVIRONMENT.name} is damaged, remove it; it is then created again.",
         )

@@ -11,7 +11,8 @@ import yaml
 
 from app import report
 from app.config.command_line import parse
-from app.config.yaml_file import from_mapping, read_yaml
+from app.config.validation import from_mapping
+from app.config.yaml_file import read_yaml
 
 ROOT = Path(__file__).parents[2]
 
@@ -72,7 +73,7 @@ def test_a_power_mode_that_is_not_named_and_one_that_nothing_can_set(board: dict
 @pytest.mark.integration
 def test_no_power_modes_elsewhere(tmp_path: Path) -> None:
     done = power_mode({"NVPMODEL_CONF": str(tmp_path / "none"), "PATH": "/usr/bin:/bin"})
-    assert done.returncode == 1 and "this is no Jetson" in done.stderr
+    assert done.returncode == 1 and "this is not a Jetson" in done.stderr
 
 
 def test_the_compose_file_fits_the_dockerfile_and_the_program() -> None:

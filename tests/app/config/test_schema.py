@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from app.config.command_line import parse, parser
 from app.config.schema import SECTIONS, Config, OutputConfig, RecordingConfig, known_keys
-from app.config.yaml_file import from_mapping, read_yaml
+from app.config.validation import from_mapping
+from app.config.yaml_file import read_yaml
 from app.errors import ConfigError
 from app.preflight import check_recording
 

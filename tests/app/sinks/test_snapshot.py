@@ -51,7 +51,10 @@ def test_the_key_saves_both_sides(tmp_path: Path) -> None:
     assert (saved[:40, 130:] == 90).all()
 
 
-def test_a_file_gets_the_first_picture_and_then_a_settled_one(tmp_path: Path) -> None:
+def test_a_file_gets_the_first_picture_and_then_a_settled_one_and_is_announced_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
     file = tmp_path / "out" / "a.png"
     snapshot = Snapshot(tmp_path, ViewState(), file=file)
     for index in range(50):
@@ -63,6 +66,7 @@ def test_a_file_gets_the_first_picture_and_then_a_settled_one(tmp_path: Path) ->
     assert saved is not None
     assert (saved[10, 200] == 10 + 30).all()
     assert [entry.name for entry in file.parent.iterdir()] == ["a.png"]
+    assert caplog.messages == [f"saved before and after to {file}"]
 
 
 def test_the_key_waits_for_no_picture_of_the_file(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from scripts.training.network import UpscalingNetwork
+    from scripts.common.network import UpscalingNetwork
 
 ROOT = Path(__file__).parents[3]
 BUDGET = {
@@ -27,7 +27,7 @@ def make(scale: int = 2, channels: int = 5, depth: int = 2) -> UpscalingNetwork:
     """A network whose weights are all in use; PyTorch is imported no earlier than that."""
     import torch
 
-    from scripts.training.network import UpscalingNetwork
+    from scripts.common.network import UpscalingNetwork
 
     torch.manual_seed(0)
     network = UpscalingNetwork(scale=scale, channels=channels, depth=depth, expand=8)
@@ -66,7 +66,7 @@ def test_base_starts_as_bilinear_interpolation(scale: int) -> None:
     import torch
     import torch.nn.functional as F
 
-    from scripts.training.network import UpscalingNetwork
+    from scripts.common.network import UpscalingNetwork
 
     network = UpscalingNetwork(scale=scale, channels=5, depth=1, expand=8)
     torch.nn.init.zeros_(network.head.narrow)  # type: ignore[arg-type]
@@ -96,7 +96,7 @@ def test_the_contract_rounds_and_limits() -> None:
     import torch
     from torch import nn
 
-    from scripts.training.network import Contract
+    from scripts.common.network import Contract
 
     levels = [0, 1, 100, 254, 255, 7]
     frame = torch.tensor(levels, dtype=torch.uint8).reshape(1, 1, 2, 3)
@@ -113,7 +113,7 @@ def test_the_contract_rounds_and_limits() -> None:
 def test_a_network_starts_as_a_smaller_one_and_can_grow_beyond_it(channels: int, depth: int) -> None:
     import torch
 
-    from scripts.training.network import UpscalingNetwork
+    from scripts.common.network import UpscalingNetwork
 
     torch.manual_seed(0)
     small = UpscalingNetwork(scale=2, channels=4, depth=1, expand=8).collapsed()
@@ -129,7 +129,7 @@ def test_a_network_starts_as_a_smaller_one_and_can_grow_beyond_it(channels: int,
 def test_a_network_takes_the_features_of_another_scale() -> None:
     import torch
 
-    from scripts.training.network import NetworkError, UpscalingNetwork
+    from scripts.common.network import NetworkError, UpscalingNetwork
 
     torch.manual_seed(0)
     two = UpscalingNetwork(scale=2, channels=4, depth=1, expand=8).collapsed()
@@ -138,7 +138,7 @@ def test_a_network_takes_the_features_of_another_scale() -> None:
     x = torch.rand(1, 3, 9, 12)
     assert torch.allclose(four.body(x), two.body(x), atol=1e-5)
     assert four(x).shape == (1, 3, 36, 48)
-    with pytest.raises(NetworkError, match=r"smaller one only\n.*3 channels and depth 1 from 4 and 1"):
+    with pytest.raises(NetworkError, match=r"only start from a smaller one\n.*3 channels and depth 1 from 4 and 1"):
         UpscalingNetwork(scale=2, channels=3, depth=1, expand=8).start_from(two)
 
 

@@ -43,7 +43,7 @@ def check(folders: Sequence[Path], scale: int) -> None:
             raise TestSetError(
                 f"{folder} is no test set for x{scale}",
                 f"there is no {folder / f'x{scale}' / f'NAME_SRF_{scale}_LR.png'}",
-                "Give a folder such as Set5, laid out as scripts/evaluation/test_sets.py says.",
+                "Give a folder such as Set5, laid out as scripts/common/test_sets.py says.",
             )
     if len({folder.name for folder in folders}) < len(folders):
         raise TestSetError("Two test sets have one name", ", ".join(map(str, folders)), "Rename one of them.")

@@ -106,20 +106,20 @@ def find_build(wanted: str, repository: Path = ROOT) -> Build:
     except BuildError as error:
         if folder.is_dir():
             raise BuildError(
-                f"{wanted} is no checkout of this program",
+                f"{wanted} is not a checkout of this program",
                 "The folder has no app/run.py.",
                 "Name a folder that holds app/, engines/ and scripts/, or a git ref.",
             ) from None
         raise BuildError(
             f"There is no build {wanted}",
             f"No such folder; git: {error.facts}",
-            "`git log --oneline` and `git tag` list what there is; `git fetch` brings more.",
+            "`git log --oneline` and `git tag` list what exists; `git fetch` gets more.",
         ) from None
     return _prepared(wanted, _unpacked(repository, commit), commit[:12])
 
 
 def satisfied(requirements: Sequence[str]) -> bool:
-    """Tell whether this Python's environment has all of `requirements`, without asking a package index."""
+    """Return whether this Python's environment has all of `requirements`, without asking a package index."""
     install = ["install", "--dry-run", "--no-index", "--no-deps", "--quiet", "--disable-pip-version-check"]
     return not requirements or _succeeds([sys.executable, "-m", "pip", *install, *requirements])
 
@@ -185,7 +185,7 @@ def _unpacked(repository: Path, commit: str) -> Path:
             subprocess.run(["tar", "-x", "-C", str(tree)], input=archive, capture_output=True, check=True)
             if not _is_checkout(tree):
                 raise BuildError(
-                    f"The commit {commit[:12]} is no build of this program",
+                    f"The commit {commit[:12]} is not a build of this program",
                     "It has no app/run.py.",
                     "Name a later commit.",
                 )

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from scripts.evaluation import plot
 from scripts.evaluation.findings import Finding, Findings
 from scripts.evaluation.flicker import BORDER_PX, FLICKER_FRAMES, LOW_PASS_SIGMA, STILL_LEVELS
-from scripts.evaluation.goals import goals, losses
-from scripts.evaluation.plot import PlotPoint
-from scripts.evaluation.published_figures import PRIMARY_SET, PUBLISHED_SETS, SECONDARY_SET, Published, place
 from scripts.evaluation.webcam_set import DEGRADATION_SEED, WEBCAM_SUFFIX
+from scripts.reporting import plot
+from scripts.reporting.goals import goals, losses
+from scripts.reporting.plot import PlotPoint
+from scripts.reporting.published_figures import PRIMARY_SET, PUBLISHED_SETS, SECONDARY_SET, Published, place
 
 SHEET_SCALES = (2, 4)
 """Scales that crops are shown of."""
@@ -109,7 +109,7 @@ def flicker(found: Findings) -> str:
         plain = figures["bicubic"]
         cells = [f"{figures[n]:.3f}" + (f" ({figures[n] / plain:.2f}x)" if n != "bicubic" else "") for n in names]
         rows.append([clip, found.clips[clip], *cells])
-    return table(["clip", "looked at", *names], rows, 2)
+    return table(["clip", "measured on", *names], rows, 2)
 
 
 def points(found: Findings, papers: Sequence[Published]) -> tuple[list[PlotPoint], dict[str, float]]:
@@ -169,21 +169,21 @@ def sheets(found: Findings) -> str:
     return "\n\n".join(f"![x{scale}, three pictures of {SECONDARY_SET}](quality-x{scale}.jpg)" for scale in scales)
 
 
-PAGE_TEMPLATE = """# Quality: what was measured, beside whom
+PAGE_TEMPLATE = """# Picture quality, measured and compared
 
-Written by `python scripts/quality.py`; everything that is not in *italics* was measured by it, in one run. What others
-have published is in *italics* and was not measured here.
+Written by `python scripts/quality.py`, which measured all figures here in one run, except those in *italics*: they were
+published by others and were not measured here.
 
 - {machine}.
-- Times: {size} in, {threads} threads for each; all take turns, and the median of the rounds is given. Ours in OpenVINO
-  with two frames in flight, as the app runs them, bytes in and bytes out. How many times faster something is is the
-  median of the rounds' own ratios, not the quotient of two medians. The peers are the files that people load into
-  OpenCV's dnn_superres (opencv-contrib-python-headless), each in a process of its own, one frame after the other.
-- PSNR in dB and SSIM of BT.601 luma (16..235), 8-bit results, as many pixels of border cut as the scale, averaged over
-  the pictures. SSIM: 11x11 Gaussian window, sigma 1.5 (scikit-image).
-- Computed in: `fp32` is OpenVINO told to compute in f32; `bf16` the same file as this processor computes it by itself;
-  `int8` the quantised file, which the app takes where the processor is quick at it; `fp16` every value rounded to
-  float16 (ONNX's reference evaluator), as TensorRT computes that file: it has no time here.
+- Times: {size} in, {threads} threads for each network; all take turns, and the median of the rounds is given. Ours run
+  in OpenVINO with two frames in flight, as in the app, from bytes to bytes. A speed-up is the median of the ratios of
+  all rounds, not the quotient of two medians. The peers are the files that people load into OpenCV's dnn_superres
+  (opencv-contrib-python-headless), each in a process of its own, one frame after the other.
+- PSNR in dB and SSIM: of BT.601 luma (16..235), of 8-bit results, with a border of `scale` pixels cut, averaged over
+  the pictures. SSIM has an 11x11 Gaussian window with sigma 1.5 (scikit-image).
+- Computed in: `fp32`, OpenVINO set to compute in f32; `bf16`, the same file in this processor's default precision;
+  `int8`, the quantised file, which the app uses where the processor is fast at int8; `fp16`, every value rounded to
+  float16 (ONNX's reference evaluator), as TensorRT computes that file: it was not timed here.
 
 <picture>
   <source media="(prefers-color-scheme: dark)" srcset="quality-plot-dark.png">
@@ -194,20 +194,21 @@ have published is in *italics* and was not measured here.
 
 {goals}
 
-The same networks in eager PyTorch, fp32, in the faster memory layout and with memory that the process
-keeps (glibc gives it back by itself, at times, and then PyTorch takes up to three times as long): {eager}.
+The same networks in eager PyTorch, fp32, in the faster memory layout and with memory that the process keeps (by
+default glibc returns it to the system at times, and PyTorch then takes up to three times as long):
+{eager}.
 
 ## All models
 
 {tables}
 
-The peers' files were not trained by the papers' authors, and reach less here than the papers say.
+The peers' files were not trained by the papers' authors, and score lower here than the papers state.
 
-## Beside what was published
+## Against published figures
 
 {published}
 
-In brackets: ours less theirs.
+In brackets: ours minus theirs.
 
 ## What precision costs
 
@@ -215,32 +216,32 @@ In brackets: ours less theirs.
 
 ## Side by side, clean pictures
 
-The input is shown with its pixels enlarged; each window is the one in which bicubic is furthest from the truth. PSNR is
-that of the whole picture. Ours as the app runs them here.
+The input is shown with enlarged pixels. Each crop is the one in which bicubic is furthest from the original; PSNR is
+that of the whole picture. Our networks run as in the app on this machine.
 
 {sheets}
 
 ## Webcams
 
-{degraded}, made small and worse by the pipeline that the webcam models are trained on
-(scripts/training/degradation.py: blur, sensor noise at several gains, resize kernels, sharpening, MJPEG or H.264),
-the same pictures for all: seeds {seed} and up.
+{degraded}, scaled down and degraded by the pipeline that makes the training pictures of the webcam models
+(scripts/training/degradation.py: blur, sensor noise at several gains, resize kernels, sharpening, MJPEG or H.264). All
+models get the same pictures, with seeds from {seed} on.
 
 {cleaning}
 
 ![{degraded}, degraded](quality-degraded.jpg)
 
-Frames of real films, as they come out of the camera's encoder; of each film the window in
-which what moves has most detail, and that in which first and last column differ most:
+Frames of real films, as they come out of the camera's encoder. From each film there are two crops: the one whose moving
+parts have the most detail, and the one in which the first and the last column differ most:
 
 ![Frames of films](quality-webcam.jpg)
 
 ### Flicker
 
-How much moves where nothing moves: the standard deviation of luma over {frames} frames at pixels that stand still, in
-grey levels, averaged over them. Whether a pixel stands still is judged from the film alone: its luma, low-passed by a
-Gaussian of {low_pass} pixels, keeps within {range} grey levels over those frames, and so do all pixels up to {margin}
-beside it (scripts/flicker.py). In brackets: against bicubic; a webcam model may have 1.00x at most.
+How much a static picture changes: the standard deviation of luma over {frames} frames at static pixels, in grey
+levels, averaged over these pixels. Whether a pixel is static is judged from the film alone: its luma, low-passed by a
+Gaussian of {low_pass} pixels, stays within {range} grey levels over those frames, and so does that of all pixels up to
+{margin} away (scripts/flicker.py). In brackets: relative to bicubic; the goal for a webcam model is at most 1.00x.
 
 {flicker}
 

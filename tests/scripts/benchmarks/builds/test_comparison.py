@@ -14,9 +14,10 @@ import pytest
 
 from engines.errors import UserError
 from scripts.bench import main
-from scripts.benchmarks import against
-from scripts.benchmarks.against import BuildComparison, ComparedQuantity, ComparisonSettings, Quantity
-from scripts.benchmarks.builds import OWN_ENVIRONMENT, SHARED_ENVIRONMENT, BuildError, find_build, satisfied
+from scripts.benchmarks.builds import driver
+from scripts.benchmarks.builds.build import OWN_ENVIRONMENT, SHARED_ENVIRONMENT, BuildError, find_build, satisfied
+from scripts.benchmarks.builds.comparison import BuildComparison, ComparedQuantity
+from scripts.benchmarks.builds.driver import ComparisonSettings, Quantity
 from scripts.benchmarks.measured_child import ChildError, measure_child
 from scripts.common.checkout import ROOT
 
@@ -55,15 +56,15 @@ def test_a_build_is_compared_with_itself(tmp_path: Path, capsys: pytest.CaptureF
     assert main([*TINY, "--against", str(ROOT), "--rounds", "1", *models, "--json", str(file)]) == 0
     result = json.loads(file.read_text())
     compared = {each["name"]: each for each in result["comparisons"]}
-    assert list(compared) == [quantity.name for quantity in against.QUANTITIES]
+    assert list(compared) == [quantity.name for quantity in driver.QUANTITIES]
     for each in compared.values():
         assert each["model"] == "fast-x2-int8" and len(each["this"]) == len(each["other"]) == 1
         assert all(value > 0 for value in each["this"] + each["other"])
         assert each["ratio"]["min"] <= each["ratio"]["median"] <= each["ratio"]["max"]
-    best, median = compared[against.ENGINE_BEST.name], compared[against.ENGINE_MEDIAN.name]
+    best, median = compared[driver.ENGINE_BEST.name], compared[driver.ENGINE_MEDIAN.name]
     assert all(quick <= usual for quick, usual in zip(best["this"], median["this"], strict=True))
     # Two processes of one and the same build: the most memory that they have is the same but for some MiB.
-    assert compared[against.PEAK_MEMORY.name]["ratio"]["median"] == pytest.approx(1, abs=0.2)
+    assert compared[driver.PEAK_MEMORY.name]["ratio"]["median"] == pytest.approx(1, abs=0.2)
     assert result["builds"]["other"]["folder"] == str(ROOT) and result["builds"]["this"]["versions"]["openvino"]
     assert result["notes"] == [f"missing-x2: not compared, as it is missing from this build and {ROOT.name}"]
     shown = capsys.readouterr().out
@@ -79,7 +80,7 @@ def test_without_a_bench_the_engine_is_timed_inside_the_app(other: Path) -> None
         ComparisonSettings(str(other), models, ("engine",), (32, 24), seconds=0.1, rounds=1, engine="bicubic")
     )  # fmt: skip
     compared.run()
-    assert [(each.model, each.quantity) for each in compared.measured] == [("fast-x2-fp32", against.ENGINE_MEDIAN)]
+    assert [(each.model, each.quantity) for each in compared.measured] == [("fast-x2-fp32", driver.ENGINE_MEDIAN)]
     assert "the time inside the app" in compared.notes[0]
     assert compared.notes[1:] == [
         "fast-x3: not compared, as it is missing from other",
@@ -90,7 +91,7 @@ def test_without_a_bench_the_engine_is_timed_inside_the_app(other: Path) -> None
     compared.load = [0.0, 1000.0]
     table = compared.table()
     assert "busy with other work" in table
-    assert against.ENGINE_MEDIAN.name in table and against.ENGINE_BEST.name not in table and compared.notes[0] in table
+    assert driver.ENGINE_MEDIAN.name in table and driver.ENGINE_BEST.name not in table and compared.notes[0] in table
 
 
 def test_a_build_that_fails_is_told_with_its_last_words(other: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -112,7 +113,7 @@ def test_a_build_whose_figures_have_another_form_is_told(other: Path) -> None:
     compared = BuildComparison(
         ComparisonSettings(str(other), size=(32, 24), parts=("app",), seconds=0.1, engine="bicubic")
     )
-    with pytest.raises(BuildError, match="other does not tell") as told:
+    with pytest.raises(BuildError, match="other does not report") as told:
         compared.run()
     assert told.value.facts == "Its --stats has no fps_out." and compared.measured == []
 
@@ -130,7 +131,7 @@ def test_no_such_build(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> No
     assert problem == "There is no build no-such-ref" and "No such folder; git: fatal" in facts and "git log" in fix
     assert main(["--against", str(tmp_path)]) == 2
     problem, facts, _ = capsys.readouterr().err.splitlines()
-    assert problem == f"{tmp_path} is no checkout of this program" and "no app/run.py" in facts
+    assert problem == f"{tmp_path} is not a checkout of this program" and "no app/run.py" in facts
 
 
 def test_a_ref_is_unpacked_once(other: Path) -> None:
@@ -147,7 +148,7 @@ def test_a_ref_is_unpacked_once(other: Path) -> None:
     assert build.environment == SHARED_ENVIRONMENT and build.python == Path(sys.executable)
     (build.folder / "kept").touch()
     assert (find_build("v1", other).folder / "kept").exists()
-    with pytest.raises(BuildError, match="is no build of this program"):
+    with pytest.raises(BuildError, match="is not a build of this program"):
         find_build("HEAD", other)
     assert [path.name for path in build.folder.parent.iterdir()] == [build.folder.name]  # nothing half unpacked
 
@@ -224,9 +225,9 @@ def test_ratios_say_how_much_better_this_build_is() -> None:
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        (["--against", "HEAD", "--fleet", "2"], "--against does not go with --fleet"),
+        (["--against", "HEAD", "--fleet", "2"], "--against cannot be combined with --fleet"),
         (["--against", "HEAD", "--only", "engine", "latency"], "--against compares engine, app, start, memory"),
-        (["--model", "fast", "--model", "quality"], "several --model are for --against"),
+        (["--model", "fast", "--model", "quality"], "several --model need --against"),
         (["--against", "HEAD", "--rounds", "0"], "--rounds: it must be a whole number of at least 1, not 0"),
     ],
 )

@@ -15,7 +15,7 @@ from PIL import ImageDraw, ImageFont
 from app.overlays.font import SHIPPED_FONT
 from engines.base import Image
 from engines.errors import UserError
-from scripts.evaluation.test_sets import luma
+from scripts.common.test_sets import luma
 
 CROP_GAP_PX, LABEL_HEIGHT_PX = 4, 22
 """Pixels between crops, and of the label over each."""

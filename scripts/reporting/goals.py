@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from scripts.evaluation.findings import Finding, Findings
-from scripts.evaluation.published_figures import PRIMARY_SET, PUBLISHED_SETS
 from scripts.evaluation.webcam_set import WEBCAM_SUFFIX
+from scripts.reporting.published_figures import PRIMARY_SET, PUBLISHED_SETS
 
 Goal = tuple[str, str, str, bool]
 """What, how much is wanted, how much was measured, whether that is met."""
@@ -28,7 +28,7 @@ MAX_PARAMETERS_K = {
     "quality-x2": 152,
     "quality-x4": 170,
 }
-"""How many each was to have at most, in thousands, to the nearest of which both are told."""
+"""The most that each may have, in thousands; both are rounded to thousands."""
 EAGER_SPEEDUPS = {"fast-x2": 8.0, "balanced-x2": 7.5}
 """How many times faster than eager PyTorch a model is to be in int8: 60 frames a second where that gives 10 is less."""
 FAST_PEERS, MIN_PEER_SPEEDUP, MIN_PEER_GAIN_DB = ("FSRCNN", "ESPCN"), 10.0, 2.0
@@ -44,17 +44,17 @@ def speed(found: Findings) -> Iterator[Goal]:
         peer = found.find(name)
         if fast and peer and (times := found.faster(peer.rounds, "fast-x2", "int8")):
             met = times >= MIN_PEER_SPEEDUP
-            yield f"fast-x2 int8 against {name}_x2: faster", f"at least {MIN_PEER_SPEEDUP:g}x", f"{times:.1f}x", met
+            yield f"fast-x2 int8 against {name}_x2: speed-up", f"at least {MIN_PEER_SPEEDUP:g}x", f"{times:.1f}x", met
             gain = fast.scores[PRIMARY_SET].psnr - peer.scores[PRIMARY_SET].psnr
             wanted = f"at least {MIN_PEER_GAIN_DB:g} dB more"
             yield f"fast-x2 int8 against {name}_x2: {PRIMARY_SET}", wanted, f"{gain:+.2f} dB", gain >= MIN_PEER_GAIN_DB
     for name, least in EAGER_SPEEDUPS.items():
         if times := found.faster(found.eager.get(name, []), name, "int8"):
-            what = f"{name} int8 against the same network in eager PyTorch, fp32: faster"
+            what = f"{name} int8 against the same network in eager PyTorch, fp32: speed-up"
             yield what, f"at least {least:g}x", f"{times:.1f}x", times >= least
     for entry in (e for e in found.entries if e.precision == "bf16" and WEBCAM_SUFFIX not in e.name):
         if times := found.faster(entry.rounds, entry.name, "int8"):
-            what = f"{entry.name}: int8 faster than bf16"
+            what = f"{entry.name}: speed-up of int8 over bf16"
             yield what, f"at least {MIN_INT8_SPEEDUP:g}x", f"{times:.2f}x", times >= MIN_INT8_SPEEDUP
 
 

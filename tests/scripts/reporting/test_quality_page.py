@@ -12,13 +12,14 @@ import numpy as np
 import pytest
 
 from engines.base import Image
-from scripts.evaluation import crop_sheets, gallery, plot, report, webcam_set
+from scripts.common.test_sets import psnr
+from scripts.evaluation import webcam_set
 from scripts.evaluation.findings import Cleaning, Finding, Findings, Flicker
 from scripts.evaluation.flicker import FLICKER_FRAMES
-from scripts.evaluation.goals import goals
 from scripts.evaluation.measure import PictureSet, Score
-from scripts.evaluation.published_figures import PUBLISHED_NETWORKS
-from scripts.evaluation.test_sets import psnr
+from scripts.reporting import crop_sheets, gallery, plot, quality_page
+from scripts.reporting.goals import goals
+from scripts.reporting.published_figures import PUBLISHED_NETWORKS
 from tests.fakes import peer_venv
 from tests.support.flicker_films import film, noisy
 
@@ -65,12 +66,12 @@ def found() -> Findings:
 def test_goals_are_held_against_what_was_found(found: Findings) -> None:
     met = {what: (got, good) for what, _, got, good in goals(found)}
     assert met == {
-        "fast-x2 int8 against FSRCNN_x2: faster": ("18.3x", True),
+        "fast-x2 int8 against FSRCNN_x2: speed-up": ("18.3x", True),
         "fast-x2 int8 against FSRCNN_x2: Set5": ("+2.15 dB", True),
-        "fast-x2 int8 against ESPCN_x2: faster": ("10.0x", True),
+        "fast-x2 int8 against ESPCN_x2: speed-up": ("10.0x", True),
         "fast-x2 int8 against ESPCN_x2: Set5": ("+2.24 dB", True),
-        "fast-x2 int8 against the same network in eager PyTorch, fp32: faster": ("8.2x", True),
-        "fast-x2: int8 faster than bf16": ("1.91x", True),
+        "fast-x2 int8 against the same network in eager PyTorch, fp32: speed-up": ("8.2x", True),
+        "fast-x2: speed-up of int8 over bf16": ("1.91x", True),
         "fast-x2: Set5 / Set14": ("37.19 / 33.19", False),
         "fast-x2: parameters": ("13.0 K", False),
         "fp16: greatest loss on Set5": ("0.025 dB (fast-x2)", False),
@@ -86,7 +87,7 @@ def test_nothing_is_claimed_of_what_was_not_measured() -> None:
 
 
 def test_the_page(found: Findings) -> None:
-    text = report.render(found, PUBLISHED_NETWORKS, ABOUT)
+    text = quality_page.render(found, PUBLISHED_NETWORKS, ABOUT)
     lines = text.splitlines()
     assert "| **fast-x2** | int8 | 13.0 K | 37.00 | 0.9500 | 33.00 | 0.9000 | 11.0 | 91 |" in lines
     assert "| FSRCNN | OpenCV dnn_superres | 13.0 K | 34.85 | 0.9500 | 30.85 | 0.9000 | 201.0 | 5 |" in lines
@@ -110,7 +111,7 @@ def test_a_third_set_is_another_column_and_nothing_else(found: Findings) -> None
     """B100 comes before Set14 in the alphabet and by its length."""
     for one in found.entries:
         one.scores["B100"] = Score(20.0, 0.5)
-    text = report.render(found, PUBLISHED_NETWORKS, ABOUT)
+    text = quality_page.render(found, PUBLISHED_NETWORKS, ABOUT)
     assert "| Set5 PSNR | SSIM | Set14 PSNR | SSIM | B100 PSNR | SSIM |" in text
     assert "| fast-x2: Set5 / Set14 | 37.20 / 32.80 dB | 37.19 / 33.19 | **no** |" in text
     assert "37.19 (+0.01) | 33.19 (+0.40) |" in text and "three pictures of Set14" in text
@@ -119,7 +120,7 @@ def test_a_third_set_is_another_column_and_nothing_else(found: Findings) -> None
 
 @pytest.mark.integration
 def test_the_plot(found: Findings, tmp_path: Path) -> None:
-    points, levels = report.points(found, PUBLISHED_NETWORKS)
+    points, levels = quality_page.points(found, PUBLISHED_NETWORKS)
     assert {point.name for point in points} == {
         "bicubic", "FSRCNN", "ESPCN", "fast", "FSRCNN, published", "ESPCN, published",
     }  # fmt: skip

@@ -11,8 +11,8 @@ import sys
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
-import scripts  # noqa: F401 # first: says which extra brings what is missing
+sys.path.insert(0, str(Path(__file__).resolve().parents[3]))
+import scripts  # noqa: F401 # first: says how to get what is missing
 
 # isort: split
 import numpy as np
@@ -20,8 +20,8 @@ import torch
 
 from engines.catalog import shipped as catalog
 from scripts.common.arguments import size
+from scripts.common.network import Contract
 from scripts.conversion.exporter import network_from_onnx
-from scripts.training.network import Contract
 
 
 class NaiveServer(HTTPServer):
@@ -31,7 +31,7 @@ class NaiveServer(HTTPServer):
 
 
 def main() -> None:
-    """Serve until killed; "ready" on standard output tells when."""
+    """Serve until killed; print "ready" to standard output once connections are accepted."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--port", type=int, default=8080)
     parser.add_argument("--model", default="fast")

@@ -29,10 +29,10 @@ class ServerModel:
     """Of each frame in it."""
     batch: int = 8
     gather: float = 0.0033
-    """How long the batcher waits for company."""
+    """How long the batcher waits for more frames."""
     depth: int = 2
-    deadline: float = 0.25
-    """When the camera goes on by itself."""
+    frame_timeout_s: float = 0.25
+    """When the camera continues with its fallback."""
     jitter: float = 0.002
     """Of a camera's clock, one standard deviation."""
     network_s: float = 0.0
@@ -123,7 +123,7 @@ class Simulation:
         for _, taken, camera in self._working:
             if now >= self._begin:
                 self.ages.append(now - taken + model.network_s)
-                self.late += now - taken + model.network_s > model.deadline
+                self.late += now - taken + model.network_s > model.frame_timeout_s
             waiting, self._newest[camera] = self._newest[camera], None
             if waiting is None:
                 self._flying[camera] -= 1

@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from scripts.benchmarks import fleet
-from scripts.benchmarks.fleet import Fleet, FleetError, FleetResult, drive, recovery
-from scripts.benchmarks.simulated_camera import COMPARE_STRIDE, expected, load, pictures
+from scripts.benchmarks.fleet import rivals, survival
+from scripts.benchmarks.fleet.fleet import Fleet, FleetError, FleetResult, drive
+from scripts.benchmarks.fleet.simulated_camera import COMPARE_STRIDE, expected, load, pictures
+from scripts.benchmarks.fleet.survival import recovery
 from scripts.serving.server import free_ports
 
 pytestmark = pytest.mark.integration
@@ -63,14 +64,14 @@ def test_recovery_is_from_ready_to_the_first_picture_of_the_server() -> None:
 
 @pytest.mark.parametrize("model", ["fast-x2", "fast-x2-fp16", "balanced-webcam-x2-int8"])
 def test_the_naive_program_has_the_same_network(model: str) -> None:
-    assert fleet.weights_of(model) == model.removesuffix("-fp16").removesuffix("-int8")
+    assert rivals.weights_of(model) == model.removesuffix("-fp16").removesuffix("-int8")
 
 
 @pytest.mark.torch
 @pytest.mark.parametrize("model", ["fast-x2", "balanced-x2", "fast-x4"])
 def test_what_triton_is_compared_with_makes_the_same_picture(model: str) -> None:
     frame = pictures(0, (64, 48))[0]
-    with fleet.naive(free_ports(1)[0], model) as address, load(address, (64, 48), 2, "auto", "none") as engine:
+    with rivals.naive(free_ports(1)[0], model) as address, load(address, (64, 48), 2, "auto", "none") as engine:
         engine.reserve()
         engine.submit(frame, None)  # type: ignore[arg-type]
         done = engine.collect(30)
@@ -89,7 +90,7 @@ def test_what_triton_is_compared_with_makes_the_same_picture(model: str) -> None
 @pytest.mark.triton
 @pytest.mark.usefixtures("named_memory")
 def test_the_servers_death_is_survived() -> None:
-    told = fleet.survive(2, 0.25, size=(64, 48), server_kills=1, downtime_s=0.3)
+    told = survival.survive(2, 0.25, size=(64, 48), server_kills=1, downtime_s=0.3)
     assert told["kills"] == 1 and told["fallback"] > 0
     assert (told["wrong"], told["unordered"], told["regions_left"]) == (0, 0, [])
     # Promised are 300 ms and 2 s, which bench.py --fleet --survive measures; here the machine may be busy.

@@ -1,7 +1,6 @@
 """Run a simulated camera in its own process: the app's pipeline with frames made beforehand.
 
-scripts/benchmarks/fleet.py starts many of them. With --check every picture is compared with what it must be, bit by
-bit.
+fleet.py starts many of them. With --check every picture is compared with what it must be, bit by bit.
 """
 
 from __future__ import annotations
@@ -20,9 +19,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[3]))
+import scripts  # noqa: F401 # first: says how to get what is missing
+
+# isort: split
 import numpy as np
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 import engines
 from app.pipeline.frame import Frame, OutputFrame
 from app.pipeline.pipeline import Pipeline
@@ -37,7 +39,7 @@ from engines.slot_engine import SlotEngine
 from scripts.serving import client_options
 
 DISTINCT_FRAMES = 3
-"""Different frames of a camera; each is told from the others', and from all frames of other cameras."""
+"""Different frames of a camera; each can be told from the others, and from all frames of other cameras."""
 COMPARE_STRIDE = 7
 """Every so many rows and columns of a picture are compared."""
 

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engines.catalog import shipped as catalog
-from scripts.benchmarks.queueing import ServerModel, simulate
+from scripts.benchmarks.fleet.queueing import ServerModel, simulate
 from scripts.scale import BURST_SIZES, CAMERA_COUNTS, capacity, every, main, measure_service, table, wire_bits
 
 pytestmark = pytest.mark.integration
@@ -108,7 +108,7 @@ def test_the_table(capsys: pytest.CaptureFixture[str]) -> None:
 def test_an_amount_that_cannot_be_is_refused(option: str, value: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         main([f"{option}={value}"])
-    assert ended.value.code == 2 and f"argument {option}: it is" in capsys.readouterr().err
+    assert ended.value.code == 2 and f"argument {option}: it must be" in capsys.readouterr().err
 
 
 def test_a_row_for_every_model_by_this_machines_engine() -> None:
@@ -144,7 +144,7 @@ def test_the_network_is_that_of_the_model(
 def test_of_what_is_measured_nobody_gives_the_scale(options: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         main([*options, "--scale", "4"])
-    assert ended.value.code == 2 and "--scale: it goes with --service" in capsys.readouterr().err
+    assert ended.value.code == 2 and "--scale: it needs --service" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("options", [[], ["--service", "1,2"], ["--every"]])

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from scripts.common.missing_extras import EXTRA_OF_PACKAGE
+from app.run import NOT_INSTALLED
+from scripts.common.missing_packages import BASE_PACKAGES, EXTRA_OF_PACKAGE
 
 pytestmark = pytest.mark.integration
 
@@ -34,7 +35,7 @@ def python(folder: Path, *arguments: str, missing: str = "") -> subprocess.Compl
         ("quantize", "tqdm"),
         ("train", "torch"),
         ("tune", "optuna"),
-        ("benchmarks/naive_server", "torch"),
+        ("benchmarks/fleet/naive_server", "torch"),
         ("states", "mss"),
         ("triton_repository", "onnx"),
     ],
@@ -42,7 +43,21 @@ def python(folder: Path, *arguments: str, missing: str = "") -> subprocess.Compl
 def test_what_is_missing_is_one_line(tmp_path: Path, script: str, missing: str) -> None:
     done = python(tmp_path, f"scripts/{script}.py", "--help", missing=missing)
     wanted = f"scripts/{script}.py needs {missing}: .venv/bin/pip install -e '.[{EXTRA_OF_PACKAGE[missing]}]'\n"
-    assert (done.returncode, done.stdout, done.stderr) == (1, "", wanted)
+    assert (done.returncode, done.stdout, done.stderr) == (NOT_INSTALLED, "", wanted)
+
+
+@pytest.mark.parametrize("missing", ["psutil", "numpy"])
+def test_what_the_base_install_brings_wants_the_environment_set_up(tmp_path: Path, missing: str) -> None:
+    done = python(tmp_path, "scripts/bench.py", "--help", missing=missing)
+    problem, facts, fix = done.stderr.splitlines()
+    assert (done.returncode, done.stdout) == (NOT_INSTALLED, "") and "is not set up" in problem
+    assert facts.endswith(f" has no package {missing}") and "./scripts/run" in fix
+
+
+def test_a_package_of_a_single_command_is_named_as_it_is_installed(tmp_path: Path) -> None:
+    done = python(tmp_path, "scripts/subset_font.py", "--help", missing="fontTools")
+    assert done.returncode == NOT_INSTALLED
+    assert done.stderr == "scripts/subset_font.py needs fontTools: .venv/bin/pip install fonttools\n"
 
 
 @pytest.mark.parametrize(("code", "kind"), [("import torhc", "ModuleNotFoundError"), ("1 / 0", "ZeroDivisionError")])
@@ -57,3 +72,11 @@ def test_the_extras_are_those_of_the_installation() -> None:
     for package, extra in EXTRA_OF_PACKAGE.items():
         found = re.search(rf'    "{extra}": \[(.*?)\],\n', setup, re.DOTALL)
         assert found and f'"{wheels.get(package, package)}' in found[1], package
+
+
+def test_the_base_packages_are_those_of_the_installation() -> None:
+    found = re.search(r"^BASE = \[\n(.*?)^\]\n", (ROOT / "setup.py").read_text(), re.DOTALL | re.MULTILINE)
+    assert found
+    wheels = set(re.findall(r'^    "([\w-]+)', found[1], re.MULTILINE))
+    names = {"PyYAML": "yaml", "pillow": "PIL"}
+    assert {names.get(wheel, wheel) for wheel in wheels} | {"cv2"} == BASE_PACKAGES

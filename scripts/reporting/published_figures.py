@@ -8,8 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 PRIMARY_SET, SECONDARY_SET = PUBLISHED_SETS = ("Set5", "Set14")
-"""The test sets that others give figures of, and that this project's goals are stated for. Losses and the plot are told
-for the first; crops are of the second, which is also what is degraded."""
+"""The test sets that others publish figures for, and that this project's goals are stated for. Losses and the plot
+are for the first; crops are of the second, which is also the one that is degraded."""
 
 
 def place(name: str) -> tuple[int, str]:

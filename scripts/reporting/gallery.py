@@ -8,11 +8,12 @@ import cv2
 import numpy as np
 
 from engines.base import Image
-from scripts.evaluation import crop_sheets, upscalers
+from scripts.common.test_sets import luma, psnr
+from scripts.evaluation import upscalers
 from scripts.evaluation.flicker import Clip, luma_range
 from scripts.evaluation.measure import PictureSet
-from scripts.evaluation.test_sets import luma, psnr
 from scripts.evaluation.upscalers import Run
+from scripts.reporting import crop_sheets
 
 SHOWN_PICTURES = ("img_013", "img_005", "img_014")
 """Of Set14: lettering, ornaments, stripes. Of a set without them the first three."""
