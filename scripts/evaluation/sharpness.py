@@ -22,7 +22,7 @@ Plane = NDArray[np.float32]
 
 FIRST_FRAME, FRAME_COUNT = 20, 24
 """The part of a film that is looked at: a camera has found its exposure by then."""
-EDGE_SHARE = 0.05
+STEEPEST_SHARE = 0.05
 """The share of pixels, those where bicubic is steepest, that count as edges."""
 CALM_SHARE = 0.3
 """The share of pixels, those where bicubic changes least from frame to frame, on which flicker is measured."""
@@ -71,7 +71,7 @@ class SharpnessFilm:
             )
         self.bicubic = [luma(self._enlarged(frame)) for frame in self.frames]
         edges = [gradient(plane) for plane in self.bicubic]
-        self._edges = [steepness > np.percentile(steepness, 100 * (1 - EDGE_SHARE)) for steepness in edges]
+        self._edges = [steepness > np.percentile(steepness, 100 * (1 - STEEPEST_SHARE)) for steepness in edges]
         self._steepness = mean_over(edges, self._edges)
         deviation = np.std(np.stack(self.bicubic), 0)
         self._calm = deviation < np.percentile(deviation, 100 * CALM_SHARE)
