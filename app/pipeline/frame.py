@@ -67,9 +67,19 @@ class OutputFrame:
     """
 
     image: Image
-    """uint8 [s*H, s*W, 3] BGR."""
+    """uint8 [s*H, s*W, 3] BGR; for overlays that draw on the screen, the visible part as it stands there."""
     input: Frame
     """The captured frame that the engine has upscaled; borrowed for as long as `image` is."""
+    scale: int = 0
+    """How many times as wide as `input` the upscaled picture is; by default what `image` says."""
+    part: tuple[int, int, int, int] = (0, 0, 0, 0)
+    """Which part of the upscaled picture `image` shows: x, y, width, height in its pixels; by default all of it."""
+
+    def __post_init__(self) -> None:
+        if not self.scale:
+            self.scale = self.image.shape[1] // self.input.image.shape[1]
+        if not self.part[2]:
+            self.part = (0, 0, self.image.shape[1], self.image.shape[0])
 
 
 class FramePool:
