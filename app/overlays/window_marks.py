@@ -12,7 +12,7 @@ from app.overlays.text_panel import PanelCache, TextHeight
 from app.overlays.view_state import ViewState
 from app.pipeline.frame import OutputFrame
 
-HINT_S = 8.0
+HINT_S = 10.0
 """How long the window says how to get help, from its first picture on."""
 RED = (40, 40, 230)
 """Of the mark, blue, green, red."""
@@ -36,8 +36,8 @@ class RecordingMark:
         image = frame.image
         height, width = image.shape[:2]
         cap = self._text_height(height)
-        # The blanks in front are the dot's place.
-        panel = self._panels.panel("mark", ["   REC"], height=cap, width=width - 2 * cap)
+        # In the second column: the first, which is empty, is the dot's place.
+        panel = self._panels.panel("mark", ["\tREC"], height=cap, width=width - 2 * cap)
         x, y = width - cap - panel.size[0], self._magnifier.bottom + cap
         panel.draw(image, x, y)
         radius = max(2, round(0.62 * cap))
