@@ -31,6 +31,10 @@ def checked(config: Config, file: Path | None = None) -> Config:
             "./scripts/run installs it. By hand: pip install opencv-python; on a Jetson, where the system has one, "
             "make the environment with python3 -m venv --system-site-packages.",
         )
+    # Before PyAV, which the checks below may import: if the libxcb of PyAV's wheel is loaded first, OpenCV's window
+    # hangs in it (seen with PyAV 18.1 and OpenCV 5.0).
+    import cv2  # noqa: F401
+
     check_files(config, file)
     check_recording(config)
     check_model(config)

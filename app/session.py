@@ -133,7 +133,7 @@ def build(config: Config, context: SessionContext, stack: ExitStack) -> Session:
     governor = GovernorDriver(pacing.rate, lambda: telemetry.current, hot=config.telemetry.warn_temperature)
 
     fps, lossless = source.fps, pacing.lossless
-    storage = opened(StorageSinks(config, view, context.filenames, fps=fps, lossless=lossless))
+    storage = opened(StorageSinks(config, view, context.filenames, stats, fps=fps, lossless=lossless))
     actions = {"quit": lifecycle.end, **storage.actions}
     window = context.window.open(output, view, actions, locked=config.kiosk.lock_keys)
     report = Report(stats, source, telemetry, [source, governor, storage.segmented, window], governor)

@@ -244,7 +244,8 @@ def _switching(request: EngineRequest, progress: BuildProgress | None, policy: S
     from engines.catalog.ladder import BICUBIC_RUNG, ladder
     from engines.failover.candidates import Candidate, LoadStatus, Retry
     from engines.failover.engine import SHUTDOWN_TIMEOUT_S
-    from engines.failover.model_switcher import ModelSwitcher, SwitchRung
+    from engines.failover.model_loader import SwitchRung
+    from engines.failover.model_switcher import ModelSwitcher
 
     rungs, first, scale = ladder(request.model, request.ladder or (), request.scale)
     names = _networks(request)

@@ -12,19 +12,21 @@ from typing import Any, Literal
 
 from app.config.fields import flag_of, info_of
 from app.config.schema import SECTIONS, Config
-from app.config.yaml_file import from_mapping, read_yaml
+from app.config.validation import from_mapping
 from app.errors import ConfigError
 from app.uri import home
 
 
 def parser() -> argparse.ArgumentParser:
-    """Make the parser from the fields. Former flags are accepted, and not listed in --help."""
+    """Make the parser from the fields. Former flags are accepted, and named neither in --help nor in a hint."""
+    former: dict[str, str] = {}
 
     class Parser(argparse.ArgumentParser):
         def error(self, message: str) -> typing.NoReturn:
             flag = re.search(r"--[\w-]+", message)
             near = difflib.get_close_matches(flag[0], self._option_string_actions, 1) if flag else []
-            hint = f"Did you mean {near[0]}? " if near and flag and near[0] != flag[0] else ""
+            meant = former.get(near[0], near[0]) if near else ""
+            hint = f"Did you mean {meant}? " if meant and flag and meant != flag[0] else ""
             raise ConfigError(f"The command line is wrong: {message}", fix=f"{hint}--help lists the options.")
 
     result = Parser(
@@ -55,6 +57,7 @@ def parser() -> argparse.ArgumentParser:
             group.add_argument(flag, help=field.description, **common)
             if info.was:
                 group.add_argument(f"--{info.was}", help=argparse.SUPPRESS, **common)
+                former[f"--{info.was}"] = flag
     return result
 
 
@@ -87,7 +90,10 @@ def parse(arguments: Sequence[str] | None = None) -> tuple[Config, argparse.Name
     """
     options = vars(parser().parse_args(sys.argv[1:] if arguments is None else arguments))
     others = argparse.Namespace(**{k: options.pop(k) for k in ("config", "print_config", "list")}, given=tuple(options))
-    data = read_yaml(others.config) if others.config else {}
+    data: dict[str, Any] = {}
     if others.config:
+        from app.config.yaml_file import read_yaml
+
+        data = read_yaml(others.config)
         from_mapping(data, str(others.config))  # so that a mistake in the file is reported as the file's
     return from_mapping(merged(data, options), "The command line" if options else "The configuration"), others

@@ -6,7 +6,6 @@ import logging
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import yaml
 from pydantic import BeforeValidator, field_validator, model_validator
 
 from app.config.fields import (
@@ -418,6 +417,8 @@ class Config(Section):
 
     def as_yaml(self) -> str:
         """Return the configuration as a file that app.config.yaml_file reads back to an equal one."""
+        import yaml  # not at the top: a run without a file needs none of it
+
         return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False)
 
 

@@ -23,14 +23,15 @@ class Caption:
         texts: Sequence[Texts],
         font: CaptionFont,
         *,
-        degraded: Callable[[], bool] | None = None,
+        interpolated: Callable[[], bool] = lambda: False,
         text_height: TextHeight = cap_height,
     ) -> None:
-        """Draw `texts` in `font`, in letters of `text_height`. `degraded` says whether the engine is away.
+        """Draw `texts` in `font`, in letters of `text_height`.
 
-        Raises ConfigError if the font lacks a character.
+        `interpolated` says whether the picture is bicubic in place of a model's. Raises ConfigError if the font lacks a
+        character.
         """
-        self._texts, self._degraded, self._text_height = texts, degraded, text_height
+        self._texts, self._interpolated, self._text_height = texts, interpolated, text_height
         for text in texts:
             font.check("".join(vars(text).values()), f"the text {text.caption[:20]!r}...")
         self._panels = PanelCache(font.panel)
@@ -51,9 +52,11 @@ class Caption:
         if origin is Origin.HELD:
             message = self._panel("waiting", [text.waiting for text in self._texts], 2 * gap, width)
             message.draw(image, (width - message.size[0]) // 2, (height - message.size[1]) // 2)
-        elif origin is Origin.ATTRACT or (self._degraded is not None and self._degraded()):
-            name = "attract" if origin is Origin.ATTRACT else "fallback"
-            message = self._panel(name, [getattr(text, name) for text in self._texts], gap, width)
+        lines = [text.attract for text in self._texts] if origin is Origin.ATTRACT else []
+        if self._interpolated():
+            lines += [text.fallback for text in self._texts]
+        if lines:
+            message = self._panel("message", lines, gap, width)
             message.draw(image, (width - message.size[0]) // 2, height - low.size[1] - message.size[1] - gap)
 
     def _panel(self, name: str, lines: Sequence[str], height: int, width: int) -> TextPanel:

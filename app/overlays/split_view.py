@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import cv2
 import numpy as np
@@ -55,14 +55,16 @@ class SplitMarks:
         before: Sequence[str] = ("bicubic",),
         after: Sequence[str] = ("upscaled",),
         render: Renderer = TextPanel,
+        interpolated: Callable[[], bool] = lambda: False,
         text_height: TextHeight = cap_height,
         handle: bool = False,
     ) -> None:
         """Label the sides with the lines `before` and `after`, drawn by `render` in letters of `text_height`.
 
-        `handle`: draw one on the divider, where there is a pointer to take it.
+        While `interpolated` is true, both sides show the same, and bear the same label. `handle`: draw one on the
+        divider, where there is a pointer to take it.
         """
-        self._view, self._before, self._after = view, before, after
+        self._view, self._before, self._after, self._interpolated = view, before, after, interpolated
         self._text_height, self._handle = text_height, handle
         self._labels = PanelCache(render)
 
@@ -81,7 +83,8 @@ class SplitMarks:
         if self._handle:
             draw_handle(image, (cut, height // 2), handle_radius(gap))
         left = self._labels.panel("before", self._before, height=gap, width=max(8, width // 3))
-        right = self._labels.panel("after", self._after, height=gap, width=max(8, width // 3))
+        after = self._before if self._interpolated() else self._after
+        right = self._labels.panel("after", after, height=gap, width=max(8, width // 3))
         low = height - left.size[1] - gap
         # A label leaves the picture with its side instead of standing on the other side.
         left.draw(image, min(gap, cut - gap - left.size[0]), low)

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from app.config.schema import KioskConfig
+from app.overlays.bicubic_mark import BicubicMark
 from app.overlays.magnifier import DetailTracker, Magnifier
 from app.overlays.split_sweep import SplitSweep
 from app.overlays.split_view import SplitMarks, SplitView
@@ -51,7 +52,7 @@ def build_overlays(
     Args:
         kiosk: What is asked for.
         view: What the keys have changed.
-        stats: Say when the engine is away.
+        stats: Say when the picture is no model's.
         lines: Returns the figures as they stand now.
         recording: Returns whether pictures are being recorded now.
         window: Whether there is a window.
@@ -92,7 +93,8 @@ class _Marks:
         view, kiosk = self._view, self._kiosk
         magnifier = Magnifier(view, self._tracker, text_height=text_height)
         if not kiosk.languages:
-            overlays += [SplitMarks(view, text_height=text_height, handle=handle), magnifier]
+            split = SplitMarks(view, interpolated=self._interpolated, text_height=text_height, handle=handle)
+            overlays += [split, magnifier, BicubicMark(view, self._interpolated, text_height)]
             return magnifier
         # Here and not at the top: only this needs Pillow.
         from app.overlays import texts
@@ -106,12 +108,19 @@ class _Marks:
         before, after = [text.before for text in languages], [text.after for text in languages]
         height = larger if text_height == view.text_height else text_height
         overlays += [
-            SplitMarks(view, before=before, after=after, render=font.panel, text_height=height, handle=handle),
+            SplitMarks(
+                view,
+                before=before,
+                after=after,
+                render=font.panel,
+                interpolated=self._interpolated,
+                text_height=height,
+                handle=handle,
+            ),
             magnifier,
-            Caption(languages, font, degraded=self._degraded, text_height=height),
+            Caption(languages, font, interpolated=self._interpolated, text_height=height),
         ]
         return magnifier
 
-    def _degraded(self) -> bool:
-        spec = self._stats.spec
-        return spec is not None and spec.is_bicubic and not spec.state.ok
+    def _interpolated(self) -> bool:
+        return self._stats.interpolated

@@ -48,14 +48,22 @@ class VideoSource:
     Frames keep their own size even if it changes midway, and are upright if the file says how it was filmed.
     """
 
-    def __init__(self, uri: Path | str, *, loop: bool = False, limit: float = STREAM_OPEN_TIMEOUT_S) -> None:
+    def __init__(
+        self,
+        uri: Path | str,
+        *,
+        loop: bool = False,
+        limit: float = STREAM_OPEN_TIMEOUT_S,
+        read_timeout_s: float = READ_TIMEOUT_S,
+    ) -> None:
         """Open `uri`: a file if it is a Path, else a network address, which has twice `limit` seconds to answer.
 
-        `loop` begins a file again at its end. Raises SourceError.
+        `loop` begins a file again at its end; a stream has `read_timeout_s` for its next picture. Raises SourceError.
         """
+        self._read_timeout_s = read_timeout_s
         self.name = uri.name if isinstance(uri, Path) else shown(uri)
         self._open: Callable[[], tuple[InputContainer, VideoStream]] = lambda: (
-            open_file(uri) if isinstance(uri, Path) else open_stream(uri, limit=limit)
+            open_file(uri) if isinstance(uri, Path) else open_stream(uri, limit=limit, read_timeout_s=read_timeout_s)
         )
         self._container, self._video = self._open()
         self._guard = CloseGuard(lambda: self._container.close())
@@ -97,19 +105,20 @@ class VideoSource:
                 self._timeline.restart()
 
     def close(self) -> None:
-        """End the iteration: within READ_TIMEOUT_S if it waits for the network, else within a frame. Idempotent."""
+        """End the iteration: within the read timeout if it waits for the network, else within a frame. Idempotent."""
         self._guard.close()
 
     def _packets(self) -> Iterator[Packet[AnyStream] | None]:
         """Yield the packets of the video, then None."""
-        self._last_picture_at = time.monotonic()
+        self._last_picture_at = arrived = time.monotonic()
         try:
             # Packets of all streams, not of the video alone: sound without pictures must not keep us in demux().
             for packet in self._container.demux():
                 if self._guard.ended.is_set():
                     return
-                silent = time.monotonic() - self._last_picture_at
-                if self.live and silent > READ_TIMEOUT_S:
+                # When the packet before came: MPEG-TS holds back the last one until the stream has timed out.
+                silent, arrived = arrived - self._last_picture_at, time.monotonic()
+                if self.live and silent > self._read_timeout_s:
                     raise SourceError(f"{self.name} sends data, but no pictures", f"none for {silent:.0f} s")
                 if packet.stream is self._video and packet.size:
                     yield packet
@@ -180,7 +189,7 @@ class VideoSource:
         if isinstance(error, av.error.ExitError) and not self._udp:  # udp has no other way to end
             raise SourceError(
                 f"{self.name} has stopped answering",
-                f"no data came for {READ_TIMEOUT_S:g} s",
+                f"no data came for {self._read_timeout_s:g} s",
                 "Check the sender and the network.",
             ) from None
         if not self.live:

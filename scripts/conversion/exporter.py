@@ -26,7 +26,7 @@ with contextlib.suppress(ModuleNotFoundError):  # --wrap needs none of it; main(
     import torch
     from torch import Tensor, nn
 
-    from scripts.training.network import Contract, UpscalingNetwork, smoothing
+    from scripts.common.network import Contract, UpscalingNetwork, smoothing
 
 
 COLOUR_CHANNELS = 3
@@ -119,7 +119,7 @@ def parameters(network: nn.Module) -> int:
 def network_from_onnx(path: Path) -> UpscalingNetwork:
     """Return the plain PyTorch network of a file that build() made.
 
-    Feed it through scripts.training.network.Contract. Raises ExportError if the file is not of that form.
+    Feed it through scripts.common.network.Contract. Raises ExportError if the file is not of that form.
     """
     try:
         model = onnx.load(path)
@@ -151,7 +151,7 @@ def network_from_onnx(path: Path) -> UpscalingNetwork:
         raise ExportError(f"{path} cannot be read", error.strerror or str(error)) from None
     except Exception as error:  # a foreign file can fail in any way, in onnx as in the look-ups above
         raise ExportError(
-            f"{path} does not hold a network of scripts/training/network.py",
+            f"{path} does not hold a network of scripts/common/network.py",
             f"{type(error).__name__}: {error}",
             "Use one of --list.",
         ) from None

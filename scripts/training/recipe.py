@@ -17,9 +17,9 @@ from pydantic.dataclasses import dataclass
 from engines.catalog.contract import MAX_SCALE
 from engines.errors import UserError
 from scripts.common.checkout import ROOT
+from scripts.common.network import UpscalingNetwork
 from scripts.conversion.exporter import ExportError, network_from_onnx
 from scripts.training.degradation import Degradation
-from scripts.training.network import UpscalingNetwork
 from scripts.training.photos import Photos
 from scripts.training.teacher import Teacher
 

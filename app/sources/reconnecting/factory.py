@@ -9,7 +9,7 @@ from app.pipeline.protocols import Source
 from app.sources import open_source
 from app.sources.reconnecting.hotplug import HotplugCamera, no_probe, server_probe
 from app.sources.reconnecting.known_cameras import KnownCameras
-from app.sources.reconnecting.source import ReconnectingSource, SourceOpeners
+from app.sources.reconnecting.source import ReconnectingSource, ReconnectTimeouts, SourceOpeners
 from app.sources.v4l2 import listing, path_of
 from app.uri import comes_and_goes, is_device, local, shown
 
@@ -24,6 +24,7 @@ def open_reconnecting(
     attract_after: float,
     frozen_after: float,
     known_cameras: KnownCameras | None = None,
+    timeouts: ReconnectTimeouts | None = None,
 ) -> Source:
     """Open what open_source() opens as a ReconnectingSource, and return at once, whether the device is there or not.
 
@@ -36,6 +37,7 @@ def open_reconnecting(
         attract_after: Seconds after which that begins.
         frozen_after: Seconds without a new picture after which the source counts as away.
         known_cameras: What earlier sources have noted of cameras; written to.
+        timeouts: How long to wait between openings, and for one.
 
     Raises SourceError for an address that makes no sense.
     """
@@ -54,7 +56,9 @@ def open_reconnecting(
         hotplug = HotplugCamera(which, known_cameras or KnownCameras())
         openers = SourceOpeners(lambda: _open_camera(hotplug, size, fps), open_attract, hotplug.probe)
         name = "camera" if which is None else f"camera {path_of(which)}"
-    return ReconnectingSource(openers, name=name, size=size, attract_after=attract_after, frozen_after=frozen_after)
+    return ReconnectingSource(
+        openers, name=name, size=size, attract_after=attract_after, frozen_after=frozen_after, timeouts=timeouts
+    )
 
 
 def check_attract(attract: str) -> None:

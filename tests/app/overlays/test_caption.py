@@ -65,7 +65,7 @@ def test_a_held_picture_is_dimmed_and_says_why() -> None:
 
 def test_the_attract_loop_and_the_fallback_are_labelled() -> None:
     away = [False]
-    caption = Caption(texts.load(["en"]), CaptionFont(), degraded=lambda: away[0])
+    caption = Caption(texts.load(["en"]), CaptionFont(), interpolated=lambda: away[0])
     images = []
     for origin, degraded in ((Origin.LIVE, False), (Origin.ATTRACT, False), (Origin.LIVE, True)):
         away[0] = degraded

@@ -230,9 +230,12 @@ def test_a_newer_parser_is_told_of_a_dla(machine: Machine) -> None:
         assert sdk["parser_flags"] == told
 
 
-def test_what_is_measured_on_a_gpu_can_be_measured(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(slot, "SAMPLE_EVERY", 2)
+def test_what_is_measured_on_a_gpu_can_be_measured(machine: Machine) -> None:
     with engines.load(EngineRequest("tensorrt", MODEL, SIZE, depth=2)) as engine:
+        for index in range(engine.depth):
+            cuda_slot = engine.slot(index)
+            assert isinstance(cuda_slot, slot.CudaSlot)
+            cuda_slot.sample_every = 2
         assert stage_medians(engine, pictures()[0][0]).keys() == {"copy in", "inference", "copy out"}
 
 

@@ -27,7 +27,7 @@ from engines.request import EngineRequest, TritonOptions
 from engines.triton import shared_memory
 from engines.triton.grpc_failure import NOT_GRPC
 from scripts import scale, triton_repository
-from scripts.benchmarks.fleet import Fleet, drive
+from scripts.benchmarks.fleet.fleet import Fleet, drive
 from scripts.common.checkout import ROOT
 from scripts.serving.server import TritonServer, known_regions, shared_names, until
 from tests.support.triton_frames import MODEL, SIZE, cameras_at_once, collect, load, local, picture, through
