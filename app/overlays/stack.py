@@ -6,14 +6,14 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from app.config.schema import KioskConfig
-from app.overlays.bicubic_mark import BicubicMark
 from app.overlays.magnifier import DetailTracker, Magnifier
+from app.overlays.marks.bicubic_mark import BicubicMark
+from app.overlays.marks.window_marks import HelpHint, RecordingMark
 from app.overlays.split_sweep import SplitSweep
 from app.overlays.split_view import SplitMarks, SplitView
 from app.overlays.stats_panel import StatsPanel
 from app.overlays.text_panel import TextHeight, cap_height
 from app.overlays.view_state import ViewState
-from app.overlays.window_marks import HelpHint, RecordingMark
 from app.pipeline.protocols import Overlay
 from app.pipeline.stats import Stats
 

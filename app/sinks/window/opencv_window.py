@@ -55,14 +55,17 @@ class OpenCvWindow:
         self._full: bool | None = None  # whether it fills the screen, as last set; None: not open
         self._map_notices = 0  # how many pictures are still followed by a notice
         self._wheel: WheelGrab | None = None
+        self._pointer = Pointer(view, locked=False)
         self.obey(view, actions)
 
     def obey(self, view: ViewState, actions: Mapping[str, Callable[[], None]], *, locked: bool = False) -> None:
         """Let keys change `view` and call `actions` from now on; none does anything when they are `locked`."""
         self._view, self._actions, self._locked = view, actions, locked
-        self._pointer = Pointer(view, locked=locked)
+        self._pointer.obey(view, locked=locked)
         if self._display is not None:
             view.screen = self._display.width, self._display.height
+        if self._full is not None:
+            self._measure()
         self._keys: dict[str, Callable[[], None]] = {
             "q": actions["quit"],
             "f": lambda: self._flip("fullscreen"),

@@ -17,12 +17,16 @@ class Pointer:
     """
 
     def __init__(self, view: ViewState, *, locked: bool) -> None:
-        """Change `view`; `locked`: nothing but the divider, so that no visitor leaves a part to the next one."""
-        self._view, self._locked = view, locked
+        """Change `view`, as obey() says."""
+        self.obey(view, locked=locked)
         self.at: Point | None = None
         """Where it was last; None before it was seen."""
         self._holds_divider = False
         self._pan: tuple[Point, Point] | None = None  # where it went down, and what was in the middle then
+
+    def obey(self, view: ViewState, *, locked: bool) -> None:
+        """Change `view` from now on; `locked`: only its divider, so that no visitor leaves a part to the next one."""
+        self._view, self._locked = view, locked
 
     def press(self, at: Point, reach_px: int) -> None:
         """Take the divider, if it is within `reach_px` or the whole picture is shown; else the picture."""

@@ -9,9 +9,9 @@ import pytest
 
 from app.config.schema import KioskConfig
 from app.overlays.magnifier import Magnifier
+from app.overlays.marks.window_marks import HINT_S, HelpHint, RecordingMark
 from app.overlays.stack import build_overlays
 from app.overlays.view_state import ViewState
-from app.overlays.window_marks import HINT_S, HelpHint, RecordingMark
 from app.pipeline.stats import Stats
 from engines.base import Image
 from tests.support.output_frames import flat, output_frame

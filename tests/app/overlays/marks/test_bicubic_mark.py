@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from app.config.schema import KioskConfig
-from app.overlays.bicubic_mark import BicubicMark
+from app.overlays.marks.bicubic_mark import BicubicMark
 from app.overlays.stack import build_overlays
 from app.overlays.view_state import ViewState
 from app.pipeline.frame import Frame, Origin, OutputFrame
