@@ -21,28 +21,41 @@ CUBIC_MARGIN_PX = 3
 class SplitView:
     """An overlay that draws the left side while view.split is on: same frame, same framing. SplitMarks come on top."""
 
-    def __init__(self, view: ViewState, *, sweep: SplitSweep | None = None) -> None:
-        """Draw what `view` asks for; `sweep` moves the divider."""
-        self._view, self._sweep = view, sweep
+    def __init__(self, view: ViewState, *, sweep: SplitSweep | None = None, whole: bool = False) -> None:
+        """Draw what `view` asks for; `sweep` moves the divider. `whole`: also where it is not visible in the window."""
+        self._view, self._sweep, self._whole = view, sweep, whole
         self._scratch: Image = np.empty((0, 0, 3), np.uint8)
 
     def draw(self, frame: OutputFrame) -> None:
         """Draw the left side."""
         if self._sweep is not None:
             self._sweep.advance()
-        if self._view.split:
-            height, width = frame.image.shape[:2]
-            self._draw_bicubic(frame, self._view.viewport((width, height)).cut(self._view.divider))
+        if not self._view.split:
+            return
+        height, width = frame.image.shape[:2]
+        viewport = self._view.viewport((width, height))
+        cut, part = viewport.cut(self._view.divider), viewport.part
+        if self._whole:
+            self._draw_bicubic(frame, (0, cut), (0, height))
+        else:
+            self._draw_bicubic(frame, (part.x, cut), (part.y, part.y + part.height))
 
-    def _draw_bicubic(self, frame: OutputFrame, cut: int) -> None:
-        """Interpolate the first `cut` columns, at the cost of these columns alone."""
-        source, image = frame.input.image, frame.image
+    def _draw_bicubic(self, frame: OutputFrame, columns: tuple[int, int], rows: tuple[int, int]) -> None:
+        """Interpolate these columns and rows, each from and to, at their cost alone."""
+        source, image, scale = frame.input.image, frame.image, frame.scale
+        if columns[0] >= columns[1]:
+            return
         if self._scratch.shape != image.shape:
             self._scratch = np.empty_like(image)
-        scale = frame.scale
-        columns = min(source.shape[1], -(-cut // scale) + CUBIC_MARGIN_PX)
-        enlarge(source[:, :columns], self._scratch[:, : columns * scale])
-        image[:, :cut] = self._scratch[:, :cut]
+        (top, bottom), (left, right) = (
+            (max(0, start // scale - CUBIC_MARGIN_PX), min(size, -(-end // scale) + CUBIC_MARGIN_PX))
+            for (start, end), size in zip((rows, columns), source.shape[:2], strict=True)
+        )
+        enlarged = self._scratch[: (bottom - top) * scale, : (right - left) * scale]
+        enlarge(source[top:bottom, left:right], enlarged)
+        image[slice(*rows), slice(*columns)] = enlarged[
+            rows[0] - top * scale : rows[1] - top * scale, columns[0] - left * scale : columns[1] - left * scale
+        ]
 
 
 class SplitMarks:

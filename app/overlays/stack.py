@@ -63,7 +63,7 @@ def build_overlays(
     tracker = DetailTracker(view)
     sweep = SplitSweep(view, kiosk.sweep) if kiosk.sweep else None
     # The tracker comes first: it looks at the picture before anything is drawn into it.
-    overlays = Overlays([tracker, SplitView(view, sweep=sweep)])
+    overlays = Overlays([tracker, SplitView(view, sweep=sweep, whole=recorded)])
     marks = _Marks(kiosk, view, stats, tracker)
     if window:
         magnifier = marks.add(overlays.screen, view.text_height, handle=True)

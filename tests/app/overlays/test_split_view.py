@@ -116,9 +116,15 @@ def test_zoomed_the_divider_stands_in_the_visible_part_between_two_pixels(
     view = ViewState(split=True, divider=divider, zoom=zoom, centre=centre, picture=(320, 180), window=(200, 150))
     SplitView(view).draw(OutputFrame(image, Frame(source, 0, 0, 0)))
     part, place = view.viewport().part, view.viewport().place
-    columns = np.nonzero(image.any((0, 2)))[0]
-    cut = columns.max() + 1 if columns.size else 0
+    drawn = np.nonzero(image.any(2))
+    cut = drawn[1].max() + 1 if drawn[1].size else part.x
     assert abs(cut - (part.x + divider * part.width)) <= 1
+    if drawn[1].size:  # nothing is spent on what is not visible
+        assert drawn[1].min() == part.x
+        assert (drawn[0].min(), drawn[0].max() + 1) == (part.y, part.y + part.height)
+    recorded = np.zeros((180, 320, 3), np.uint8)
+    SplitView(view, whole=True).draw(OutputFrame(recorded, Frame(source, 0, 0, 0)))
+    assert (recorded[:, :cut] == 200).all() and not recorded[:, cut:].any()
     area = np.zeros((place.height, place.width, 3), np.uint8)
     SplitMarks(view, text_height=lambda _: 6).draw(OutputFrame(area, Frame(source, 0, 0, 0), 2, part))
     lit = np.nonzero((area == 255).all((0, 2)))[0]
