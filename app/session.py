@@ -13,8 +13,7 @@ from app.engine_request import engine_loader, expected_output
 from app.errors import SinkError
 from app.governor.driver import GovernorDriver
 from app.lifecycle import Lifecycle
-from app.overlays.stack import build_overlays
-from app.overlays.stats_panel import StatsPanel
+from app.overlays.stack import build_overlays, screen_panel
 from app.overlays.view_state import ViewState
 from app.pipeline.build_preview import BuildPreview
 from app.pipeline.pacing import DueTime, PacingPolicy
@@ -25,6 +24,7 @@ from app.report import Report, save_figures
 from app.sinks.filenames import Filenames
 from app.sinks.storage import StorageSinks
 from app.sinks.window import PersistentWindow
+from app.sinks.window.screen import Screen
 from app.sources import open_source
 from app.sources.reconnecting.known_cameras import KnownCameras
 from app.system.systemd import Notifier, Watchdog
@@ -139,7 +139,12 @@ def build(config: Config, context: SessionContext, stack: ExitStack) -> Session:
     config = with_screen_size(config)
     stats, due = Stats(), DueTime()
     output, lifecycle = config.output, context.lifecycle
-    view = ViewState(split=output.view == "split", overlay=output.overlay, fullscreen=output.fullscreen)
+    view = ViewState(
+        split=output.view == "split",
+        overlay=output.overlay,
+        fullscreen=output.fullscreen,
+        magnifier=config.kiosk.magnifier,
+    )
 
     source = opened(open_input(config, context.known_cameras))
     telemetry = opened(Telemetry(config.telemetry))
@@ -153,17 +158,23 @@ def build(config: Config, context: SessionContext, stack: ExitStack) -> Session:
     report = Report(stats, source, telemetry, [source, governor, storage.segmented, window], governor)
     watchdog = Watchdog(context.notifier, lifecycle.mark_working, report.status, lambda: due.at)
 
-    panel = StatsPanel(view, report.lines)
-    drawn = config.recording.overlay or not output.headless
+    recorded = config.recording.overlay
+    overlays = build_overlays(
+        config.kiosk, view, stats, report.lines, storage.recording, window=window is not None, recorded=recorded
+    )
     auto = config.engine.name == "auto"
-    preview = BuildPreview(view.say, panel, window, auto=auto, output=expected_output(config, source))
+    screen = preview_screen = None
+    if window is not None:
+        screen = Screen(window, view, overlays.screen, copy=recorded)
+        preview_screen = Screen(window, view, [screen_panel(view, report.lines)])
+    preview = BuildPreview(view.say, preview_screen, preview_screen, auto=auto, output=expected_output(config, source))
     pipeline = Pipeline(
         source,
         engine_loader(config, source, stats, preview, governor),
         stats,
         before=storage.before_overlays,
-        overlays=build_overlays(config.kiosk, view, stats, panel) if drawn else [],
-        after=[*storage.after_overlays, *([window] if window is not None else []), report, watchdog],
+        overlays=[*overlays.picture, *([screen] if screen is not None else []), *overlays.recording],
+        after=[*storage.after_overlays, *([screen] if screen is not None else []), report, watchdog],
         lossless=lossless,
         paced=pacing.paced,
         limit=config.run.frames,

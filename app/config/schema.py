@@ -261,7 +261,7 @@ class OutputConfig(Section):
         flag="output-size",
         metavar="WxH|screen",
     )
-    fullscreen: bool = option(False, "start in full screen", needs="window")
+    fullscreen: bool = option(False, "start in full screen; key f", needs="window")
     isolate: bool = option(
         False,
         "run the window in a process of its own, so that a display that goes away is waited for instead of ending the "
@@ -271,7 +271,8 @@ class OutputConfig(Section):
     )
     view: Literal["upscaled", "split"] = option(
         "upscaled",
-        "what the window starts with: the upscaled picture, or the same split into before (bicubic) and after",
+        "what the window starts with: the upscaled picture, or the same split into before (bicubic) and after; key "
+        "space",
         values_were={"compare": "split"},
         needs="drawing",
     )
@@ -372,7 +373,10 @@ class KioskConfig(Section):
         needs="drawing",
     )
     magnifier: bool = option(
-        False, "magnify the most detailed part of the picture, before beside after", was="zoom", needs="drawing"
+        False,
+        "start with the magnifier, which shows the most detailed part of the picture, before beside after; key m",
+        was="zoom",
+        needs="drawing",
     )
     languages: Names = option((), "show a caption in these languages, such as ko,en", metavar="NAMES", needs="drawing")
     texts: File | None = option(
@@ -385,7 +389,11 @@ class KioskConfig(Section):
         needs="drawing caption",
         reads="file",
     )
-    lock_keys: bool = option(False, "ignore the keyboard; SIGTERM ends the program", needs="window")
+    lock_keys: bool = option(
+        False,
+        "ignore the keyboard, and the mouse except for the divider; SIGTERM ends the program",
+        needs="window",
+    )
 
 
 class TelemetryConfig(Section):

@@ -70,6 +70,11 @@ class StorageSinks:
         record = {"record": self._on_demand.toggle} if self._on_demand is not None else {}
         return {**record, "snapshot": self._snapshot.request}
 
+    def recording(self) -> bool:
+        """Return whether pictures are being recorded now."""
+        running = self._on_demand is not None and self._on_demand.running
+        return running or (self.segmented is not None and self.segmented.running)
+
     def finish(self) -> None:
         """End what is being recorded; only then are its figures final. Raises SinkError."""
         try:

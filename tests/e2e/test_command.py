@@ -15,9 +15,11 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from engines.catalog import shipped as catalog
 from engines.catalog.shipped import ModelCard
+from scripts.kiosk.x_server import screenshot
 from tests.support.clips import encode, jpeg, multipart, number, serve
 from tests.support.program import LIMIT, run, start
 from tests.support.recorded_files import decoded_frames, wait_for_size
@@ -159,6 +161,45 @@ def test_a_window_shows_it_and_q_ends_it(tmp_path: Path, display: str) -> None:
     assert decoded_frames(tmp_path / "a.mkv")[0].to_ndarray(format="gray").std() < 3
 
 
+@pytest.mark.parametrize("overlay", [(), ("--record-overlay",)])
+def test_a_recording_is_marked_in_the_window_and_not_in_the_file(
+    tmp_path: Path, display: str, overlay: tuple[str, ...]
+) -> None:
+    clip = encode(tmp_path / "clip.mkv", 25)
+    arguments = ["--source", clip, "--loop", "--engine", "bicubic", "--folder", tmp_path, *overlay]
+    environment = os.environ | {"DISPLAY": display}
+
+    def key(name: str) -> None:
+        subprocess.run(["xdotool", "key", name], env=environment, capture_output=True, timeout=LIMIT)
+
+    def reds(image: NDArray[np.uint8]) -> int:
+        return int(((image[..., 2] > 180) & (image[..., :2].max(2) < 90)).sum())
+
+    def until_red(wanted: bool) -> None:
+        end = time.monotonic() + LIMIT
+        while (reds(screenshot(display)) > 10) != wanted:
+            assert time.monotonic() < end, f"red: {not wanted}"
+            time.sleep(0.1)
+
+    with start(*arguments, DISPLAY=display) as process:
+        search = ["xdotool", "search", "--sync", "--onlyvisible", "--name", "Live super-resolution"]
+        found = subprocess.run(search, env=environment, capture_output=True, text=True, timeout=LIMIT)
+        subprocess.run(["xdotool", "windowfocus", "--sync", found.stdout.split()[-1]], env=environment, timeout=LIMIT)
+        time.sleep(1)
+        until_red(False)
+        key("r")
+        until_red(True)
+        time.sleep(0.5)
+        key("r")
+        until_red(False)
+        key("q")
+        _, err = process.communicate(timeout=LIMIT)
+    assert process.returncode == 0, err
+    (recorded,) = tmp_path.glob("recording-*.mp4")
+    pictures = decoded_frames(recorded)
+    assert pictures and not any(reds(picture.to_ndarray(format="bgr24")) for picture in pictures)
+
+
 NVTX = """
 import threading
 class annotate:
@@ -199,7 +240,8 @@ def test_stages_have_ranges_where_nvtx_is_there(tmp_path: Path, source: list[str
             inside.setdefault(thread, []).append(name)
         else:
             assert inside[thread].pop() == name
-    sinks = ("Snapshot", "SplitView", "StatsPanel", "OnDemandRecorder", "Report", "Watchdog")
+    overlays = ("DetailTracker", "SplitView", "SplitMarks", "Magnifier", "BicubicMark", "StatsPanel")
+    sinks = ("Snapshot", *overlays, "OnDemandRecorder", "Report", "Watchdog")
     once = {"recorder: encode", *(f"MainThread: {name}" for name in sinks)}
     often = {"capture: capture", "MainThread: collect"}
     assert set(entered) == {*once, *often, *read}

@@ -8,9 +8,8 @@ import numpy as np
 import pytest
 
 from app.config.schema import KioskConfig
-from app.overlays.bicubic_mark import BicubicMark
+from app.overlays.marks.bicubic_mark import BicubicMark
 from app.overlays.stack import build_overlays
-from app.overlays.stats_panel import StatsPanel
 from app.overlays.view_state import ViewState
 from app.pipeline.frame import Frame, Origin, OutputFrame
 from app.pipeline.stats import Stats
@@ -32,7 +31,9 @@ def drawn(kiosk: KioskConfig, view: ViewState, made_by: Spec, origin: Origin = O
     stats = Stats()
     stats.spec = made_by
     frame = output_frame(flat(), origin=origin)
-    for overlay in build_overlays(kiosk, view, stats, StatsPanel(view, list)):
+    view.magnifier = kiosk.magnifier
+    overlays = build_overlays(kiosk, view, stats, list, lambda: False, window=False, recorded=True)
+    for overlay in (*overlays.picture, *overlays.recording):
         overlay.draw(frame)
     return frame.image
 
