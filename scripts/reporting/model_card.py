@@ -16,6 +16,7 @@ from engines.catalog import shipped as catalog
 from engines.catalog.onnx_metadata import properties
 from engines.catalog.terms import FREE, RESEARCH_ONLY, combined, stated_terms
 from engines.errors import ModelError, UserError
+from scripts.common.checkout import ROOT
 from scripts.evaluation import webcam_set
 from scripts.evaluation.measure import Evaluation, PictureSet, evaluate, sets
 from scripts.evaluation.upscalers import FILE_PRECISIONS
@@ -69,6 +70,13 @@ class CardModel:
         """The recipe that the fp32 file was trained by, from its metadata."""
         values: dict[str, Any] = json.loads(self.facts["recipe"])
         return values
+
+    @property
+    def calibration(self) -> list[str]:
+        """The sets that its int8 file is calibrated on, from the recipe in configs/train: metadata leaves them out."""
+        file = ROOT / "configs/train" / f"{self.name}.yaml"
+        values = yaml.safe_load(file.read_text(encoding="utf-8")) if file.is_file() else {}
+        return list(values.get("calibration", ()))
 
     @property
     def kind(self) -> str:
@@ -222,7 +230,7 @@ def origin(model: CardModel, hardware: str, data: Sequence[str]) -> Iterator[str
     yield f"    python scripts/reproduce.py {model.name} --data {' '.join(data)} --eval Set5 Set14"
     yield f"    python scripts/export.py runs/{model.name}/checkpoint.pt engines/models/{model.name}.onnx"
     yield f"    python scripts/halve.py engines/models/{model.name}.onnx engines/models/{model.name}-fp16.onnx"
-    yield f"    python scripts/quantize.py engines/models/{model.name}.onnx --data bsds500\n"
+    yield f"    python scripts/quantize.py engines/models/{model.name}.onnx --data {' '.join(model.calibration)}\n"
     base = Path(recipe["start"]).stem if recipe.get("start") else ""
     begun = f", started from {base} (configs/train/{base}.yaml)" if base else ""
     picked_from = recipe.get("candidates", 1)
@@ -240,10 +248,17 @@ def origin(model: CardModel, hardware: str, data: Sequence[str]) -> Iterator[str
         if recipe.get("untaught"):
             yield "- For pages of print (scripts/pages.py) it learnt from the originals only."
     if recipe.get("degradation"):
-        ranges = ", ".join(f"{k} {v}" for k, v in recipe["degradation"].items())
+        degradations = recipe["degradation"] if isinstance(recipe["degradation"], list) else [recipe["degradation"]]
+        ranges = "; or ".join(", ".join(f"{k} {v}" for k, v in each.items()) for each in degradations)
         yield (
             f"- From each photograph, {recipe['versions']} webcam pictures were made by "
             f"scripts/training/degradation.py, which explains the values: {ranges}."
+        )
+    if recipe.get("sharpened_targets"):
+        values = ", ".join(f"{k} {v:g}" for k, v in recipe["sharpened_targets"].items())
+        yield (
+            "- It learnt to make sharpened photographs: scripts/training/target_sharpening.py, which explains the "
+            f"values: {values}."
         )
     before = ", for this last run; docs/training-data.md has the times of the runs before it" if base else ""
     yield f"- {amount(round(float(last['seconds']) / 60), 'minute')} on {hardware}{before}."
@@ -252,9 +267,10 @@ def origin(model: CardModel, hardware: str, data: Sequence[str]) -> Iterator[str
     way = "; ".join(f"{' / '.join(row[t] for t in tests)} after {int(row['step']):,} steps" for row in picked)
     plain = "clean pictures, before coring, dB" if recipe.get("coring") else "clean pictures, dB"
     yield f"- During training, {' / '.join(tests)} reached ({plain}): {way}. The file holds the last average."
+    sets = "BSDS500" if "bsds500" in model.calibration else ", ".join(model.calibration)
     yield (
         "- The int8 file was quantised after training, with the scales of least squared error on 30 photographs of "
-        "BSDS500."
+        f"{sets}."
     )
     in_short = "free" if model.terms == FREE else "research use only, because of BSDS500"
     yield f"- Data and terms of use: docs/training-data.md. In short: {in_short}.\n"

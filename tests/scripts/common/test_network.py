@@ -152,5 +152,5 @@ def test_every_recipe_keeps_to_the_budget_of_its_size(recipe: Path) -> None:
     if read.start:  # of which a clean checkout has the shipped ones alone
         assert (ROOT / "configs/train" / Path(read.start).with_suffix(".yaml").name).exists()
         read = replace(read, start=None)
-    assert recipe.stem.endswith(f"-x{read.scale}") and (read.degradation is not None) == ("webcam" in recipe.stem)
+    assert recipe.stem.endswith(f"-x{read.scale}") and bool(read.degradation) == ("webcam" in recipe.stem)
     assert parameters(read.network().collapsed()) <= BUDGET[size][read.scale]
