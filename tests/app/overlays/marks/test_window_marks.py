@@ -6,6 +6,7 @@ import time
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from app.config.schema import KioskConfig
 from app.overlays.magnifier import Magnifier
@@ -17,7 +18,7 @@ from engines.base import Image
 from tests.support.output_frames import flat, output_frame
 
 
-def red(image: Image) -> tuple[Image, Image]:
+def red(image: Image) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
     """Rows and columns of the red pixels."""
     rows, columns = np.nonzero((image[..., 2] > 180) & (image[..., :2].max(2) < 90))
     return rows, columns
