@@ -78,7 +78,7 @@ def test_install_installs_and_removes(tmp_path: Path) -> None:
         assert not wrong, wrong
     (tmp_path / "bin/nvpmodel").write_text("#!/bin/sh\nexit 3\n")
     refused = install(tmp_path, "--power", "25W")
-    assert refused.returncode == 2 and "all else is installed" in refused.stderr and unit.exists()
+    assert refused.returncode == 2 and "everything else is installed" in refused.stderr and unit.exists()
     assert install(tmp_path, "--remove").returncode == 0
     assert not unit.exists()
 

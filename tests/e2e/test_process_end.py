@@ -47,7 +47,7 @@ BY_SCRIPT = "from app.run import main_entry; main_entry()"  # as setup.py has it
 @pytest.mark.parametrize("entry", [BY_MODULE, BY_SCRIPT], ids=["module", "script"])
 def test_ctrl_c_while_it_is_imported_ends_it_without_a_word(tmp_path: Path, entry: str) -> None:
     stuck = "import os, signal, time\nos.kill(os.getpid(), signal.SIGINT)\ntime.sleep(20)\n"
-    (tmp_path / "yaml.py").write_text(stuck)  # in place of one of the modules that it needs
+    (tmp_path / "pydantic.py").write_text(stuck)  # in place of one of the modules that it needs
     environment = os.environ | {"PYTHONPATH": str(tmp_path)}
     command = [sys.executable, "-c", entry]
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=LIMIT)
