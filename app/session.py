@@ -26,6 +26,7 @@ from app.sinks.storage import StorageSinks
 from app.sinks.window import PersistentWindow
 from app.sources import open_source
 from app.sources.reconnecting.known_cameras import KnownCameras
+from app.strength import StrengthKnob
 from app.system.systemd import Notifier, Watchdog
 from app.system.telemetry import Telemetry
 from app.uri import comes_and_goes
@@ -129,9 +130,12 @@ def build(config: Config, context: SessionContext, stack: ExitStack) -> Session:
 
     fps, lossless = source.fps, pacing.lossless
     storage = opened(StorageSinks(config, view, context.filenames, fps=fps, lossless=lossless))
-    actions = {"quit": lifecycle.end, **storage.actions}
+    lifecycle.strength.value = config.engine.strength
+    knob = StrengthKnob(lifecycle.strength, stats, view.say)
+    actions = {"quit": lifecycle.end, "stronger": lambda: knob.turn(1), "weaker": lambda: knob.turn(-1)}
+    actions |= storage.actions
     window = context.window.open(output, view, actions, locked=config.kiosk.lock_keys)
-    report = Report(stats, source, telemetry, [source, governor, storage.segmented, window], governor)
+    report = Report(stats, source, telemetry, [source, governor, storage.segmented, window], governor, knob)
     watchdog = Watchdog(context.notifier, lifecycle.mark_working, report.status, lambda: due.at)
 
     panel = StatsPanel(view, report.lines)
@@ -140,9 +144,9 @@ def build(config: Config, context: SessionContext, stack: ExitStack) -> Session:
     preview = BuildPreview(view.say, panel, window, auto=auto, scale=expected_scale(config, source))
     pipeline = Pipeline(
         source,
-        engine_loader(config, source, stats, preview, governor),
+        engine_loader(config, source, stats, preview, governor, lifecycle.strength),
         stats,
-        before=storage.before_overlays,
+        before=[*storage.before_overlays, knob],
         overlays=build_overlays(config.kiosk, view, stats, panel) if drawn else [],
         after=[*storage.after_overlays, *([window] if window is not None else []), report, watchdog],
         lossless=lossless,

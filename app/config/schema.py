@@ -24,7 +24,7 @@ from app.config.fields import (
     parse_fallback,
 )
 from engines.catalog import shipped as catalog
-from engines.catalog.contract import MAX_SCALE
+from engines.catalog.contract import MAX_SCALE, MAX_STRENGTH
 from engines.request import EngineKind
 
 
@@ -86,6 +86,14 @@ class EngineConfig(Section):
         le=MAX_SCALE,
         metavar="N",
     )
+    strength: float = option(
+        1.0,
+        "how much detail the network adds: 0 none, which leaves a smooth picture, 1 as trained, up to 2; keys + and - "
+        "change it",
+        ge=0,
+        le=MAX_STRENGTH,
+        metavar="N",
+    )
     depth: int = option(
         2,
         "frames in flight; each one beyond 2 adds the engine's time for a frame to the latency",
@@ -133,6 +141,10 @@ class EngineConfig(Section):
         flag="engine-start",
         needs="server fallback",
     )
+
+    def with_strength(self, strength: float) -> EngineConfig:
+        """Return a copy with another strength."""
+        return self.model_copy(update={"strength": strength})
 
     @property
     def reads_model(self) -> bool:
@@ -415,6 +427,10 @@ class Config(Section):
             if isinstance(data, dict)
             else data
         )
+
+    def with_strength(self, strength: float) -> Config:
+        """Return a copy with another strength of the engine."""
+        return self.model_copy(update={"engine": self.engine.with_strength(strength)})
 
     def as_yaml(self) -> str:
         """Return the configuration as a file that app.config.yaml_file reads back to an equal one."""

@@ -17,6 +17,7 @@ HELP = [
     "f\tfull screen",
     "space\tbefore and after",
     "<- ->\tmove the divider (or the mouse)",
+    "+ -\tmore and less detail",
     "o\tfigures",
     "r\tstart and stop recording",
     "s\tsnapshot of before and after",

@@ -286,7 +286,7 @@ CODES = [
 def test_key_codes_of_all_systems(display: str, monkeypatch: pytest.MonkeyPatch, code: int, divider: float) -> None:
     monkeypatch.setenv("DISPLAY", display)
     view, told = ViewState(), list[str]()
-    actions = {name: partial(told.append, name) for name in ("quit", "record", "snapshot")}
+    actions = {name: partial(told.append, name) for name in ("quit", "record", "snapshot", "stronger", "weaker")}
     window = OpenCvWindow("", view, actions)
     window._key(code)
     assert view.divider == pytest.approx(divider)
