@@ -63,7 +63,7 @@ def engine_loader(
     stats: Stats,
     preview: BuildPreview,
     governor: GovernorDriver,
-    strength: Strength,
+    strength: Strength | None = None,
 ) -> Callable[[tuple[int, int]], Engine[Any]]:
     """Return a function that makes the engine for an input size (width, height); it raises EngineError.
 

@@ -18,7 +18,7 @@ from app.governor.driver import GovernorDriver
 from app.pipeline.frame import OutputFrame
 from app.pipeline.protocols import Source
 from app.pipeline.stats import Stats
-from app.strength import StrengthKnob
+from app.pipeline.strength_knob import StrengthKnob
 from app.system.sensors import Reading
 from app.system.telemetry import Telemetry
 from engines.support import atomic_file

@@ -20,13 +20,13 @@ from app.pipeline.pacing import DueTime, PacingPolicy
 from app.pipeline.pipeline import Pipeline
 from app.pipeline.protocols import Source
 from app.pipeline.stats import Stats
+from app.pipeline.strength_knob import StrengthKnob
 from app.report import Report, save_figures
 from app.sinks.filenames import Filenames
 from app.sinks.storage import StorageSinks
 from app.sinks.window import PersistentWindow
 from app.sources import open_source
 from app.sources.reconnecting.known_cameras import KnownCameras
-from app.strength import StrengthKnob
 from app.system.systemd import Notifier, Watchdog
 from app.system.telemetry import Telemetry
 from app.uri import comes_and_goes

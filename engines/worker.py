@@ -19,7 +19,7 @@ import numpy as np
 import engines
 from engines.base import Image, Slot, Strength, stages
 from engines.errors import EngineError, one_line
-from engines.isolation.protocol import ANSWER, LAUNCH, STAGE_TIME, frame_views, spec_to_json
+from engines.isolation.protocol import ANSWER, LAUNCH_MESSAGE, STAGE_TIME, frame_views, spec_to_json
 from engines.request import EngineRequest
 from engines.support import event_log
 from engines.support.child_process import inherited
@@ -71,7 +71,7 @@ class EngineWorker:
         answering.start()
         with contextlib.suppress(EOFError, OSError):
             while True:
-                index, self._strength.value = LAUNCH.unpack(self._link.recv_bytes())
+                index, self._strength.value = LAUNCH_MESSAGE.unpack(self._link.recv_bytes())
                 try:
                     slot = self._slots[index]
                     slot.launch(slot.input if self._placed[index] else self._shared[index][0])

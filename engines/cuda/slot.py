@@ -187,9 +187,8 @@ class CudaSlot:
         """The three stages, with events between them if `marks`."""
         _, copied, worked, _ = self._events
         if not self._mapped:
-            self._driver.memcpy_htod_async(self._source.address, self._source.host, self._stream)
-            if self._factor is not None:
-                self._driver.memcpy_htod_async(self._factor.address, self._factor.host, self._stream)
+            for taken in (self._source, self._factor) if self._factor is not None else (self._source,):
+                self._driver.memcpy_htod_async(taken.address, taken.host, self._stream)
         if marks:
             copied.record(self._stream)
         self._work.enqueue(self._stream.handle)

@@ -20,7 +20,7 @@ import numpy as np
 from engines.base import Image, Strength
 from engines.catalog import shipped as catalog
 from engines.errors import EngineError
-from engines.isolation.protocol import ANSWER, LAUNCH, STAGE_TIME, frame_bytes, frame_views, spec_from_json
+from engines.isolation.protocol import ANSWER, LAUNCH_MESSAGE, STAGE_TIME, frame_bytes, frame_views, spec_from_json
 from engines.request import EngineRequest
 from engines.slot_engine import SlotEngine
 from engines.support import event_log
@@ -153,7 +153,7 @@ class IsolatedSlot:
     def launch(self, image: Image) -> None:
         """Copy `image`, uint8 [H, W, 3], and let the child start. Raises EngineError if the child is gone."""
         np.copyto(self.input, image)
-        self._child.send(LAUNCH.pack(self._index, self._strength.value))
+        self._child.send(LAUNCH_MESSAGE.pack(self._index, self._strength.value))
 
     def wait(self, timeout: float) -> Image:
         """Return the child's result, in the shared memory. Raises TimeoutError, EngineError."""

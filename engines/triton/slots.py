@@ -269,9 +269,10 @@ def cuda_slots(connection: TritonClient, depth: int, hang_timeout: float, streng
 
 
 def make_slots(
-    connection: TritonClient, depth: int, hang_timeout: float, strength: Strength
+    connection: TritonClient, depth: int, hang_timeout: float, strength: Strength | None = None
 ) -> tuple[list[TritonSlot], str]:
     """Return slots that carry pictures as `connection.options` say, and the name of the way. Raises EngineError."""
+    strength = strength or Strength()
     wanted, is_here, apart = connection.options.transport, connection.is_here, connection.apart
     if wanted in ("shm", "cuda") and apart:
         raise EngineError(

@@ -80,7 +80,7 @@ def test_the_accelerator_of_onnx_runtime(tmp_path: Path) -> None:
     assert main([str(tmp_path), "--flavour", "onnxruntime", "--largest", "1280x720"]) == 0
     (accelerator,) = read(tmp_path, "fast-x2").optimization.execution_accelerators.gpu_execution_accelerator
     assert accelerator.name == "tensorrt"
-    assert accelerator.parameters["trt_profile_max_shapes"] == "frame:8x720x1280x3"
+    assert accelerator.parameters["trt_profile_max_shapes"] == "frame:8x720x1280x3,strength:8"
     cache = Path(accelerator.parameters["trt_engine_cache_path"])  # kept when the container is made anew
     assert (tmp_path / cache.relative_to("/models")).is_dir()
     assert main([str(tmp_path), "--flavour", "onnxruntime", "--size", "320x240"]) == 0

@@ -13,7 +13,7 @@ from app.config.schema import Config
 from app.lifecycle import Lifecycle
 from app.pipeline.frame import Frame, OutputFrame
 from app.pipeline.stats import Stats
-from app.strength import StrengthKnob
+from app.pipeline.strength_knob import StrengthKnob
 from engines.base import Condition, EngineState, Spec, Strength
 
 SPEC = Spec("openvino", "CPU", "fast-x2-int8", "int8", 2, (64, 48), (128, 96), takes_strength=True)
