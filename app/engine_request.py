@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -15,6 +15,8 @@ from app.pipeline.protocols import Source
 from app.pipeline.stats import Stats
 from engines.base import Engine, Strength
 from engines.catalog import shipped as catalog
+from engines.catalog.ladder import BICUBIC_RUNG
+from engines.exact_size import fitted_size, next_scale, scaled_size
 from engines.request import EngineRequest, OpenVinoOptions, TensorRtOptions, TritonOptions
 
 log = logging.getLogger(__name__)
@@ -34,7 +36,8 @@ def engine_request(config: Config, *, camera: bool, size: tuple[int, int]) -> En
         name=engine.name,
         model=engine.model,
         size=size,
-        scale=engine.scale,
+        scale=engine.network_scale,
+        output=exact_output(config, size),
         depth=engine.depth,
         frame_timeout=engine.frame_timeout / 1000,
         fallback=engine.fallback,
@@ -45,16 +48,49 @@ def engine_request(config: Config, *, camera: bool, size: tuple[int, int]) -> En
         openvino=OpenVinoOptions(threads=engine.threads),
         triton=TritonOptions(**dict(config.triton)),
     )
+    if request.output is not None and request.scale is None and not request.kind.is_remote:
+        scales = available_scales([engine.model, *(request.ladder or ())])
+        request = replace(request, scale=next_scale(scales, size, request.output) if scales else None)
     if engine.model != "auto":
         return request
     # A server's model has a name of its own; the one chosen here is what its fallback reads.
-    scale = engines.resolve(request).scale if request.kind.is_remote else engine.scale
+    scale = engines.resolve(request).scale if request.kind.is_remote else request.scale
     return replace(request, model=catalog.usual(camera=camera, scale=scale))
 
 
-def expected_scale(config: Config, source: Source) -> int | None:
-    """Return how many times larger the picture will be, as far as the configuration says. Raises EngineError."""
-    return engines.resolve(engine_request(config, camera=source.camera, size=(0, 0))).scale
+def exact_output(config: Config, size: tuple[int, int]) -> tuple[int, int] | None:
+    """Return the (width, height) that pictures of `size` are to come out in, None if the network decides it."""
+    if not all(size):  # not known yet
+        return None
+    if config.output.size is not None:
+        assert not isinstance(config.output.size, str)  # with_screen_size() has been here
+        return fitted_size(size, config.output.size)
+    factor = config.engine.scale
+    return scaled_size(size, factor) if factor is not None and config.engine.network_scale is None else None
+
+
+def available_scales(models: Sequence[str]) -> set[int]:
+    """Return the scales in which all these shipped models exist; empty if one is a file, whose scale is its own."""
+    scales = {model.scale for model in catalog.shipped()}
+    for name in models:
+        if catalog.is_path(name):
+            return set()
+        if name not in ("auto", BICUBIC_RUNG):
+            scales &= {model.scale for model in catalog.shipped() if name in model.names}
+    return scales
+
+
+def expected_output(config: Config, source: Source) -> Callable[[tuple[int, int]], tuple[int, int]]:
+    """Return a function from an input's (width, height) to the output's, as far as the configuration says.
+
+    Raises EngineError.
+    """
+    scale = engines.resolve(engine_request(config, camera=source.camera, size=(0, 0))).scale or catalog.DEFAULT_SCALE
+
+    def output(size: tuple[int, int]) -> tuple[int, int]:
+        return exact_output(config, size) or (scale * size[0], scale * size[1])
+
+    return output
 
 
 def engine_loader(
@@ -78,14 +114,19 @@ def engine_loader(
     Raises:
         EngineError: A server's address is wrong.
     """
-    request = engine_request(config, camera=source.camera, size=(0, 0))
-    if config.engine.model == "auto" and config.engine.reads_model:
-        log.info("the model for %s is %s", source.name, request.model)
+    engine_request(config, camera=source.camera, size=(0, 0))  # reports a wrong address before the first picture
+    logged: set[str] = set()
 
     def load(size: tuple[int, int]) -> Engine[Any]:
-        wanted = replace(request, size=size, exclude=tuple(sorted(preview.failed)))
+        request = engine_request(config, camera=source.camera, size=size)
+        if config.engine.model == "auto" and config.engine.reads_model and request.model not in logged:
+            log.info("the model for %s is %s", source.name, request.model)
+            logged.add(request.model)
+        wanted = replace(request, exclude=tuple(sorted(preview.failed)))
         if stats.spec is not None:
-            wanted = replace(wanted, scale=request.scale or stats.spec.scale, start="standby")
+            # Of the scale before, unless the size of the output decides which scale is the best.
+            scale = request.scale or (stats.spec.scale if request.output is None else None)
+            wanted = replace(wanted, scale=scale, start="standby")
         return engines.load(wanted, progress=preview.progress, policy=governor, strength=strength)
 
     return load

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 
 import engines
 from app.sources.v4l2 import cameras
+from app.sources.v4l2_controls import controls_of
 from engines.catalog import shipped as catalog
 
 
@@ -15,7 +16,8 @@ def listing() -> Iterator[str]:
     found = cameras()
     for camera in found:
         yield f"  {camera}"
-        yield from (f"    {detail}" for detail in ([camera.by_id] if camera.by_id else []) + [*map(str, camera.modes)])
+        details = [*([camera.by_id] if camera.by_id else []), *camera.modes, *controls_of(camera.path)]
+        yield from (f"    {detail}" for detail in details)
     if not found:
         yield "  none; --source demo needs none"
     yield "Models"

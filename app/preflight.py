@@ -31,6 +31,10 @@ def checked(config: Config, file: Path | None = None) -> Config:
             "./scripts/run installs it. By hand: pip install opencv-python; on a Jetson, where the system has one, "
             "make the environment with python3 -m venv --system-site-packages.",
         )
+    # Before PyAV, which the checks below may import: if the libxcb of PyAV's wheel is loaded first, OpenCV's window
+    # hangs in it (seen with PyAV 18.1 and OpenCV 5.0).
+    import cv2  # noqa: F401
+
     check_files(config, file)
     check_recording(config)
     check_model(config)
@@ -90,12 +94,12 @@ def check_model(config: Config) -> None:
     engine = config.engine
     if EngineKind.of(engine.name).is_remote:
         address.parse(engine.name)
-    if engine.reads_model and (engine.model != "auto" or engine.scale):
-        model = catalog.usual(camera=False, scale=engine.scale) if engine.model == "auto" else engine.model
-        catalog.find(model, scale=engine.scale)
+    if engine.reads_model and (engine.model != "auto" or engine.network_scale):
+        model = catalog.usual(camera=False, scale=engine.network_scale) if engine.model == "auto" else engine.model
+        catalog.find(model, scale=engine.network_scale)
     for model in config.governor.models:  # whether there is a governor or not
         if model != BICUBIC_RUNG:
-            catalog.find(model, scale=engine.scale)
+            catalog.find(model, scale=engine.network_scale)
 
 
 @configured()

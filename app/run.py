@@ -29,7 +29,10 @@ def main_entry() -> NoReturn:
 
     handler = signal.signal(signal.SIGINT, interrupted)
     try:
-        from app.application import main  # takes about a second
+        from app.application import main  # takes a while
+
+        signal.signal(signal.SIGINT, handler)
+        status = main()
     except ModuleNotFoundError as error:
         package = str(error.name).partition(".")[0]
         if package in ("app", "engines"):
@@ -37,9 +40,8 @@ def main_entry() -> NoReturn:
         # As a UserError reads, which cannot be imported without NumPy.
         facts, fix = f"{sys.executable} has no package {package}", "./scripts/run sets it up"
         print(f"Error: The environment of this program is not set up\n  {facts}\n  {fix}", file=sys.stderr)
-        sys.exit(NOT_INSTALLED)
-    signal.signal(signal.SIGINT, handler)
-    exit_process(main())
+        status = NOT_INSTALLED
+    exit_process(status)
 
 
 def exit_process(status: int) -> NoReturn:

@@ -9,11 +9,11 @@ from dataclasses import dataclass, field
 from typing import Protocol, TypeVar
 
 from app.config.schema import Config
-from app.engine_request import engine_loader, expected_scale
+from app.engine_request import engine_loader, expected_output
+from app.errors import SinkError
 from app.governor.driver import GovernorDriver
 from app.lifecycle import Lifecycle
-from app.overlays.stack import build_overlays
-from app.overlays.stats_panel import StatsPanel
+from app.overlays.stack import build_overlays, screen_panel
 from app.overlays.view_state import ViewState
 from app.pipeline.build_preview import BuildPreview
 from app.pipeline.pacing import DueTime, PacingPolicy
@@ -25,6 +25,7 @@ from app.report import Report, save_figures
 from app.sinks.filenames import Filenames
 from app.sinks.storage import StorageSinks
 from app.sinks.window import PersistentWindow
+from app.sinks.window.screen import Screen
 from app.sources import open_source
 from app.sources.reconnecting.known_cameras import KnownCameras
 from app.system.systemd import Notifier, Watchdog
@@ -52,13 +53,30 @@ def open_input(config: Config, known_cameras: KnownCameras | None = None) -> Sou
     `known_cameras` is what earlier sessions have noted of cameras.
     """
     source, kiosk = config.input, config.kiosk
-    options = source.model_dump(include={"camera", "source", "size", "fps"})
+    options = source.model_dump(include={"camera", "source", "size", "fps", "mirror", "rotate", "controls"})
     if kiosk.reconnect and comes_and_goes(source.camera, source.source):
         from app.sources.reconnecting.factory import open_reconnecting
 
         times = kiosk.model_dump(include={"attract", "attract_after", "frozen_after"})
         return open_reconnecting(**options, **times, known_cameras=known_cameras)
     return open_source(**options, loop=source.loop)
+
+
+def with_screen_size(config: Config) -> Config:
+    """Return `config` with the size of the screen where the output is to have it. Raises SinkError."""
+    if config.output.size != "screen":
+        return config
+    from app.sinks.window.x11 import x11
+
+    screen = x11()
+    if screen is None:
+        raise SinkError(
+            "The size of the screen is not known",
+            "no X server answers, which --output-size screen asks",
+            "Start it in a desktop session, or give the size, such as --output-size 1920x1080.",
+        )
+    output = config.output.model_copy(update={"size": (screen.width, screen.height)})
+    return config.model_copy(update={"output": output})
 
 
 @dataclass(frozen=True)
@@ -119,9 +137,15 @@ def build(config: Config, context: SessionContext, stack: ExitStack) -> Session:
         """Close `part` at the end, even if a later part cannot be built: the next session needs its device."""
         return stack.enter_context(closing(part))
 
+    config = with_screen_size(config)
     stats, due = Stats(), DueTime()
     output, lifecycle = config.output, context.lifecycle
-    view = ViewState(split=output.view == "split", overlay=output.overlay, fullscreen=output.fullscreen)
+    view = ViewState(
+        split=output.view == "split",
+        overlay=output.overlay,
+        fullscreen=output.fullscreen,
+        magnifier=config.kiosk.magnifier,
+    )
 
     source = opened(open_input(config, context.known_cameras))
     telemetry = opened(Telemetry(config.telemetry))
@@ -129,7 +153,7 @@ def build(config: Config, context: SessionContext, stack: ExitStack) -> Session:
     governor = GovernorDriver(pacing.rate, lambda: telemetry.current, hot=config.telemetry.warn_temperature)
 
     fps, lossless = source.fps, pacing.lossless
-    storage = opened(StorageSinks(config, view, context.filenames, fps=fps, lossless=lossless))
+    storage = opened(StorageSinks(config, view, context.filenames, stats, fps=fps, lossless=lossless))
     lifecycle.strength.value = config.engine.strength
     knob = StrengthKnob(lifecycle.strength, stats, view.say)
     actions = {"quit": lifecycle.end, "stronger": lambda: knob.turn(1), "weaker": lambda: knob.turn(-1)}
@@ -138,17 +162,23 @@ def build(config: Config, context: SessionContext, stack: ExitStack) -> Session:
     report = Report(stats, source, telemetry, [source, governor, storage.segmented, window], governor, knob)
     watchdog = Watchdog(context.notifier, lifecycle.mark_working, report.status, lambda: due.at)
 
-    panel = StatsPanel(view, report.lines)
-    drawn = config.recording.overlay or not output.headless
+    recorded = config.recording.overlay
+    overlays = build_overlays(
+        config.kiosk, view, stats, report.lines, storage.recording, window=window is not None, recorded=recorded
+    )
     auto = config.engine.name == "auto"
-    preview = BuildPreview(view.say, panel, window, auto=auto, scale=expected_scale(config, source))
+    screen = preview_screen = None
+    if window is not None:
+        screen = Screen(window, view, overlays.screen, copy=recorded)
+        preview_screen = Screen(window, view, [screen_panel(view, report.lines)])
+    preview = BuildPreview(view.say, preview_screen, preview_screen, auto=auto, output=expected_output(config, source))
     pipeline = Pipeline(
         source,
         engine_loader(config, source, stats, preview, governor, lifecycle.strength),
         stats,
         before=[*storage.before_overlays, knob],
-        overlays=build_overlays(config.kiosk, view, stats, panel) if drawn else [],
-        after=[*storage.after_overlays, *([window] if window is not None else []), report, watchdog],
+        overlays=[*overlays.picture, *([screen] if screen is not None else []), *overlays.recording],
+        after=[*storage.after_overlays, *([screen] if screen is not None else []), report, watchdog],
         lossless=lossless,
         paced=pacing.paced,
         limit=config.run.frames,

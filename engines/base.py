@@ -16,13 +16,14 @@ Image = NDArray[np.uint8]
 T = TypeVar("T")
 
 MIN_INPUT_SIZE, MAX_INPUT_SIZE = (16, 16), (4096, 2160)
-"""Smallest and largest input (width, height in pixels) that an engine is asked for, odd ones included; a model made or
-served for one size may take fewer."""
+"""Smallest and largest input (width, height in pixels) that an engine is asked for, odd ones included, and upright ones
+with the same sides; a model made or served for one size may take fewer."""
 
 
 def fits(size: tuple[int, int]) -> bool:
-    """Return whether an engine can be asked for an input of `size` (width, height)."""
-    return all(low <= n <= high for n, low, high in zip(size, MIN_INPUT_SIZE, MAX_INPUT_SIZE, strict=True))
+    """Return whether an engine can be asked for an input of `size` (width, height), which may stand upright."""
+    sides = sorted(size, reverse=True)
+    return all(low <= n <= high for n, low, high in zip(sides, MIN_INPUT_SIZE, MAX_INPUT_SIZE, strict=True))
 
 
 class Strength:
@@ -83,7 +84,7 @@ class Spec:
     precision: str
     """What the arithmetic is done in: fp32, bf16, fp16, int8; u8 for bicubic."""
     scale: int
-    """How many times larger the output is."""
+    """How many times larger the network makes a picture; `output` may have been resized since."""
     input: tuple[int, int]
     output: tuple[int, int]
     state: EngineState = OK

@@ -133,6 +133,7 @@ def _local(
     for kind in kinds:
         try:
             engine = _of_scale(_backend(replace(request, name=kind), progress, strength), request.scale)
+            engine = _sized(engine, request.output)
             if kind != EngineKind.BICUBIC:
                 _tell_terms(request)
             return engine
@@ -144,6 +145,15 @@ def _local(
             message = "the engine %(engine)s fails, trying the next: %(reason)s"
             log_event(log, logging.WARNING, "engine_load_failed", message, engine=kind, reason=one_line(error))
     raise EngineError("No engine is left", f"failed or not available: {', '.join(ENGINE_NAMES)}", "--list says why.")
+
+
+def _sized(engine: Engine[Any], output: tuple[int, int] | None) -> Engine[Any]:
+    """Return `engine`, or what takes its place with pictures of the size `output` if that is asked for."""
+    if output in (None, engine.spec.output):
+        return engine
+    from engines.exact_size import resized
+
+    return resized(engine, output)
 
 
 def _tell_terms(request: EngineRequest) -> None:
@@ -174,7 +184,7 @@ def _bicubic(request: EngineRequest) -> Engine[Any]:
 
     scale = resolve_bicubic(request.model, request.scale).scale
     assert scale is not None  # bicubic always has one
-    return bicubic.load(request.size, scale=scale, depth=request.depth)
+    return bicubic.load(request.size, scale=scale, depth=request.depth, output=request.output)
 
 
 def _served(request: EngineRequest, strength: Strength) -> Engine[Any]:
@@ -186,11 +196,15 @@ def _served(request: EngineRequest, strength: Strength) -> Engine[Any]:
 
     _check_size(request.size)
     address, scale = parse(request.name), resolve(request).scale
+
+    def serve(timeout: float | None) -> Engine[Any]:
+        engine = triton_engine.load(address, request, frame_timeout=timeout, strength=strength)
+        return _sized(engine, request.output)
+
     if not request.fallback:
-        return triton_engine.load(address, request, frame_timeout=None, strength=strength)
+        return serve(None)
     timeout = request.frame_timeout
-    connect = partial(triton_engine.load, address, request, frame_timeout=timeout, strength=strength)
-    server = Candidate(str(address), connect, timeout)
+    server = Candidate(str(address), partial(serve, timeout), timeout)
     alone = replace(request, scale=scale, fallback=(), exclude=())
     # An engine of this machine may be slow, and is not less wanted for it; one that hangs is given up all the same.
     others = [
@@ -199,7 +213,7 @@ def _served(request: EngineRequest, strength: Strength) -> Engine[Any]:
         if name != EngineKind.BICUBIC  # it is what FailoverEngine itself goes on with
     ]
     known = None if request.start == "strict" else scale
-    return FailoverEngine([server, *others], request.size, scale=known, depth=request.depth)
+    return FailoverEngine([server, *others], request.size, scale=known, output=request.output, depth=request.depth)
 
 
 def _networks(request: EngineRequest) -> list[str]:
@@ -242,6 +256,7 @@ def _isolated(request: EngineRequest, strength: Strength) -> Engine[Any]:
         _isolated_candidates(request, names, status, strength),
         request.size,
         scale=model.scale if model.certain else None,
+        output=request.output,
         depth=request.depth,
         retry=Retry(longest=ISOLATED_MAX_RETRY_S),
         status=status,
@@ -259,7 +274,8 @@ def _switching(
     from engines.catalog.ladder import BICUBIC_RUNG, ladder
     from engines.failover.candidates import Candidate, LoadStatus, Retry
     from engines.failover.engine import SHUTDOWN_TIMEOUT_S
-    from engines.failover.model_switcher import ModelSwitcher, SwitchRung
+    from engines.failover.model_loader import SwitchRung
+    from engines.failover.model_switcher import ModelSwitcher
 
     rungs, first, scale = ladder(request.model, request.ladder or (), request.scale)
     names = _networks(request)
@@ -286,6 +302,7 @@ def _switching(
         first=first,
         # In this process the first engine is waited for: what is wrong with it ends the program.
         scale=scale if request.isolate else None,
+        output=request.output,
         depth=request.depth,
         retry=Retry(longest=ISOLATED_MAX_RETRY_S),
         status=status,

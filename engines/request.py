@@ -99,7 +99,9 @@ class EngineRequest:
     size: tuple[int, int]
     """Width and height of the input in pixels."""
     scale: int | None = None
-    """How many times larger the output is; None: that of the model's name, else the smallest that exists."""
+    """How many times larger the network makes it; None: that of the model's name, else the smallest that exists."""
+    output: tuple[int, int] | None = None
+    """Width and height of the output in pixels, whatever the network makes; None: what the network makes."""
     depth: int = 2
     """Frames in flight, at least 1; each more than 2 adds one engine time of latency."""
     frame_timeout: float = 0.25

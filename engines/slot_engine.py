@@ -59,6 +59,15 @@ class SlotEngine(Generic[T]):
         self._borrowed: Slot | None = None  # collector's thread
         self._last_done = 0.0  # collector's thread
 
+    def rewrapped(self, spec: Spec, wrap: Callable[[Slot], Slot]) -> SlotEngine[T]:
+        """Return an engine described by `spec` that takes the place of this one, each of whose slots `wrap` wraps.
+
+        No slot is in flight, and this engine must not be used any more. Whoever wraps a slot closes it.
+        """
+        slots = [wrap(slot) for slot in self._slots]
+        limits = {"hang_timeout": self._hang_timeout, "drain_timeout": self._drain_timeout}
+        return SlotEngine(spec, slots, **limits, close=self._close)
+
     @property
     def spec(self) -> Spec:
         """What made the picture collected last; before the first, what will."""

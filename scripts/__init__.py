@@ -4,6 +4,6 @@ What lies at the top is a command: `python scripts/NAME.py --help`, or `python -
 below are what the commands have in common; none of them imports a command.
 """
 
-from scripts.common import missing_extras
+from scripts.common import missing_packages
 
-missing_extras.install()
+missing_packages.install()

@@ -27,6 +27,9 @@ from pathlib import Path
 from types import FrameType
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+import scripts  # noqa: F401 # first: says how to get what is missing
+
+# isort: split
 import engines
 from engines.catalog import shipped as catalog
 from engines.cuda import driver

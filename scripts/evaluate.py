@@ -3,7 +3,7 @@
 
   python scripts/evaluate.py FOLDER
 
-FOLDER holds one folder for each set, laid out as scripts/evaluation/test_sets.py says (Set5, Set14 ...). PSNR is in dB
+FOLDER holds one folder for each set, laid out as scripts/common/test_sets.py says (Set5, Set14 ...). PSNR is in dB
 of BT.601 luma, rounded to 8 bits, `scale` pixels of border cut, averaged over the pictures; SSIM is of the same luma;
 bicubic is OpenCV's; loss is how much PSNR is lost against the same network in fp32. With OpenVINO the precisions are:
 fp32 computed in f32; bf16 (or f16) the same file as this processor computes it by default; fp16 every value rounded to
@@ -17,6 +17,9 @@ import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+import scripts  # noqa: F401 # first: says how to get what is missing
+
+# isort: split
 from engines.errors import UserError
 from scripts.common import results
 from scripts.evaluation.measure import evaluate

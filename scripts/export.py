@@ -17,6 +17,9 @@ import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+import scripts  # noqa: F401 # first: says how to get what is missing
+
+# isort: split
 from engines.errors import UserError
 from scripts.conversion.exporter import export
 from scripts.conversion.strength import upgrade

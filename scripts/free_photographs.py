@@ -19,6 +19,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+import scripts  # noqa: F401 # first: says how to get what is missing
+
+# isort: split
 from engines.errors import UserError
 from engines.support.atomic_file import write_atomic
 from scripts.training.photograph_list import NOTICE_HEADING, Photograph, PhotographListError, attributions, read

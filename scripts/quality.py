@@ -21,6 +21,9 @@ from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+import scripts  # noqa: F401 # first: says how to get what is missing
+
+# isort: split
 import engines
 from engines.base import Engine
 from engines.catalog import shipped as catalog
@@ -30,14 +33,15 @@ from scripts.benchmarks import timing
 from scripts.common import results
 from scripts.common.arguments import positive_int, positive_number, size
 from scripts.common.machine import machine
-from scripts.evaluation import gallery, peers, plot, report, upscalers, webcam_set
-from scripts.evaluation.crop_sheets import write
+from scripts.evaluation import peers, upscalers, webcam_set
 from scripts.evaluation.findings import Finding, Findings, Flicker
 from scripts.evaluation.flicker import FLICKER_FRAMES, Clip
-from scripts.evaluation.goals import EAGER_SPEEDUPS
 from scripts.evaluation.measure import PictureSet, sets
-from scripts.evaluation.published_figures import PRIMARY_SET, PUBLISHED_NETWORKS, PUBLISHED_SETS, SECONDARY_SET
 from scripts.evaluation.upscalers import MeasuredUpscaler
+from scripts.reporting import gallery, plot, quality_page
+from scripts.reporting.crop_sheets import write
+from scripts.reporting.goals import EAGER_SPEEDUPS
+from scripts.reporting.published_figures import PRIMARY_SET, PUBLISHED_NETWORKS, PUBLISHED_SETS, SECONDARY_SET
 
 REPORT_SCALES = (2, 3, 4)
 MODEL_ORDER = ("fast", "balanced", "quality")
@@ -92,7 +96,9 @@ class QualityRun:
         self._variants = sorted(
             variants, key=lambda variant: (variant.scale, rank(variant.model.removesuffix(f"-x{variant.scale}")))
         )
-        self._sheets = [scale for scale in report.SHEET_SCALES if any(variant.scale == scale for variant in variants)]
+        self._sheets = [
+            scale for scale in quality_page.SHEET_SCALES if any(variant.scale == scale for variant in variants)
+        ]
         for scale in self._sheets:
             if not self.pictures[SECONDARY_SET, scale].pairs:
                 raise QualityError(
@@ -212,7 +218,7 @@ class QualityRun:
         cleaning = [("bicubic", upscalers.bicubic(2)), *self._models(chosen, 2)]
         write(gallery.against_truth(self._degraded, cleaning), self.settings.out / "quality-degraded.jpg")
         write(gallery.of_clips(self.clips, cleaning), self.settings.out / "quality-webcam.jpg")
-        points, levels = report.points(self.found, PUBLISHED_NETWORKS)
+        points, levels = quality_page.points(self.found, PUBLISHED_NETWORKS)
         size = "{}x{} -> {}x{}".format(*self.settings.size, *(2 * n for n in self.settings.size))
         title = f"x2, {size}, {self.settings.threads} threads of {machine()['processor']}"
         for shade in ("light", "dark"):
@@ -270,7 +276,7 @@ def main(arguments: list[str] | None = None) -> int:
         results.check(file)
         with QualityRun(ReportSettings(**options)) as quality:
             quality.run()
-            text = report.render(quality.found, PUBLISHED_NETWORKS, machine())
+            text = quality_page.render(quality.found, PUBLISHED_NETWORKS, machine())
             results.write(quality.settings.page, text)
         if file:
             figures = {"machine": machine()} | asdict(quality.found)

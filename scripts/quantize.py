@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-import scripts  # noqa: F401 # first: says which extra brings what is missing
+import scripts  # noqa: F401 # first: says how to get what is missing
 
 # isort: split
 import numpy as np
@@ -32,7 +32,7 @@ from engines.catalog.terms import TERMS_KEY, combined
 from engines.errors import UserError
 from engines.openvino.engine import core
 from scripts.common import onnx_files, results
-from scripts.conversion.strength import inputs_for
+from scripts.common.onnx_files import inputs_for
 from scripts.training.data_terms import folder_terms
 from scripts.training.photos import Photos
 

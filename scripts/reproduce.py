@@ -18,6 +18,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+import scripts  # noqa: F401 # first: says how to get what is missing
+
+# isort: split
 from engines.errors import UserError
 from scripts import train
 from scripts.common.checkout import ROOT

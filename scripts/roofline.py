@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-import scripts  # noqa: F401 # first: says which extra brings what is missing
+import scripts  # noqa: F401 # first: says how to get what is missing
 
 # isort: split
 import onnx

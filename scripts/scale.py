@@ -11,7 +11,7 @@ Triton's dynamic batcher, and a device that takes a + b * n milliseconds for a b
   neither                               measured on this machine's own engine
 
 --every prints a row for every shipped model and the usual sizes instead, timed on this machine's own engine.
---check N,N,... drives that many simulated cameras against a real server (scripts/benchmarks/fleet.py) and prints both.
+--check N,N,... drives that many simulated cameras against a real server (scripts/benchmarks/fleet/) and prints both.
 """
 
 from __future__ import annotations
@@ -27,10 +27,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+import scripts  # noqa: F401 # first: says how to get what is missing
+
+# isort: split
 import cv2
 import numpy as np
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import engines
 from app.sources import open_source
 from engines import bicubic
@@ -38,7 +41,7 @@ from engines.base import Image
 from engines.catalog import shipped as catalog
 from engines.errors import UserError
 from engines.request import EngineRequest
-from scripts.benchmarks.queueing import ServerModel, simulate
+from scripts.benchmarks.fleet.queueing import ServerModel, simulate
 from scripts.benchmarks.timing import noise
 from scripts.common.arguments import positive_int, positive_number, size
 from scripts.common.machine import machine
@@ -183,7 +186,7 @@ def check(counts: list[int], fps: list[float], picture: tuple[int, int], seconds
 
     Raises UserError.
     """
-    from scripts.benchmarks.fleet import SERVED_MODEL, Fleet, drive, served
+    from scripts.benchmarks.fleet.fleet import SERVED_MODEL, Fleet, drive, served
 
     with served(picture) as server:
         address = f"triton://{server.address}/{SERVED_MODEL}"

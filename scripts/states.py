@@ -18,6 +18,9 @@ import time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+import scripts  # noqa: F401 # first: says how to get what is missing
+
+# isort: split
 import cv2
 import psutil
 import yaml

@@ -12,10 +12,13 @@ import argparse
 import sys
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+import scripts  # noqa: F401 # first: says how to get what is missing
+
+# isort: split
 from fontTools import subset
 from fontTools.ttLib import TTCollection
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from scripts.common.checkout import ROOT
 
 CAPTION_FONT_FILE = ROOT / "app/overlays/texts/captions.otf"

@@ -14,7 +14,7 @@ import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-import scripts  # noqa: F401 # first: says which extra brings what is missing
+import scripts  # noqa: F401 # first: says how to get what is missing
 
 # isort: split
 import torch
@@ -22,7 +22,7 @@ import torch
 from engines.errors import UserError
 from engines.support import atomic_file
 from scripts.common.arguments import non_negative_int, positive_int
-from scripts.evaluation.test_sets import check
+from scripts.common.test_sets import check
 from scripts.training.data_terms import network_terms
 from scripts.training.recipe import Recipe
 from scripts.training.run_log import RunLog, TrainError

@@ -21,6 +21,9 @@ import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+import scripts  # noqa: F401 # first: says how to get what is missing
+
+# isort: split
 from engines.errors import UserError
 from scripts.common.arguments import non_negative_int, positive_int, positive_number, size
 from scripts.serving.model_config import FLAVOURS, MIN_INPUT_PX, ServingConfig

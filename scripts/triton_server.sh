@@ -2,8 +2,8 @@
 # A real Triton on a machine without a GPU and without containers, for tests and for trying things out:
 #   scripts/triton_server.sh setup                  makes .venv-triton with the server of the nvidia-pytriton wheel
 #   scripts/triton_server.sh run FOLDER [options]   serves a model repository on 127.0.0.1
-# Production is configs/triton/compose.yaml. The wheel's server (2.51) has the Python backend alone, and that needs a
-# Python with a shared libpython, which Debian's and Ubuntu's own has and most others have not.
+# Production is configs/triton/compose.yaml. The wheel's server (2.51) has only the Python backend, which needs a Python
+# with a shared libpython: Debian's and Ubuntu's own has one, most others do not.
 set -euo pipefail
 from=$PWD # where a path on the command line begins
 cd "$(dirname "$0")/.."
@@ -31,7 +31,7 @@ find_python() {
 
 setup() {
     local python packages mark
-    [ "$(uname -sm)" = "Linux x86_64" ] || fail "The nvidia-pytriton wheel is for Linux on x86-64 alone."
+    [ "$(uname -sm)" = "Linux x86_64" ] || fail "The nvidia-pytriton wheel is for Linux on x86-64 only."
     python=$(find_python)
     # This server's Python backend takes arrays of NumPy 2 for empty ones, and OpenCV wants NumPy 2 from 4.12 on.
     packages=("openvino==$(version openvino)" "numpy<2" "opencv-python-headless<4.12")
@@ -62,7 +62,7 @@ home() {
         "'$venv'", *sys.version_info[:2]))')"
 }
 
-# A server that was killed leaves its backends' shared memory behind, of which nobody has any of it mapped any more.
+# A server that was killed leaves its backends' shared memory behind, which no process has mapped any more.
 sweep() {
     local region
     for region in /dev/shm/triton_python_backend_shm_region_*; do

@@ -19,7 +19,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-import scripts  # noqa: F401 # first: says which extra brings what is missing
+import scripts  # noqa: F401 # first: says how to get what is missing
 
 # isort: split
 import optuna
@@ -32,8 +32,8 @@ from engines.support import atomic_file
 from scripts.benchmarks.timing import EngineLoop, noise
 from scripts.common.arguments import positive_int, positive_number, size
 from scripts.common.onnx_files import save
+from scripts.common.test_sets import check
 from scripts.conversion.exporter import build
-from scripts.evaluation.test_sets import check
 from scripts.training.photos import Photos
 from scripts.training.recipe import Recipe
 from scripts.training.run_log import store

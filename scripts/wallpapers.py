@@ -16,6 +16,11 @@ import re
 import sys
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+import scripts  # noqa: F401 # first: says how to get what is missing
+
+# isort: split
+
 from PIL import Image, UnidentifiedImageError
 
 WALLPAPER_SUFFIXES = {".jpg", ".jpeg", ".png", ".webp"}

@@ -10,21 +10,23 @@ import typing
 from collections.abc import Sequence
 from typing import Any, Literal
 
-from app.config.fields import flag_of, info_of
+from app.config.fields import OptionInfo, flag_of, info_of
 from app.config.schema import SECTIONS, Config
-from app.config.yaml_file import from_mapping, read_yaml
+from app.config.validation import from_mapping
 from app.errors import ConfigError
 from app.uri import home
 
 
 def parser() -> argparse.ArgumentParser:
-    """Make the parser from the fields. Former flags are accepted, and not listed in --help."""
+    """Make the parser from the fields. Former flags are accepted, and named neither in --help nor in a hint."""
+    former: dict[str, str] = {}
 
     class Parser(argparse.ArgumentParser):
         def error(self, message: str) -> typing.NoReturn:
             flag = re.search(r"--[\w-]+", message)
             near = difflib.get_close_matches(flag[0], self._option_string_actions, 1) if flag else []
-            hint = f"Did you mean {near[0]}? " if near and flag and near[0] != flag[0] else ""
+            meant = former.get(near[0], near[0]) if near else ""
+            hint = f"Did you mean {meant}? " if meant and flag and meant != flag[0] else ""
             raise ConfigError(f"The command line is wrong: {message}", fix=f"{hint}--help lists the options.")
 
     result = Parser(
@@ -49,13 +51,30 @@ def parser() -> argparse.ArgumentParser:
             if field.annotation is bool:
                 common |= {"action": argparse.BooleanOptionalAction}
             elif typing.get_origin(field.annotation) is Literal:
-                common |= {"choices": typing.get_args(field.annotation), "type": info.current_value}
+                common |= _choice(typing.get_args(field.annotation), info)
+            elif typing.get_origin(field.annotation) is dict:
+                common |= {"metavar": info.metavar, "action": "append", "type": name_and_value}
             else:
                 common |= {"metavar": info.metavar}
             group.add_argument(flag, help=field.description, **common)
             if info.was:
                 group.add_argument(f"--{info.was}", help=argparse.SUPPRESS, **common)
+                former[f"--{info.was}"] = flag
     return result
+
+
+def name_and_value(text: str) -> tuple[str, str]:
+    """Split NAME=VALUE. Raises ArgumentTypeError."""
+    name, _, value = (part.strip() for part in text.partition("="))
+    if not name or not value:
+        raise argparse.ArgumentTypeError(f"{text!r} is not NAME=VALUE")
+    return name, value
+
+
+def _choice(values: Sequence[Any], info: OptionInfo) -> dict[str, Any]:
+    """Return what argparse is told of an option with these values, which need not be text."""
+    known = {str(value): value for value in values}
+    return {"choices": values, "type": lambda text: known.get(info.current_value(text), text)}
 
 
 def merged(data: dict[str, Any], options: dict[str, Any]) -> dict[str, Any]:
@@ -67,7 +86,11 @@ def merged(data: dict[str, Any], options: dict[str, Any]) -> dict[str, Any]:
             result[section] = {"name": result[section]}
         if not isinstance(result.get(section), dict):
             result[section] = {}
-        result[section][name] = value
+        before = result[section].get(name)
+        # A mapping's items are given one by one, and replace the file's items of that name.
+        result[section][name] = (
+            {**before, **dict(value)} if isinstance(value, list) and isinstance(before, dict) else value
+        )
     # A camera on the command line replaces the file's source, and the other way round.
     chosen = result.get("input") or {}
     for this, other in (("camera", "source"), ("source", "camera")):
@@ -87,7 +110,10 @@ def parse(arguments: Sequence[str] | None = None) -> tuple[Config, argparse.Name
     """
     options = vars(parser().parse_args(sys.argv[1:] if arguments is None else arguments))
     others = argparse.Namespace(**{k: options.pop(k) for k in ("config", "print_config", "list")}, given=tuple(options))
-    data = read_yaml(others.config) if others.config else {}
+    data: dict[str, Any] = {}
     if others.config:
+        from app.config.yaml_file import read_yaml
+
+        data = read_yaml(others.config)
         from_mapping(data, str(others.config))  # so that a mistake in the file is reported as the file's
     return from_mapping(merged(data, options), "The command line" if options else "The configuration"), others

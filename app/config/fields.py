@@ -106,12 +106,24 @@ class Section(BaseModel):
         return info_of(field).current_value(value) if is_option and isinstance(value, str) else value
 
 
+MIN_OUTPUT_SIDE_PX, MAX_OUTPUT_SIDE_PX = 16, 16384
+"""Limits of the width and height of a picture that comes out."""
+
+
 def parse_size(value: Any) -> Any:
     """Turn "640x360" into (640, 360); anything else that is no text passes unchanged."""
     match = re.fullmatch(r"\s*(\d+)\s*[xX]\s*(\d+)\s*", value) if isinstance(value, str) else None
     if isinstance(value, str) and not match:
         raise ValueError("a size is written WIDTHxHEIGHT, such as 640x360")
     return (int(match[1]), int(match[2])) if match else value
+
+
+def parse_output_size(value: Any) -> Any:
+    """Turn "1920x1080" into (1920, 1080); "screen" stays. Raises ValueError for a size that no picture has."""
+    size = value if value == "screen" else parse_size(value)
+    if isinstance(size, tuple) and not all(MIN_OUTPUT_SIDE_PX <= side <= MAX_OUTPUT_SIDE_PX for side in size):
+        raise ValueError(f"width and height go from {MIN_OUTPUT_SIDE_PX} to {MAX_OUTPUT_SIDE_PX}")
+    return size
 
 
 def parse_text(value: Any) -> Any:
@@ -131,6 +143,25 @@ def parse_camera(value: Any) -> Any:
     if isinstance(value, str) and "://" in value:
         raise ValueError("it is the address of a stream, which is given as source")
     return int(value) if isinstance(value, str) and value.isdecimal() else parse_path(value)
+
+
+def parse_controls(value: Any) -> Any:
+    """Turn the values of a mapping, or of the command line's ("NAME", "VALUE") pairs, into numbers where they are."""
+    pairs = list(value.items()) if isinstance(value, dict) else value
+    if not isinstance(pairs, list) or not all(isinstance(pair, tuple) for pair in pairs):
+        raise ValueError("controls are a mapping of names and values, such as {power_line_frequency: 1}")
+    return {name: parse_control_value(name, given) for name, given in pairs}
+
+
+def parse_control_value(name: Any, value: Any) -> int | str:
+    """Return the value of the control `name`: a number, or the text of a menu's entry. Raises ValueError."""
+    if isinstance(value, bool):  # YAML reads on and off so, and a switch takes 1 and 0
+        return int(value)
+    if isinstance(value, str) and re.fullmatch(r"\s*[+-]?\d+\s*", value):
+        return int(value)
+    if not isinstance(value, int | str) or not str(value).strip():
+        raise ValueError(f"{name} needs a value, which is a whole number or the text of a menu's entry")
+    return value
 
 
 def parse_engine(value: Any) -> Any:
@@ -161,7 +192,19 @@ Size = Annotated[
     BeforeValidator(parse_size),
     PlainSerializer(lambda size: f"{size[0]}x{size[1]}", return_type=str, when_used="json"),
 ]
+OutputSize = Annotated[
+    tuple[int, int] | Literal["screen"],
+    BeforeValidator(parse_output_size),
+    PlainSerializer(
+        lambda size: size if isinstance(size, str) else f"{size[0]}x{size[1]}", return_type=str, when_used="json"
+    ),
+]
+Scale = Annotated[
+    float,
+    PlainSerializer(lambda scale: int(scale) if scale == int(scale) else scale, when_used="json"),
+]
 Names = Annotated[tuple[str, ...], BeforeValidator(parse_names)]
+Controls = Annotated[dict[str, int | str], BeforeValidator(parse_controls)]
 Camera = Annotated[int | str, BeforeValidator(parse_camera)]
 Text = Annotated[str, BeforeValidator(parse_text)]
 File = Annotated[Path, BeforeValidator(parse_path)]

@@ -67,6 +67,10 @@ def _of_the_source(config: Config) -> State:
         "live-source": (live, "only cameras and streams are waited for, and the source is neither"),
         "reconnecting": (waits, "without --reconnect, and a camera or a stream, nothing is waited for"),
         "end": (not obeys and not source.startswith("gst:"), "the source has no end, or is waited for"),
+        "v4l2-camera": (
+            config.input.source is None or is_device(source),
+            "only V4L2 cameras have controls, and the source is none",
+        ),
         "choice-of-size": (obeys, "the source has a size of its own"),
         "choice-of-rate": (obeys or pictures, "the source has a rate of its own"),
     }

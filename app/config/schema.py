@@ -6,14 +6,16 @@ import logging
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import yaml
 from pydantic import BeforeValidator, field_validator, model_validator
 
 from app.config.fields import (
     Camera,
+    Controls,
     File,
     NameOrFile,
     Names,
+    OutputSize,
+    Scale,
     Section,
     Size,
     Text,
@@ -41,7 +43,10 @@ class InputConfig(Section):
         reads="source",
     )
     size: Size | None = option(
-        None, "the size to request from the camera or the demo, such as 640x360", metavar="WxH", needs="choice-of-size"
+        None,
+        "the size to request from the camera or the demo, such as 640x360, before any rotation",
+        metavar="WxH",
+        needs="choice-of-size",
     )
     fps: float | None = option(
         None,
@@ -52,10 +57,22 @@ class InputConfig(Section):
         needs="choice-of-rate",
     )
     loop: bool = option(False, "restart a file when it ends", needs="end")
+    rotate: Literal[0, 90, 180, 270] = option(0, "rotate what the source delivers clockwise by so many degrees")
+    mirror: bool = option(
+        False, "mirror what the source delivers, after any rotation; texts on the picture stay readable"
+    )
     pace: Literal["auto", "live", "source", "fast"] = option(
         "auto",
         "live: drop late frames; source: play a file at its own rate and drop nothing; fast: as fast as possible, and "
         "drop nothing; auto: live for cameras, live streams and the demo; otherwise source with a window, fast without",
+    )
+    controls: Controls = option(
+        {},
+        "set a control of a V4L2 camera, such as power_line_frequency=1 or exposure_time_absolute=150; may be given "
+        "several times; --list shows those of each camera",
+        flag="control",
+        metavar="NAME=VALUE",
+        needs="v4l2-camera",
     )
 
     @model_validator(mode="after")
@@ -79,9 +96,10 @@ class EngineConfig(Section):
         needs="model-file",
         reads="model",
     )
-    scale: int | None = option(
+    scale: Scale | None = option(
         None,
-        "how many times larger; by default what the model's name says, such as 4 for fast-x4, else 2",
+        "how many times larger; by default what the model's name says, such as 4 for fast-x4, else 2; 1.5 and other "
+        "numbers between: what the next larger network makes is made smaller, to even numbers of pixels",
         ge=1,
         le=MAX_SCALE,
         metavar="N",
@@ -145,6 +163,11 @@ class EngineConfig(Section):
     def with_strength(self, strength: float) -> EngineConfig:
         """Return a copy with another strength."""
         return self.model_copy(update={"strength": strength})
+
+    @property
+    def network_scale(self) -> int | None:
+        """The scale that the network must have; None if any may do."""
+        return int(self.scale) if self.scale is not None and self.scale == int(self.scale) else None
 
     @property
     def reads_model(self) -> bool:
@@ -243,7 +266,14 @@ class OutputConfig(Section):
     """Where the upscaled frames are shown."""
 
     headless: bool = option(False, "open no window")
-    fullscreen: bool = option(False, "start in full screen", needs="window")
+    size: OutputSize | None = option(
+        None,
+        "the size of the picture that is shown and recorded, such as 1920x1080, or screen for that of the screen; the "
+        "picture is as large as fits into it, its aspect ratio kept, in even numbers; by default --scale decides",
+        flag="output-size",
+        metavar="WxH|screen",
+    )
+    fullscreen: bool = option(False, "start in full screen; key f", needs="window")
     isolate: bool = option(
         False,
         "run the window in a process of its own, so that a display that goes away is waited for instead of ending the "
@@ -253,7 +283,8 @@ class OutputConfig(Section):
     )
     view: Literal["upscaled", "split"] = option(
         "upscaled",
-        "what the window starts with: the upscaled picture, or the same split into before (bicubic) and after",
+        "what the window starts with: the upscaled picture, or the same split into before (bicubic) and after; key "
+        "space",
         values_were={"compare": "split"},
         needs="drawing",
     )
@@ -261,6 +292,12 @@ class OutputConfig(Section):
     snapshot: File | None = option(
         None, "write a before-and-after picture of the first live frame", metavar="FILE.png", writes=True
     )
+
+    @model_validator(mode="after")
+    def _screen_of_window(self) -> OutputConfig:
+        if self.headless and self.size == "screen":
+            raise ValueError("headless there is no screen: give size as WIDTHxHEIGHT, such as 1920x1080")
+        return self
 
 
 class RecordingConfig(Section):
@@ -348,7 +385,10 @@ class KioskConfig(Section):
         needs="drawing",
     )
     magnifier: bool = option(
-        False, "magnify the most detailed part of the picture, before beside after", was="zoom", needs="drawing"
+        False,
+        "start with the magnifier, which shows the most detailed part of the picture, before beside after; key m",
+        was="zoom",
+        needs="drawing",
     )
     languages: Names = option((), "show a caption in these languages, such as ko,en", metavar="NAMES", needs="drawing")
     texts: File | None = option(
@@ -361,7 +401,11 @@ class KioskConfig(Section):
         needs="drawing caption",
         reads="file",
     )
-    lock_keys: bool = option(False, "ignore the keyboard; SIGTERM ends the program", needs="window")
+    lock_keys: bool = option(
+        False,
+        "ignore the keyboard, and the mouse except for the divider; SIGTERM ends the program",
+        needs="window",
+    )
 
 
 class TelemetryConfig(Section):
@@ -432,8 +476,16 @@ class Config(Section):
         """Return a copy with another strength of the engine."""
         return self.model_copy(update={"engine": self.engine.with_strength(strength)})
 
+    @model_validator(mode="after")
+    def _one_output_size(self) -> Config:
+        if self.output.size is not None and self.engine.scale is not None and self.engine.network_scale is None:
+            raise ValueError(f"output.size and engine.scale {self.engine.scale:g} both say how large; leave one out")
+        return self
+
     def as_yaml(self) -> str:
         """Return the configuration as a file that app.config.yaml_file reads back to an equal one."""
+        import yaml  # not at the top: a run without a file needs none of it
+
         return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False)
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Protocol
+from collections.abc import Callable, Sequence
+from typing import Protocol, TypeAlias
 
 import cv2
 import numpy as np
@@ -16,6 +16,11 @@ CAP_PX = 22
 BACKGROUND_BRIGHTNESS = 0.35
 """Share of its brightness that the picture keeps behind the text."""
 TEXT_COLOUR = (245, 245, 245)
+
+
+TextHeight: TypeAlias = Callable[[int], int]
+"""Returns the height of a capital letter in pixels, for a picture of a height in pixels: cap_height, or the screen's.
+"""
 
 
 class TextPanel:

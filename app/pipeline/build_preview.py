@@ -20,6 +20,10 @@ MAX_BUILD_S = 1800.0
 """How long a build may take before it counts as hung; those seen on a Jetson took minutes."""
 
 
+def _usual_output(size: tuple[int, int]) -> tuple[int, int]:
+    return DEFAULT_SCALE * size[0], DEFAULT_SCALE * size[1]
+
+
 class BuildPreview(EngineLoadObserver):
     """Shows the source's own picture, enlarged by interpolation, with what the engine's builder reports.
 
@@ -33,19 +37,20 @@ class BuildPreview(EngineLoadObserver):
         window: Sink | None = None,
         *,
         auto: bool,
-        scale: int | None = None,
+        output: Callable[[tuple[int, int]], tuple[int, int]] | None = None,
         max_build_s: float = MAX_BUILD_S,
     ) -> None:
         """Show pictures in `window`, with the notice that `notify` posts and `panel` draws.
 
-        `auto`: another engine may take the place of one that has failed; `scale`: how many times larger the picture
-        will be, if that is known; `max_build_s`: how long a build may take before it counts as hung.
+        `auto`: another engine may take the place of one that has failed; `output`: gives for an input's (width,
+        height) that of the picture, by default DEFAULT_SCALE times as large; `max_build_s`: how long a build may take
+        before it counts as hung.
         """
         self.progress = BuildProgress()
         self.failed: set[str] = set()
         """Names of the engines that have failed while running."""
         self._notify, self._panel, self._window = notify, panel, window
-        self._auto, self._scale, self._max_build_s = auto, scale or DEFAULT_SCALE, max_build_s
+        self._auto, self._output, self._max_build_s = auto, output or _usual_output, max_build_s
         self._due = 0.0
 
     def show(self, frame: Frame | None) -> None:
@@ -59,8 +64,8 @@ class BuildPreview(EngineLoadObserver):
         if self._window is None:
             return
         # A live source may write into the frame while it is read: a torn picture for a tenth of a second.
-        width, height = frame.size
-        large = np.empty((self._scale * height, self._scale * width, 3), np.uint8)
+        width, height = self._output(frame.size)
+        large = np.empty((height, width, 3), np.uint8)
         preview = OutputFrame(enlarge(frame.image, large), frame)
         if self._panel is not None:
             self._panel.draw(preview)

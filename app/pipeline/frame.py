@@ -67,9 +67,25 @@ class OutputFrame:
     """
 
     image: Image
-    """uint8 [s*H, s*W, 3] BGR."""
+    """uint8 [H, W, 3] BGR; for overlays that draw on the screen, the visible part as it stands there."""
     input: Frame
     """The captured frame that the engine has upscaled; borrowed for as long as `image` is."""
+    size: tuple[int, int] = (0, 0)
+    """(width, height) of the whole upscaled picture; by default those of `image`."""
+    part: tuple[int, int, int, int] = (0, 0, 0, 0)
+    """Which part of the upscaled picture `image` shows: x, y, width, height in its pixels; by default all of it."""
+
+    def __post_init__(self) -> None:
+        if not self.size[0]:
+            self.size = (self.image.shape[1], self.image.shape[0])
+        if not self.part[2]:
+            self.part = (0, 0, self.image.shape[1], self.image.shape[0])
+
+    @property
+    def scale(self) -> int:
+        """How many times as large as `input` the upscaled picture is; 0 if that is no whole number."""
+        (width, height), scale = self.input.size, self.size[0] // self.input.size[0]
+        return scale if self.size == (scale * width, scale * height) else 0
 
 
 class FramePool:

@@ -81,6 +81,11 @@ class Stats:
             self.inside.setdefault(name, Samples()).add(spent)
 
     @property
+    def interpolated(self) -> bool:
+        """Whether the last picture is bicubic in place of a model's: while the engine is away, late or loading."""
+        return self.spec is not None and self.spec.is_bicubic and not self.spec.state.ok
+
+    @property
     def seconds(self) -> float:
         """Seconds from the first shown picture to the last."""
         return self._last - self._first

@@ -28,8 +28,11 @@ class Filenames:
 
 
 def unique_name(path: Path) -> Path:
-    """Return `path`, or the first of path-2, path-3 ... that does not exist: a key can be pressed twice in a second."""
-    return next(name for name in numbered(path) if not name.exists())
+    """Return `path`, or the first of path-2, path-3 ... that does not exist: a key can be pressed twice in a second.
+
+    A link that leads nowhere is somebody's, too, and what it leads to may be out of reach.
+    """
+    return next(name for name in numbered(path) if not os.path.lexists(name))
 
 
 def rename_without_replacing(path: Path, wanted: Path) -> Path:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from app.config.schema import Config
 from app.overlays.view_state import ViewState
 from app.pipeline.protocols import Sink
+from app.pipeline.stats import Stats
 from app.sinks.filenames import Filenames
 from app.sinks.snapshot import Snapshot
 
@@ -24,10 +25,13 @@ class StorageSinks:
     picture. A run that records nothing loads no FFmpeg for it.
     """
 
-    def __init__(self, config: Config, view: ViewState, filenames: Filenames, *, fps: float, lossless: bool) -> None:
+    def __init__(
+        self, config: Config, view: ViewState, filenames: Filenames, stats: Stats, *, fps: float, lossless: bool
+    ) -> None:
         """Build what `config` asks for; `filenames` knows what earlier sessions have written. Raises SinkError.
 
-        `fps`: the source's nominal rate, 0 if unknown; `lossless`: no picture may be missing in a recording.
+        `stats` say when a picture is no model's. `fps`: the source's nominal rate, 0 if unknown; `lossless`: no picture
+        may be missing in a recording.
         """
         recording = config.recording
         with ExitStack() as stack:
@@ -44,7 +48,15 @@ class StorageSinks:
 
                 self.segmented = stack.enter_context(closing(SegmentedRecorder(recording, fps=fps, lossless=lossless)))
             self._snapshot = stack.enter_context(
-                closing(Snapshot(recording.folder, view, filenames, file=config.output.snapshot))
+                closing(
+                    Snapshot(
+                        recording.folder,
+                        view,
+                        filenames,
+                        file=config.output.snapshot,
+                        interpolated=lambda: stats.interpolated,
+                    )
+                )
             )
             self._opened = stack.pop_all()
         recorders: list[Sink] = [part for part in (self._on_demand, self.segmented) if part is not None]
@@ -57,6 +69,11 @@ class StorageSinks:
         """What keys can ask for."""
         record = {"record": self._on_demand.toggle} if self._on_demand is not None else {}
         return {**record, "snapshot": self._snapshot.request}
+
+    def recording(self) -> bool:
+        """Return whether pictures are being recorded now."""
+        running = self._on_demand is not None and self._on_demand.running
+        return running or (self.segmented is not None and self.segmented.running)
 
     def finish(self) -> None:
         """End what is being recorded; only then are its figures final. Raises SinkError."""

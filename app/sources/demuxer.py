@@ -69,11 +69,16 @@ def open_file(path: Path) -> tuple[InputContainer, VideoStream]:
     return _with_pictures(container, path.name)
 
 
-def open_stream(url: str, *, limit: float = STREAM_OPEN_TIMEOUT_S) -> tuple[InputContainer, VideoStream]:
-    """Open a network stream within twice `limit` seconds, as open_file() does a file. Raises SourceError."""
+def open_stream(
+    url: str, *, limit: float = STREAM_OPEN_TIMEOUT_S, read_timeout_s: float = READ_TIMEOUT_S
+) -> tuple[InputContainer, VideoStream]:
+    """Open a network stream within twice `limit` seconds, as open_file() does a file. Raises SourceError.
+
+    `read_timeout_s`: how long reading may wait for data later.
+    """
     began = time.monotonic()
     try:
-        container = av.open(url, options=dict(STREAM_OPTIONS), timeout=(limit, READ_TIMEOUT_S))
+        container = av.open(url, options=dict(STREAM_OPTIONS), timeout=(limit, read_timeout_s))
     except FFmpegError as error:
         raise _unreachable(url, error, time.monotonic() - began, limit) from None
     return _with_pictures(container, shown(url))

@@ -20,7 +20,7 @@ from app.ffmpeg import EXACT
 from app.pipeline.frame import Frame, FramePool
 from app.sources.close_guard import CloseGuard
 from app.sources.demuxer import READ_TIMEOUT_S, STREAM_OPEN_TIMEOUT_S, open_file, open_stream
-from app.sources.orientation import orientation_of
+from app.sources.display_matrix import orientation_of
 from app.sources.timestamps import MAX_FRAME_DURATION_S, MAX_LIVE_STEP_AHEAD_S, Timeline
 from app.uri import shown
 from engines.base import Image
@@ -48,14 +48,22 @@ class VideoSource:
     Frames keep their own size even if it changes midway, and are upright if the file says how it was filmed.
     """
 
-    def __init__(self, uri: Path | str, *, loop: bool = False, limit: float = STREAM_OPEN_TIMEOUT_S) -> None:
+    def __init__(
+        self,
+        uri: Path | str,
+        *,
+        loop: bool = False,
+        limit: float = STREAM_OPEN_TIMEOUT_S,
+        read_timeout_s: float = READ_TIMEOUT_S,
+    ) -> None:
         """Open `uri`: a file if it is a Path, else a network address, which has twice `limit` seconds to answer.
 
-        `loop` begins a file again at its end. Raises SourceError.
+        `loop` begins a file again at its end; a stream has `read_timeout_s` for its next picture. Raises SourceError.
         """
+        self._read_timeout_s = read_timeout_s
         self.name = uri.name if isinstance(uri, Path) else shown(uri)
         self._open: Callable[[], tuple[InputContainer, VideoStream]] = lambda: (
-            open_file(uri) if isinstance(uri, Path) else open_stream(uri, limit=limit)
+            open_file(uri) if isinstance(uri, Path) else open_stream(uri, limit=limit, read_timeout_s=read_timeout_s)
         )
         self._container, self._video = self._open()
         self._guard = CloseGuard(lambda: self._container.close())
@@ -97,19 +105,20 @@ class VideoSource:
                 self._timeline.restart()
 
     def close(self) -> None:
-        """End the iteration: within READ_TIMEOUT_S if it waits for the network, else within a frame. Idempotent."""
+        """End the iteration: within the read timeout if it waits for the network, else within a frame. Idempotent."""
         self._guard.close()
 
     def _packets(self) -> Iterator[Packet[AnyStream] | None]:
         """Yield the packets of the video, then None."""
-        self._last_picture_at = time.monotonic()
+        self._last_picture_at = arrived = time.monotonic()
         try:
             # Packets of all streams, not of the video alone: sound without pictures must not keep us in demux().
             for packet in self._container.demux():
                 if self._guard.ended.is_set():
                     return
-                silent = time.monotonic() - self._last_picture_at
-                if self.live and silent > READ_TIMEOUT_S:
+                # When the packet before came: MPEG-TS holds back the last one until the stream has timed out.
+                silent, arrived = arrived - self._last_picture_at, time.monotonic()
+                if self.live and silent > self._read_timeout_s:
                     raise SourceError(f"{self.name} sends data, but no pictures", f"none for {silent:.0f} s")
                 if packet.stream is self._video and packet.size:
                     yield packet
@@ -141,7 +150,8 @@ class VideoSource:
         plane = self._reformatter.reformat(picture, format="bgr24", interpolation=EXACT, threads=1).planes[0]
         height, width, pitch = plane.height, plane.width, plane.line_size
         if orientation := orientation_of(picture):
-            image = self._buffers.acquire(*((width, height) if orientation.exchanged else (height, width)))
+            upright_width, upright_height = orientation.size((width, height))
+            image = self._buffers.acquire(upright_height, upright_width)
             orientation.apply(_rows(plane), image)
             return image, self._buffers.release
         if pitch == 3 * width:
@@ -180,7 +190,7 @@ class VideoSource:
         if isinstance(error, av.error.ExitError) and not self._udp:  # udp has no other way to end
             raise SourceError(
                 f"{self.name} has stopped answering",
-                f"no data came for {READ_TIMEOUT_S:g} s",
+                f"no data came for {self._read_timeout_s:g} s",
                 "Check the sender and the network.",
             ) from None
         if not self.live:

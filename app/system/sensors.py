@@ -60,14 +60,15 @@ GPU_DEVICE_SUFFIXES = (".gpu", ".ga10b", ".gv11b", ".gp10b", ".gb10b")
 NVML_REASONS = {0x4: "power cap", 0x8: "slowdown", 0x20: "heat", 0x40: "heat (hardware)", 0x80: "power brake"}
 
 
-def combined(stack: ExitStack) -> Read:
+def combined(stack: ExitStack, *, retry_after_s: float = SENSOR_RETRY_AFTER_S) -> Read:
     """Return a function that reads all that this machine reports, each figure from the first reader that knows it.
 
-    `stack` keeps services open. A reader that fails is left out for a while; it is logged once until it works again.
+    `stack` keeps services open. A reader that fails is left out for `retry_after_s`; it is logged once until it works
+    again.
     """
     found = [jetson(stack), kernel, nvml(stack), from_psutil]
     readers: list[Read] = [reader for reader in found if reader is not None]
-    retries = {reader: Backoff(SENSOR_RETRY_AFTER_S) for reader in readers}
+    retries = {reader: Backoff(retry_after_s) for reader in readers}
     failing: set[Read] = set()
 
     def read() -> Reading:

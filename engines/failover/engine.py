@@ -11,14 +11,11 @@ import contextlib
 import logging
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
 
-import numpy as np
-
-from engines.base import OK, Condition, EngineState, Image, T, stages
-from engines.bicubic import enlarge, spec_for
-from engines.errors import EngineError, FrameRefusedError, as_engine_error
+from engines.base import OK, Condition, EngineState, Image, T
+from engines.bicubic import spec_for
+from engines.errors import EngineError, as_engine_error
 from engines.failover.candidates import (
     ActiveEngine,
     Candidate,
@@ -28,6 +25,7 @@ from engines.failover.candidates import (
     Retry,
     with_state,
 )
+from engines.failover.slot import FailoverSlot
 from engines.slot_engine import SlotEngine
 from engines.support.event_log import log_event
 
@@ -37,101 +35,10 @@ DRAIN_TIMEOUT_S = 2.0
 """How long all unanswered frames of an engine that is given up may take before its buffers are freed."""
 SHUTDOWN_TIMEOUT_S = 4.0
 """How long the end waits for an engine that is being loaded, and for each that is being freed."""
-MAX_REFUSALS = 5
-"""So many frames in a row that an engine does not take, and it is given up; fewer are enlarged here and no more."""
 
 
 def _nothing() -> None:
     """Do nothing."""
-
-
-class FailoverSlot:
-    """One frame on its way through the engine in use, or enlarged here."""
-
-    def __init__(self, failover: FailoverEngine[Any], index: int) -> None:
-        """Allocate the buffers for what is enlarged here."""
-        self._failover, self._index = failover, index
-        (width, height), (out_width, out_height) = failover.bicubic_spec.input, failover.bicubic_spec.output
-        self._own_input: Image = np.empty((height, width, 3), np.uint8)
-        self._output: Image = np.empty((out_height, out_width, 3), np.uint8)
-        # For the thread that has the slot: the submitter until launch() returns, then the collector.
-        self._active: ActiveEngine | None = None
-        self._launched = 0.0
-        self._state = OK
-        self.input: Image = self._own_input
-        self.finished = 0.0
-        self.stages: Mapping[str, float] = {}
-        """Those of the engine that made the picture; bicubic has none."""
-        self.spec = failover.bicubic_spec
-        """What made the picture that wait() returned last."""
-
-    def launch(self, image: Image) -> None:
-        """Copy `image`, uint8 [H, W, 3], into the engine in use, or keep it here if there is none."""
-        self._failover.leave(self._active)  # nobody borrows its output any more
-        # The state of now, not of when it is done: by then the first choice may be back, and this frame is not its.
-        self._active, self._state = self._failover.enter()
-        active, self._launched = self._active, time.monotonic()
-        if active is not None:
-            slot = active.engine.slot(self._index)
-            active.unanswered.add(self._index)
-            try:
-                slot.launch(image)
-                self.input = slot.input
-                return
-            except EngineError as error:
-                active.unanswered.discard(self._index)
-                self._state = self._failover.fail(active, error)
-        np.copyto(self._own_input, image)
-        self.input = self._own_input
-
-    def wait(self, timeout: float) -> Image:
-        """Return the engine's picture, or a bicubic one when that is late or fails. Raises TimeoutError."""
-        active = self._active
-        if active is not None and self.input is not self._own_input:
-            image = self._wait_for(active, timeout)
-            if image is not None:
-                return image
-        enlarge(self.input, self._output)
-        self.finished = time.monotonic()
-        self.stages = {}
-        self.spec = with_state(self._failover.bicubic_spec, self._state)
-        return self._output
-
-    def _wait_for(self, active: ActiveEngine, timeout: float) -> Image | None:
-        """The engine's picture; None if the frame has to be enlarged here. Raises TimeoutError."""
-        candidate, slot = active.health.candidate, active.engine.slot(self._index)
-        # The timeout is this frame's alone: it may have waited in a queue behind the one before it.
-        until = max(self._launched, active.last_done) + candidate.frame_timeout
-        try:
-            image = slot.wait(0.0 if active.failed else max(0.0, min(timeout, until - time.monotonic())))
-        except TimeoutError:
-            if not active.failed and time.monotonic() < until:
-                raise
-            late = f"no answer within {candidate.frame_timeout * 1000:.0f} ms"
-            self._state = self._failover.fail(active, EngineError(f"{candidate.name} is late", late))
-            return None
-        except FrameRefusedError as error:
-            active.unanswered.discard(self._index)
-            active.refusals += 1
-            self._state = EngineState(Condition.FALLBACK, f"{candidate.name}: {error.facts}")
-            if active.refusals >= MAX_REFUSALS:
-                self._state = self._failover.fail(active, error)
-            return None
-        except EngineError as error:
-            active.unanswered.discard(self._index)
-            self._state = self._failover.fail(active, error)
-            return None
-        active.unanswered.discard(self._index)
-        active.refusals = 0
-        self.finished = active.last_done = slot.finished
-        self.stages = stages(slot)
-        self.spec = with_state(active.spec, self._state if active.health.rank else OK)
-        return image
-
-    def close(self) -> None:
-        """Let go of the engine's buffers."""
-        self._failover.leave(self._active)
-        self._active = None
 
 
 class FailoverEngine(SlotEngine[T]):
@@ -147,6 +54,7 @@ class FailoverEngine(SlotEngine[T]):
         size: tuple[int, int],
         *,
         scale: int | None,
+        output: tuple[int, int] | None = None,
         depth: int,
         retry: Retry | None = None,
         status: LoadStatus | None = None,
@@ -159,7 +67,9 @@ class FailoverEngine(SlotEngine[T]):
         Args:
             candidates: At least one.
             size: Width and height of the input.
-            scale: How many times larger the output is. With None the first candidate is loaded now, which decides it.
+            scale: How many times larger the networks make it. With None the first candidate is loaded now, and its
+                scale counts.
+            output: Width and height of the output; None: the input's, times the scale.
             depth: Frames in flight; each candidate has as many slots at least.
             retry: When failed engines are tried again.
             status: Where the candidates say how far their loads have come.
@@ -182,7 +92,7 @@ class FailoverEngine(SlotEngine[T]):
             health = self._candidates.healths[0]
             first = ActiveEngine(as_engine_error(candidates[0].name, candidates[0].load), health)
             scale = first.spec.scale
-        self.bicubic_spec = spec_for(size, scale)
+        self.bicubic_spec = spec_for(size, scale, output)
         """What the picture is made with while there is no engine."""
         super().__init__(
             with_state(self.bicubic_spec, self._state),
@@ -229,7 +139,7 @@ class FailoverEngine(SlotEngine[T]):
         with self._lock:
             return max((health.failures[-1] for health in self._candidates.healths if health.failures), default=None)
 
-    # For the slots.
+    # For the slots (engines.failover.slot.SlotOwner).
 
     def enter(self) -> tuple[ActiveEngine | None, EngineState]:
         """Return the engine to use, whose buffers stay until leave(), None when there is none; and the state."""

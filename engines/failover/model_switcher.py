@@ -13,17 +13,15 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Generic, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Generic, Protocol
 
 import numpy as np
 
 from engines.base import OK, Condition, EngineState, Image, Slot, Spec, T
 from engines.errors import EngineError
-from engines.failover.candidates import Candidate, CandidateList, LoadStatus, Retry
+from engines.failover.candidates import LoadStatus, Retry
 from engines.failover.engine import SHUTDOWN_TIMEOUT_S, FailoverEngine
-from engines.support.backoff import Backoff
-from engines.support.event_log import log_event
-from engines.support.priority import low_priority
+from engines.failover.model_loader import RELOAD_AFTER_S, ModelLoader, SwitchRung
 
 if TYPE_CHECKING:
     from engines.catalog.ladder import Rung
@@ -36,8 +34,6 @@ COST_WINDOW_S, MIN_COST_FRAMES = 0.8, 3
 """What a frame costs is the mean over so many seconds, of so many frames at least."""
 COST_EXPIRY_S = 5.0
 """After how long a frame's cost says nothing about now."""
-RELOAD_AFTER_S = 30.0
-"""Until a model that could not be loaded is tried again."""
 TRIAL_FRAMES = 5
 """A larger model makes so many pictures that nobody sees, to find out what it costs."""
 MIN_TRIAL_S = 0.4
@@ -46,13 +42,6 @@ processor than is his share, and more than later."""
 TRIAL_TIMEOUT_S = 2.0
 """How long one of them may take."""
 NO_MODEL_FITS = EngineState(Condition.REDUCED, "no model keeps the rate here")
-
-
-class SwitchRung(NamedTuple):
-    """One model, and the engines that can run it; none of them: bicubic."""
-
-    name: str
-    candidates: Sequence[Candidate]
 
 
 class SwitchPolicy(Protocol):
@@ -82,10 +71,7 @@ class SwitchPolicy(Protocol):
 
 
 class ModelSwitcher(Generic[T]):
-    """An Engine that changes the candidates of a FailoverEngine, which it owns; `index` is the rung in use.
-
-    Locks: its own is never taken with the FailoverEngine's held, but the other way round.
-    """
+    """An Engine that changes the candidates of a FailoverEngine, which it owns; `index` is the rung in use."""
 
     def __init__(
         self,
@@ -95,6 +81,7 @@ class ModelSwitcher(Generic[T]):
         *,
         first: int,
         scale: int | None,
+        output: tuple[int, int] | None = None,
         depth: int,
         retry: Retry | None = None,
         status: LoadStatus | None = None,
@@ -113,6 +100,7 @@ class ModelSwitcher(Generic[T]):
             policy: Decides when to switch.
             first: The index of the rung to begin with.
             scale: As FailoverEngine has it, like `depth`, `retry` and `status`.
+            output: As FailoverEngine has it.
             depth: Frames in flight.
             retry: When failed engines are tried again.
             status: Where the candidates say how far their loads have come.
@@ -132,26 +120,22 @@ class ModelSwitcher(Generic[T]):
         self._shutdown_timeout = shutdown_timeout
         self._costs: deque[tuple[float, float]] = deque(maxlen=256)
         """When a frame was collected, and the seconds it cost. By the collector's thread; others copy or clear it."""
-        self._lock = threading.Condition()
-        self._wanted: set[int] = set()  # guarded by _lock, as are the next three lines
-        self._ready: dict[int, CandidateList] = {}
-        self._errors: dict[int, EngineError] = {}
-        self._backoffs = [Backoff(reload_after) for _ in rungs]
         self._over = threading.Event()
+        self._loader = ModelLoader(rungs, reload_after, self._costs.clear)  # loading may cost the picture something
         self._failover: FailoverEngine[T] = FailoverEngine(
             rungs[first].candidates,
             size,
             scale=scale,
+            output=output,
             depth=depth,
             retry=retry,
             status=status,
             shutdown_timeout=shutdown_timeout,
-            on_change=self._wake_loader,
+            on_change=self._loader.wake,
         )
+        self._loader.start(self._failover)
         self._want_spare()
-        self._loader = threading.Thread(target=self._load_wanted, name="model loader", daemon=True)
         self._switcher = threading.Thread(target=self._switch, name="model switcher", daemon=True)
-        self._loader.start()
         self._switcher.start()
 
     # An Engine's methods: see engines.base.Engine.
@@ -222,7 +206,7 @@ class ModelSwitcher(Generic[T]):
             target = self.index + 1 if step > 0 else self._next_lower() if step < 0 else self.index
             if target == self.index or not 0 <= target < len(self._rungs):
                 continue
-            if target > self.index and (error := self._take_error(target)):
+            if target > self.index and (error := self._loader.take_error(target)):
                 self._want_spare()
                 self._policy.failed(target, error)
             elif self._is_prepared(target) and (target < self.index or self._passes_trial(target)):
@@ -239,17 +223,9 @@ class ModelSwitcher(Generic[T]):
         counted = fresh if len(fresh) >= MIN_COST_FRAMES else recent[-MIN_COST_FRAMES:]
         return sum(busy for _, busy in counted) / len(counted) if len(counted) >= MIN_COST_FRAMES else None
 
-    def _take_error(self, index: int) -> EngineError | None:
-        """Why a rung could not be loaded; it is forgotten."""
-        with self._lock:
-            return self._errors.pop(index, None)
-
     def _is_prepared(self, index: int) -> bool:
-        """Whether a rung is loaded; from now on the loader sees to that."""
-        with self._lock:
-            self._wanted.add(index)
-            self._lock.notify_all()
-            return index in self._ready or not self._rungs[index].candidates
+        """Whether a rung can be changed to; from now on the loader sees to that."""
+        return not self._rungs[index].candidates or self._loader.request(index)
 
     def _passes_trial(self, index: int) -> bool:
         """Let a rung, which is loaded, make some pictures that nobody sees; whether the policy takes it."""
@@ -268,8 +244,7 @@ class ModelSwitcher(Generic[T]):
     def _try_out(self, index: int) -> list[float]:
         """The seconds that each picture of a trial took, none at the end of the switcher. Raises EngineError."""
         name, seconds = self._rungs[index].name, list[float]()
-        with self._lock:
-            prepared = self._ready.get(index)
+        prepared = self._loader.loaded(index)
         active = prepared.active if prepared is not None else None
         if active is None or active.failed:
             raise EngineError(f"{name} is no longer available")
@@ -291,16 +266,12 @@ class ModelSwitcher(Generic[T]):
 
     def _swap(self, index: int) -> None:
         """Make the picture with a rung from the next frame on."""
-        with self._lock:
-            if self._over.is_set():
-                return
-            self._wanted.clear()  # what is taken here is not to be loaded once more
-            prepared = self._ready.pop(index, None) or CandidateList(())
+        if (prepared := self._loader.take(index)) is None:
+            return  # the end
         before = self._failover.swap(prepared, OK if self._rungs[index].candidates else NO_MODEL_FITS)
-        with self._lock:
-            if before.active is not None:
-                self._ready[self.index] = before
-            self.index = index
+        if before.active is not None:
+            self._loader.keep(self.index, before)
+        self.index = index
         self._costs.clear()
         self._want_spare()
         self._policy.stepped(index)
@@ -313,68 +284,20 @@ class ModelSwitcher(Generic[T]):
     def _want_spare(self) -> None:
         """Have that ready, if it has to be loaded, and no other rung."""
         lower = self._next_lower()
-        self._want({lower} if lower >= 0 and self._rungs[lower].candidates else set())
-
-    def _want(self, wanted: set[int]) -> None:
-        """Have these rungs ready and drop the others."""
-        with self._lock:
-            self._wanted = wanted
-            unwanted = [self._ready.pop(index) for index in list(self._ready) if index not in wanted]
-            self._lock.notify_all()
-        for prepared in unwanted:
-            self._failover.drop(prepared)
-
-    # The thread that loads.
-
-    def _wake_loader(self) -> None:
-        """Called by the FailoverEngine, whose lock is not held."""
-        with self._lock:
-            self._lock.notify_all()
-
-    def _load_wanted(self) -> None:
-        while (index := self._missing()) is not None:
-            prepared: CandidateList | None = None
-            try:
-                with low_priority():
-                    prepared = self._failover.prepare(self._rungs[index].candidates)
-            except EngineError as error:
-                with self._lock:
-                    self._errors[index] = error
-                    self._backoffs[index].failed(time.monotonic())
-                name, reason = self._rungs[index].name, error.facts or error.problem
-                message = "%(model)s cannot be loaded: %(reason)s"
-                log_event(log, logging.INFO, "model_load_failed", message, model=name, reason=reason)
-            self._costs.clear()  # loading may have cost the picture something
-            with self._lock:
-                if prepared is not None and index in self._wanted and not self._over.is_set():
-                    self._ready[index], prepared = prepared, None
-                    self._errors.pop(index, None)
-            if prepared is not None:
-                self._failover.drop(prepared)
-
-    def _missing(self) -> int | None:
-        """The rung to be loaded now, the smallest first, once the one in use works; None at the end."""
-        with self._lock:
-            while not self._over.is_set():
-                now = time.monotonic()
-                absent = sorted(self._wanted - set(self._ready)) if self._failover.works else []
-                if due := [index for index in absent if self._backoffs[index].due(now)]:
-                    return due[0]
-                self._lock.wait(min((self._backoffs[index].wait(now) for index in absent), default=None))
-        return None
+        self._loader.want({lower} if lower >= 0 and self._rungs[lower].candidates else set())
 
     # The end.
 
     def _stop(self) -> None:
         """Let both threads end; the switching one may be about to change something."""
         self._over.set()
+        self._loader.end()
         if self._cancel_load is not None:
             self._cancel_load()
-        self._wake_loader()
         self._switcher.join(self._shutdown_timeout)
 
     def _drop_all(self) -> None:
         """Free what is ready, and what the loader may still bring, for a limited time."""
-        self._want(set())
+        self._loader.want(set())
         self._loader.join(self._shutdown_timeout)
         self._failover.join_disposals()

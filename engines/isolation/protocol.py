@@ -1,7 +1,8 @@
 """What this process and an engine's child process say to each other, and how frames lie in their shared memory.
 
 The parent sends the request as JSON; the child answers with progress, an error or the engine's Spec; the parent sends
-b"go" once the memory has its size. From then on the parent sends a LAUNCH_MESSAGE for each frame, and the child an ANSWER.
+b"go" once the memory has its size. From then on the parent sends a LAUNCH_MESSAGE for each frame, and the child an
+ANSWER.
 """
 
 from __future__ import annotations

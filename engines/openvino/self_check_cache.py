@@ -83,15 +83,15 @@ def source_digest(*modules: ModuleType) -> str:
 
 
 @functools.cache
-def processor_id(core: ov.Core) -> str:
-    """Tell this processor, and the instructions that may be used, from others.
+def processor_id(core: ov.Core, cpuinfo: Path = CPUINFO) -> str:
+    """Tell this processor, and the instructions that may be used, from others. `cpuinfo` is the kernel's description.
 
     OpenVINO's own name for a processor is the same for all of ARM's, so that the kernel's description belongs to it.
     """
     properties = [str(core.get_property("CPU", name)) for name in ("FULL_DEVICE_NAME", "OPTIMIZATION_CAPABILITIES")]
     limits = [f"{name}={os.environ[name]}" for name in LIMITS if name in os.environ]
     try:
-        lines = CPUINFO.read_text(encoding="utf-8", errors="replace").splitlines()
+        lines = cpuinfo.read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:  # another system than Linux
         lines = []
     features = sorted({line for line in lines if line.startswith(FEATURES)})  # once for each kind of core

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import sys
+import threading
 from datetime import datetime
 from typing import Any
+
+log = logging.getLogger(__name__)
 
 
 def log_event(
@@ -50,10 +54,24 @@ class JsonFormatter(logging.Formatter):
             "message": record.getMessage(),
         }
         if event is not None and isinstance(record.args, dict):
-            line |= {name: value for name, value in record.args.items() if name not in line}
+            line |= {name: finite(value) for name, value in record.args.items() if name not in line}
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
         return json.dumps(line, default=str)
+
+
+def finite(value: Any) -> Any:
+    """Return `value`, or None for a float that JSON cannot say: NaN and the infinities."""
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def log_thread_failure(failure: threading.ExceptHookArgs) -> None:
+    """Log what has ended a thread that nobody waits for, as Python itself would write it as text."""
+    if failure.exc_type is not SystemExit and failure.exc_value is not None:
+        name = failure.thread.name if failure.thread is not None else "?"
+        message = "the %(thread)s thread has failed: %(reason)s"
+        reason = f"{failure.exc_type.__name__}: {failure.exc_value}"
+        log_event(log, logging.ERROR, "thread_failed", message, thread=name, reason=reason, exc_info=failure.exc_value)
 
 
 def configure(level: int, log_format: str) -> None:
@@ -64,6 +82,12 @@ def configure(level: int, log_format: str) -> None:
     for handler in root.handlers:
         if type(handler) is logging.StreamHandler:  # only the one above, and no subclass that somebody else has added
             handler.setFormatter(_formatter(log_format))
+    # What Python writes to standard error by itself belongs into JSON as well.
+    logging.captureWarnings(log_format == "json")
+    if log_format == "json":
+        threading.excepthook = log_thread_failure
+    elif threading.excepthook is log_thread_failure:
+        threading.excepthook = threading.__excepthook__
 
 
 def _formatter(log_format: str) -> logging.Formatter:

@@ -58,7 +58,7 @@ def measure_child(
         timer.start()
         memory = _PeakMemory(process.pid)
         try:
-            _, status, used = os.wait4(process.pid, 0)  # Popen.wait() would not tell what was used
+            _, status, used = os.wait4(process.pid, 0)  # Popen.wait() would not return what was used
             wall_s = time.monotonic() - begun
             process.returncode = os.waitstatus_to_exitcode(status)
         finally:

@@ -128,12 +128,14 @@ class EagerLoop:
         """Raises BenchError where PyTorch does not see the GPU."""
         import torch
 
+        from scripts.common.network import Contract
         from scripts.conversion.exporter import network_from_onnx
-        from scripts.training.network import Contract
 
         if device == "cuda" and not torch.cuda.is_available():
             raise BenchError(
-                "PyTorch does not see the GPU", f"PyTorch {torch.__version__}", "Install NVIDIA's, for this machine."
+                "PyTorch does not see the GPU",
+                f"PyTorch {torch.__version__}",
+                "Install NVIDIA's build for this machine.",
             )
         torch.set_num_threads(threads)
         if device == "cpu":

@@ -22,6 +22,9 @@ from functools import partial
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+import scripts  # noqa: F401 # first: says how to get what is missing
+
+# isort: split
 import numpy as np
 
 from app.errors import SinkError

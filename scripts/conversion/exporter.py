@@ -19,15 +19,15 @@ from onnx.reference import ReferenceEvaluator
 from engines.catalog import shipped as catalog
 from engines.catalog.terms import NOT_STATED, TERMS_KEY
 from engines.errors import UserError
-from scripts.common.onnx_files import save
+from scripts.common.onnx_files import inputs_for, save
 from scripts.common.onnx_graph import EXPORT_OPSET, OnnxGraph
-from scripts.conversion.strength import DETAIL_SUM, inputs_for, scale_detail, strength_port
+from scripts.conversion.strength import DETAIL_SUM, scale_detail, strength_port
 
 with contextlib.suppress(ModuleNotFoundError):  # --wrap needs none of it; main() says who does
     import torch
     from torch import Tensor, nn
 
-    from scripts.training.network import Contract, UpscalingNetwork, smoothing
+    from scripts.common.network import Contract, UpscalingNetwork, smoothing
 
 
 COLOUR_CHANNELS = 3
@@ -120,7 +120,7 @@ def parameters(network: nn.Module) -> int:
 def network_from_onnx(path: Path) -> UpscalingNetwork:
     """Return the plain PyTorch network of a file that build() made.
 
-    Feed it through scripts.training.network.Contract. Raises ExportError if the file is not of that form.
+    Feed it through scripts.common.network.Contract. Raises ExportError if the file is not of that form.
     """
     try:
         model = onnx.load(path)
@@ -152,7 +152,7 @@ def network_from_onnx(path: Path) -> UpscalingNetwork:
         raise ExportError(f"{path} cannot be read", error.strerror or str(error)) from None
     except Exception as error:  # a foreign file can fail in any way, in onnx as in the look-ups above
         raise ExportError(
-            f"{path} does not hold a network of scripts/training/network.py",
+            f"{path} does not hold a network of scripts/common/network.py",
             f"{type(error).__name__}: {error}",
             "Use one of --list.",
         ) from None

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import onnx
-from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from engines.catalog.contract import STRENGTH_INPUT
 from engines.errors import UserError
 from scripts.common import onnx_files
+from scripts.common.onnx_files import takes_strength
 from scripts.common.onnx_graph import OnnxGraph
 
 DETAIL_SUM, SCALED_DETAIL = "sharp", "scaled_detail"
@@ -26,17 +25,6 @@ class StrengthError(UserError):
 def strength_port() -> onnx.ValueInfoProto:
     """Return the graph input `strength`, float32 [1]."""
     return helper.make_tensor_value_info(STRENGTH_INPUT, TensorProto.FLOAT, [1])
-
-
-def takes_strength(model: onnx.ModelProto) -> bool:
-    """Return whether `model` has that input."""
-    return any(port.name == STRENGTH_INPUT for port in model.graph.input)
-
-
-def inputs_for(model: onnx.ModelProto, frame: NDArray[np.uint8], strength: float = 1) -> dict[str, NDArray[Any]]:
-    """Return what to run `model` with: `frame`, uint8 [1, H, W, 3], and `strength` if it takes one."""
-    inputs: dict[str, NDArray[Any]] = {"frame": frame}
-    return inputs | ({STRENGTH_INPUT: np.array([strength], np.float32)} if takes_strength(model) else {})
 
 
 def scale_detail(graph: OnnxGraph, detail: str, kind: int = TensorProto.FLOAT) -> str:

@@ -1,1 +1,1 @@
-"""Measuring models, and telling of it."""
+"""Measuring how good models are."""

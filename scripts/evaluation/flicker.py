@@ -15,7 +15,7 @@ from app.sources import open_source
 from engines.base import Image
 from engines.errors import UserError
 from engines.request import EngineRequest
-from scripts.evaluation.test_sets import LUMA_WEIGHTS
+from scripts.common.test_sets import LUMA_WEIGHTS
 from scripts.evaluation.upscalers import Run, upscale_one
 
 FLICKER_FRAMES = 30
@@ -85,9 +85,9 @@ class Clip:
         if not self.windows:
             raise FlickerError(
                 f"Nothing stands still in {path}",
-                f"{len(frames)} frames were read; wanted are {FLICKER_FRAMES} in which {MIN_STATIC_SHARE:.0%} of the "
+                f"{len(frames)} frames were read; needed are {FLICKER_FRAMES} in which {MIN_STATIC_SHARE:.0%} of the "
                 "picture is static",
-                "Give a film of a camera that stands still.",
+                "Give a film from a camera that does not move.",
             )
 
     @property

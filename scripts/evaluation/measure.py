@@ -10,8 +10,8 @@ from statistics import fmean
 
 from engines.base import Image
 from engines.errors import UserError
+from scripts.common.test_sets import pairs, psnr, ssim
 from scripts.evaluation import upscalers
-from scripts.evaluation.test_sets import pairs, psnr, ssim
 from scripts.evaluation.upscalers import MeasuredUpscaler, Run
 
 

@@ -54,7 +54,7 @@ def find(folder: Path) -> list[PeerFile]:
     if not found:
         raise PeerError(
             f"There are no peers in {folder}",
-            "wanted are files such as FSRCNN_x2.pb and ESPCN_x2.pb",
+            "looked for files such as FSRCNN_x2.pb and ESPCN_x2.pb",
             "They are at github.com/Saafke/FSRCNN_Tensorflow (models) and github.com/fannymonori/TF-ESPCN (export).",
         )
     return found
@@ -79,7 +79,7 @@ def environment() -> Path:
             subprocess.run(command, check=True, capture_output=True, text=True, timeout=600)
         except subprocess.SubprocessError as error:
             message = (getattr(error, "stderr", None) or str(error)).strip().splitlines()[-1]
-            raise PeerError(f"{PEER_ENVIRONMENT.name} cannot be made", message, "Is the machine online?") from None
+            raise PeerError(f"{PEER_ENVIRONMENT.name} cannot be created", message, "Is the machine online?") from None
     mark.write_text(wanted)
     return python
 
@@ -87,9 +87,12 @@ def environment() -> Path:
 class Peer:
     """One network in its own process, which `with` ends. For use by one thread."""
 
-    def __init__(self, file: PeerFile, threads: int) -> None:
-        """Raises PeerError if its environment cannot be set up; the first answer shows whether it runs."""
-        self.file = file
+    def __init__(self, file: PeerFile, threads: int, *, timeout_s: float = PEER_TIMEOUT_S) -> None:
+        """Start it; each answer may take `timeout_s`.
+
+        Raises PeerError if its environment cannot be set up; the first answer shows whether it runs.
+        """
+        self.file, self._timeout_s = file, timeout_s
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115 # closed with the process
         script = [str(Path(__file__).with_name("dnn_superres.py")), str(file.path), file.name.lower(), str(file.scale)]
         self._process = subprocess.Popen(
@@ -127,7 +130,7 @@ class Peer:
     def _asking(self, command: str, more: bytes = b"") -> Iterator[IO[bytes]]:
         """Send `command`; yield the stream that its answer can be read from."""
         assert self._process.stdin and self._process.stdout
-        watch = threading.Timer(PEER_TIMEOUT_S, self._process.kill)  # a read from a pipe has no time limit of its own
+        watch = threading.Timer(self._timeout_s, self._process.kill)  # a read from a pipe has no time limit of its own
         watch.start()
         try:
             self._process.stdin.write(f"{command}\n".encode() + more)
@@ -148,6 +151,6 @@ class Peer:
         messages = self._errors.read().decode(errors="replace").strip().splitlines()
         return PeerError(
             f"{self.file.path} does not run in OpenCV's dnn_superres",
-            messages[-1] if messages else f"no answer within {PEER_TIMEOUT_S:g} s",
-            f"If {PEER_ENVIRONMENT.name} is damaged, remove it: it is made anew.",
+            messages[-1] if messages else f"no answer within {self._timeout_s:g} s",
+            f"If {PEER_ENVIRONMENT.name} is damaged, remove it; it is then created again.",
         )

@@ -17,10 +17,10 @@ from engines.catalog.onnx_metadata import properties
 from engines.request import EngineRequest
 from engines.slot_engine import SlotEngine
 from scripts.common import onnx_files
-from scripts.conversion.strength import inputs_for
+from scripts.common.onnx_files import inputs_for
 
 FILE_PRECISIONS = ("fp32", "fp16", "int8")
-"""Of shipped files, in the order they are told."""
+"""Those of shipped files, in the order in which they are reported."""
 
 Run = Callable[[Image], Image]
 """Enlarges uint8 [H, W, 3] BGR; the result is the caller's."""
@@ -53,7 +53,7 @@ def upscale_one(engine: Engine[Any], image: Image) -> Image:
 
 
 def through(engine: str, model: str, scale: int = 2) -> Run:
-    """Return a method that uses the engine that people use, loaded anew for the size of each picture."""
+    """Return a method that uses the engine that people use, loaded again for the size of each picture."""
 
     def run(image: Image) -> Image:
         with engines.load(

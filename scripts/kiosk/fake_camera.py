@@ -26,10 +26,13 @@ from datetime import datetime, timedelta, tzinfo
 from pathlib import Path
 from typing import Any, ClassVar
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+import scripts  # noqa: F401 # first: says how to get what is missing
+
+# isort: split
 import cv2
 import numpy as np
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from app.sinks import snapshot
 from app.sinks.recording import on_demand, segmented
 from app.sources import v4l2

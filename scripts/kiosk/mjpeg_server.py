@@ -14,9 +14,12 @@ import sys
 import time
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+import scripts  # noqa: F401 # first: says how to get what is missing
+
+# isort: split
 import cv2
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from scripts.common.arguments import size
 from scripts.kiosk.fake_camera import scene
 

@@ -18,9 +18,12 @@ import time
 from fractions import Fraction
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+import scripts  # noqa: F401 # first: says how to get what is missing
+
+# isort: split
 import av
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from scripts.common.arguments import size
 from scripts.kiosk.fake_camera import scene
 

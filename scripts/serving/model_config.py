@@ -29,7 +29,7 @@ class ServingConfig:
     instances: int = 2
     """One computes while the other's frames are copied. On two cores of an AMD EPYC, fast-x2-int8 and eight cameras,
     that made 68 frames a second in total of 58, for 1.7 ms more when a camera is alone
-    (scripts/benchmarks/fleet.py)."""
+    (scripts/benchmarks/fleet/rivals.py)."""
     threads: int = 0
     jpeg: bool = True
     quality: int = 90

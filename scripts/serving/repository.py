@@ -11,8 +11,7 @@ import onnx
 from engines.catalog import shipped as catalog
 from engines.errors import EngineError
 from scripts.common.checkout import ROOT
-from scripts.common.onnx_files import read, scale_of_file
-from scripts.conversion.strength import takes_strength
+from scripts.common.onnx_files import read, scale_of_file, takes_strength
 from scripts.serving.model_config import ServingConfig, config, ensemble, jpeg_step, shapes
 
 SERVED_SOURCES = ROOT / "scripts/serving/served"

@@ -29,7 +29,7 @@ install_packages() {
     return 1
 }
 
-# packages_of_display: the packages, one a line, that the tests of the window still want.
+# packages_of_display: the packages, one a line, that the tests of the window still need.
 packages_of_display() {
     local program library libraries
     for program in Xvfb xdotool openbox wmctrl; do

@@ -43,7 +43,7 @@ find_python() {
     fail "No Python 3.10 to 3.14 was found." "$name" "  Install one, or name it: PYTHON=/path/to/python3.12 $0"
 }
 
-# pip ARGUMENT...: silent unless it fails; then all it said, but for remarks about package indexes it passed over.
+# pip ARGUMENT...: silent unless it fails; then its whole output, except remarks about package indexes that it skipped.
 pip() {
     "$venv/bin/python" -m pip --disable-pip-version-check --no-input "$@" >"$venv/pip.log" 2>&1 && return
     grep -v '^WARNING: Location .* is ignored' "$venv/pip.log" >&2

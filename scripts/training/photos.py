@@ -19,6 +19,7 @@ from tqdm import tqdm
 
 from engines.errors import UserError
 from scripts.training.degradation import Degradation
+from scripts.training.target_sharpening import TargetSharpening
 
 PHOTO_SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"}
 
@@ -35,6 +36,7 @@ class Photos:
     The low resolution is made by Pillow's antialiased bicubic filter, which is MATLAB's `imresize` to within rounding:
     the standard definition of the published test sets. With a degradation it is what a webcam would make of the picture
     instead, in several `versions` that are drawn once, before training: degrading takes longer than learning from it.
+    Several `degradations` take turns. With a `sharpening`, the high resolution is sharpened after that.
 
     `sizes` are the shares of its own size at which each photograph is used. A smaller one shows more per pixel, and the
     marks of its own JPEG are gone, as with the pictures of the published test sets.
@@ -51,7 +53,8 @@ class Photos:
         longest: int,
         smallest: int,
         sizes: Sequence[float] = (1.0,),
-        degradation: Degradation | None = None,
+        degradations: Sequence[Degradation] = (),
+        sharpening: TargetSharpening | None = None,
         versions: int = 1,
         seed: int = 0,
         teacher: Callable[[NDArray[np.uint8]], NDArray[np.uint8]] | None = None,
@@ -87,8 +90,10 @@ class Photos:
         # Large pictures have more to show, but not in proportion to their size.
         area = np.array([low.shape[0] * low.shape[1] for low, *_ in self.lows], float) ** 0.5
         self.share = area / area.sum()
-        if degradation:
-            self._degrade(degradation, versions, seed)
+        if degradations:
+            self._degrade(degradations, versions, seed)
+        if sharpening:  # last: what a webcam sees is the truth
+            self.highs = [sharpening(high) for high in self.highs]
         self.teacher_targets: list[NDArray[np.uint8]] = []
         if teacher:
             progress = tqdm(self.names, desc="teacher targets", unit="", mininterval=1)
@@ -97,10 +102,10 @@ class Photos:
                 high if fnmatch(name, untaught) else teacher(low) for name, (low, *_), high in pictures
             ]
 
-    def _degrade(self, degradation: Degradation, versions: int, seed: int) -> None:
+    def _degrade(self, degradations: Sequence[Degradation], versions: int, seed: int) -> None:
         seeds = [[[seed, index, version] for version in range(versions)] for index in range(len(self.highs))]
         with ProcessPoolExecutor(mp_context=multiprocessing.get_context("spawn")) as pool:
-            work = pool.map(_versions, repeat(degradation), self.highs, seeds, repeat(self.scale))
+            work = pool.map(_versions, repeat(degradations), self.highs, seeds, repeat(self.scale))
             self.lows = list(tqdm(work, desc="webcam pictures", total=len(seeds), unit="", mininterval=1))
 
     def places(self, seed: int, step: int, *, count: int, size: int, candidates: int = 1) -> NDArray[np.int64]:
@@ -211,6 +216,6 @@ def _pair(photo: Image.Image, scale: int) -> tuple[NDArray[np.uint8], NDArray[np
 
 
 def _versions(
-    degradation: Degradation, high: NDArray[np.uint8], seeds: list[list[int]], scale: int
+    degradations: Sequence[Degradation], high: NDArray[np.uint8], seeds: list[list[int]], scale: int
 ) -> list[NDArray[np.uint8]]:
-    return [degradation.low(high, seed, scale) for seed in seeds]
+    return [degradations[seed[-1] % len(degradations)].low(high, seed, scale) for seed in seeds]

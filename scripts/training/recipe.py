@@ -11,16 +11,17 @@ from typing import Annotated, Any, Literal
 
 import torch
 import yaml
-from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, field_validator, model_validator
+from pydantic import BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError, field_validator, model_validator
 from pydantic.dataclasses import dataclass
 
 from engines.catalog.contract import MAX_SCALE
 from engines.errors import UserError
 from scripts.common.checkout import ROOT
+from scripts.common.network import UpscalingNetwork
 from scripts.conversion.exporter import ExportError, network_from_onnx
 from scripts.training.degradation import Degradation
-from scripts.training.network import UpscalingNetwork
 from scripts.training.photos import Photos
+from scripts.training.target_sharpening import TargetSharpening
 from scripts.training.teacher import Teacher
 
 RECIPES_FOLDER = ROOT / "configs/train"
@@ -31,6 +32,16 @@ Whole = Annotated[int, Field(ge=0)]
 Positive = Annotated[float, Field(gt=0)]
 Weight = Annotated[float, Field(ge=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
+
+
+def as_sequence(value: Any) -> Any:
+    """Return a recipe's `degradation`, of which there may be none, one or several, as a sequence."""
+    if value is None:
+        return ()
+    return (value,) if isinstance(value, dict) else value
+
+
+Mappings = Annotated[tuple[dict[str, Any], ...], BeforeValidator(as_sequence)]
 
 
 class RecipeError(UserError):
@@ -66,23 +77,36 @@ class Recipe:
     versions: Count = 1
     candidates: Count = 1
     coring: Weight = 0.0
-    degradation: dict[str, Any] | None = None
+    degradation: Mappings = ()
+    sharpened_targets: dict[str, Any] | None = None
     data: tuple[str, ...] = ()
     calibration: tuple[str, ...] = ()
 
     @field_validator("degradation")
     @classmethod
-    def _ranges(cls, values: dict[str, Any] | None) -> dict[str, Any] | None:
+    def _ranges(cls, degradations: tuple[dict[str, Any], ...]) -> tuple[dict[str, Any], ...]:
         """Validate the ranges, and keep them as written: a card quotes them."""
-        if values is not None:
+        for values in degradations:
             TypeAdapter(Degradation).validate_python(values)
             try:
                 ranges = asdict(Degradation.of(values))
             except TypeError as error:  # an unknown key
                 raise ValueError(str(error)) from None
-            for name, value in ranges.items():
-                if isinstance(value, tuple) and not 0 <= value[0] <= value[1]:
-                    raise ValueError(f"{name} goes from {value[0]} to {value[1]}: 0 or more, and upwards")
+            for name, ends in ranges.items():
+                if isinstance(ends, tuple) and not 0 <= ends[0] <= ends[1]:
+                    raise ValueError(f"{name} goes from {ends[0]} to {ends[1]}: 0 or more, and upwards")
+        return degradations
+
+    @field_validator("sharpened_targets")
+    @classmethod
+    def _sharpening(cls, values: dict[str, Any] | None) -> dict[str, Any] | None:
+        """Validate the numbers, and keep them as written, too."""
+        if values is not None:
+            TypeAdapter(TargetSharpening).validate_python(values)
+            try:
+                TargetSharpening.of(values)
+            except TypeError as error:  # an unknown key
+                raise ValueError(str(error)) from None
         return values
 
     @model_validator(mode="after")
@@ -111,9 +135,13 @@ class Recipe:
             facts = " ".join(str(error).split())
         raise RecipeError(f"{path} is not a recipe", facts, "Start from configs/train/fast-x3.yaml.")
 
-    def webcam(self) -> Degradation | None:
-        """Return how pictures are degraded besides being scaled down, or None."""
-        return None if self.degradation is None else Degradation.of(self.degradation)
+    def degradations(self) -> list[Degradation]:
+        """Return how pictures are degraded besides being scaled down; those of several take turns."""
+        return [Degradation.of(values) for values in self.degradation]
+
+    def sharpening(self) -> TargetSharpening | None:
+        """Return how the pictures that the network learns to make are sharpened, or None."""
+        return None if self.sharpened_targets is None else TargetSharpening.of(self.sharpened_targets)
 
     def photos(self, folders: Sequence[Path], device: str = "cpu") -> Photos:
         """Return the photographs in `folders`, prepared as the recipe says; the teacher works on `device`.
@@ -126,7 +154,8 @@ class Recipe:
             longest=self.longest,
             smallest=self.scale * self.crop,
             sizes=self.sizes,
-            degradation=self.webcam(),
+            degradations=self.degradations(),
+            sharpening=self.sharpening(),
             versions=self.versions,
             seed=self.seed,
             teacher=self.build_teacher(device),
@@ -178,7 +207,8 @@ class Recipe:
 
     def values(self) -> dict[str, Any]:
         """Return what decides the outcome; not the names of data sets, because their content does, wherever it lies."""
-        values = asdict(self) | {"sizes": list(self.sizes)}
+        degradation = self.degradation[0] if len(self.degradation) == 1 else list(self.degradation) or None
+        values = asdict(self) | {"sizes": list(self.sizes), "degradation": degradation}
         return {key: value for key, value in values.items() if key not in ("data", "calibration")}
 
 

@@ -7,7 +7,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from scripts.training.network import UpscalingNetwork
+from scripts.common.network import UpscalingNetwork
 
 STRIP_ROWS = 100
 """Rows at a time: those of a whole photograph would not stay in a processor's cache."""

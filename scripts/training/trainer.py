@@ -13,9 +13,9 @@ from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
 from engines.catalog.terms import NOT_STATED, TERMS_KEY
-from scripts.evaluation.test_sets import LUMA_WEIGHTS, pairs, psnr
+from scripts.common.network import UpscalingNetwork
+from scripts.common.test_sets import LUMA_WEIGHTS, pairs, psnr
 from scripts.training.gpu_crops import GpuCropper
-from scripts.training.network import UpscalingNetwork
 from scripts.training.photos import Photos
 from scripts.training.recipe import AUTOCAST_TYPES, Recipe
 from scripts.training.run_log import OTHER_OUT_FIX, RunLog, TrainError, store
@@ -180,7 +180,7 @@ class Training:
 
 
 def validate(network: UpscalingNetwork, folder: Path) -> float:
-    """Return the mean luma PSNR in dB over a test set (scripts/evaluation/test_sets.py)."""
+    """Return the mean luma PSNR in dB over a test set (scripts/common/test_sets.py)."""
     figures = []
     device = next(network.parameters()).device
     with torch.inference_mode():

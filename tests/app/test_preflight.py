@@ -8,7 +8,7 @@ from typing import Any
 import cv2
 import pytest
 
-from app.config.yaml_file import from_mapping
+from app.config.validation import from_mapping
 from app.errors import ConfigError
 from app.preflight import check_overwrites
 from tests.support.clips import picture

@@ -18,7 +18,8 @@ import pytest
 import engines
 from app.config.command_line import parse
 from app.config.schema import Config
-from app.config.yaml_file import from_mapping, read_yaml
+from app.config.validation import from_mapping
+from app.config.yaml_file import read_yaml
 from app.engine_request import engine_loader, engine_request
 from app.governor.driver import GovernorDriver
 from app.pipeline.build_preview import BuildPreview

@@ -23,7 +23,7 @@ from engines.isolation import engine as isolation
 from engines.openvino import engine as openvino_engine
 from engines.openvino import self_check, uint8_activations
 from engines.request import EngineRequest
-from scripts.conversion.strength import inputs_for
+from scripts.common.onnx_files import inputs_for
 from tests.support.networks import base_file, old_file, psnr_db
 from tests.support.onnx_models import FLOATS, port, same, save
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from engines.base import Image, Strength
 from engines.catalog import shipped as catalog
-from engines.cuda.slot import CudaSlot
+from engines.cuda.slot import CLOSE_TIMEOUT_S, CudaSlot
 from engines.errors import EngineError
 from engines.isolation.protocol import frame_bytes, frame_views
 from engines.request import EngineRequest, TensorRtOptions
@@ -41,8 +41,11 @@ def pictures(strength: float = 1.0) -> list[tuple[Image, Image]]:
     return [(frame, run(frame.tobytes(), factor).reshape(2 * SIZE[1], 2 * SIZE[0], 3)) for frame in frames]
 
 
-def drive(patch: Any, choose: Choose) -> Machine:
-    """A whole life of an engine, with one way of doing things chosen after the other. Raises AssertionError."""
+def drive(patch: Any, choose: Choose, *, close_timeout: float = CLOSE_TIMEOUT_S) -> Machine:
+    """A whole life of an engine, with one way of doing things chosen after the other. Raises AssertionError.
+
+    `close_timeout`: seconds that work which never ends is waited for.
+    """
     machine = Machine(choose, integrated=bool(choose(2)), capturable=choose(4) > 0)
     install(patch, machine)
     sample_every = (1, 2, 32)[choose(3)]
@@ -54,7 +57,7 @@ def drive(patch: Any, choose: Choose) -> Machine:
         for index in range(depth):
             slot = engine.slot(index)
             assert isinstance(slot, CudaSlot)
-            slot.sample_every = sample_every
+            slot.sample_every, slot.close_timeout = sample_every, close_timeout
         if choose(2):
             place(engine, depth, machine)
         if choose(3) == 0:

@@ -11,7 +11,8 @@ import yaml
 
 from app import report
 from app.config.command_line import parse
-from app.config.yaml_file import from_mapping, read_yaml
+from app.config.validation import from_mapping
+from app.config.yaml_file import read_yaml
 
 ROOT = Path(__file__).parents[2]
 
@@ -72,7 +73,7 @@ def test_a_power_mode_that_is_not_named_and_one_that_nothing_can_set(board: dict
 @pytest.mark.integration
 def test_no_power_modes_elsewhere(tmp_path: Path) -> None:
     done = power_mode({"NVPMODEL_CONF": str(tmp_path / "none"), "PATH": "/usr/bin:/bin"})
-    assert done.returncode == 1 and "this is no Jetson" in done.stderr
+    assert done.returncode == 1 and "this is not a Jetson" in done.stderr
 
 
 def test_the_compose_file_fits_the_dockerfile_and_the_program() -> None:
@@ -130,7 +131,7 @@ def test_the_predictions_go_into_a_page_that_has_a_place_for_them(
     assert f"{page} cannot be read" in capsys.readouterr().err
     page.write_text("nothing")
     assert roofline.main(["--write", str(page)]) == 2
-    assert f"{page} has no marks" in capsys.readouterr().err and page.read_text() == "nothing"
+    assert f"{page} has no markers" in capsys.readouterr().err and page.read_text() == "nothing"
     page.write_text(f"before\n{roofline.TABLE_BEGIN}\nold\n{roofline.TABLE_END}\nafter\n")
     assert roofline.main(["--write", str(page)]) == 0
     assert page.read_text() == f"before\n{roofline.TABLE_BEGIN}\n{roofline.table()}{roofline.TABLE_END}\nafter\n"

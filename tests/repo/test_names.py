@@ -9,9 +9,11 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 MAX_MODULES = 11
-"""In a folder of app/ or engines/: about ten, as a reader takes in at a glance."""
+"""In a folder, but for the commands on top of scripts/: about ten, as a reader takes in at a glance."""
 FIXED_BY_OTHERS = {"TritonPythonModel"}
 """Triton looks for a class of this name in each model's file."""
+VAGUE_NAMES = {"told", "made", "asked", "there", "own", "one", "lent", "taught"}
+"""Names that say how a thing came about, or nothing: CONTRIBUTING.md asks for what it is."""
 
 
 def sources() -> Iterator[tuple[str, ast.Module]]:
@@ -51,7 +53,25 @@ def test_no_constant_name_stands_twice() -> None:
     assert {name: where for name, where in places.items() if len(where) > 1} == {}
 
 
+def test_no_name_says_how_a_thing_came_about() -> None:
+    """Locals, parameters, attributes, functions and classes."""
+    vague = []
+    for path, module in sources():
+        for node in ast.walk(module):
+            match node:
+                case ast.Name(id=name, ctx=ast.Store()) | ast.Attribute(attr=name, ctx=ast.Store()) | ast.arg(arg=name):
+                    pass
+                case ast.FunctionDef(name=name) | ast.ClassDef(name=name):
+                    pass
+                case _:
+                    continue
+            if name.strip("_") in VAGUE_NAMES:
+                vague.append(f"{path}:{node.lineno}: {name}")
+    assert vague == []
+
+
 def test_a_folder_is_taken_in_at_a_glance() -> None:
-    folders = (folder for top in ("app", "engines") for folder in [ROOT / top, *(ROOT / top).rglob("*/")])
+    tops = [ROOT / "app", ROOT / "engines", *(path for path in (ROOT / "scripts").iterdir() if path.is_dir())]
+    folders = (folder for top in tops for folder in [top, *top.rglob("*/")])
     modules = {folder: [path.name for path in folder.glob("*.py") if path.stem != "__init__"] for folder in folders}
     assert {str(folder): names for folder, names in modules.items() if len(names) > MAX_MODULES} == {}

@@ -76,6 +76,11 @@ class SegmentedRecorder:
         self._thread = threading.Thread(target=self._work, name="segments", daemon=True)
         self._thread.start()
 
+    @property
+    def running(self) -> bool:
+        """Whether it records now. Main thread only."""
+        return self._current is not None
+
     def facts(self) -> dict[str, Any]:
         """Return the figures for --stats.
 

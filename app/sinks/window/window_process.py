@@ -94,8 +94,7 @@ class WindowProcess:
 
     def _send(self, shape: list[int] | None) -> None:
         """Have the picture of `shape` (height, width) in the memory shown, or with None only events handled."""
-        view = {"split": self._view.split, "divider": self._view.divider, "fullscreen": self._view.fullscreen}
-        view |= {"overlay": self._view.overlay, "help": self._view.help}
+        view = self._view.shared()
         process = self._process
         if process is None:
             return
@@ -122,8 +121,7 @@ class WindowProcess:
             self._restart(process)
             return False
         self._waiting_since = None
-        for name, value in answer["view"].items():
-            setattr(self._view, name, value)
+        self._view.update(answer["view"])
         for name in answer["actions"]:
             self._actions[name]()
         return True

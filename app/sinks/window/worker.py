@@ -50,8 +50,8 @@ def main(arguments: list[str]) -> None:
         link.send_bytes(b"{}")
         while True:
             request: dict[str, Any] = json.loads(link.recv_bytes())
-            for name, value in request["view"].items():
-                setattr(view, name, value)
+            view.update(request["view"])
+            before = view.shared()
             window.obey(view, actions, locked=request["locked"])
             if request["shape"] is None:
                 window.poll()
@@ -60,7 +60,7 @@ def main(arguments: list[str]) -> None:
                 if memory is None or len(memory) < height * width * 3:
                     memory = mmap.mmap(descriptor, 0)
                 window.write(picture(memory, height, width))
-            changed = {name: now for name, was in request["view"].items() if (now := getattr(view, name)) != was}
+            changed = {name: now for name, now in view.shared().items() if now != before[name]}
             link.send_bytes(json.dumps({"view": changed, "actions": wanted}).encode())
             wanted.clear()
     window.close()

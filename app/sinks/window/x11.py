@@ -10,7 +10,11 @@ from dataclasses import dataclass
 from typing import Any
 
 # From X.h and Xlib.h.
-MAP_NOTIFY, EVENT_SIZE = 19, 192
+BUTTON_PRESS, MAP_NOTIFY, EVENT_SIZE = 4, 19, 192
+BUTTON_PRESS_MASK, BUTTON_RELEASE_MASK, ANY_MODIFIER, GRAB_ASYNC = 4, 8, 1 << 15, 1
+WHEEL_BUTTONS = {4: 1, 5: -1}
+"""The buttons that X has for the wheel, and what each means: away from the user, and towards them."""
+CARDINAL = 6
 
 
 @dataclass(frozen=True)
@@ -21,6 +25,23 @@ class XDisplay:
     height: int
     managed: bool
     """Whether a window manager runs. Without one nobody carries out a request for full screen."""
+    left: int
+    top: int
+    free_width: int
+    free_height: int
+    """Where windows may be: the screen without the desktop's panels."""
+
+
+class ButtonEvent(ctypes.Structure):
+    """XButtonEvent, padded to the size of an XEvent."""
+
+    _fields_ = (
+        *(("type", ctypes.c_int), ("serial", ctypes.c_ulong), ("send_event", ctypes.c_int)),
+        *(("display", ctypes.c_void_p), ("window", ctypes.c_ulong), ("root", ctypes.c_ulong)),
+        *(("subwindow", ctypes.c_ulong), ("time", ctypes.c_ulong), ("x", ctypes.c_int), ("y", ctypes.c_int)),
+        *(("x_root", ctypes.c_int), ("y_root", ctypes.c_int), ("state", ctypes.c_uint), ("button", ctypes.c_uint)),
+        ("rest", ctypes.c_char * EVENT_SIZE),
+    )
 
 
 class MapEvent(ctypes.Structure):
@@ -43,7 +64,26 @@ def x11() -> XDisplay | None:
         # Every window manager owns this selection (ICCCM 2.0, 4.3).
         atom = ctypes.c_ulong(xlib.XInternAtom(display, b"WM_S%d" % number, 0))
         managed = bool(xlib.XGetSelectionOwner(display, atom))
-        return XDisplay(xlib.XDisplayWidth(display, number), xlib.XDisplayHeight(display, number), managed)
+        width, height = xlib.XDisplayWidth(display, number), xlib.XDisplayHeight(display, number)
+        return XDisplay(width, height, managed, *((managed and work_area(xlib, display)) or (0, 0, width, height)))
+
+
+def work_area(xlib: Any, display: ctypes.c_void_p) -> tuple[int, int, int, int] | None:
+    """Return x, y, width, height of the screen without panels, as the window manager says; None if it does not.
+
+    _NET_WORKAREA of the Extended Window Manager Hints: four numbers for each desktop, of which the first is taken.
+    """
+    kind, form, count, rest = ctypes.c_ulong(), ctypes.c_int(), ctypes.c_ulong(), ctypes.c_ulong()
+    values = ctypes.POINTER(ctypes.c_long)()
+    root = ctypes.c_ulong(xlib.XDefaultRootWindow(display))
+    name = ctypes.c_ulong(xlib.XInternAtom(display, b"_NET_WORKAREA", 0))
+    results = [ctypes.byref(result) for result in (kind, form, count, rest, values)]
+    request = ctypes.c_long(0), ctypes.c_long(4), 0, ctypes.c_ulong(CARDINAL)
+    if xlib.XGetWindowProperty(display, root, name, *request, *results) or not values:
+        return None
+    x, y, width, height = values[:4] if count.value >= 4 else (0, 0, 0, 0)
+    xlib.XFree(values)
+    return (x, y, width, height) if width > 0 and height > 0 else None
 
 
 def tell_mapped(title: str) -> bool:
@@ -65,6 +105,50 @@ def tell_mapped(title: str) -> bool:
             xlib.XClearArea(display, ctypes.c_ulong(window), 0, 0, 0, 0, 1)  # and ask it to paint: Expose
         xlib.XSync(display, 0)
         return bool(windows)
+
+
+class WheelGrab:
+    """Takes the wheel's turns over a window from the toolkit, on a connection of its own. Main thread only.
+
+    OpenCV's Qt window enlarges its picture by itself with the wheel, by a tenth at a time, and cannot be told not to.
+    """
+
+    def __init__(self) -> None:
+        self._connection = connect()
+        self._grabbed: set[int] = set()
+
+    def grab(self, title: str) -> None:
+        """Take the wheel over the windows of this title. Idempotent."""
+        if self._connection is None:
+            return
+        xlib, display = self._connection
+        with ignoring_errors(xlib):  # somebody else may have grabbed it, or the window may be gone
+            root = ctypes.c_ulong(xlib.XDefaultRootWindow(display))
+            for window in set(named(xlib, display, root, title.encode())) - self._grabbed:
+                events = ctypes.c_uint(BUTTON_PRESS_MASK | BUTTON_RELEASE_MASK)
+                how = 0, events, GRAB_ASYNC, GRAB_ASYNC, ctypes.c_ulong(0), ctypes.c_ulong(0)
+                for button in WHEEL_BUTTONS:
+                    xlib.XGrabButton(display, button, ANY_MODIFIER, ctypes.c_ulong(window), *how)
+                self._grabbed.add(window)
+            xlib.XSync(display, 0)
+
+    def turns(self) -> Iterator[tuple[int, int, int]]:
+        """Yield the turns since the last call: 1 away from the user or -1 towards them, and where on the screen."""
+        if self._connection is None:
+            return
+        xlib, display = self._connection
+        event = ButtonEvent()
+        while xlib.XPending(display):
+            xlib.XNextEvent(display, ctypes.byref(event))
+            if event.type == BUTTON_PRESS and event.button in WHEEL_BUTTONS:
+                yield WHEEL_BUTTONS[event.button], event.x_root, event.y_root
+
+    def close(self) -> None:
+        """Give the wheel back. Idempotent."""
+        if self._connection is not None:
+            xlib, display = self._connection
+            self._connection = None
+            xlib.XCloseDisplay(display)
 
 
 def named(xlib: Any, display: ctypes.c_void_p, window: ctypes.c_ulong, name: bytes) -> Iterator[int]:
@@ -93,13 +177,21 @@ def connection() -> Iterator[tuple[Any, ctypes.c_void_p] | None]:
         yield None
         return
     xlib, display = opened
-    # Xlib's own handler ends the program when a window goes away while we look at it.
+    with ignoring_errors(xlib):
+        try:
+            yield opened
+        finally:
+            xlib.XCloseDisplay(display)
+
+
+@contextlib.contextmanager
+def ignoring_errors(xlib: Any) -> Iterator[None]:
+    """Ignore errors for the block: Xlib's handler ends the program when a window goes away while we look at it."""
     ignore_errors = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p)(lambda *_: 0)
     before = ctypes.c_void_p(xlib.XSetErrorHandler(ignore_errors))
     try:
-        yield opened
+        yield
     finally:
-        xlib.XCloseDisplay(display)
         xlib.XSetErrorHandler(before)
 
 

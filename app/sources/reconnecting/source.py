@@ -26,12 +26,10 @@ from engines.support.event_log import log_event
 
 log = logging.getLogger(__name__)
 
-RETRY_PAUSES_S = (0.5, 5.0)
-"""Pauses between two openings: the first, which doubles each time, and the longest."""
-OPEN_TIMEOUT_S = 20.0
-"""Time that a source may take to open before another opening is tried beside it."""
 MAX_HUNG_READERS = 3
 """Readers that may hang in a driver; after these nothing more is opened until one of them comes back."""
+DEFAULT_SIZE = (640, 360)
+"""(width, height) of the picture until the first one is there."""
 HELD_FPS = 10.0
 """The rate at which the last picture is repeated."""
 CONFIRM_SIZE_AFTER = 3
@@ -47,6 +45,16 @@ class SourceOpeners(NamedTuple):
     """Opens the attract loop for a picture of that size (width, height); another size is fitted in."""
     probe: Probe = no_probe
     """Tells whether the camera or server is there, as app.sources.reconnecting.hotplug describes."""
+
+
+class ReconnectTimeouts(NamedTuple):
+    """How long a ReconnectingSource waits for what, in seconds."""
+
+    first_pause_s: float = 0.5
+    """Between two openings; doubles with each failure."""
+    longest_pause_s: float = 5.0
+    open_s: float = 20.0
+    """What a source may take to open before another opening is tried beside it."""
 
 
 class ReconnectingSource:
@@ -67,16 +75,19 @@ class ReconnectingSource:
         size: tuple[int, int] | None = None,
         attract_after: float = 20.0,
         frozen_after: float = 2.0,
+        timeouts: ReconnectTimeouts | None = None,
     ) -> None:
         """Begin to open the source.
 
         Args:
             openers: How to open the source and the attract loop.
             name: What the source is called until it is open.
-            size: (width, height) of the picture until the first one is there; 640x360 by default.
+            size: (width, height) of the picture until the first one is there; DEFAULT_SIZE by default.
             attract_after: Seconds away after which the attract loop is played.
             frozen_after: Seconds without a new picture after which the source counts as away.
+            timeouts: How long to wait between openings, and for one.
         """
+        self._timeouts = timeouts or ReconnectTimeouts()
         self._openers, self._attract_after_s, self._frozen_after_s = openers, attract_after, frozen_after
         self._changed = threading.Condition()
         self._guard = CloseGuard(lambda: None)
@@ -92,11 +103,11 @@ class ReconnectingSource:
         self._hung_readers: list[ReaderThread] = []
         self._attract: ReaderThread | None = None
         self._attract_reason = ""  # why the attract loop has failed
-        self._reopen = Backoff(*RETRY_PAUSES_S)
+        self._reopen = Backoff(self._timeouts.first_pause_s, self._timeouts.longest_pause_s)
         self._frozen_limit_s = frozen_after  # grows with each reader that brings nothing new
         self._fingerprint: int | None = None
         self._fresh_at = time.monotonic()
-        width, height = size or (640, 360)
+        width, height = size or DEFAULT_SIZE
         blank: Image = np.zeros((height, width, 3), np.uint8)
         self._last = RefCountedFrame(Frame(blank, 0, 0, 0))
         self._last.retain()
@@ -224,8 +235,8 @@ class ReconnectingSource:
         elif reader.opened is not None:
             if now - max(self._fresh_at, reader.opened) > self._frozen_limit_s and room:
                 self._next_reader(f"{reader.name} has delivered no new picture for {self._frozen_limit_s:g} s", now)
-        elif reader.opening is not None and now - reader.opening > OPEN_TIMEOUT_S and room:
-            self._next_reader(f"{self.name} has not opened within {OPEN_TIMEOUT_S:g} s", now)
+        elif reader.opening is not None and now - reader.opening > self._timeouts.open_s and room:
+            self._next_reader(f"{self.name} has not opened within {self._timeouts.open_s:g} s", now)
         if self._away_since is None and now - self._fresh_at > self._frozen_after_s:
             self._note_loss("it has not opened yet" if not self._seen else "no new picture", now)
         if self._away_since is not None and self._attract is None and now - self._away_since >= self._attract_after_s:
@@ -238,7 +249,8 @@ class ReconnectingSource:
             self._attract_reason = why
             attract = self._openers.attract
             height, width = self._last.image.shape[:2]
-            self._attract = ReaderThread(lambda: attract((width, height)), self._changed, delay_s=RETRY_PAUSES_S[1])
+            delay_s = self._timeouts.longest_pause_s
+            self._attract = ReaderThread(lambda: attract((width, height)), self._changed, delay_s=delay_s)
 
     def _next_reader(self, why: str, now: float) -> None:
         """Leave this reader to itself and begin the pause before the next one."""
@@ -258,7 +270,7 @@ class ReconnectingSource:
         """Return what opens the device once its last reader's thread is out of it, or has had the time to be."""
 
         def opened() -> Source:
-            leaving.join(OPEN_TIMEOUT_S / 4)
+            leaving.join(self._timeouts.open_s / 4)
             return self._openers.live()
 
         return opened

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from app.config.command_line import parse, parser
 from app.config.schema import SECTIONS, Config, OutputConfig, RecordingConfig, known_keys
-from app.config.yaml_file import from_mapping, read_yaml
+from app.config.validation import from_mapping
+from app.config.yaml_file import read_yaml
 from app.errors import ConfigError
 from app.preflight import check_recording
 
@@ -156,6 +157,7 @@ def test_it_is_frozen() -> None:
         ("kiosk: {lasting: true}", ["kiosk.lasting is now called kiosk.reconnect", "Rename it."]),
         ("kiosk: {zoom: true}", ["kiosk.zoom is now called kiosk.magnifier"]),
         ("engine: {patience: 220}", ["engine.patience is now called engine.frame_timeout"]),
+        ("patience: 220", ["there is no key patience", "Did you mean engine.frame_timeout?"]),
         ("size: 640x360", ["there is no key size", "Did you mean input.size?"]),
         ("input: {fps: fast}", ["input.fps", "'fast'", "number"]),
         ("input: {size: 640}", ["input.size", "640"]),
@@ -215,6 +217,7 @@ def test_a_mistake_in_the_file_is_named(tmp_path: Path, text: str, told: list[st
     ("arguments", "told"),
     [
         (["--sise", "640x360"], ["--sise", "Did you mean --size?"]),
+        (["--zooom"], ["--zooom", "Did you mean --magnifier?"]),
         (["--size", "640"], ["WIDTHxHEIGHT", "--size"]),
         (["--fps", "-1"], ["--fps", "greater than 0"]),
         (["--view", "both"], ["--view", "split"]),

@@ -15,9 +15,8 @@ from app.errors import ConfigError
 from app.overlays import texts
 from app.overlays.caption import Caption
 from app.overlays.font import CaptionFont
-from app.overlays.split_view import SplitView
+from app.overlays.split_view import SplitMarks
 from app.overlays.stack import build_overlays
-from app.overlays.stats_panel import StatsPanel
 from app.overlays.text_panel import TextPanel
 from app.overlays.view_state import ViewState
 from app.pipeline.frame import Origin
@@ -44,8 +43,9 @@ def test_each_side_of_the_divider_has_its_own_name_in_every_language(monkeypatch
 
     monkeypatch.setattr(CaptionFont, "panel", panel)
     view = ViewState(split=True)
-    overlays = build_overlays(KioskConfig(languages=("ko", "en")), view, Stats(), StatsPanel(view, list))
-    next(overlay for overlay in overlays if isinstance(overlay, SplitView)).draw(output_frame(flat()))
+    kiosk = KioskConfig(languages=("ko", "en"))
+    overlays = build_overlays(kiosk, view, Stats(), list, lambda: False, window=True, recorded=False)
+    next(overlay for overlay in overlays.screen if isinstance(overlay, SplitMarks)).draw(output_frame(flat()))
     spoken = texts.load(("ko", "en"), None)
     before, after = tuple(text.before for text in spoken), tuple(text.after for text in spoken)
     assert places[before] < 640 < places[after]
@@ -65,7 +65,7 @@ def test_a_held_picture_is_dimmed_and_says_why() -> None:
 
 def test_the_attract_loop_and_the_fallback_are_labelled() -> None:
     away = [False]
-    caption = Caption(texts.load(["en"]), CaptionFont(), degraded=lambda: away[0])
+    caption = Caption(texts.load(["en"]), CaptionFont(), interpolated=lambda: away[0])
     images = []
     for origin, degraded in ((Origin.LIVE, False), (Origin.ATTRACT, False), (Origin.LIVE, True)):
         away[0] = degraded

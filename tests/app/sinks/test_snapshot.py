@@ -51,7 +51,10 @@ def test_the_key_saves_both_sides(tmp_path: Path) -> None:
     assert (saved[:40, 130:] == 90).all()
 
 
-def test_a_file_gets_the_first_picture_and_then_a_settled_one(tmp_path: Path) -> None:
+def test_a_file_gets_the_first_picture_and_then_a_settled_one_and_is_announced_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
     file = tmp_path / "out" / "a.png"
     snapshot = Snapshot(tmp_path, ViewState(), file=file)
     for index in range(50):
@@ -63,6 +66,7 @@ def test_a_file_gets_the_first_picture_and_then_a_settled_one(tmp_path: Path) ->
     assert saved is not None
     assert (saved[10, 200] == 10 + 30).all()
     assert [entry.name for entry in file.parent.iterdir()] == ["a.png"]
+    assert caplog.messages == [f"saved before and after to {file}"]
 
 
 def test_the_key_waits_for_no_picture_of_the_file(tmp_path: Path) -> None:
@@ -115,6 +119,33 @@ def test_a_file_that_cannot_be_written_is_refused_at_once(tmp_path: Path) -> Non
         Snapshot(tmp_path, ViewState(), file=tmp_path / "folder.png")
     with pytest.raises(SinkError, match=r"\.png"):
         Snapshot(tmp_path, ViewState(), file=tmp_path / "a.jpg")
+
+
+def test_a_picture_that_no_model_made_says_so_and_the_file_waits_for_one_that_has(tmp_path: Path) -> None:
+    file, away = tmp_path / "a.png", [True]
+    snapshot = Snapshot(tmp_path / "keys", ViewState(), file=file, interpolated=lambda: away[0])
+
+    def write(level: int, position: float) -> None:
+        snapshot.write(picture(level, position))
+        if snapshot._worker:
+            snapshot._worker.join(10)
+
+    write(10, 0.0)
+    assert level(file) == 10, "there is a picture at once, whatever made it"
+    saved = cv2.imread(str(file))
+    expected = side_by_side(picture(10).input.image, picture(10).image, interpolated=True)
+    assert saved is not None and np.array_equal(saved, expected)
+    assert not np.array_equal(saved, side_by_side(picture(10).input.image, picture(10).image)), "the label differs"
+    write(20, 2.0)
+    assert level(file) == 10
+    snapshot.request()
+    write(30, 3.0)
+    assert len(list((tmp_path / "keys").iterdir())) == 1, "the key takes what is shown"
+    away[0] = False
+    write(40, 4.0)
+    write(50, 6.0)
+    snapshot.close()
+    assert level(file) == 40
 
 
 def test_a_key_that_cannot_save_says_so(tmp_path: Path) -> None:

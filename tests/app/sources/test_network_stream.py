@@ -15,8 +15,6 @@ import pytest
 from av.codec.context import Flags, ThreadType
 
 from app.errors import SourceError
-from app.sources import demuxer
-from app.sources import video as stream
 from app.sources.video import VideoSource
 from tests.support.clips import encode, jpeg, multipart, number, numbers, picture, send, serve
 
@@ -105,8 +103,7 @@ def test_answers_that_are_no_stream_are_explained() -> None:
         VideoSource(address)
 
 
-def test_a_camera_that_falls_silent_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(demuxer, "READ_TIMEOUT_S", 3.0)
+def test_a_camera_that_falls_silent_is_an_error() -> None:
     over = threading.Event()
 
     def camera() -> Iterator[bytes]:
@@ -115,7 +112,7 @@ def test_a_camera_that_falls_silent_is_an_error(monkeypatch: pytest.MonkeyPatch)
         over.wait(60)
 
     with serve(lambda handler: multipart(handler, camera())) as address:
-        source = VideoSource(address)
+        source = VideoSource(address, read_timeout_s=3.0)
         seen: list[int] = []
         with pytest.raises(SourceError, match="stopped answering"):
             for frame in source:
@@ -124,9 +121,7 @@ def test_a_camera_that_falls_silent_is_an_error(monkeypatch: pytest.MonkeyPatch)
     assert seen == list(range(10))
 
 
-def test_a_camera_that_sends_only_damage_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stream, "READ_TIMEOUT_S", 0.5)
-
+def test_a_camera_that_sends_only_damage_is_an_error() -> None:
     def camera() -> Iterator[bytes]:
         yield from (jpeg(i) for i in range(10))
         for _ in range(1000):
@@ -134,17 +129,14 @@ def test_a_camera_that_sends_only_damage_is_an_error(monkeypatch: pytest.MonkeyP
             time.sleep(0.02)
 
     with serve(lambda handler: multipart(handler, camera())) as address:
-        source = VideoSource(address)
+        source = VideoSource(address, read_timeout_s=2.0)
         with pytest.raises(SourceError, match="no pictures"):
             for _frame in source:
                 pass
 
 
 @pytest.mark.integration
-def test_a_udp_stream_is_live_and_ends_when_nothing_comes(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    monkeypatch.setattr(demuxer, "READ_TIMEOUT_S", 1.0)
+def test_a_udp_stream_is_live_and_ends_when_nothing_comes(caplog: pytest.LogCaptureFixture) -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -163,7 +155,7 @@ def test_a_udp_stream_is_live_and_ends_when_nothing_comes(
     sender = threading.Thread(target=broadcast)
     sender.start()
     try:
-        source = VideoSource(f"udp://127.0.0.1:{port}")
+        source = VideoSource(f"udp://127.0.0.1:{port}", read_timeout_s=1.0)
         assert source.live and source.paced
         frames = []
         for frame in source:

@@ -24,7 +24,7 @@ from app.sources.reconnecting.factory import check_attract, open_reconnecting
 from app.sources.reconnecting.hotplug import HotplugCamera
 from app.sources.reconnecting.known_cameras import KnownCameras
 from app.sources.reconnecting.reader_thread import NOT_PROBED, ReaderThread
-from app.sources.reconnecting.source import fitted
+from app.sources.reconnecting.source import ReconnectTimeouts, fitted
 from app.uri import comes_and_goes
 from scripts.kiosk.fake_camera import FakeCamera, FakeDevDir
 from tests.support.clips import encode, jpeg, multipart, serve
@@ -34,6 +34,8 @@ pytestmark = pytest.mark.integration
 LIMIT = 60.0
 SOON = 20.0
 """Seconds for what takes a moment, on a machine that is busy too."""
+AT_ONCE = ReconnectTimeouts(10 * LIMIT, 10 * LIMIT)
+"""A camera that is plugged in is opened at once, or not within LIMIT."""
 HELD, LIVE, ATTRACT = Origin.HELD, Origin.LIVE, Origin.ATTRACT
 
 
@@ -95,16 +97,9 @@ def wait_until(true: Callable[[], object]) -> None:
         time.sleep(0.01)
 
 
-@pytest.fixture
-def long_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A camera that is plugged in is opened at once, or not within LIMIT."""
-    monkeypatch.setattr(source, "RETRY_PAUSES_S", (10 * LIMIT, 10 * LIMIT))
-
-
-@pytest.mark.usefixtures("long_pauses")
 def test_unplugged_and_replugged_under_another_number(dev: FakeDevDir, caplog: pytest.LogCaptureFixture) -> None:
     path = dev.plug(0)
-    with Watched(camera=str(path)) as seen:
+    with Watched(camera=str(path), timeouts=AT_ONCE) as seen:
         seen.until(LIVE)
         last = None
         for number in (3, 7):
@@ -180,11 +175,10 @@ def test_one_that_comes_while_it_is_opened_in_vain_is_found(dev: FakeDevDir) -> 
     assert time.monotonic() - began >= 1, "it is the one that has failed"
 
 
-@pytest.mark.usefixtures("long_pauses")
 def test_found_by_its_name_where_there_are_no_links(dev: FakeDevDir) -> None:
     dev.plug(0, name="Mine", by_id=False)
     dev.plug(1, name="Another", by_id=False)
-    with Watched(camera=0) as seen:
+    with Watched(camera=0, timeouts=AT_ONCE) as seen:
         seen.until(LIVE)
         dev.unplug(0)
         seen.until(HELD)
@@ -220,10 +214,9 @@ def test_a_new_source_still_knows_a_camera_that_has_moved(dev: FakeDevDir) -> No
         assert seen.until(LIVE) < SOON
 
 
-@pytest.mark.usefixtures("long_pauses")
 def test_another_camera_in_its_place_is_taken(dev: FakeDevDir) -> None:
     dev.plug(0, name="Broken")
-    with Watched(camera=0) as seen:
+    with Watched(camera=0, timeouts=AT_ONCE) as seen:
         seen.until(LIVE)
         dev.unplug(0)
         seen.until(HELD)
@@ -231,9 +224,8 @@ def test_another_camera_in_its_place_is_taken(dev: FakeDevDir) -> None:
         assert seen.until(LIVE) < SOON
 
 
-@pytest.mark.usefixtures("long_pauses")
 def test_the_first_camera_is_waited_for(dev: FakeDevDir) -> None:
-    with Watched(size=(320, 240)) as seen:
+    with Watched(size=(320, 240), timeouts=AT_ONCE) as seen:
         seen.until(HELD, (320, 240))
         assert not seen.image.any()
         assert seen.source.losses == 0
@@ -284,19 +276,19 @@ def test_a_film_of_the_owners_is_fitted_in(dev: FakeDevDir, tmp_path: Path) -> N
 
 
 def test_a_film_that_was_away_is_shown_when_it_is_back(
-    dev: FakeDevDir, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    dev: FakeDevDir, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("app.sources.reconnecting.source.RETRY_PAUSES_S", (0.1, 0.2))
     film = encode(tmp_path / "film.mkv", 10)
     dev.plug(0)
-    with Watched(camera=0, attract_after=0.1, attract=str(film)) as seen:
+    quick = ReconnectTimeouts(0.1, 0.2)
+    with Watched(camera=0, attract_after=0.1, attract=str(film), timeouts=quick) as seen:
         seen.until(LIVE)
         film.unlink()
         dev.unplug(0)
         seen.until(HELD)
         wait_until(lambda: "the attract loop has failed" in caplog.text)
         time.sleep(1.0)  # it is opened in vain meanwhile, some five times
-        encode(film, 10)
+        encode(tmp_path / "whole.mkv", 10).rename(film)  # half a film would fail for another reason
         seen.until(ATTRACT)
     assert caplog.text.count("the attract loop has failed") == 1
 
@@ -386,15 +378,13 @@ def test_a_camera_that_hangs_each_time_leaves_few_threads(dev: FakeDevDir, monke
             return super().grab()
 
     monkeypatch.setattr(cv2, "VideoCapture", Hanging)
-    monkeypatch.setattr(source, "RETRY_PAUSES_S", (0.02, 0.05))
-    monkeypatch.setattr(source, "OPEN_TIMEOUT_S", 0.4)
     before = set(threading.enumerate())
 
     def readers() -> int:
         return len([thread for thread in set(threading.enumerate()) - before if thread.name == "reader"])
 
     dev.plug(0)
-    with Watched(camera=0, frozen_after=0.2) as seen:
+    with Watched(camera=0, frozen_after=0.2, timeouts=ReconnectTimeouts(0.02, 0.05, open_s=0.4)) as seen:
         try:
             end = time.monotonic() + LIMIT
             while readers() < source.MAX_HUNG_READERS + 1:

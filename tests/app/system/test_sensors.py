@@ -120,13 +120,10 @@ def test_a_service_that_is_gone_leaves_no_old_figures(jtop: type[Jtop], board: P
         assert read().temperature == 51.25
 
 
-def test_what_has_failed_once_is_asked_again(
-    board: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    monkeypatch.setattr(sensors, "SENSOR_RETRY_AFTER_S", 0.2)
+def test_what_has_failed_once_is_asked_again(board: Path, caplog: pytest.LogCaptureFixture) -> None:
     rail = board.parents[1] / "hwmon/hwmon1"
     with ExitStack() as stack:
-        read = sensors.combined(stack)
+        read = sensors.combined(stack, retry_after_s=0.2)
         put(rail, in1_input="nonsense")
         assert [read().power, read().power] == [None, None]
         time.sleep(0.3)

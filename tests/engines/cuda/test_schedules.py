@@ -4,6 +4,7 @@ from __future__ import annotations
 import __future__
 
 import ast
+import functools
 import inspect
 import random
 import threading
@@ -181,8 +182,7 @@ def test_without_a_synchronisation_some_schedule_fails(
     monkeypatch: pytest.MonkeyPatch, piece: Any, number: int
 ) -> None:
     monkeypatch.setattr(tensorrt_engine, piece.__name__, mutated(piece, Without(number)))
-    monkeypatch.setattr(cuda_slot, "CLOSE_TIMEOUT_S", 0.2)
-    assert is_caught(drive)
+    assert is_caught(functools.partial(drive, close_timeout=0.2))
 
 
 def test_a_view_that_is_not_lent_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,7 +21,8 @@ from engines.catalog.onnx_metadata import properties
 from engines.errors import EngineError
 from engines.failover import model_switcher
 from engines.failover.candidates import Candidate
-from engines.failover.model_switcher import NO_MODEL_FITS, ModelSwitcher, SwitchRung
+from engines.failover.model_loader import SwitchRung
+from engines.failover.model_switcher import NO_MODEL_FITS, ModelSwitcher
 from engines.support.priority import NICE_INCREMENT, low_priority
 from tests.support.failing_engines import GONE, QUICK, SIZE, Device, Run, raising
 
@@ -190,7 +191,7 @@ def test_a_larger_model_that_cannot_be_had_is_told() -> None:
         driver.wish = 1
         until(lambda: driver.errors)
         assert driver.errors == [(1, GONE)]
-        box._backoffs[1].reset()  # it would be half a minute
+        box._loader._backoffs[1].reset()  # it would be half a minute
         driver.wish = 1
         until(lambda: len(driver.errors) == 2)
         assert driver.errors[1][1].problem == "out of memory"
@@ -232,7 +233,7 @@ def test_a_spare_that_has_died_meanwhile_is_replaced() -> None:
     small, large = devices("small", "large")
     with switching(small, large, first=1) as (box, driver, run):
         run.frames(3)
-        until(lambda: 0 in box._ready)
+        until(lambda: 0 in box._loader._ready)
         small.on_launch = raising(GONE, 0)
         step(box, driver, run, -1)
         run.until("small")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import logging
+import math
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -80,6 +81,33 @@ def test_people_read_the_same_words(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO):
         log_event(logging.getLogger("x"), logging.INFO, "done", "recorded %(frames)d frames", frames=3)
     assert caplog.messages == ["recorded 3 frames"]
+
+
+def test_a_number_that_json_cannot_say_is_null(log: tuple[logging.Logger, io.StringIO]) -> None:
+    logger, written = log
+    log_event(logger, logging.INFO, "measured", "%(psnr_db)g dB", psnr_db=math.inf, other=math.nan, fine=1.5)
+
+    def refuse(word: str) -> None:
+        raise AssertionError(f"{word} is no JSON")
+
+    line = json.loads(written.getvalue(), parse_constant=refuse)
+    assert (line["message"], line["psnr_db"], line["other"], line["fine"]) == ("inf dB", None, None, 1.5)
+
+
+@pytest.mark.integration
+def test_what_python_writes_by_itself_is_json_as_well() -> None:
+    program = (
+        "import threading, warnings; from engines.support import event_log;"
+        "event_log.configure(20, 'json'); warnings.warn('old');"
+        "thread = threading.Thread(target=lambda: 1 / 0, name='reader'); thread.start(); thread.join();"
+        "event_log.configure(20, 'text'); warnings.warn('as text again')"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    warning, failure = map(json.loads, done.stderr.splitlines()[:2])
+    assert (warning["level"], warning["logger"]) == ("warning", "py.warnings") and "old" in warning["message"]
+    assert (failure["event"], failure["thread"]) == ("thread_failed", "reader")
+    assert "division by zero" in failure["message"] and "ZeroDivisionError" in failure["exception"]
+    assert "as text again" in done.stderr.splitlines()[2]
 
 
 @pytest.mark.integration

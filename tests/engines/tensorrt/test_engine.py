@@ -77,6 +77,17 @@ def test_what_is_told_of_it(machine: Machine) -> None:
     check_clean(machine)
 
 
+@pytest.mark.parametrize("memory", ["copy", "mapped"])
+def test_an_exact_size_is_made_on_the_host(machine: Machine, memory: Memory) -> None:
+    request = EngineRequest("tensorrt", MODEL, SIZE, output=(24, 24), tensorrt=TensorRtOptions(memory=memory))
+    with engines.load(request) as engine:
+        assert (engine.spec.scale, engine.spec.output) == (2, (24, 24))
+        made = through(engine)
+        assert (made == cv2.resize(pictures()[0][1], (24, 24), interpolation=cv2.INTER_AREA)).all()
+        assert set(engine.stages) == {"copy in", "inference", "copy out", "resize"}
+    check_clean(machine)
+
+
 def test_its_stages_are_told_behind_a_standby(machine: Machine) -> None:
     choice = Candidate("tensorrt", partial(engines.load, EngineRequest("tensorrt", MODEL, SIZE)))
     with FailoverEngine[str]([choice], SIZE, scale=None, depth=2) as engine:
@@ -230,9 +241,12 @@ def test_a_newer_parser_is_told_of_a_dla(machine: Machine) -> None:
         assert sdk["parser_flags"] == told
 
 
-def test_what_is_measured_on_a_gpu_can_be_measured(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(slot, "SAMPLE_EVERY", 2)
+def test_what_is_measured_on_a_gpu_can_be_measured(machine: Machine) -> None:
     with engines.load(EngineRequest("tensorrt", MODEL, SIZE, depth=2)) as engine:
+        for index in range(engine.depth):
+            cuda_slot = engine.slot(index)
+            assert isinstance(cuda_slot, slot.CudaSlot)
+            cuda_slot.sample_every = 2
         assert stage_medians(engine, pictures()[0][0]).keys() == {"copy in", "inference", "copy out"}
 
 

@@ -31,7 +31,7 @@ from engines.request import EngineRequest, TritonOptions
 from engines.triton import shared_memory
 from engines.triton.grpc_failure import NOT_GRPC
 from scripts import scale, triton_repository
-from scripts.benchmarks.fleet import Fleet, drive
+from scripts.benchmarks.fleet.fleet import Fleet, drive
 from scripts.common.checkout import ROOT
 from scripts.serving.server import TritonServer, known_regions, shared_names, until
 from tests.support.triton_frames import MODEL, SIZE, cameras_at_once, collect, load, local, picture, through
@@ -113,6 +113,18 @@ def test_who_sends_no_strength_gets_the_picture_as_trained(server: TritonServer)
         file = grpc.InferInput("frame_jpeg", [1, 1], "BYTES")
         file.set_data_from_numpy(np.array([[cv2.imencode(".jpg", frame)[1].tobytes()]], np.object_))
         assert client.infer(f"{MODEL}-jpeg", [file], client_timeout=60).as_numpy("sr_jpeg").size == 1
+
+
+@pytest.mark.parametrize("fallback", [(), ("bicubic",)])
+def test_an_exact_size_is_made_here(server: TritonServer, fallback: tuple[str, ...]) -> None:
+    frame = picture(3)
+    request = EngineRequest(f"triton://{server.address}/{MODEL}", "fast", SIZE, output=(100, 76), fallback=fallback)
+    with engines.load(request) as engine:
+        (made,) = through(engine, [frame])
+        assert (engine.spec.name, engine.spec.scale, engine.spec.output) == ("triton", 2, (100, 76))
+    assert (made == enlarge(local([frame])[0], np.empty((76, 100, 3), np.uint8))).all()
+    with load(server, fallback=("bicubic",), start="standby", scale=2) as plain:
+        assert plain.spec.output == (128, 96)
 
 
 def test_jpeg_there_and_back(server: TritonServer) -> None:

@@ -13,8 +13,9 @@ import pytest
 import engines
 from app.system.malloc_trim import find_glibc_function
 from engines.request import EngineRequest
-from scripts.bench import Bench, BenchSettings, main, table
+from scripts.bench import main
 from scripts.benchmarks import timing
+from scripts.benchmarks.single_build import Bench, BenchSettings, table
 from scripts.benchmarks.timing import AppRun, EngineLoop, alternate, growth, noise
 from scripts.common.arguments import size
 from scripts.common.checkout import ROOT
@@ -169,6 +170,7 @@ def test_where_the_figures_cannot_be_written_nothing_is_measured(
     assert json.loads((tmp_path / "new/bench.json").read_text()) == {"a": 1}
 
 
+@pytest.mark.integration  # the help tells the number of cores, for which the system is asked by a process
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
@@ -178,9 +180,9 @@ def test_where_the_figures_cannot_be_written_nothing_is_measured(
         (["--threads", "0"], "--threads: it must be a whole number of at least 1, not 0"),
         (["--fleet", "0"], "--fleet: it must be a whole number of at least 1, not 0"),
         (["--fleet", "2.5"], "not 2.5"),
-        (["--survive", "1"], "--survive is for --fleet N"),
-        (["--config", "kiosk.yaml"], "--config is for --fleet N --engine triton://"),
-        (["--config", "kiosk.yaml", "--fleet", "2"], "--config is for --fleet N --engine triton://"),
+        (["--survive", "1"], "--survive needs --fleet N"),
+        (["--config", "kiosk.yaml"], "--config needs --fleet N --engine triton://"),
+        (["--config", "kiosk.yaml", "--fleet", "2"], "--config needs --fleet N --engine triton://"),
     ],
 )
 def test_an_amount_that_cannot_be_is_refused(

@@ -1,19 +1,21 @@
-"""Every command of scripts/ starts both ways: python scripts/NAME.py and python -m scripts.NAME."""
+"""Every command of scripts/ starts both ways: python scripts/NAME.py and python -m scripts.NAME; or it says why not."""
 
 from __future__ import annotations
 
-import ast
 import json
+import os
+import re
 import subprocess
 import sys
 
 import pytest
 
+from app.run import NOT_INSTALLED
 from scripts.common.checkout import ROOT
-from scripts.common.missing_extras import EXTRA_OF_PACKAGE
+from scripts.common.missing_packages import EXTRA_OF_PACKAGE, LONE_PACKAGES
 
 COMMANDS = sorted(path.stem for path in (ROOT / "scripts").glob("[!_]*.py"))
-OPTIONAL = {*EXTRA_OF_PACKAGE, "fontTools"}
+OPTIONAL = {*EXTRA_OF_PACKAGE, *LONE_PACKAGES}
 """Packages that a command may lack where its extra is not installed."""
 PRINT_HELP = """
 import contextlib, io, json, runpy, sys
@@ -48,15 +50,19 @@ def test_every_command_prints_its_help(way: str) -> None:
     assert {name: end for name, end in ends.items() if end != [0, "usage:"] and end[0] not in OPTIONAL} == {}
 
 
-def test_no_library_imports_a_command() -> None:
-    commands = {f"scripts.{name}" for name in COMMANDS}
-    libraries = sorted((ROOT / "scripts").glob("*/**/*.py"))
-    assert len(libraries) > 40
-    for path in libraries:
-        imported = set()
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.Import):
-                imported |= {alias.name for alias in node.names}
-            elif isinstance(node, ast.ImportFrom) and node.module:
-                imported |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
-        assert not imported & commands, path
+@pytest.mark.integration
+@pytest.mark.parametrize("name", COMMANDS)
+def test_without_any_package_a_command_says_what_sets_the_environment_up(name: str) -> None:
+    environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
+    for way in ([f"scripts/{name}.py"], ["-m", f"scripts.{name}"]):
+        # -S: the interpreter looks for no installed packages.
+        command = [sys.executable, "-S", *way, "--help"]
+        done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=100)
+        problem, facts, fix = done.stderr.splitlines()
+        assert (done.returncode, done.stdout, problem) == (
+            NOT_INSTALLED,
+            "",
+            "Error: The environment of this program is not set up",
+        )
+        assert re.fullmatch(rf"  {re.escape(sys.executable)} has no package \w+", facts)
+        assert fix == "  ./scripts/run or ./scripts/test sets it up"

@@ -58,8 +58,8 @@ def by_engine(model: Path, image: Image) -> tuple[Image, str]:
 def by_torch(model: Path, image: Image) -> Image:
     import torch
 
+    from scripts.common.network import Contract
     from scripts.conversion.exporter import network_from_onnx
-    from scripts.training.network import Contract
 
     with torch.inference_mode():
         return np.asarray(Contract(network_from_onnx(model))(torch.from_numpy(image[None]))[0].numpy(), np.uint8)
@@ -203,7 +203,7 @@ def test_a_foreign_model_has_no_network_to_rebuild(tmp_path: Path) -> None:
     from scripts.conversion.exporter import ExportError, network_from_onnx
 
     (tmp_path / "text.onnx").write_text("no model")
-    with pytest.raises(ExportError, match="holds no network"):
+    with pytest.raises(ExportError, match="does not hold a network"):
         network_from_onnx(tmp_path / "text.onnx")
     with pytest.raises(ExportError, match="cannot be read"):
         network_from_onnx(tmp_path / "missing.onnx")

@@ -13,7 +13,7 @@ from onnx.reference import ReferenceEvaluator
 
 from engines.catalog import shipped as catalog
 from engines.errors import ModelError
-from scripts.conversion.strength import inputs_for
+from scripts.common.onnx_files import inputs_for
 from scripts.conversion.wrapper import wrap
 from scripts.halve import HalveError, convert_to_float16, main
 from tests.support.onnx_models import network

@@ -34,7 +34,7 @@ def gains(*models: str) -> list[float]:
 
     from app.sources.demo.camera import DemoCamera
     from engines.bicubic import enlarge
-    from scripts.evaluation.test_sets import psnr
+    from scripts.common.test_sets import psnr
 
     truth = DemoCamera(size=(384, 256), fps=10).picture(33)
     small = np.asarray(cv2.resize(truth, (192, 128), interpolation=cv2.INTER_AREA), np.uint8)

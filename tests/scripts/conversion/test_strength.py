@@ -61,8 +61,8 @@ def test_an_exported_network_has_it() -> None:
     import torch
     from onnx.reference import ReferenceEvaluator
 
+    from scripts.common.onnx_files import inputs_for
     from scripts.conversion.exporter import build
-    from scripts.conversion.strength import inputs_for
     from scripts.training.network import Contract, UpscalingNetwork
 
     torch.manual_seed(0)

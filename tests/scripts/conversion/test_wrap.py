@@ -316,7 +316,7 @@ def test_what_is_told_is_believed(tmp_path: Path) -> None:
     [
         (["--scale", "3"], "enlarges 2 times, not 3"),
         (["--multiple", "4"], "none of the sizes"),
-        (["--multiple", "0"], "--multiple goes from 1"),
+        (["--multiple", "0"], "--multiple must be from 1"),
         (["--range", "2"], "invalid choice"),
     ],
 )
@@ -335,7 +335,7 @@ def test_options_and_targets_that_make_no_sense(tmp_path: Path, capsys: pytest.C
     theirs = network(tmp_path / "theirs.onnx", gains=(1, 1, 1))
     with pytest.raises(SystemExit):
         main([str(theirs), "b.onnx", "--order", "rgb"])
-    assert "are for --wrap" in capsys.readouterr().err
+    assert "need --wrap" in capsys.readouterr().err
     with pytest.raises(WrapError, match="would be overwritten"):
         wrap(theirs, theirs)
     with pytest.raises(WrapError, match="cannot be written"):

@@ -11,10 +11,10 @@ import pytest
 
 from engines.base import Image
 from engines.catalog import shipped as catalog
+from scripts.common.test_sets import TestSetError, luma, pairs, psnr, read, ssim
 from scripts.evaluate import EVALUATION_HEADER, main
 from scripts.evaluation import upscalers
 from scripts.evaluation.measure import EvaluateError, PictureSet, evaluate, sets
-from scripts.evaluation.test_sets import TestSetError, luma, pairs, psnr, read, ssim
 
 pytestmark = pytest.mark.integration
 
@@ -203,7 +203,7 @@ def test_what_cannot_be_measured(folder: Path, tmp_path: Path, capsys: pytest.Ca
     (tmp_path / "empty").mkdir()
     assert "There is no test set in" in told(tmp_path / "empty")
     assert "There is no model called fats" in told(folder, "--model", "fats")
-    assert "no address of a Triton server" in told(folder, "--engine", "triton")
+    assert "not the address of a Triton server" in told(folder, "--engine", "triton")
     (tmp_path / "file").touch()
     for target in (tmp_path / "file/figures.json", tmp_path / "empty"):
         assert f"{target} cannot be written" in told(folder, "--json", target)

@@ -13,7 +13,7 @@ from tests.support.flicker_films import SIZE, film, grey, noisy
 
 
 def test_luma_is_that_of_the_test_sets() -> None:
-    from scripts.evaluation import test_sets
+    from scripts.common import test_sets
 
     image = np.random.default_rng(1).integers(0, 256, (5, 7, 3), np.uint8)
     assert luma(image) == pytest.approx(test_sets.luma(image), abs=1e-3)

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 from engines.base import Image
-from scripts.evaluation import peers
 from scripts.evaluation.peers import Peer, PeerError, PeerFile, find
 from tests.fakes import peer_venv
 
@@ -63,9 +62,9 @@ def test_a_process_that_dies_on_the_way_is_told(python: Path) -> None:
 
 
 @pytest.mark.integration
-def test_a_process_that_hangs_is_given_up(python: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(peers, "PEER_TIMEOUT_S", 0.5)
+def test_a_process_that_hangs_is_given_up(python: Path) -> None:
     python.write_text("#!/bin/sh\nexec sleep 60\n")
-    with Peer(PeerFile("ESPCN", 2, Path("any.pb")), threads=1) as peer, pytest.raises(PeerError) as told:
+    file = PeerFile("ESPCN", 2, Path("any.pb"))
+    with Peer(file, threads=1, timeout_s=0.5) as peer, pytest.raises(PeerError) as told:
         peer.frames(1)
     assert "no answer" in told.value.facts

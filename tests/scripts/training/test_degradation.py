@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from scripts.evaluation.test_sets import psnr
+from scripts.common.test_sets import psnr
 from scripts.training.degradation import Degradation, Image, add_noise, blur, sharpen, through_h264, through_jpeg
 
 

@@ -169,3 +169,18 @@ def test_the_digest_tells_other_photographs(folder: Path) -> None:
     assert photos_of(folder).digest == before  # neither is used
     save(folder / "3.png", 7)
     assert photos_of(folder).digest != before
+
+
+def test_degradations_take_turns_and_only_the_target_is_sharpened(folder: Path) -> None:
+    from scripts.training.degradation import Degradation
+    from scripts.training.target_sharpening import TargetSharpening
+
+    plain = photos_of(folder)
+    turns = [Degradation(mild=1), Degradation(mild=0, film=0, jpeg=(10, 10))]
+    sharpening = TargetSharpening(amount=2, threshold=0)
+    photos = photos_of(folder, degradations=turns, versions=3, seed=7, sharpening=sharpening)
+    for index, (truth, target, lows) in enumerate(zip(plain.highs, photos.highs, photos.lows, strict=True)):
+        for version, low in enumerate(lows):
+            assert (low == turns[version % 2].low(truth, [7, index, version], plain.scale)).all()
+        assert (target == sharpening(truth)).all()
+    assert any((target != truth).any() for target, truth in zip(photos.highs, plain.highs, strict=True))

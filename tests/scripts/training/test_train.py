@@ -66,7 +66,7 @@ def test_a_hundred_steps_of_a_shipped_recipe_twice(folder: Path, precision: Any)
     )
     losses = []
     for workers in (0, 1):
-        photos = photos_of(folder, degradation=small.webcam(), versions=small.versions, seed=small.seed)
+        photos = photos_of(folder, degradations=small.degradations(), versions=small.versions, seed=small.seed)
         losses.append(advance(Training(small, photos, device="cpu", compiled=False, workers=workers), 100))
     assert losses[0] == losses[1] and len(losses[0]) == 100
 

@@ -123,7 +123,7 @@ def test_the_best_is_a_recipe_and_the_study_goes_on(data: Path, capsys: pytest.C
     assert tune(data, budget=10_000, trials=2) == 0
     assert tune(data, budget=10_000, trials=1) == 0
     told = capsys.readouterr().out
-    assert "The best of 3 is in" in told and told.count(" dB  ") == 3
+    assert "The best of 3 was written to" in told and told.count(" dB  ") == 3
     found = Recipe.read(data / "out/tiny-x2.yaml")
     assert found.channels in CHANNEL_CHOICES and DEPTH_RANGE[0] <= found.depth <= DEPTH_RANGE[1]
     assert LEARNING_RATE_RANGE[0] <= found.learning_rate <= LEARNING_RATE_RANGE[1]

@@ -557,6 +557,20 @@ def test_a_link_that_leads_to_what_is_deleted_is_noticed(tmp_path: Path) -> None
         recording.close()
 
 
+def test_a_link_to_nowhere_in_its_place_does_not_end_the_recording(tmp_path: Path) -> None:
+    path = tmp_path / "a.mp4"
+    recording = OnDemandRecorder(RecordingConfig(file=path), ViewState(), fps=30, lossless=True)
+    recorded_until(recording, lambda: path.stat().st_size > 40_000)
+    path.unlink()
+    path.symlink_to(tmp_path / "gone" / "b.mp4")
+    recorded_until(recording, lambda: len(recording.facts()) == 2 and recording.facts()[1]["frames"] > 5)
+    with pytest.raises(SinkError, match="deleted or moved away"):
+        recording.close()
+    (_, lost), (second, kept) = figures(recording)
+    assert lost == 0 and second == tmp_path / "a-2.mp4" and kept == len(played(second)[0])
+    assert path.is_symlink() and not path.exists()
+
+
 def test_what_the_key_records_and_somebody_takes_away_fails_no_run(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -15,6 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -36,23 +37,29 @@ import json, sys, time
 import numpy as np
 from app.pipeline.frame import Frame, OutputFrame
 from app.sinks.window.opencv_window import OpenCvWindow
+from app.sinks.window.screen import Screen
 from app.overlays.view_state import ViewState
-from app.pipeline.frame import letterbox
 width, height = int(sys.argv[1]), int(sys.argv[2])
 image = np.zeros((height, width, 3), np.uint8)
 image[:, : width // 2] = (0, 0, 255)
 image[:, width // 2 :] = (0, 255, 0)
 narrow = image[:, width // 4 : -width // 4].copy()
+image[0, 0] = image[-1, -1] = (255, 0, 0)
 view, told, done = ViewState(), [], []
 actions = {"quit": lambda: done.append(1), "record": lambda: told.append("r"), "snapshot": lambda: told.append("s")}
 actions |= {"stronger": lambda: told.append("+"), "weaker": lambda: told.append("-")}
 window = OpenCvWindow("tested window", view, actions)
 window.obey(view, actions, locked=sys.argv[3] == "locked")
+screen = Screen(window, view, [])
 before = None
 while not done:
     shown = narrow if view.help else image
-    window.write(OutputFrame(shown, Frame(shown, 0, 0, 0)))
+    frame = OutputFrame(shown, Frame(shown, 0, 0, 0))
+    screen.draw(frame)
+    screen.write(frame)
     state = [view.split, round(view.divider, 2), view.overlay, view.help, view.fullscreen, "".join(told)]
+    if sys.argv[4:]:
+        state = [view.zoom, [round(share, 3) for share in view.centre], view.magnifier, round(view.divider, 2)]
     if state != before:
         before = state
         print(json.dumps(state), flush=True)
@@ -67,11 +74,11 @@ print('"closed"', flush=True)
 class Shown:
     """A window in a process of its own."""
 
-    def __init__(self, display: str, size: tuple[int, int], keys: str) -> None:
+    def __init__(self, display: str, size: tuple[int, int], keys: str, *tells: str) -> None:
         self.display = display
         self.environment = os.environ | {"DISPLAY": display}
         self.process = subprocess.Popen(
-            [sys.executable, "-c", CHILD, str(size[0]), str(size[1]), keys],
+            [sys.executable, "-c", CHILD, str(size[0]), str(size[1]), keys, *tells],
             cwd=ROOT,
             env=self.environment,
             stdout=subprocess.PIPE,
@@ -104,6 +111,11 @@ class Shown:
         blue, green, red = screenshot(self.display)[y, x].tolist()
         return blue, green, red
 
+    def corner(self) -> tuple[int, int] | None:
+        """Where the picture's upper left pixel, which is blue, is on the screen; xdotool counts frames twice."""
+        rows, columns = np.nonzero((screenshot(self.display)[..., :3] == (255, 0, 0)).all(2))
+        return (int(columns[0]), int(rows[0])) if rows.size else None
+
     def until(self, seen: Callable[[], Any]) -> Any:
         end = time.monotonic() + LIMIT
         while not (value := seen()):
@@ -113,8 +125,8 @@ class Shown:
 
 
 @contextmanager
-def showing(display: str, size: tuple[int, int] = (640, 360), keys: str = "free") -> Iterator[Shown]:
-    shown = Shown(display, size, keys)
+def showing(display: str, size: tuple[int, int] = (640, 360), keys: str = "free", *tells: str) -> Iterator[Shown]:
+    shown = Shown(display, size, keys, *tells)
     try:
         yield shown
     finally:
@@ -210,6 +222,76 @@ def test_a_large_picture_opens_in_a_window_that_fits(display: str) -> None:
     with showing(display, (3840, 2160)) as shown:
         assert shown.geometry()["WIDTH"] == 1280
         assert shown.geometry()["HEIGHT"] == 720
+
+
+def inside(shown: Shown) -> tuple[int, int, int, int]:
+    place = shown.geometry()
+    return place["X"], place["Y"], place["WIDTH"], place["HEIGHT"]
+
+
+@pytest.mark.parametrize("manager", [False, True])
+@pytest.mark.parametrize("size", [(640, 360), (1280, 720), (960, 760)])
+def test_a_picture_that_fits_opens_at_its_own_size(display: str, size: tuple[int, int], manager: bool) -> None:
+    with managed(display) if manager else nullcontext(), showing(display, size) as shown:
+        shown.until(lambda: inside(shown)[2:] == size)
+
+
+def test_beside_a_window_manager_there_is_room_for_its_frame(display: str) -> None:
+    with managed(display), showing(display, (1066, 800)) as shown:
+        assert 740 <= shown.until(lambda: shown.geometry()["HEIGHT"]) < 800
+
+
+@pytest.mark.parametrize("manager", [False, True])
+def test_the_wheel_zooms_around_the_pointer_and_the_toolkit_does_not(display: str, manager: bool) -> None:
+    with managed(display) if manager else nullcontext(), showing(display, (640, 360), "free", "zoom") as shown:
+        time.sleep(1)  # its first pictures are on the screen, and the wheel is taken
+        x, y = shown.until(shown.corner)
+        place = str(x + 160), str(y + 90)
+        shown.do("xdotool", "mousemove", *place, "click", "4")
+        # What is under the pointer stays there.
+        zoom, centre, _, _ = shown.told()
+        assert zoom == 2 and centre == pytest.approx([0.375, 0.375], abs=0.005)
+        shown.do("xdotool", "click", "4")
+        zoom, centre, _, _ = shown.told()
+        assert zoom == 4 and centre == pytest.approx([0.312, 0.312], abs=0.005)
+        # Red ends at the middle of the picture: 320 - (200 - 80) = 200 pixels of it, four times as large.
+        shown.until(lambda: shown.pixel(x + 639, y + 180)[2] > 200)
+        shown.do("xdotool", "click", "5", "click", "5", "click", "5")
+        while shown.told()[0]:
+            pass
+        # The whole picture, up to its corners: nothing else has enlarged it.
+        shown.until(lambda: shown.pixel(x, y)[0] > 200 and shown.pixel(x + 639, y + 359)[0] > 200)
+
+
+def test_dragging_pans_and_z_goes_round(display: str) -> None:
+    with showing(display, (640, 360), "free", "zoom") as shown:
+        middle = {"X": (1280 - 640) // 2, "Y": (800 - 360) // 2, "WIDTH": 640, "HEIGHT": 360}
+        shown.until(lambda: shown.geometry() == middle)
+        place = str(middle["X"] + 320), str(middle["Y"] + 180)
+        shown.do("xdotool", "mousemove", *place)
+        time.sleep(0.3)
+        assert shown.key("z") == [2, [0.5, 0.5], False, 0.5]
+        shown.until(lambda: shown.pixel(middle["X"] + 300, middle["Y"] + 180)[2] > 200)
+        shown.do("xdotool", "mousedown", "1", "mousemove_relative", "--", "-100", "20", "mouseup", "1")
+        state = shown.told()
+        while state[1] != [0.578, 0.472]:
+            state = shown.told()
+        # The edge of the two colours came along.
+        shown.until(lambda: shown.pixel(middle["X"] + 219 + 10, middle["Y"] + 180)[1] > 200)
+        assert shown.pixel(middle["X"] + 219 - 10, middle["Y"] + 180)[2] > 200
+        assert shown.key("z")[0] == 4
+        assert shown.key("z") == [0, [0.5, 0.5], False, 0.5]
+        assert shown.key("m") == [0, [0.5, 0.5], True, 0.5]
+
+
+def test_locked_the_wheel_does_nothing(display: str) -> None:
+    with showing(display, (640, 360), "locked", "zoom") as shown:
+        time.sleep(1)
+        shown.do("xdotool", "mousemove", "640", "400", "click", "4", "key", "z")
+        time.sleep(0.5)
+        shown.until(lambda: shown.pixel(320, 220)[0] > 200 and shown.pixel(320 + 639, 220 + 359)[0] > 200)
+        shown.process.kill()
+        assert shown.process.stdout is not None and shown.process.stdout.read() == ""
 
 
 def take_for_unmapped(window: str) -> None:

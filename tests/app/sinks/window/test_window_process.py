@@ -126,6 +126,33 @@ def test_pictures_of_other_sizes_and_what_is_wanted_come_through(shown: Shown) -
 
 
 @pytest.mark.display
+def test_zooming_and_dragging_come_through(shown: Shown) -> None:
+    def screen_size() -> bool:
+        return shown.view.window == DEFAULT_SCREEN_SIZE == shown.view.screen
+
+    def do(*command: str) -> None:
+        environment = os.environ | {"DISPLAY": shown.screen.display}
+        subprocess.run(["xdotool", *command], env=environment, check=True, timeout=LIMIT)
+
+    shown.view.picture = DEFAULT_SCREEN_SIZE  # as Screen sets it
+    shown.until(lambda: shown.seen() and screen_size())
+    do("mousemove", "320", "180", "click", "4")
+    shown.until(lambda: shown.view.zoom == 2)
+    do("mousedown", "1")
+    for _ in range(5):  # one at a time, with pictures in between
+        do("mousemove_relative", "--", "-40", "-20")
+        for _ in range(3):
+            shown.picture()
+    do("mouseup", "1")
+    wanted = pytest.approx((0.5 + 200 / 2 / DEFAULT_SCREEN_SIZE[0], 0.5 + 100 / 2 / DEFAULT_SCREEN_SIZE[1]), abs=0.005)
+    shown.until(lambda: shown.view.centre == wanted)
+    do("key", "z")
+    shown.until(lambda: shown.view.zoom == 4)
+    do("key", "m")
+    shown.until(lambda: shown.view.magnifier)
+
+
+@pytest.mark.display
 def test_one_that_hangs_is_replaced(screen: XServer) -> None:
     shown = Shown(screen, hang_timeout_s=1.0)
     with contextlib.closing(shown.display):

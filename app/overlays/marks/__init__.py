@@ -1,0 +1,1 @@
+"""Small words and signs on the picture."""

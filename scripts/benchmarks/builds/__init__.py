@@ -1,0 +1,1 @@
+"""One build of the program against another."""

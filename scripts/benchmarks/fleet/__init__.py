@@ -1,0 +1,1 @@
+"""Many cameras at one server."""

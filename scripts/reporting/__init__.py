@@ -1,0 +1,1 @@
+"""Documents: the page of quality and its pictures, the cards of models."""
