@@ -13,7 +13,7 @@ from app.governor.driver import GovernorDriver
 from app.pipeline.build_preview import BuildPreview
 from app.pipeline.protocols import Source
 from app.pipeline.stats import Stats
-from engines.base import Engine
+from engines.base import Engine, Strength
 from engines.catalog import shipped as catalog
 from engines.catalog.ladder import BICUBIC_RUNG
 from engines.exact_size import fitted_size, next_scale, scaled_size
@@ -94,7 +94,12 @@ def expected_output(config: Config, source: Source) -> Callable[[tuple[int, int]
 
 
 def engine_loader(
-    config: Config, source: Source, stats: Stats, preview: BuildPreview, governor: GovernorDriver
+    config: Config,
+    source: Source,
+    stats: Stats,
+    preview: BuildPreview,
+    governor: GovernorDriver,
+    strength: Strength | None = None,
 ) -> Callable[[tuple[int, int]], Engine[Any]]:
     """Return a function that makes the engine for an input size (width, height); it raises EngineError.
 
@@ -104,6 +109,7 @@ def engine_loader(
         stats: What there was before: an engine of the same scale, and a server that has been there is waited for.
         preview: Which engines have failed, and who wants to know how far a load has come.
         governor: Goes from model to model where that is asked for.
+        strength: How much detail is added, whichever engine and model it is.
 
     Raises:
         EngineError: A server's address is wrong.
@@ -121,6 +127,6 @@ def engine_loader(
             # Of the scale before, unless the size of the output decides which scale is the best.
             scale = request.scale or (stats.spec.scale if request.output is None else None)
             wanted = replace(wanted, scale=scale, start="standby")
-        return engines.load(wanted, progress=preview.progress, policy=governor)
+        return engines.load(wanted, progress=preview.progress, policy=governor, strength=strength)
 
     return load

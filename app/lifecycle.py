@@ -11,6 +11,7 @@ from collections.abc import Callable
 from types import FrameType
 
 from app.config.schema import Config
+from engines.base import Strength
 from engines.errors import UserError
 from engines.support.event_log import log_event
 
@@ -57,7 +58,9 @@ class Lifecycle:
             file: Whether there is a file to read again.
         """
         self.config = config
-        """The configuration of the session in progress. Written by the main thread."""
+        """The configuration of the session in progress. Written by the main thread, and by a reload of the strength."""
+        self.strength = Strength(config.engine.strength)
+        """How much detail is added now: keys may have changed it since it was configured."""
         self.stopping = threading.Event()
         """Ends the session in progress."""
         self._reread, self._file = reread, file
@@ -97,7 +100,8 @@ class Lifecycle:
     def reload(self) -> None:
         """Let a session with the configuration as it is now follow this one, and end this one.
 
-        A configuration that is bad is logged and changes nothing, and so is one that has not changed.
+        A configuration that is bad is logged and changes nothing, and so is one that has not changed. Of one in which
+        only the strength has changed, this session takes that on.
         """
         with self._reload_lock:
             try:
@@ -107,6 +111,10 @@ class Lifecycle:
                 return
             if config == (self._pending or self.config):
                 log_event(log, logging.INFO, "reload_unchanged", "the configuration has not changed")
+                return
+            if self._pending is None and config.with_strength(self.config.engine.strength) == self.config:
+                self.config, self.strength.value = config, config.engine.strength
+                log_event(log, logging.INFO, "reload_done", "the new configuration is in use")
                 return
             self._pending = config
             self.stopping.set()

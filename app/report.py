@@ -18,6 +18,7 @@ from app.governor.driver import GovernorDriver
 from app.pipeline.frame import OutputFrame
 from app.pipeline.protocols import Source
 from app.pipeline.stats import Stats
+from app.pipeline.strength_knob import StrengthKnob
 from app.system.sensors import Reading
 from app.system.telemetry import Telemetry
 from engines.support import atomic_file
@@ -51,6 +52,7 @@ class Report:
         telemetry: Telemetry,
         parts: Sequence[object] = (),
         governor: GovernorDriver | None = None,
+        knob: StrengthKnob | None = None,
         *,
         log_period_s: float = LOG_PERIOD_S,
     ) -> None:
@@ -58,7 +60,8 @@ class Report:
 
         `log_period_s`: between two lines in the log.
         """
-        self._stats, self._source, self._telemetry, self._governor = stats, source, telemetry, governor
+        self._stats, self._source, self._telemetry = stats, source, telemetry
+        self._governor, self._knob = governor, knob
         self._parts = [part for part in parts if isinstance(part, Troubled)]
         self._log_period_s, self._logged_at = log_period_s, time.monotonic()
         self._since = datetime.now().astimezone()
@@ -143,6 +146,7 @@ class Report:
             "segmented_recording": segmented,
             "peak_memory_mb": round(peak_memory() / 2**20, 1),
             "governor": self._governor.as_dict() if self._governor is not None else None,
+            "strength": self._knob.as_dict() if self._knob is not None else None,
             "camera": getattr(self._source, "facts", dict)(),
             "machine": {
                 "temperature_c": machine.temperature,

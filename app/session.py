@@ -20,6 +20,7 @@ from app.pipeline.pacing import DueTime, PacingPolicy
 from app.pipeline.pipeline import Pipeline
 from app.pipeline.protocols import Source
 from app.pipeline.stats import Stats
+from app.pipeline.strength_knob import StrengthKnob
 from app.report import Report, save_figures
 from app.sinks.filenames import Filenames
 from app.sinks.storage import StorageSinks
@@ -153,9 +154,12 @@ def build(config: Config, context: SessionContext, stack: ExitStack) -> Session:
 
     fps, lossless = source.fps, pacing.lossless
     storage = opened(StorageSinks(config, view, context.filenames, stats, fps=fps, lossless=lossless))
-    actions = {"quit": lifecycle.end, **storage.actions}
+    lifecycle.strength.value = config.engine.strength
+    knob = StrengthKnob(lifecycle.strength, stats, view.say)
+    actions = {"quit": lifecycle.end, "stronger": lambda: knob.turn(1), "weaker": lambda: knob.turn(-1)}
+    actions |= storage.actions
     window = context.window.open(output, view, actions, locked=config.kiosk.lock_keys)
-    report = Report(stats, source, telemetry, [source, governor, storage.segmented, window], governor)
+    report = Report(stats, source, telemetry, [source, governor, storage.segmented, window], governor, knob)
     watchdog = Watchdog(context.notifier, lifecycle.mark_working, report.status, lambda: due.at)
 
     recorded = config.recording.overlay
@@ -170,9 +174,9 @@ def build(config: Config, context: SessionContext, stack: ExitStack) -> Session:
     preview = BuildPreview(view.say, preview_screen, preview_screen, auto=auto, output=expected_output(config, source))
     pipeline = Pipeline(
         source,
-        engine_loader(config, source, stats, preview, governor),
+        engine_loader(config, source, stats, preview, governor, lifecycle.strength),
         stats,
-        before=storage.before_overlays,
+        before=[*storage.before_overlays, knob],
         overlays=[*overlays.picture, *([screen] if screen is not None else []), *overlays.recording],
         after=[*storage.after_overlays, *([screen] if screen is not None else []), report, watchdog],
         lossless=lossless,

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sys
 
+from engines.base import Strength
 from engines.factory import candidates, load, resolve, unavailable
 from engines.request import ENGINE_NAMES, EngineKind, EngineRequest, OpenVinoOptions, TensorRtOptions, TritonOptions
 
@@ -15,6 +16,7 @@ __all__ = [
     "EngineKind",
     "EngineRequest",
     "OpenVinoOptions",
+    "Strength",
     "TensorRtOptions",
     "TritonOptions",
     "candidates",

@@ -26,6 +26,18 @@ def fits(size: tuple[int, int]) -> bool:
     return all(low <= n <= high for n, low, high in zip(sides, MIN_INPUT_SIZE, MAX_INPUT_SIZE, strict=True))
 
 
+class Strength:
+    """How much of a network's detail is added to its base picture: 0 none, 1 as trained, 2 twice as much.
+
+    One object for all engines of a session, also for those that are loaded later: every slot reads it when a frame is
+    launched, and no frame waits for it. Any thread may set it; one reference is replaced at a time, without a lock.
+    """
+
+    def __init__(self, value: float = 1.0) -> None:
+        """Begin with `value`, from 0 to engines.catalog.contract.MAX_STRENGTH."""
+        self.value = value
+
+
 class Condition(str, Enum):
     """How an engine stands to what was asked for."""
 
@@ -76,6 +88,8 @@ class Spec:
     input: tuple[int, int]
     output: tuple[int, int]
     state: EngineState = OK
+    takes_strength: bool = False
+    """Whether Strength has an effect: the network has that input. Bicubic interpolation has no detail to scale."""
 
     @property
     def is_bicubic(self) -> bool:

@@ -13,7 +13,7 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from engines.base import MAX_INPUT_SIZE, MIN_INPUT_SIZE, Engine, fits
+from engines.base import MAX_INPUT_SIZE, MIN_INPUT_SIZE, Engine, Strength, fits
 from engines.catalog.resolved import ResolvedModel, resolve_bicubic, resolve_file, resolve_served
 from engines.catalog.shipped import terms_of, wrong_scale
 from engines.catalog.terms import RESEARCH_ONLY
@@ -92,7 +92,11 @@ def resolve(request: EngineRequest) -> ResolvedModel:
 
 
 def load(
-    request: EngineRequest, *, progress: BuildProgress | None = None, policy: SwitchPolicy | None = None
+    request: EngineRequest,
+    *,
+    progress: BuildProgress | None = None,
+    policy: SwitchPolicy | None = None,
+    strength: Strength | None = None,
 ) -> Engine[Any]:
     """Return the engine that `request` describes, ready for frames; the caller closes it, best by `with`.
 
@@ -100,30 +104,35 @@ def load(
         request: What is wanted.
         progress: Receives the progress of a load that takes long, and can end it.
         policy: Decides which model of `request.ladder` makes the picture; without one there is no switching.
+        strength: How much detail is added, which may be changed at any time, for this engine and all that stand in for
+            it; None: as trained.
 
     Raises:
         ModelError: The model, the size or the scale is at fault: no other engine would do better.
         EngineError: The engine cannot be had.
     """
+    strength = strength or Strength()
     kinds = candidates(request.name, request.exclude)
     if request.kind.is_remote and kinds:
         # A server is a process of its own already, and its models are not ours to choose.
-        return _served(request)
+        return _served(request, strength)
     if policy is not None and request.ladder is not None:
-        switcher = _switching(request, progress, policy)
+        switcher = _switching(request, progress, policy, strength)
         if switcher is not None:
             return switcher
     if request.isolate:
-        return _isolated(request)
-    return _local(request, kinds, progress)
+        return _isolated(request, strength)
+    return _local(request, kinds, progress, strength)
 
 
-def _local(request: EngineRequest, kinds: Sequence[str], progress: BuildProgress | None) -> Engine[Any]:
+def _local(
+    request: EngineRequest, kinds: Sequence[str], progress: BuildProgress | None, strength: Strength
+) -> Engine[Any]:
     """The first of `kinds` that works, in this process."""
     _check_size(request.size)
     for kind in kinds:
         try:
-            engine = _of_scale(_backend(replace(request, name=kind), progress), request.scale)
+            engine = _of_scale(_backend(replace(request, name=kind), progress, strength), request.scale)
             engine = _sized(engine, request.output)
             if kind != EngineKind.BICUBIC:
                 _tell_terms(request)
@@ -155,17 +164,17 @@ def _tell_terms(request: EngineRequest) -> None:
         log_event(log, logging.INFO, "model_terms", message, model=resolved.family, terms=RESEARCH_ONLY)
 
 
-def _backend(request: EngineRequest, progress: BuildProgress | None) -> Engine[Any]:
+def _backend(request: EngineRequest, progress: BuildProgress | None, strength: Strength) -> Engine[Any]:
     """The engine of one kind."""
     match request.kind:
         case EngineKind.TENSORRT:
             from engines.tensorrt import engine as tensorrt_engine
 
-            return tensorrt_engine.load(request, progress=progress)
+            return tensorrt_engine.load(request, progress=progress, strength=strength)
         case EngineKind.OPENVINO:
             from engines.openvino import engine as openvino_engine
 
-            return openvino_engine.load(request)
+            return openvino_engine.load(request, strength=strength)
         case _:
             return _bicubic(request)
 
@@ -178,7 +187,7 @@ def _bicubic(request: EngineRequest) -> Engine[Any]:
     return bicubic.load(request.size, scale=scale, depth=request.depth, output=request.output)
 
 
-def _served(request: EngineRequest) -> Engine[Any]:
+def _served(request: EngineRequest, strength: Strength) -> Engine[Any]:
     """The engine behind triton://HOST:PORT/MODEL, and with a fallback what goes on without it."""
     from engines.failover.candidates import Candidate
     from engines.failover.engine import FailoverEngine
@@ -189,7 +198,8 @@ def _served(request: EngineRequest) -> Engine[Any]:
     address, scale = parse(request.name), resolve(request).scale
 
     def serve(timeout: float | None) -> Engine[Any]:
-        return _sized(triton_engine.load(address, request, frame_timeout=timeout), request.output)
+        engine = triton_engine.load(address, request, frame_timeout=timeout, strength=strength)
+        return _sized(engine, request.output)
 
     if not request.fallback:
         return serve(None)
@@ -198,7 +208,7 @@ def _served(request: EngineRequest) -> Engine[Any]:
     alone = replace(request, scale=scale, fallback=(), exclude=())
     # An engine of this machine may be slow, and is not less wanted for it; one that hangs is given up all the same.
     others = [
-        Candidate(name, partial(load, replace(alone, name=name)), LOCAL_FRAME_TIMEOUT_S)
+        Candidate(name, partial(load, replace(alone, name=name), strength=strength), LOCAL_FRAME_TIMEOUT_S)
         for name in request.fallback
         if name != EngineKind.BICUBIC  # it is what FailoverEngine itself goes on with
     ]
@@ -212,7 +222,9 @@ def _networks(request: EngineRequest) -> list[str]:
     return [name for name in dict.fromkeys(names) if name != EngineKind.BICUBIC]
 
 
-def _isolated_candidates(request: EngineRequest, names: Sequence[str], status: LoadStatus) -> list[Candidate]:
+def _isolated_candidates(
+    request: EngineRequest, names: Sequence[str], status: LoadStatus, strength: Strength
+) -> list[Candidate]:
     """The engines `names`, each in a process of its own."""
     from engines.failover.candidates import Candidate
     from engines.isolation import engine as isolation
@@ -222,12 +234,13 @@ def _isolated_candidates(request: EngineRequest, names: Sequence[str], status: L
             status.text = f"{name}: {text}"
 
         alone = replace(request, name=name, fallback=(), exclude=(), isolate=False, ladder=None)
-        return Candidate(name, partial(isolation.load, alone, report=report), request.frame_timeout)
+        start = partial(isolation.load, alone, report=report, strength=strength)
+        return Candidate(name, start, request.frame_timeout)
 
     return [candidate(name) for name in names]
 
 
-def _isolated(request: EngineRequest) -> Engine[Any]:
+def _isolated(request: EngineRequest, strength: Strength) -> Engine[Any]:
     """The first engine that works, each in a process of its own, with bicubic in its place meanwhile.
 
     The picture begins at once if the model's name states its scale; else when the first engine is there.
@@ -240,7 +253,7 @@ def _isolated(request: EngineRequest) -> Engine[Any]:
         return _bicubic(request)
     model, status = resolve_file(request.model, request.scale), LoadStatus()
     return FailoverEngine(
-        _isolated_candidates(request, names, status),
+        _isolated_candidates(request, names, status, strength),
         request.size,
         scale=model.scale if model.certain else None,
         output=request.output,
@@ -251,7 +264,9 @@ def _isolated(request: EngineRequest) -> Engine[Any]:
     )
 
 
-def _switching(request: EngineRequest, progress: BuildProgress | None, policy: SwitchPolicy) -> Engine[Any] | None:
+def _switching(
+    request: EngineRequest, progress: BuildProgress | None, policy: SwitchPolicy, strength: Strength
+) -> Engine[Any] | None:
     """An engine that begins with the request's model and goes on with others as `policy` decides.
 
     None if there is nothing to switch between.
@@ -273,9 +288,10 @@ def _switching(request: EngineRequest, progress: BuildProgress | None, policy: S
             return []
         rung_request = replace(request, model=rung, scale=scale, ladder=None, fallback=(), exclude=())
         if request.isolate:
-            return _isolated_candidates(rung_request, names, status)
+            return _isolated_candidates(rung_request, names, status, strength)
         reported = progress if rung == rungs[first].model else later
-        loads = {name: partial(load, replace(rung_request, name=name), progress=reported) for name in names}
+        starts = {name: replace(rung_request, name=name) for name in names}
+        loads = {name: partial(load, start, progress=reported, strength=strength) for name, start in starts.items()}
         return [Candidate(name, start, LOCAL_FRAME_TIMEOUT_S) for name, start in loads.items()]
 
     policy.begin(rungs, first)

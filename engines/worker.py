@@ -17,9 +17,9 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 
 import engines
-from engines.base import Image, Slot, stages
+from engines.base import Image, Slot, Strength, stages
 from engines.errors import EngineError, one_line
-from engines.isolation.protocol import ANSWER, STAGE_TIME, frame_views, spec_to_json
+from engines.isolation.protocol import ANSWER, LAUNCH_MESSAGE, STAGE_TIME, frame_views, spec_to_json
 from engines.request import EngineRequest
 from engines.support import event_log
 from engines.support.child_process import inherited
@@ -47,9 +47,18 @@ class Placeable(Protocol):
 class EngineWorker:
     """Launches the slots that the parent names and answers when they are done, in two threads."""
 
-    def __init__(self, link: Connection, slots: Sequence[Slot], shared: Sequence[tuple[Image, Image]]) -> None:
-        """Let the slots work in `shared`, the input and output of each, where they can."""
-        self._link, self._slots, self._shared = link, slots, shared
+    def __init__(
+        self,
+        link: Connection,
+        slots: Sequence[Slot],
+        shared: Sequence[tuple[Image, Image]],
+        strength: Strength | None = None,
+    ) -> None:
+        """Let the slots work in `shared`, the input and output of each, where they can.
+
+        `strength` is what they read when they are launched; it is set to what the parent sends with each frame.
+        """
+        self._link, self._slots, self._shared, self._strength = link, slots, shared, strength or Strength()
         self._placed = [
             isinstance(slot, Placeable) and slot.place(image, output)
             for slot, (image, output) in zip(slots, shared, strict=True)
@@ -62,7 +71,7 @@ class EngineWorker:
         answering.start()
         with contextlib.suppress(EOFError, OSError):
             while True:
-                index = int.from_bytes(self._link.recv_bytes(), "little")
+                index, self._strength.value = LAUNCH_MESSAGE.unpack(self._link.recv_bytes())
                 try:
                     slot = self._slots[index]
                     slot.launch(slot.input if self._placed[index] else self._shared[index][0])
@@ -121,10 +130,10 @@ def main(arguments: list[str]) -> None:
     link, memory = inherited(arguments)
     message = json.loads(link.recv_bytes())
     event_log.configure(**message["log"])
-    request = EngineRequest.from_dict(message["request"])
+    request, strength = EngineRequest.from_dict(message["request"]), Strength()
     try:
         with reporting(link) as progress:
-            engine = engines.load(request, progress=progress)
+            engine = engines.load(request, progress=progress, strength=strength)
     except EngineError as error:
         with contextlib.suppress(OSError):
             link.send_bytes(json.dumps({"error": error.parts}).encode())
@@ -135,7 +144,7 @@ def main(arguments: list[str]) -> None:
         wanted = link.recv_bytes() == b"go"
     if wanted:
         shared = frame_views(mmap.mmap(memory, 0), engine.spec, request.depth)
-        EngineWorker(link, [engine.slot(index) for index in range(request.depth)], shared).run()
+        EngineWorker(link, [engine.slot(index) for index in range(request.depth)], shared, strength).run()
     os._exit(0)  # without waiting for a driver that may hang at the end; what it holds goes with the process
 
 

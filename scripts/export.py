@@ -3,9 +3,11 @@
 
   python scripts/export.py runs/fast-x2/checkpoint.pt engines/models/fast-x2.onnx
   python scripts/export.py --wrap theirs.onnx their-x4.onnx             any ONNX network, picture to picture
+  python scripts/export.py --strength fast-x2.onnx fast-x2.onnx         one exported before there was a strength
 
 An exported network is compared with the PyTorch network before it is written; exporter.network_from_onnx() goes the
 other way. A wrapped one is compared with the original (scripts/conversion/wrapper.py); that needs no PyTorch.
+--strength gives a file of this project, in any precision, the input that scales its detail, and touches no weight.
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ import scripts  # noqa: F401 # first: says how to get what is missing
 # isort: split
 from engines.errors import UserError
 from scripts.conversion.exporter import export
+from scripts.conversion.strength import upgrade
 from scripts.conversion.wrapper import MAX_MULTIPLE, wrap
 
 
@@ -28,7 +31,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("source", type=Path, help="checkpoint.pt of scripts/train.py; with --wrap an .onnx file")
     parser.add_argument("file", type=Path, help="NAME-x<scale>.onnx to write")
-    parser.add_argument("--wrap", action="store_true", help="put somebody else's network under the contract")
+    ways = parser.add_mutually_exclusive_group()
+    ways.add_argument("--wrap", action="store_true", help="put somebody else's network under the contract")
+    ways.add_argument("--strength", action="store_true", help="give an exported file the input `strength`")
     group = parser.add_argument_group(
         "facts about a network to wrap", "each is detected if left out; where that is impossible, an error asks for it"
     )
@@ -45,6 +50,8 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         if options.wrap:
             print(wrap(options.source, options.file, **wrapping))
+        elif options.strength:
+            print(upgrade(options.source, options.file))
         else:
             print(export(options.source, options.file))
     except UserError as error:

@@ -32,6 +32,7 @@ from engines.catalog.terms import TERMS_KEY, combined
 from engines.errors import UserError
 from engines.openvino.engine import core
 from scripts.common import onnx_files, results
+from scripts.common.onnx_files import inputs_for
 from scripts.training.data_terms import folder_terms
 from scripts.training.photos import Photos
 
@@ -83,7 +84,7 @@ def calibrate(model: onnx.ModelProto, tensors: Iterable[str], pictures: Iterable
     compiled = core().compile_model(network, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
     seen: dict[str, list[Floats]] = {name: [] for name in wanted}
     for picture in pictures:
-        result = compiled(picture[None])
+        result = compiled(inputs_for(model, picture[None]))
         for name, values in seen.items():
             values.append(np.asarray(result[name], np.float32).ravel()[::SAMPLE_STRIDE].copy())
     return {name: scale_of(np.concatenate(values)) for name, values in seen.items()}

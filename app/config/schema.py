@@ -26,7 +26,7 @@ from app.config.fields import (
     parse_fallback,
 )
 from engines.catalog import shipped as catalog
-from engines.catalog.contract import MAX_SCALE
+from engines.catalog.contract import MAX_SCALE, MAX_STRENGTH
 from engines.request import EngineKind
 
 
@@ -104,6 +104,14 @@ class EngineConfig(Section):
         le=MAX_SCALE,
         metavar="N",
     )
+    strength: float = option(
+        1.0,
+        "how much detail the network adds: 0 none, which leaves a smooth picture, 1 as trained, up to 2; keys + and - "
+        "change it",
+        ge=0,
+        le=MAX_STRENGTH,
+        metavar="N",
+    )
     depth: int = option(
         2,
         "frames in flight; each one beyond 2 adds the engine's time for a frame to the latency",
@@ -151,6 +159,10 @@ class EngineConfig(Section):
         flag="engine-start",
         needs="server fallback",
     )
+
+    def with_strength(self, strength: float) -> EngineConfig:
+        """Return a copy with another strength."""
+        return self.model_copy(update={"strength": strength})
 
     @property
     def network_scale(self) -> int | None:
@@ -459,6 +471,10 @@ class Config(Section):
             if isinstance(data, dict)
             else data
         )
+
+    def with_strength(self, strength: float) -> Config:
+        """Return a copy with another strength of the engine."""
+        return self.model_copy(update={"engine": self.engine.with_strength(strength)})
 
     @model_validator(mode="after")
     def _one_output_size(self) -> Config:

@@ -19,6 +19,7 @@ HELP = [
     "<- ->\tmove the divider (or the mouse)",
     "z, wheel\tzoom to 2:1, 4:1 and back; drag to move",
     "m\tmagnifier",
+    "+ -\tmore and less detail",
     "o\tfigures",
     "r\tstart and stop recording",
     "s\tsnapshot of before and after",

@@ -1,4 +1,8 @@
-"""The contract of a model: one picture in, one larger picture out, both in the bytes of cameras and windows."""
+"""The contract of a model: one picture in, one larger picture out, both in the bytes of cameras and windows.
+
+A model may take a second input, `strength`, float32 [1], by which it multiplies the detail that it adds to its base
+picture: 0 leaves that as it is, 1 is as trained.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +13,10 @@ from engines.errors import ModelError
 
 MAX_SCALE = 8
 """The largest scale of a model."""
+STRENGTH_INPUT = "strength"
+"""The name of a model's second input, if it has one."""
+MAX_STRENGTH = 2.0
+"""The largest strength that is asked for; the smallest is 0."""
 
 
 def refused(path: Path, facts: str) -> ModelError:
@@ -16,7 +24,8 @@ def refused(path: Path, facts: str) -> ModelError:
     return ModelError(
         f"{path} is not an upscaling model this program can run",
         facts,
-        "A model takes one picture, uint8 [1, H, W, 3] BGR, and returns one, uint8 [1, s*H, s*W, 3].",
+        "A model takes one picture, uint8 [1, H, W, 3] BGR, and returns one, uint8 [1, s*H, s*W, 3]; its second input, "
+        "if it has one, is `strength`, float32 [1].",
     )
 
 

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from engines.base import Image
+from engines.base import Image, Strength
 from engines.cuda import driver as libcuda
 from engines.cuda.device import Buffer, CudaDevice
 from engines.cuda.driver import CudaError, CudaGraph
@@ -51,10 +51,24 @@ class CudaSlot:
     stream orders its operations.
     """
 
-    def __init__(self, device: CudaDevice, source: Buffer, result: Buffer, work: Work, *, mapped: bool) -> None:
-        """Take over the buffers, whose shapes are [1, H, W, 3], and the work. The context is current."""
+    def __init__(
+        self,
+        device: CudaDevice,
+        source: Buffer,
+        result: Buffer,
+        work: Work,
+        *,
+        mapped: bool,
+        factor: Buffer | None = None,
+        strength: Strength | None = None,
+    ) -> None:
+        """Take over the buffers, whose shapes are [1, H, W, 3], and the work. The context is current.
+
+        `factor`: the four bytes of the float32 that `strength` is written to at each launch, if the work reads one.
+        """
         driver = device.driver
         self._device, self._driver, self._mapped = device, driver, mapped
+        self._factor, self._strength = factor, strength or Strength()
         self._source, self._result, self._work = source, result, work
         self._graph: CudaGraph | None = None
         # Created once: making one costs as much as ten launches.
@@ -78,6 +92,8 @@ class CudaSlot:
         with FILL_RANGE:
             if image is not self.input:
                 np.copyto(self.input, image)
+            if self._factor is not None:  # nothing of this slot is in flight that might read it
+                self._factor.host.view(np.float32)[0] = self._strength.value
         started, *_, done = self._events
         try:
             with self._device, LAUNCH_RANGE:
@@ -162,6 +178,8 @@ class CudaSlot:
             self.input = np.empty((0, 0, 3), np.uint8)
             self._source.free(self._driver.Error)
             self._result.free(self._driver.Error)
+            if self._factor is not None:
+                self._factor.free(self._driver.Error)
             self._graph = self._stream = None
             self._events.clear()
 
@@ -169,7 +187,8 @@ class CudaSlot:
         """The three stages, with events between them if `marks`."""
         _, copied, worked, _ = self._events
         if not self._mapped:
-            self._driver.memcpy_htod_async(self._source.address, self._source.host, self._stream)
+            for taken in (self._source, self._factor) if self._factor is not None else (self._source,):
+                self._driver.memcpy_htod_async(taken.address, taken.host, self._stream)
         if marks:
             copied.record(self._stream)
         self._work.enqueue(self._stream.handle)

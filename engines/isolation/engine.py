@@ -17,10 +17,10 @@ from typing import Any
 
 import numpy as np
 
-from engines.base import Image
+from engines.base import Image, Strength
 from engines.catalog import shipped as catalog
 from engines.errors import EngineError
-from engines.isolation.protocol import ANSWER, STAGE_TIME, frame_bytes, frame_views, spec_from_json
+from engines.isolation.protocol import ANSWER, LAUNCH_MESSAGE, STAGE_TIME, frame_bytes, frame_views, spec_from_json
 from engines.request import EngineRequest
 from engines.slot_engine import SlotEngine
 from engines.support import event_log
@@ -144,8 +144,8 @@ class EngineProcess:
 class IsolatedSlot:
     """One slot of the child's engine, and its place in the shared memory."""
 
-    def __init__(self, child: EngineProcess, index: int) -> None:
-        self._child, self._index = child, index
+    def __init__(self, child: EngineProcess, index: int, strength: Strength) -> None:
+        self._child, self._index, self._strength = child, index, strength
         self.input, self._output = child.views[index]
         self.finished = 0.0
         self.stages: Mapping[str, float] = {}
@@ -153,7 +153,7 @@ class IsolatedSlot:
     def launch(self, image: Image) -> None:
         """Copy `image`, uint8 [H, W, 3], and let the child start. Raises EngineError if the child is gone."""
         np.copyto(self.input, image)
-        self._child.send(self._index.to_bytes(2, "little"))
+        self._child.send(LAUNCH_MESSAGE.pack(self._index, self._strength.value))
 
     def wait(self, timeout: float) -> Image:
         """Return the child's result, in the shared memory. Raises TimeoutError, EngineError."""
@@ -167,9 +167,10 @@ class IsolatedSlot:
 class IsolatedEngine(SlotEngine[Any]):
     """Slots whose work is done by a child process."""
 
-    def __init__(self, child: EngineProcess, depth: int) -> None:
+    def __init__(self, child: EngineProcess, depth: int, strength: Strength) -> None:
         self.child = child
-        super().__init__(child.spec, [IsolatedSlot(child, index) for index in range(depth)], close=child.close)
+        slots = [IsolatedSlot(child, index, strength) for index in range(depth)]
+        super().__init__(child.spec, slots, close=child.close)
 
     def __enter__(self) -> IsolatedEngine:
         return self
@@ -179,6 +180,7 @@ def load(
     request: EngineRequest,
     *,
     report: Callable[[str], None] | None = None,
+    strength: Strength | None = None,
     load_timeout: float = LOAD_TIMEOUT_S,
     silence_timeout: float = SILENCE_TIMEOUT_S,
 ) -> IsolatedEngine:
@@ -187,6 +189,7 @@ def load(
     Args:
         request: For one engine of this machine, without fallbacks and models to switch between.
         report: Receives, in this thread, the progress of a load that takes long.
+        strength: Sent along with each frame.
         load_timeout: Seconds that the child may take to load.
         silence_timeout: Seconds that it may say nothing while it loads.
 
@@ -196,4 +199,4 @@ def load(
     if catalog.is_path(request.model):
         request = replace(request, model=str(Path(request.model).absolute()))  # the child runs in another folder
     child = EngineProcess(request, report, load_timeout=load_timeout, silence_timeout=silence_timeout)
-    return IsolatedEngine(child, request.depth)
+    return IsolatedEngine(child, request.depth, strength or Strength())

@@ -1,8 +1,8 @@
 """What this process and an engine's child process say to each other, and how frames lie in their shared memory.
 
 The parent sends the request as JSON; the child answers with progress, an error or the engine's Spec; the parent sends
-b"go" once the memory has its size. From then on the parent sends the number of a slot to launch, two bytes, and the
-child an ANSWER for each.
+b"go" once the memory has its size. From then on the parent sends a LAUNCH_MESSAGE for each frame, and the child an
+ANSWER.
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ import numpy as np
 from engines.base import Condition, EngineState, Image, Spec
 from engines.support.pages import whole_pages
 
+LAUNCH_MESSAGE = struct.Struct("<Hf")
+"""The number of the slot to launch, and the strength (engines.base.Strength) of its frame."""
 ANSWER = struct.Struct("<id")
 """The child's answer: a slot number; when it was finished (time.monotonic()). Behind it, for each stage that the slot
 tells of, a STAGE_TIME; or, with -1 - number, an error's parts as JSON."""

@@ -7,6 +7,7 @@ import functools
 import hashlib
 import logging
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,8 +17,8 @@ import openvino as ov
 from openvino.frontend import FrontEndManager
 from platformdirs import user_cache_path
 
-from engines.base import Engine, Image, Spec
-from engines.catalog.contract import refused, scale_between, unfit
+from engines.base import Engine, Image, Spec, Strength
+from engines.catalog.contract import STRENGTH_INPUT, refused, scale_between, unfit
 from engines.catalog.resolved import resolve_file
 from engines.errors import EngineError, ModelError
 from engines.openvino import row_shuffle, self_check, self_check_cache, uint8_activations
@@ -33,27 +34,48 @@ NO_MEMORY_ERRORS = ("MemoryError", "std::bad_alloc")
 class OpenVinoSlot:
     """One inference request with its own input and output buffer, which OpenVINO reads and writes in place."""
 
-    def __init__(self, compiled: ov.CompiledModel) -> None:
-        """Make an inference request and allocate its buffers."""
-        inputs, outputs = (np.empty(list(port.shape), np.uint8) for port in (compiled.input(), compiled.output()))
-        self._request = compiled.create_infer_request()
-        self._request.set_input_tensor(ov.Tensor(inputs, shared_memory=True))
-        self._request.set_output_tensor(ov.Tensor(outputs, shared_memory=True))
-        self.input: Image = inputs[0]
-        self._output: Image = outputs[0]
+    def __init__(
+        self, compiled: ov.CompiledModel, strength: Strength | None = None, *, wide: ov.CompiledModel | None = None
+    ) -> None:
+        """Make an inference request and allocate its buffers.
+
+        `strength` is read at each launch, if the network takes one; `wide` is what computes frames of strengths above
+        1, if that is another model.
+        """
+        inputs, outputs = (np.empty(list(port.shape), np.uint8) for port in (compiled.input(0), compiled.output()))
+        self._strength, self._factor = strength or Strength(), np.ones(1, np.float32)
+        self._usual = self._request = compiled.create_infer_request()
+        self._wide = self._usual if wide is None else wide.create_infer_request()
+        if len(compiled.inputs) > 1:
+            for request in (self._usual, self._wide):
+                request.set_input_tensor(1, ov.Tensor(self._factor, shared_memory=True))
         self._launched = self.finished = 0.0
+        self.input: Image
+        self.place(inputs[0], outputs[0])
 
     def place(self, input: Image, output: Image) -> bool:
         """Work in these buffers from now on (engines.worker)."""
-        self._request.set_input_tensor(ov.Tensor(input[None], shared_memory=True))
-        self._request.set_output_tensor(ov.Tensor(output[None], shared_memory=True))
+        for request in (self._usual, self._wide):
+            request.set_input_tensor(0, ov.Tensor(input[None], shared_memory=True))
+            request.set_output_tensor(ov.Tensor(output[None], shared_memory=True))
         self.input, self._output = input, output
         return True
+
+    def warm_up(self) -> None:
+        """Compute a black picture: the first inference allocates, and no visitor should wait for that."""
+        self.input.fill(0)
+        for request in (self._wide, self._usual):
+            self._request = request
+            request.start_async()
+            self.wait(WARM_UP_TIMEOUT_S)
 
     def launch(self, image: Image) -> None:
         """Copy `image`, uint8 [H, W, 3], unless it is `input` itself, and start the inference."""
         if image is not self.input:
             np.copyto(self.input, image)
+        strength = self._strength.value
+        self._factor[0] = strength
+        self._request = self._wide if strength > 1 else self._usual
         self._launched = time.monotonic()
         self._request.start_async()
 
@@ -123,24 +145,34 @@ def fit(model: ov.Model, path: Path, size: tuple[int, int]) -> int:
     Raises:
         ModelError: It breaks the contract (engines.catalog.contract) or does not take this size.
     """
-    for kind, ports in (("input", model.inputs), ("output", model.outputs)):
+    frames = model.inputs[:-1] if takes_strength(model) else model.inputs
+    for kind, ports in (("input", frames), ("output", model.outputs)):
         if len(ports) != 1:
             raise refused(path, f"it has {len(ports)} {kind}s")
         if ports[0].element_type != ov.Type.u8 or len(ports[0].partial_shape) != 4:
             raise refused(path, f"its {kind} is {ports[0].element_type.to_string()} {ports[0].partial_shape}")
     width, height = size
-    given, wanted = model.input().partial_shape, ov.PartialShape([1, height, width, 3])
+    given, wanted = model.input(0).partial_shape, ov.PartialShape([1, height, width, 3])
     # reshape() alone would force another layout or size on a model that was made for one.
     if not given.compatible(wanted):
         raise unfit(path, [None if n.is_dynamic else n.get_length() for n in given], size)
     try:
-        model.reshape(wanted)
+        model.reshape({model.input(0): wanted})
     except RuntimeError as error:
         raise refused(path, f"it cannot take an input of {wanted}: {first_line(error)}") from None
     output = model.output().partial_shape
     if output.is_dynamic or output[0].get_length() != 1 or output[3].get_length() != 3:
         raise refused(path, f"its output is {output}")
     return scale_between(path, size, (output[2].get_length(), output[1].get_length()))
+
+
+def takes_strength(model: ov.Model) -> bool:
+    """Return whether the second and last input of `model` is the contract's strength."""
+    if len(model.inputs) != 2:
+        return False
+    port = model.input(1)
+    named, is_float = STRENGTH_INPUT in port.get_names(), port.element_type == ov.Type.f32
+    return named and is_float and port.partial_shape == ov.PartialShape([1])
 
 
 def compile_options(threads: int | None) -> dict[str, Any]:
@@ -199,6 +231,8 @@ class Rewriting:
     apply: self_check.Rewrite
     version: str
     """Differs where `apply` may do something else."""
+    apply_wide: Callable[[ov.Model], bool] | None = None
+    """The same for strengths above 1, where the detail needs more room; returns whether it has done anything else."""
 
 
 @functools.cache
@@ -209,13 +243,20 @@ def default_rewriting() -> Rewriting:
         row_shuffle.apply(network)
         uint8_activations.apply(network, core())
 
-    return Rewriting(apply, self_check_cache.source_digest(row_shuffle, uint8_activations, self_check))
+    def apply_wide(network: ov.Model) -> bool:
+        row_shuffle.apply(network)
+        differs = uint8_activations.fuses_detail(network, core())
+        uint8_activations.apply(network, core(), fuse=False)
+        return differs
+
+    version = self_check_cache.source_digest(row_shuffle, uint8_activations, self_check)
+    return Rewriting(apply, version, apply_wide)
 
 
 def check_size(network: ov.Model, size: tuple[int, int]) -> tuple[int, int]:
     """Return width and height of the self-check's frame: `size`, the engine's, if the file takes no other."""
     width, height = self_check.SIZE
-    free = network.input().partial_shape.compatible(ov.PartialShape([1, height, width, 3]))
+    free = network.input(0).partial_shape.compatible(ov.PartialShape([1, height, width, 3]))
     return self_check.SIZE if free else size
 
 
@@ -247,10 +288,13 @@ def is_right_here(rewriting: Rewriting, path: Path, size: tuple[int, int], threa
     return psnr_db >= self_check.LEAST_DB
 
 
-def load(request: EngineRequest, *, rewriting: Rewriting | None = None) -> Engine[Any]:
+def load(
+    request: EngineRequest, *, rewriting: Rewriting | None = None, strength: Strength | None = None
+) -> Engine[Any]:
     """Return an OpenVINO engine for `request`, of which size, model, scale, depth and `openvino` count.
 
-    `rewriting`, None for default_rewriting(), is applied to an int8 file only where it is right (is_right_here()).
+    `strength` is read for each frame, if the model takes one. `rewriting`, None for default_rewriting(), is applied to
+    an int8 file only where it is right (is_right_here()).
 
     Raises:
         ModelError: The model is missing, breaks the contract or does not take this size.
@@ -261,7 +305,11 @@ def load(request: EngineRequest, *, rewriting: Rewriting | None = None) -> Engin
     assert path is not None  # resolve_file() always has one
     network = read(path)
     scale = fit(network, path, size)
+    wide = None
     if not self_check.is_quantised(network) or is_right_here(rewriting, path, size, threads):
+        if takes_strength(network) and rewriting.apply_wide is not None:
+            copy = network.clone()
+            wide = compile_model(copy, threads) if rewriting.apply_wide(copy) else None
         rewriting.apply(network)
     compiled = compile_model(network, threads)
     used = compiled.get_property("INFERENCE_NUM_THREADS")
@@ -273,10 +321,9 @@ def load(request: EngineRequest, *, rewriting: Rewriting | None = None) -> Engin
         scale=scale,
         input=size,
         output=(size[0] * scale, size[1] * scale),
+        takes_strength=takes_strength(network),
     )
-    slots = [OpenVinoSlot(compiled) for _ in range(request.depth)]
-    blank = np.zeros((size[1], size[0], 3), np.uint8)
-    for slot in slots:  # the first inference allocates; no visitor should wait for that
-        slot.launch(blank)
-        slot.wait(WARM_UP_TIMEOUT_S)
+    slots = [OpenVinoSlot(compiled, strength, wide=wide) for _ in range(request.depth)]
+    for slot in slots:
+        slot.warm_up()
     return SlotEngine(spec, slots)

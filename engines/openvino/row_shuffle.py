@@ -153,7 +153,8 @@ def pad_before_convert(model: ov.Model) -> bool:
     They stay in the order in which they came then, which is that of the convolutions. Returns False, and has changed
     nothing, if it does not begin with that.
     """
-    nodes, output = [], model.input()
+    nodes, frame = [], model.input(0)
+    output = frame
     for kind in BEGINNING:
         readers = [port.get_node() for port in output.get_target_inputs()]
         if [node.get_type_name() for node in readers] != [kind]:
@@ -166,7 +167,7 @@ def pad_before_convert(model: ov.Model) -> bool:
         return False
     order, before, after = (node.data for node in how)
     places = np.argsort(order)  # of the picture's axes among those that Pad sees
-    edged = ops.pad(model.input(), before[places], after[places], "edge")
+    edged = ops.pad(frame, before[places], after[places], "edge")
     replace_node(pad, ops.transpose(ops.convert(edged, convert.get_element_type()), order))
     return True
 

@@ -36,20 +36,23 @@ def is_quantised(model: ov.Model) -> bool:
     return any(node.get_type_name() in ("FakeQuantize", "QuantizeLinear") for node in model.get_ops())
 
 
-def agreement_db(core: ov.Core, plain: ov.Model, rewrite: Rewrite, options: dict[str, Any]) -> float:
+def agreement_db(
+    core: ov.Core, plain: ov.Model, rewrite: Rewrite, options: dict[str, Any], strength: float = 1
+) -> float:
     """PSNR between the picture that `plain` makes and that of a copy after `rewrite`; infinite if they are equal.
 
-    `plain` has a static shape [1, H, W, 3], uint8, with at least 256 pixels, and stays as it is. Both are compiled for
-    the CPU with `options`. Raises RuntimeError where one cannot be compiled or run.
+    `plain` has a static shape [1, H, W, 3], uint8, with at least 256 pixels, and stays as it is. If it takes a
+    strength, as its second input, that is `strength`. Both are compiled for the CPU with `options`. Raises RuntimeError
+    where one cannot be compiled or run.
     """
     rewritten = plain.clone()
     rewrite(rewritten)
-    _, height, width, _ = plain.input().shape
-    frame = check_frame((width, height))
+    _, height, width, _ = plain.input(0).shape
+    inputs = [check_frame((width, height))[None], np.array([strength], np.float32)][: len(plain.inputs)]
     pictures = []
     for model in (plain, rewritten):
         compiled = core.compile_model(model, "CPU", options)
-        pictures.append(np.array(compiled(frame[None])[0], np.float64))
+        pictures.append(np.array(compiled(inputs)[0], np.float64))
     error = float(np.mean((pictures[0] - pictures[1]) ** 2))
     return 10 * math.log10(255**2 / error) if error else math.inf
 

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from engines.catalog.contract import refused, scale_between, unfit
+from engines.catalog.contract import STRENGTH_INPUT, refused, scale_between, unfit
 from engines.errors import EngineError
 from engines.support.progress import BuildProgress
 from engines.tensorrt.plan_cache import Plan, PlanCache, PlanKey, digest, stopped
@@ -73,7 +73,8 @@ def parse(
     if not parser.parse_from_file(str(path)):
         errors = "; ".join(parser.get_error(i).desc() for i in range(parser.num_errors)) or last_error()
         raise EngineError(f"TensorRT cannot read {path}", errors, "Try --engine openvino, or export the model again.")
-    for kind, count in (("input", network.num_inputs), ("output", network.num_outputs)):
+    frames = network.num_inputs - takes_strength(network)
+    for kind, count in (("input", frames), ("output", network.num_outputs)):
         if count != 1:
             raise refused(path, f"it has {count} {kind}s")
     frame, sr = network.get_input(0), network.get_output(0)
@@ -92,6 +93,14 @@ def parse(
         raise refused(path, f"its output is {result}")
     scale_between(path, size, (result[2], result[1]))
     return network
+
+
+def takes_strength(network: trt.INetworkDefinition) -> bool:
+    """Return whether the second and last input of `network` is the contract's strength."""
+    if network.num_inputs != 2:
+        return False
+    port = network.get_input(1)
+    return port.name == STRENGTH_INPUT and port.dtype == trt.float32 and dimensions(port.shape) == (1,)
 
 
 def precision_of(network: trt.INetworkDefinition) -> str:

@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from engines.base import Engine, Spec
-from engines.catalog.contract import scale_between
+from engines.base import Engine, Spec, Strength
+from engines.catalog.contract import STRENGTH_INPUT, scale_between
 from engines.catalog.resolved import resolve_file
 from engines.cuda import driver
 from engines.cuda.device import Buffer, CudaDevice
@@ -44,8 +44,8 @@ class Inference:
     ) -> None:
         """Allocate the scratch memory. The context is current.
 
-        `addresses`: where input and output lie on the device, by their names; `profiler` receives the time of every
-        layer. Raises EngineError, pycuda's errors.
+        `addresses`: where inputs and output lie on the device, by their names, the picture and its result first;
+        `profiler` receives the time of every layer. Raises EngineError, pycuda's errors.
         """
         context = engine.create_execution_context(trt.ExecutionContextAllocationStrategy.USER_MANAGED)
         if context is None:
@@ -56,8 +56,9 @@ class Inference:
         self._scratch = gpu.driver.mem_alloc(size)
         self._context: trt.IExecutionContext | None = context
         context.set_device_memory(int(self._scratch), size)
-        self._names = tuple(addresses)
-        self.bind(*addresses.values())
+        for name, address in addresses.items():
+            context.set_tensor_address(name, address)
+        self._names = tuple(addresses)[:2]
         if profiler is not None:
             context.profiler = profiler
 
@@ -86,16 +87,26 @@ class Inference:
 
 
 def tensors(engine: trt.ICudaEngine) -> list[tuple[str, tuple[int, ...]]]:
-    """Return name and shape of the input and of the output."""
+    """Return name and shape of the picture's input and of the output."""
     found: dict[trt.TensorIOMode, tuple[str, tuple[int, ...]]] = {}
-    for index in range(engine.num_io_tensors):
-        name = engine.get_tensor_name(index)
-        found[engine.get_tensor_mode(name)] = name, dimensions(engine.get_tensor_shape(name))
+    for name in tensor_names(engine):
+        if name != STRENGTH_INPUT:
+            found[engine.get_tensor_mode(name)] = name, dimensions(engine.get_tensor_shape(name))
     return [found[trt.TensorIOMode.INPUT], found[trt.TensorIOMode.OUTPUT]]
 
 
+def tensor_names(engine: trt.ICudaEngine) -> list[str]:
+    """Return the names of all inputs and outputs."""
+    return [engine.get_tensor_name(index) for index in range(engine.num_io_tensors)]
+
+
 def make_slot(
-    gpu: CudaDevice, engine: trt.ICudaEngine, *, mapped: bool, profiler: trt.IProfiler | None = None
+    gpu: CudaDevice,
+    engine: trt.ICudaEngine,
+    *,
+    mapped: bool,
+    strength: Strength | None = None,
+    profiler: trt.IProfiler | None = None,
 ) -> CudaSlot:
     """Return a slot that has run once. The context is current.
 
@@ -110,10 +121,13 @@ def make_slot(
             return allocated
 
         source, result = buffer(shapes[0]), buffer(shapes[1])
-        addresses = dict(zip(names, (source.address, result.address), strict=True))
+        addresses, factor = dict(zip(names, (source.address, result.address), strict=True)), None
+        if STRENGTH_INPUT in tensor_names(engine):
+            factor = buffer((np.dtype(np.float32).itemsize,))
+            addresses[STRENGTH_INPUT] = factor.address
         inference = Inference(gpu, engine, addresses, profiler)
         undo.callback(inference.close)
-        slot = CudaSlot(gpu, source, result, inference, mapped=mapped)
+        slot = CudaSlot(gpu, source, result, inference, mapped=mapped, factor=factor, strength=strength)
         undo.pop_all()
         undo.callback(slot.close)
         slot.launch(np.zeros_like(slot.input))
@@ -122,12 +136,14 @@ def make_slot(
     return slot
 
 
-def make_slots(gpu: CudaDevice, engine: trt.ICudaEngine, depth: int, *, mapped: bool) -> list[CudaSlot]:
+def make_slots(
+    gpu: CudaDevice, engine: trt.ICudaEngine, depth: int, *, mapped: bool, strength: Strength | None = None
+) -> list[CudaSlot]:
     """Return `depth` slots, with graphs if possible. The context is current. Raises as make_slot() does."""
     slots = []
     with ExitStack() as undo:
         for _ in range(depth):
-            slot = make_slot(gpu, engine, mapped=mapped)
+            slot = make_slot(gpu, engine, mapped=mapped, strength=strength)
             undo.callback(slot.close)
             slots.append(slot)
         all(slot.record_graph() for slot in slots)  # what the first cannot, the others need not try
@@ -188,12 +204,15 @@ def engine_for(
     return plans.get(key, built, runtime.deserialize_cuda_engine, progress)
 
 
-def load(request: EngineRequest, *, progress: BuildProgress | None = None) -> Engine[Any]:
+def load(
+    request: EngineRequest, *, progress: BuildProgress | None = None, strength: Strength | None = None
+) -> Engine[Any]:
     """Return a TensorRT engine for `request`, of which size, model, scale, depth and `tensorrt` count.
 
     Args:
         request: What is wanted.
         progress: Receives the progress of a build, and can end it.
+        strength: Read for each frame, if the model takes one; a plan is the same for all strengths.
 
     Raises:
         ModelError: The model is missing, breaks the contract or does not take this size.
@@ -213,7 +232,8 @@ def load(request: EngineRequest, *, progress: BuildProgress | None = None) -> En
                 log_layers(gpu, engine, mapped=mapped)
             (_, taken), (_, given) = tensors(engine)
             scale = scale_between(path, (taken[2], taken[1]), (given[2], given[1]))
-            slots = make_slots(gpu, engine, depth, mapped=mapped)
+            slots = make_slots(gpu, engine, depth, mapped=mapped, strength=strength)
+            takes_strength = STRENGTH_INPUT in tensor_names(engine)
     except (gpu.driver.Error, driver.CudaError) as error:
         raise gpu.failure(
             f"TensorRT cannot be set up for {size[0]}x{size[1]}, {depth} frames in flight", error
@@ -227,6 +247,7 @@ def load(request: EngineRequest, *, progress: BuildProgress | None = None) -> En
         scale=scale,
         input=size,
         output=(size[0] * scale, size[1] * scale),
+        takes_strength=takes_strength,
     )
     # The execution contexts keep the engine alive, so closing the slots frees all there is.
     return SlotEngine(spec, slots)

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from engines.catalog.contract import MAX_SCALE
+from engines.catalog.contract import MAX_SCALE, STRENGTH_INPUT
 from engines.errors import EngineError, FrameRefusedError
 from engines.request import TritonOptions
 from engines.triton.address import GRPC_PORT, Address, is_this_machine
@@ -201,14 +201,17 @@ class TritonClient:
             names = ", ".join(sorted({entry.name for entry in index})) or "none"
             fix = "Give one of these; scripts/triton_repository.py writes a repository of the shipped models."
             raise EngineError(f"There is no model {self.model} on {self.server}", f"there are: {names}", fix)
-        self._check_ports(self.ask(self.client.get_model_metadata, self.model, self.version))
+        metadata = self.ask(self.client.get_model_metadata, self.model, self.version)
+        self._check_ports(metadata)
+        self.strength_rank = strength_rank(metadata)
         width, height = self.input
         blank = np.zeros((1, height, width, 3), np.uint8)
         tensor = self.grpc.InferInput("frame", list(blank.shape), "UINT8")
         tensor.set_data_from_numpy(blank)
+        inputs = [tensor, *self.strength_tensors(self.strength_rank, 1.0)]
         try:
             given = self.ask(
-                self.client.infer, self.model, [tensor], model_version=self.version, timeout=FIRST_FRAME_TIMEOUT_S
+                self.client.infer, self.model, inputs, model_version=self.version, timeout=FIRST_FRAME_TIMEOUT_S
             )
         except RequestRejectedError as error:
             raise EngineError(
@@ -227,6 +230,18 @@ class TritonClient:
             raise self.refusal(f"of {width}x{height} it makes {list(answer.shape)} {answer.dtype}")
         return scale
 
+    def strength_tensors(self, rank: int, strength: float) -> list[Any]:
+        """Return the tensor with the strength of one frame; none for a model that takes none, whose `rank` is 0."""
+        if not rank:
+            return []
+        tensor = self.grpc.InferInput(STRENGTH_INPUT, [1] * rank, "FP32")
+        tensor.set_data_from_numpy(np.full([1] * rank, strength, np.float32))
+        return [tensor]
+
+    def strength_rank_of(self, model: str) -> int:
+        """Return how many axes the strength of another model of the server has, 0 for none. Raises EngineError."""
+        return strength_rank(self.ask(self.client.get_model_metadata, model, self.version))
+
     def refusal(self, facts: str) -> EngineError:
         """Return what is said of a model that breaks the contract; `facts` says how."""
         return EngineError(
@@ -238,7 +253,8 @@ class TritonClient:
 
     def _check_ports(self, metadata: Any) -> None:
         """Check the contract of engines/models, as far as the metadata go. Raises EngineError."""
-        for kind, wanted, ports in (("input", "frame", metadata.inputs), ("output", "sr", metadata.outputs)):
+        frames = [port for port in metadata.inputs if port.name != STRENGTH_INPUT]
+        for kind, wanted, ports in (("input", "frame", frames), ("output", "sr", metadata.outputs)):
             if [port.name for port in ports] != [wanted]:
                 raise self.refusal(f"its {kind}s are {', '.join(port.name for port in ports)}")
             shape = list(ports[0].shape)
@@ -265,3 +281,9 @@ class TritonClient:
                     work()
                 except Exception as error:
                     log.debug("closing %s: %s", self.server, error)
+
+
+def strength_rank(metadata: Any) -> int:
+    """Return how many axes the strength of a served model has: 2 where pictures are batched, else 1; 0: it has none."""
+    found = [port for port in metadata.inputs if port.name == STRENGTH_INPUT and port.datatype == "FP32"]
+    return len(found[0].shape) if found else 0

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from engines.base import Engine, Spec
+from engines.base import Engine, Spec, Strength
 from engines.catalog.resolved import resolve_served
 from engines.errors import EngineError
 from engines.request import EngineRequest
@@ -28,12 +28,14 @@ TIMEOUTS_IN_FLIGHT = 4
 one timeout is not yet late."""
 
 
-def connect(server: str, address: Address, request: EngineRequest, *, hang_timeout: float) -> Engine[Any]:
+def connect(
+    server: str, address: Address, request: EngineRequest, *, hang_timeout: float, strength: Strength
+) -> Engine[Any]:
     """Return an engine over one `server`, HOST:PORT, of `address`; see load(). Raises EngineError."""
     size = request.size
     connection = TritonClient(server, address, size, request.triton)
     try:
-        slots, way = make_slots(connection, request.depth, hang_timeout)
+        slots, way = make_slots(connection, request.depth, hang_timeout, strength)
         blank = np.zeros((size[1], size[0], 3), np.uint8)
         for slot in slots:  # so that what does not work is found now, and the first frame finds all buffers in place
             slot.launch(blank)
@@ -52,25 +54,32 @@ def connect(server: str, address: Address, request: EngineRequest, *, hang_timeo
         scale=connection.scale,
         input=size,
         output=connection.output,
+        takes_strength=slots[0].takes_strength,
     )
     return SlotEngine(
         spec, slots, hang_timeout=hang_timeout, drain_timeout=SERVER_DRAIN_TIMEOUT_S, close=connection.close
     )
 
 
-def load(address: Address, request: EngineRequest, *, frame_timeout: float | None) -> Engine[Any]:
+def load(
+    address: Address, request: EngineRequest, *, frame_timeout: float | None, strength: Strength | None = None
+) -> Engine[Any]:
     """Return an engine at `address`, over one server or several.
 
     Args:
         address: The servers, and the model that they serve.
         request: What is wanted; size, depth and `triton` count.
         frame_timeout: Seconds after which nobody waits for a frame any more; None: somebody always does.
+        strength: Sent along with each frame, to models that take one.
 
     Raises:
         EngineError: No server can be reached, or none serves that model for this size.
     """
     hang_timeout = TIMEOUTS_IN_FLIGHT * frame_timeout if frame_timeout else HANG_TIMEOUT_S
-    loads = {s: partial(connect, s, address, request, hang_timeout=hang_timeout) for s in address.servers}
+    connected = partial(
+        connect, address=address, request=request, hang_timeout=hang_timeout, strength=strength or Strength()
+    )
+    loads = {server: partial(connected, server) for server in address.servers}
     if len(loads) == 1:
         return loads[address.servers[0]]()
     late = frame_timeout / 2 if frame_timeout else hang_timeout / 4

@@ -12,7 +12,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from engines.base import Image
+from engines.base import Image, Strength
 from engines.errors import EngineError, one_line
 from engines.support.pages import whole_pages
 from engines.triton import shared_memory
@@ -42,9 +42,10 @@ class TritonSlot:
 
     model_suffix = ""
 
-    def __init__(self, connection: TritonClient, hang_timeout: float) -> None:
+    def __init__(self, connection: TritonClient, hang_timeout: float, strength: Strength) -> None:
         """`hang_timeout`: seconds after which the server and the client drop the request."""
-        self._connection, self._hang_timeout = connection, hang_timeout
+        self._connection, self._hang_timeout, self._strength = connection, hang_timeout, strength
+        self._strength_rank = self._find_strength_rank()
         (width, height), (out_width, out_height) = connection.input, connection.output
         self._shape, self._out_shape = (height, width, 3), (out_height, out_width, 3)
         self.input: Image = np.empty(self._shape, np.uint8)
@@ -58,10 +59,11 @@ class TritonSlot:
         self._call = call = Call()
         connection = self._connection
         inputs, outputs = self._send()
+        strength = connection.strength_tensors(self._strength_rank, self._strength.value)
         try:
             self._context = connection.client.async_infer(
                 connection.model + self.model_suffix,
-                inputs,
+                [*inputs, *strength],
                 call.finish,
                 model_version=connection.version,
                 outputs=outputs,
@@ -86,6 +88,14 @@ class TritonSlot:
             raise
         except Exception as error:  # NumPy's, OpenCV's, the client's own: what came makes no sense
             raise self._connection.refusal(f"its answer cannot be read: {one_line(error)[:200]}") from None
+
+    @property
+    def takes_strength(self) -> bool:
+        """Whether the strength goes along with each frame."""
+        return self._strength_rank > 0
+
+    def _find_strength_rank(self) -> int:
+        return self._connection.strength_rank
 
     def _check(self, result: Any) -> None:
         """Check that the server has written what this slot's memory is for: a model may be exchanged under its name."""
@@ -118,6 +128,9 @@ class JpegSlot(TritonSlot):
 
     model_suffix = "-jpeg"
 
+    def _find_strength_rank(self) -> int:
+        return self._connection.strength_rank_of(self._connection.model + self.model_suffix)
+
     def _send(self) -> tuple[list[Any], list[Any]]:
         quality = [cv2.IMWRITE_JPEG_QUALITY, self._connection.options.quality]
         file = cv2.imencode(".jpg", self.input, quality)[1].tobytes()
@@ -137,8 +150,15 @@ class JpegSlot(TritonSlot):
 class SharedSlot(TritonSlot):
     """The server on this host reads and writes this slot's own part of a region; nothing travels."""
 
-    def __init__(self, connection: TritonClient, hang_timeout: float, region: shared_memory.Region, start: int) -> None:
-        super().__init__(connection, hang_timeout)
+    def __init__(
+        self,
+        connection: TritonClient,
+        hang_timeout: float,
+        strength: Strength,
+        region: shared_memory.Region,
+        start: int,
+    ) -> None:
+        super().__init__(connection, hang_timeout, strength)
         taken, _ = frame_bytes(connection)
         self.input = region.view(start, self._shape)
         self._output = region.view(start + taken, self._out_shape)
@@ -162,8 +182,10 @@ class CudaSharedMemorySlot(TritonSlot):
     A Jetson's Triton has no CUDA shared memory; there SharedSlot is as good, as CPU and GPU share their memory anyway.
     """
 
-    def __init__(self, connection: TritonClient, hang_timeout: float, cuda: Any, device: int = 0) -> None:
-        super().__init__(connection, hang_timeout)
+    def __init__(
+        self, connection: TritonClient, hang_timeout: float, strength: Strength, cuda: Any, device: int = 0
+    ) -> None:
+        super().__init__(connection, hang_timeout, strength)
         self._cuda, client = cuda, connection.client
         tensor = connection.grpc.InferInput("frame", [1, *self._shape], "UINT8")
         answer = connection.grpc.InferRequestedOutput("sr")
@@ -211,7 +233,7 @@ def clean(connection: TritonClient) -> None:
     shared_memory.remove_abandoned_files()
 
 
-def shared_slots(connection: TritonClient, depth: int, hang_timeout: float) -> list[TritonSlot]:
+def shared_slots(connection: TritonClient, depth: int, hang_timeout: float, strength: Strength) -> list[TritonSlot]:
     """Return slots in one region that the server maps. Raises EngineError, OSError."""
     clean(connection)
     stride = sum(frame_bytes(connection))
@@ -224,16 +246,16 @@ def shared_slots(connection: TritonClient, depth: int, hang_timeout: float) -> l
     connection.also_on_close(region.release)
     connection.also_on_close(partial(connection.ask, client.unregister_system_shared_memory, region.name, timeout=1.0))
     region.hide()
-    return [SharedSlot(connection, hang_timeout, region, stride * index) for index in range(depth)]
+    return [SharedSlot(connection, hang_timeout, strength, region, stride * index) for index in range(depth)]
 
 
-def cuda_slots(connection: TritonClient, depth: int, hang_timeout: float) -> list[TritonSlot]:
+def cuda_slots(connection: TritonClient, depth: int, hang_timeout: float, strength: Strength) -> list[TritonSlot]:
     """Return slots in GPU memory. Raises EngineError."""
     try:
         from tritonclient.utils import cuda_shared_memory as cuda
 
         clean(connection)
-        return [CudaSharedMemorySlot(connection, hang_timeout, cuda) for _ in range(depth)]
+        return [CudaSharedMemorySlot(connection, hang_timeout, strength, cuda) for _ in range(depth)]
     except EngineError:
         raise
     except Exception as error:  # no driver, no package, no discrete GPU: each has an exception of its own
@@ -246,8 +268,11 @@ def cuda_slots(connection: TritonClient, depth: int, hang_timeout: float) -> lis
         ) from None
 
 
-def make_slots(connection: TritonClient, depth: int, hang_timeout: float) -> tuple[list[TritonSlot], str]:
+def make_slots(
+    connection: TritonClient, depth: int, hang_timeout: float, strength: Strength | None = None
+) -> tuple[list[TritonSlot], str]:
     """Return slots that carry pictures as `connection.options` say, and the name of the way. Raises EngineError."""
+    strength = strength or Strength()
     wanted, is_here, apart = connection.options.transport, connection.is_here, connection.apart
     if wanted in ("shm", "cuda") and apart:
         raise EngineError(
@@ -256,10 +281,10 @@ def make_slots(connection: TritonClient, depth: int, hang_timeout: float) -> tup
             "Use --transport raw, jpeg or auto.",
         )
     if wanted == "cuda":
-        return cuda_slots(connection, depth, hang_timeout), "CUDA shared memory"
+        return cuda_slots(connection, depth, hang_timeout, strength), "CUDA shared memory"
     if wanted == "shm" or (wanted == "auto" and not apart and shared_memory.is_available()):
         try:
-            return list(shared_slots(connection, depth, hang_timeout)), "shared memory"
+            return list(shared_slots(connection, depth, hang_timeout, strength)), "shared memory"
         except (EngineError, OSError) as error:
             facts = error.facts if isinstance(error, EngineError) else str(error)
             if wanted == "shm":
@@ -274,5 +299,5 @@ def make_slots(connection: TritonClient, depth: int, hang_timeout: float) -> tup
                 "it is what decodes and encodes JPEG there",
                 "scripts/triton_repository.py writes it; --transport raw does not need it.",
             )
-        return [JpegSlot(connection, hang_timeout) for _ in range(depth)], "JPEG"
-    return [TritonSlot(connection, hang_timeout) for _ in range(depth)], "raw"
+        return [JpegSlot(connection, hang_timeout, strength) for _ in range(depth)], "JPEG"
+    return [TritonSlot(connection, hang_timeout, strength) for _ in range(depth)], "raw"

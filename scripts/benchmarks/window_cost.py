@@ -75,7 +75,7 @@ def main(arguments: list[str] | None = None) -> int:
     shape = "x".join(map(str, options.size))
     images = [scene(count, options.size) for count in range(round(1 / PICTURE_PERIOD_S))]
     pictures = [OutputFrame(image, Frame(image, 0, 0.0, 0.0)) for image in images]
-    actions = {name: (lambda: None) for name in ("quit", "record", "snapshot")}
+    actions = {name: (lambda: None) for name in ("quit", "record", "snapshot", "stronger", "weaker")}
     try:
         with (
             any_display(),

@@ -1,13 +1,17 @@
-"""Reading and writing .onnx files: complete or not at all, and never over the file they are made from."""
+"""Reading and writing .onnx files, complete or not at all, never over the file they are made from; and their inputs."""
 
 from __future__ import annotations
 
 import errno
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import onnx
+from numpy.typing import NDArray
 
 from engines.catalog import shipped as catalog
+from engines.catalog.contract import STRENGTH_INPUT
 from engines.catalog.onnx_metadata import properties
 from engines.errors import ModelError, one_line
 from engines.support import atomic_file
@@ -49,3 +53,14 @@ def save(model: onnx.ModelProto, file: Path) -> None:
     if file.is_dir():  # such as ".", which has no name that a file beside it could be given
         raise IsADirectoryError(errno.EISDIR, "there is a folder of that name")
     atomic_file.write_atomic(file, model.SerializeToString())
+
+
+def takes_strength(model: onnx.ModelProto) -> bool:
+    """Return whether `model` has the input for it (engines/catalog/contract.py)."""
+    return any(port.name == STRENGTH_INPUT for port in model.graph.input)
+
+
+def inputs_for(model: onnx.ModelProto, frame: NDArray[np.uint8], strength: float = 1) -> dict[str, NDArray[Any]]:
+    """Return what to run `model` with: `frame`, uint8 [1, H, W, 3], and `strength` if it takes one."""
+    inputs: dict[str, NDArray[Any]] = {"frame": frame}
+    return inputs | ({STRENGTH_INPUT: np.array([strength], np.float32)} if takes_strength(model) else {})

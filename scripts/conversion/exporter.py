@@ -19,8 +19,9 @@ from onnx.reference import ReferenceEvaluator
 from engines.catalog import shipped as catalog
 from engines.catalog.terms import NOT_STATED, TERMS_KEY
 from engines.errors import UserError
-from scripts.common.onnx_files import save
+from scripts.common.onnx_files import inputs_for, save
 from scripts.common.onnx_graph import EXPORT_OPSET, OnnxGraph
+from scripts.conversion.strength import DETAIL_SUM, scale_detail, strength_port
 
 with contextlib.suppress(ModuleNotFoundError):  # --wrap needs none of it; main() says who does
     import torch
@@ -45,8 +46,8 @@ class ExportError(UserError):
 def build(network: UpscalingNetwork, metadata: dict[str, str]) -> onnx.ModelProto:
     """Return the ONNX model of a collapsed network.
 
-    It maps frame uint8 [1, H, W, 3] BGR to sr uint8 [1, s*H, s*W, 3] BGR. Grey levels stay 0..255 throughout: the
-    network's 0..1 is folded into the weights at both ends.
+    It maps frame uint8 [1, H, W, 3] BGR and strength float32 [1] to sr uint8 [1, s*H, s*W, 3] BGR. Grey levels stay
+    0..255 throughout: the network's 0..1 is folded into the weights at both ends.
     """
     graph, scale = OnnxGraph(), network.scale
     convs = [layer for layer in network.body if isinstance(layer, nn.Conv2d)]
@@ -71,7 +72,7 @@ def build(network: UpscalingNetwork, metadata: dict[str, str]) -> onnx.ModelProt
     # Adding and rounding the scale**2 sub-pixels of each colour as channels, before they are put in their places,
     # lets an engine do it on the way out of the convolution. OpenVINO does it on that of the first one and hands it the
     # other in 16 bits where the processor has those: half as many bytes to carry, and the picture itself stays exact.
-    sharp = graph.add("Add", "sharp", base, detail)
+    sharp = graph.add("Add", DETAIL_SUM, base, scale_detail(graph, detail))
     if network.coring:
         sharp = add_coring(graph, sharp, padded, network)
     limits = [graph.constant("black", np.float32(0)), graph.constant("white", np.float32(255))]
@@ -81,7 +82,7 @@ def build(network: UpscalingNetwork, metadata: dict[str, str]) -> onnx.ModelProt
 
     frame = helper.make_tensor_value_info("frame", TensorProto.UINT8, [1, "H", "W", 3])
     sr = helper.make_tensor_value_info("sr", TensorProto.UINT8, [1, f"{scale}*H", f"{scale}*W", 3])
-    whole_graph = helper.make_graph(graph.nodes, "upscaler", [frame], [sr], graph.constants)
+    whole_graph = helper.make_graph(graph.nodes, "upscaler", [frame, strength_port()], [sr], graph.constants)
     model = helper.make_model(
         whole_graph,
         opset_imports=[helper.make_opsetid("", EXPORT_OPSET)],
@@ -198,7 +199,7 @@ def difference(model: onnx.ModelProto, network: nn.Module) -> tuple[int, float]:
     for picture in (noise, noise[:, ::8, ::8].repeat(8, 1).repeat(8, 2), noise // 8 + 112):
         with torch.inference_mode():
             wanted: Tensor = contract(torch.from_numpy(picture))
-        given = np.array(runner.run(None, {"frame": picture}))[0]
+        given = np.array(runner.run(None, inputs_for(model, picture)))[0]
         error = np.abs(given.astype(int) - wanted.numpy().astype(int))
         largest = max(largest, int(error.max()))
         equal.append(float((error == 0).mean()))

@@ -16,6 +16,8 @@ from engines.catalog import shipped as catalog
 from engines.catalog.onnx_metadata import properties
 from engines.request import EngineRequest
 from engines.slot_engine import SlotEngine
+from scripts.common import onnx_files
+from scripts.common.onnx_files import inputs_for
 
 FILE_PRECISIONS = ("fp32", "fp16", "int8")
 """Those of shipped files, in the order in which they are reported."""
@@ -111,10 +113,11 @@ def float16(model: Path) -> Run:
             results = super()._run(*wide, **attributes)  # type: ignore[no-untyped-call]
             return tuple(value.astype(inputs[0].dtype) for value in results)
 
-    evaluator = ReferenceEvaluator(str(model), new_ops=[Conv])
+    read = onnx_files.read(model)
+    evaluator = ReferenceEvaluator(read, new_ops=[Conv])
 
     def run(image: Image) -> Image:
-        sr, *_ = evaluator.run(None, {"frame": image[None]})
+        sr, *_ = evaluator.run(None, inputs_for(read, image[None]))
         result: Image = np.asarray(sr, np.uint8)[0]
         return result
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from engines.catalog.contract import STRENGTH_INPUT
+
 FLAVOURS = ("python", "openvino", "onnxruntime", "tensorrt_plan")
 MODELS_MOUNT = "/models"
 """Where the server has the repository: configs/triton/compose.yaml, kubernetes.yaml."""
@@ -56,13 +58,18 @@ class ServingConfig:
         return 30_000_000
 
 
-def config(name: str, scale: int, plan: ServingConfig) -> Any:
-    """Return the ModelConfig (Triton's protobuf) of a model that takes and gives pictures."""
+def config(name: str, scale: int, plan: ServingConfig, *, strength: bool = False) -> Any:
+    """Return the ModelConfig (Triton's protobuf) of a model that takes and gives pictures.
+
+    `strength`: whether its file takes one (engines/catalog/contract.py).
+    """
     from tritonclient.grpc import model_config_pb2 as pb
 
     model = pb.ModelConfig(name=name, max_batch_size=plan.batch)
     model.input.add(name="frame", data_type=pb.TYPE_UINT8, dims=[-1, -1, 3])
     model.output.add(name="sr", data_type=pb.TYPE_UINT8, dims=[-1, -1, 3])
+    if strength:
+        add_strength(model, pb, optional=plan.flavour == "python")
     model.parameters["scale"].string_value = str(scale)
     if plan.flavour == "tensorrt_plan":
         model.platform, model.backend = "tensorrt_plan", "tensorrt"
@@ -77,7 +84,7 @@ def config(name: str, scale: int, plan: ServingConfig) -> Any:
             "max_workspace_size_bytes": str(2**30),
             "trt_engine_cache_enable": "1",
             "trt_engine_cache_path": f"{MODELS_MOUNT}/{name}/cache",
-            **{f"trt_profile_{kind}_shapes": shape for kind, shape in shapes(plan).items()},
+            **{f"trt_profile_{kind}_shapes": shape for kind, shape in shapes(plan, strength=strength).items()},
         }.items():
             accelerator.parameters[key] = value
     elif plan.flavour == "openvino":
@@ -95,7 +102,22 @@ def config(name: str, scale: int, plan: ServingConfig) -> Any:
     first = warm.inputs["frame"]
     first.data_type, first.zero_data = pb.TYPE_UINT8, True
     first.dims.extend([plan.size[1], plan.size[0], 3])
+    if strength and not model.input[1].optional:
+        second = warm.inputs[STRENGTH_INPUT]
+        second.data_type, second.zero_data = pb.TYPE_FP32, True
+        second.dims.extend([1])
     return model
+
+
+def add_strength(model: Any, pb: Any, *, optional: bool) -> None:
+    """Add the input to the ModelConfig `model`: one number for each picture, 1 where it is left out.
+
+    Only our own code can do without (`optional`). The other backends hand their network what a request holds, and the
+    network's own input has an axis less: that of the batch alone.
+    """
+    port = model.input.add(name=STRENGTH_INPUT, data_type=pb.TYPE_FP32, dims=[1], optional=optional)
+    if model.max_batch_size and not optional:
+        port.reshape.CopyFrom(pb.ModelTensorReshape())
 
 
 def batching(model: Any, plan: ServingConfig) -> None:
@@ -134,27 +156,31 @@ def jpeg_step(step: str, plan: ServingConfig) -> Any:
     return model
 
 
-def ensemble(name: str, scale: int, plan: ServingConfig) -> Any:
+def ensemble(name: str, scale: int, plan: ServingConfig, *, strength: bool = False) -> Any:
     """Return the ModelConfig of NAME-jpeg: decode, upscale, encode, all on the server."""
     from tritonclient.grpc import model_config_pb2 as pb
 
     result = pb.ModelConfig(name=f"{name}-jpeg", platform="ensemble", max_batch_size=plan.batch)
     result.input.add(name="frame_jpeg", data_type=pb.TYPE_STRING, dims=[1])
     result.output.add(name="sr_jpeg", data_type=pb.TYPE_STRING, dims=[1])
+    if strength:
+        result.input.add(name=STRENGTH_INPUT, data_type=pb.TYPE_FP32, dims=[1], optional=plan.flavour == "python")
     result.parameters["scale"].string_value = str(scale)
     result.version_policy.latest.num_versions = 1
     steps = [("jpeg-decode", "frame_jpeg", "frame"), (name, "frame", "sr"), ("jpeg-encode", "sr", "sr_jpeg")]
     for model, taken, given in steps:
         step = result.ensemble_scheduling.step.add(model_name=model, model_version=-1)
         step.input_map[taken], step.output_map[given] = taken, given
+        if strength and model == name:
+            step.input_map[STRENGTH_INPUT] = STRENGTH_INPUT
     return result
 
 
-def shapes(plan: ServingConfig) -> dict[str, str]:
+def shapes(plan: ServingConfig, *, strength: bool = False) -> dict[str, str]:
     """Return TensorRT's profile: the smallest, the usual and the largest input, as trtexec writes them."""
 
     def shape(count: int, width: int, height: int) -> str:
-        return f"frame:{count}x{height}x{width}x3"
+        return f"frame:{count}x{height}x{width}x3" + (f",{STRENGTH_INPUT}:{count}" if strength else "")
 
     return {
         "min": shape(1, MIN_INPUT_PX, MIN_INPUT_PX),

@@ -11,7 +11,7 @@ import onnx
 from engines.catalog import shipped as catalog
 from engines.errors import EngineError
 from scripts.common.checkout import ROOT
-from scripts.common.onnx_files import read, scale_of_file
+from scripts.common.onnx_files import read, scale_of_file, takes_strength
 from scripts.serving.model_config import ServingConfig, config, ensemble, jpeg_step, shapes
 
 SERVED_SOURCES = ROOT / "scripts/serving/served"
@@ -50,7 +50,8 @@ def write_model(folder: Path, model: catalog.ShippedModel, plan: ServingConfig) 
     name, network = model.path.stem, read(model.path)
     if plan.flavour != "python":  # there, frames go through it one by one, as on the device
         network = with_free_batch(network)
-    version = save(folder, config(name, model.scale, plan))
+    strength = takes_strength(network)
+    version = save(folder, config(name, model.scale, plan, strength=strength))
     if plan.flavour == "python":
         shutil.copy(model.path, version / "model.onnx")
         shutil.copy(SERVED_SOURCES / "upscale.py", version / "model.py")
@@ -71,7 +72,7 @@ def write_model(folder: Path, model: catalog.ShippedModel, plan: ServingConfig) 
             (version.parent / "cache").mkdir(exist_ok=True)
         onnx.save(network, (version if plan.flavour == "onnxruntime" else folder / name) / "model.onnx")
     if plan.jpeg:
-        save(folder, ensemble(name, model.scale, plan))
+        save(folder, ensemble(name, model.scale, plan, strength=strength))
 
 
 def save(folder: Path, model_config: Any) -> Path:

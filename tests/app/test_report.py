@@ -74,7 +74,9 @@ def test_the_file_has_the_keys_that_others_read(made: Report, tmp_path: Path) ->
     assert figures["frames_dropped"] == 2
     assert figures["frames_shown"] == 10
     assert {"fps_out", "seconds"} < set(figures)
-    assert {"name", "device", "model", "precision", "scale", "state", "ms_p50", "ms_p99"} == set(figures["engine"])
+    assert {"name", "device", "model", "precision", "scale", "state", "takes_strength", "ms_p50", "ms_p99"} == set(
+        figures["engine"]
+    )
     assert {"p50", "p95", "p99"} == set(figures["latency_ms"])
     assert figures["input"] == {"width": 640, "height": 360, "fps": 30.0}
     assert figures["output"] == {"width": 1280, "height": 720}

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from engines.base import Image
+from engines.base import Image, Strength
 from engines.catalog import shipped as catalog
 from engines.cuda.slot import CLOSE_TIMEOUT_S, CudaSlot
 from engines.errors import EngineError
@@ -29,12 +29,16 @@ def chosen(content: bytes) -> Choose:
     return lambda count: left.pop(0) % count if left else after.randrange(count)
 
 
+STRENGTHS = (1.0, 0.0, 0.5, 2.0)
+
+
 @functools.cache
-def pictures() -> list[tuple[Image, Image]]:
-    """Frames, and what the network makes of each."""
+def pictures(strength: float = 1.0) -> list[tuple[Image, Image]]:
+    """Frames, and what the network makes of each at that strength."""
     run, _ = compiled(str(catalog.find(MODEL)), SIZE)
     frames = [np.random.default_rng(i).integers(0, 256, (SIZE[1], SIZE[0], 3), np.uint8) for i in range(FRAMES)]
-    return [(frame, run(frame.tobytes()).reshape(2 * SIZE[1], 2 * SIZE[0], 3)) for frame in frames]
+    factor = np.float32(strength).tobytes()
+    return [(frame, run(frame.tobytes(), factor).reshape(2 * SIZE[1], 2 * SIZE[0], 3)) for frame in frames]
 
 
 def drive(patch: Any, choose: Choose, *, close_timeout: float = CLOSE_TIMEOUT_S) -> Machine:
@@ -48,7 +52,8 @@ def drive(patch: Any, choose: Choose, *, close_timeout: float = CLOSE_TIMEOUT_S)
     depth, leave_after = 1 + choose(3), (FRAMES, FRAMES, 3, 0)[choose(4)]
     options = TensorRtOptions(profile=choose(8) == 0)
     request = EngineRequest("tensorrt", MODEL, SIZE, depth=depth, tensorrt=options)
-    with tensorrt_engine.load(request) as engine:
+    strength = Strength()
+    with tensorrt_engine.load(request, strength=strength) as engine:
         for index in range(depth):
             slot = engine.slot(index)
             assert isinstance(slot, CudaSlot)
@@ -58,7 +63,7 @@ def drive(patch: Any, choose: Choose, *, close_timeout: float = CLOSE_TIMEOUT_S)
         if choose(3) == 0:
             machine.refuse = machine.inferences + 1 + choose(2)
         try:
-            collected = frames_through(engine, depth, leave_after, choose)
+            collected = frames_through(engine, depth, leave_after, choose, strength)
         except EngineError as error:
             assert machine.refuse and "has refused a frame" in error.problem, error
             collected = 0
@@ -78,13 +83,17 @@ def place(engine: Any, depth: int, machine: Machine) -> None:
         assert np.shares_memory(slot.input, image) == machine.registers
 
 
-def frames_through(engine: Any, depth: int, leave_after: int, choose: Choose) -> int:
+def frames_through(engine: Any, depth: int, leave_after: int, choose: Choose, strength: Strength) -> int:
     submitted = collected = borrowed = 0
+    strengths: list[float] = []  # of each frame, as it was when it was launched
     while collected < leave_after:
         flying = submitted - collected
         if submitted < FRAMES and flying + borrowed < depth and (flying == 0 or choose(3) > 0):
             engine.reserve()
+            strength.value = STRENGTHS[choose(len(STRENGTHS))]
             engine.submit(pictures()[submitted][0], submitted)
+            strengths.append(strength.value)
+            strength.value = STRENGTHS[choose(len(STRENGTHS))]  # too late for this one
             submitted += 1
             continue
         borrowed = 0
@@ -95,7 +104,7 @@ def frames_through(engine: Any, depth: int, leave_after: int, choose: Choose) ->
             continue
         borrowed = 1
         assert done is not None and done[1] == collected
-        assert (done[0] == pictures()[collected][1]).all(), f"frame {collected} is wrong"
+        assert (done[0] == pictures(strengths[collected])[collected][1]).all(), f"frame {collected} is wrong"
         done[0][:] = 77  # a sink may draw into it
         collected += 1
     return collected

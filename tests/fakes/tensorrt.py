@@ -39,8 +39,9 @@ class Base:
 
 
 @functools.cache
-def compiled(path: str, size: tuple[int, int]) -> tuple[Callable[[bytes], Bytes], int]:
-    """The network of a file as a function of bytes that remembers its answers, and its scale."""
+def compiled(path: str, size: tuple[int, int]) -> tuple[Callable[..., Bytes], int]:
+    """The network of a file as a function of the bytes of a frame and of the strength, if it takes one, that remembers
+    its answers; and its scale."""
     model = openvino_engine.read(Path(path))
     scale = openvino_engine.fit(model, Path(path), size)
     request = (
@@ -49,12 +50,19 @@ def compiled(path: str, size: tuple[int, int]) -> tuple[Callable[[bytes], Bytes]
     lock = threading.Lock()
 
     @functools.lru_cache(maxsize=4096)
-    def run(content: bytes) -> Bytes:
+    def run(content: bytes, *strength: bytes) -> Bytes:
         with lock:
             frame = np.frombuffer(content, np.uint8).reshape(1, size[1], size[0], 3)
-            return np.array(request.infer({0: frame})[0]).reshape(-1)
+            factors = [np.frombuffer(value, np.float32) for value in strength]
+            return np.array(request.infer([frame, *factors])[0]).reshape(-1)
 
     return run, scale
+
+
+@functools.cache
+def inputs_of(path: str) -> tuple[str, ...]:
+    """The names of a file's inputs; the engine reads them of the network that the parser makes."""
+    return tuple(port.any_name for port in openvino_engine.read(Path(path)).inputs)
 
 
 class Dims(tuple):  # type: ignore[type-arg]
@@ -64,7 +72,7 @@ class Dims(tuple):  # type: ignore[type-arg]
 class Tensor:
     """A network's input or output; the output's shape follows the input's."""
 
-    dtype = "uint8"
+    dtype, name = "uint8", "frame"
 
     def __init__(self, source: Tensor | None = None) -> None:
         self._source, self._shape = source, Dims((1, -1, -1, 3))
@@ -81,10 +89,16 @@ class Tensor:
         self._shape = shape
 
 
-class Network:
-    """A parsed file: one input, one output twice as large."""
+class Factor:
+    """The input `strength`."""
 
-    num_inputs = num_outputs = 1
+    dtype, name, shape = "float", "strength", Dims((1,))
+
+
+class Network:
+    """A parsed file: a picture, perhaps a strength, and one output twice as large."""
+
+    num_outputs = 1
     num_layers = 0
 
     def __init__(self) -> None:
@@ -92,8 +106,12 @@ class Network:
         self.frame = Tensor()
         self.sr = Tensor(self.frame)
 
-    def get_input(self, index: int) -> Tensor:
-        return self.frame
+    @property
+    def num_inputs(self) -> int:
+        return len(inputs_of(self.path))
+
+    def get_input(self, index: int) -> Tensor | Factor:
+        return Factor() if index else self.frame
 
     def get_output(self, index: int) -> Tensor:
         return self.sr
@@ -124,6 +142,7 @@ class ExecutionContext:
         machine.need_context("create_execution_context")
         self._machine, self._addresses = machine, dict[str, int]()
         self._run, _ = compiled(path, size)
+        self._inputs = inputs_of(path)
         self._scratch = 0
         self.profiler: Any = None
 
@@ -144,17 +163,18 @@ class ExecutionContext:
             return False
         frame, sr = (machine.memories[self._addresses[name]] for name in ("frame", "sr"))
         scratch, run = machine.memories[self._scratch], self._run
+        factors = tuple(machine.memories[self._addresses[name]] for name in self._inputs[1:])
         size = frame.data.size
 
         def first() -> None:
             scratch.data[:size] = frame.data
 
         def second() -> None:
-            sr.data[:] = run(scratch.data[:size].tobytes())
+            sr.data[:] = run(scratch.data[:size].tobytes(), *(factor.data.tobytes() for factor in factors))
 
         stream.put(Operation("an inference", first, (frame,), (scratch,), self))
         # Its own halves are armed when they are queued: mapped memory must not change from launch to end.
-        stream.put(Operation("an inference", second, (scratch, frame), (sr,), self))
+        stream.put(Operation("an inference", second, (scratch, frame, *factors), (sr,), self))
         if self.profiler:
             self.profiler.report_layer_time("convolution", 1.0)
         return True
@@ -167,7 +187,9 @@ class ExecutionContext:
 
 
 class Engine:
-    num_io_tensors = 2
+    @property
+    def num_io_tensors(self) -> int:
+        return 1 + len(inputs_of(self._path))
 
     def __init__(self, machine: Machine, path: str, size: tuple[int, int]) -> None:
         self._machine, self._path, self._size = machine, path, size
@@ -181,10 +203,10 @@ class Engine:
         return 3 * self._size[0] * self._size[1]
 
     def get_tensor_name(self, index: int) -> str:
-        return ("sr", "frame")[index]
+        return ("sr", *inputs_of(self._path))[index]
 
     def get_tensor_mode(self, name: str) -> Mode:
-        return Mode.INPUT if name == "frame" else Mode.OUTPUT
+        return Mode.OUTPUT if name == "sr" else Mode.INPUT
 
     def get_tensor_shape(self, name: str) -> Dims:
         width, height = self._size
@@ -209,7 +231,7 @@ class TensorRt(ModuleType):
     LayerType = enum.IntEnum("LayerType", ["QUANTIZE"])
     ExecutionContextAllocationStrategy = enum.IntEnum("ExecutionContextAllocationStrategy", ["USER_MANAGED"])
     TensorIOMode = Mode
-    uint8, float16 = "uint8", "half"
+    uint8, float16, float32 = "uint8", "half", "float"
     Dims = Dims
 
     def __init__(self, machine: Machine) -> None:

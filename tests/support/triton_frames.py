@@ -11,7 +11,7 @@ from typing import Any, Literal
 import numpy as np
 
 import engines
-from engines.base import Engine, Image
+from engines.base import Engine, Image, Strength
 from engines.request import EngineRequest, TritonOptions
 from scripts.serving.server import TritonServer
 
@@ -32,12 +32,13 @@ def load(
     scale: int | None = None,
     fallback: tuple[str, ...] = (),
     start: Literal["strict", "standby"] = "strict",
+    strength: Strength | None = None,
     **options: Any,
 ) -> Engine[int]:
     """`options`: those of engines.request.TritonOptions."""
     address = server if isinstance(server, str) else server.address
     request = EngineRequest(f"triton://{address}/{model}", "fast", size, depth=depth, scale=scale, fallback=fallback)
-    return engines.load(replace(request, start=start, triton=TritonOptions(**options)))
+    return engines.load(replace(request, start=start, triton=TritonOptions(**options)), strength=strength)
 
 
 def through(engine: Engine[int], pictures: list[Image]) -> list[Image]:

@@ -35,6 +35,8 @@ MAP_NOTICES = 30
 # Key codes as Qt and GTK (X11 key symbols), Windows and macOS report them.
 LEFT_KEYS, RIGHT_KEYS = {65361, 2424832, 63234}, {65363, 2555904, 63235}
 ESCAPE_KEYS = {27, 65307}
+PLUS_KEYS, MINUS_KEYS = {ord("+"), ord("="), 65451}, {ord("-"), 65453}
+"""With the keypad's, which Qt reports as the characters, and + where it is on an American keyboard without Shift."""
 
 
 class OpenCvWindow:
@@ -46,7 +48,7 @@ class OpenCvWindow:
     def __init__(self, title: str, view: ViewState, actions: Mapping[str, Callable[[], None]]) -> None:
         """Open the window with the first picture. Raises SinkError where there is no display.
 
-        Keys call `actions`, which has "quit", "record" and "snapshot", or change `view`.
+        Keys call `actions`, which has "quit", "record", "snapshot", "stronger" and "weaker", or change `view`.
         """
         self._display = find_display()
         self._title = title
@@ -191,6 +193,8 @@ class OpenCvWindow:
             self._view.move(self._view.divider + (DIVIDER_STEP if key in RIGHT_KEYS else -DIVIDER_STEP))
         elif key in ESCAPE_KEYS:
             self._actions["quit"]()
+        elif key in PLUS_KEYS | MINUS_KEYS:
+            self._actions["stronger" if key in PLUS_KEYS else "weaker"]()
         elif action := self._keys.get(chr(key).lower()):  # all 16 bits: the lowest 8 of Up are those of R
             action()
 

@@ -23,7 +23,7 @@ from engines.base import Image
 from engines.support import event_log
 from engines.support.child_process import inherited
 
-ACTIONS = "quit", "record", "snapshot"
+ACTIONS = "quit", "record", "snapshot", "stronger", "weaker"
 
 
 def picture(memory: mmap.mmap, height: int, width: int) -> OutputFrame:

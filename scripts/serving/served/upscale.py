@@ -52,10 +52,15 @@ class Turn:
             self._lock(fcntl.LOCK_UN)
 
 
-def rewrite(model: ov.Model, core: ov.Core) -> None:
-    """Rewrite the graph as engines/openvino/engine.py does."""
+def rewrite(model: ov.Model, core: ov.Core, *, wide: bool = False) -> bool:
+    """Rewrite the graph as engines/openvino/engine.py does.
+
+    `wide`: for strengths above 1; returns whether that is another graph.
+    """
     row_shuffle.apply(model)
-    uint8_activations.apply(model, core)
+    differs = bool(uint8_activations.fuses_detail(model, core))
+    uint8_activations.apply(model, core, fuse=not wide)
+    return differs
 
 
 def is_right_here(core: ov.Core, path: Path) -> bool:
@@ -68,7 +73,7 @@ def is_right_here(core: ov.Core, path: Path) -> bool:
         return True
     width, height = self_check.SIZE
     try:
-        plain.reshape([1, height, width, 3])
+        plain.reshape({plain.input(0): [1, height, width, 3]})
         options = {"PERFORMANCE_HINT": "LATENCY"}
         psnr_db = self_check.agreement_db(core, plain, lambda model: rewrite(model, core), options)
     except RuntimeError as error:
@@ -88,7 +93,10 @@ class CompiledNetwork:
     (fast-x2-int8, eight cameras, two cores of an AMD EPYC).
     """
 
-    def __init__(self, core: ov.Core, model: ov.Model, threads: int, instances: int) -> None:
+    def __init__(
+        self, core: ov.Core, model: ov.Model, threads: int, instances: int, *, wide: ov.Model | None = None
+    ) -> None:
+        """Compile `model` and, if there is one, the model for strengths above 1."""
         # The same as engines/openvino/engine.py asks for, so that frames are the same to the bit.
         options: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY"}
         if threads:
@@ -96,13 +104,17 @@ class CompiledNetwork:
         whole = core.compile_model(model, "CPU", options)
         share = max(1, whole.get_property("INFERENCE_NUM_THREADS") // instances)
         # Pinned, all instances would compute on the same cores.
-        options |= {"INFERENCE_NUM_THREADS": share, "ENABLE_CPU_PINNING": False}
-        shared = core.compile_model(model, "CPU", options) if instances > 1 else whole
-        # Of two requests one computes while the other is written out.
-        self._requests = {
-            alone: [compiled.create_infer_request() for _ in range(2)]
-            for alone, compiled in ((True, whole), (False, shared))
-        }
+        shared_options = options | {"INFERENCE_NUM_THREADS": share, "ENABLE_CPU_PINNING": False}
+        # Of two requests one computes while the other is written out; by whether it is alone, and wide.
+        self._requests: dict[tuple[bool, bool], list[ov.InferRequest]] = {}
+        for is_wide, graph in ((False, model), (True, wide or model)):
+            for alone, how in ((True, options), (False, shared_options if instances > 1 else options)):
+                if is_wide and wide is None:
+                    self._requests[alone, True] = self._requests[alone, False]
+                    continue
+                compiled = core.compile_model(graph, "CPU", how)
+                self._requests[alone, is_wide] = [compiled.create_infer_request() for _ in range(2)]
+        self._takes_strength = len(model.inputs) > 1
         _, self._height, self._width, _ = whole.output().shape
         self._outputs: list[np.ndarray[Any, Any]] = []
 
@@ -118,16 +130,29 @@ class CompiledNetwork:
             self._outputs[index] = np.empty((count, self._height, self._width, 3), np.uint8)
         return self._outputs[index][:count]
 
-    def run(self, frames: np.ndarray[Any, Any], outputs: np.ndarray[Any, Any], alone: bool) -> None:
-        """Compute `frames` [N, H, W, 3] into `outputs` [N, s*H, s*W, 3], in place, without a copy."""
-        requests = self._requests[alone]
+    def run(
+        self,
+        frames: np.ndarray[Any, Any],
+        outputs: np.ndarray[Any, Any],
+        alone: bool,
+        strengths: np.ndarray[Any, Any] | None = None,
+    ) -> None:
+        """Compute `frames` [N, H, W, 3] into `outputs` [N, s*H, s*W, 3], in place, without a copy.
+
+        `strengths`, float32 [N, 1]: of each frame; None: as trained.
+        """
+        started = []
         for index, (frame, output) in enumerate(zip(frames, outputs, strict=True)):
-            request = requests[index % 2]
+            strength = np.ones(1, np.float32) if strengths is None else strengths[index].astype(np.float32)
+            request = self._requests[alone, bool(strength[0] > 1)][index % 2]
             request.wait()
-            request.set_input_tensor(ov.Tensor(frame[None], shared_memory=True))
+            request.set_input_tensor(0, ov.Tensor(frame[None], shared_memory=True))
+            if self._takes_strength:
+                request.set_input_tensor(1, ov.Tensor(strength))
             request.set_output_tensor(ov.Tensor(output[None], shared_memory=True))
             request.start_async()
-        for request in requests:
+            started.append(request)
+        for request in started:
             request.wait()
 
 
@@ -148,10 +173,13 @@ class TritonPythonModel:
     def _worker(self, height: int, width: int) -> CompiledNetwork:
         if (height, width) not in self._workers:
             model = self._core.read_model(self._path)
-            model.reshape([1, height, width, 3])
+            model.reshape({model.input(0): [1, height, width, 3]})
+            wide = model.clone() if self._rewrites and len(model.inputs) > 1 else None
+            if wide is not None and not rewrite(wide, self._core, wide=True):
+                wide = None
             if self._rewrites:
                 rewrite(model, self._core)
-            self._workers[height, width] = CompiledNetwork(self._core, model, self._threads, self._instances)
+            self._workers[height, width] = CompiledNetwork(self._core, model, self._threads, self._instances, wide=wide)
             if len(self._workers) > CACHED_SIZES:
                 self._workers.popitem(last=False)
         self._workers.move_to_end((height, width))
@@ -166,6 +194,7 @@ class TritonPythonModel:
         for index, request in enumerate(requests):
             frames = pb_utils.get_input_tensor_by_name(request, "frame").as_numpy()
             count, height, width, _ = frames.shape
+            strength = pb_utils.get_input_tensor_by_name(request, "strength")
             try:
                 worker = self._worker(height, width)
             except RuntimeError as error:
@@ -174,6 +203,6 @@ class TritonPythonModel:
                 continue
             outputs = worker.outputs(index, count)
             with self._turn.taken() as alone:
-                worker.run(frames, outputs, alone)
+                worker.run(frames, outputs, alone, None if strength is None else strength.as_numpy())
             responses.append(pb_utils.InferenceResponse([pb_utils.Tensor("sr", outputs)]))
         return responses

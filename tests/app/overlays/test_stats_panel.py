@@ -61,7 +61,7 @@ def test_help_lists_every_key() -> None:
     left, top, right, bottom = changed(image)
     assert abs((left + right) / 2 - 640) < 3
     assert abs((top + bottom) / 2 - 360) < 3
-    keys = {"q, Esc", "f", "space", "<- ->", "z, wheel", "m", "o", "r", "s", "h"}
+    keys = {"q, Esc", "f", "space", "<- ->", "z, wheel", "m", "+ -", "o", "r", "s", "h"}
     assert {line.partition("\t")[0] for line in HELP} == keys
 
 

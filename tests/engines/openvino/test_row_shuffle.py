@@ -17,6 +17,7 @@ from engines.base import Image
 from engines.catalog import shipped as catalog
 from engines.openvino import engine as openvino_engine
 from engines.openvino import row_shuffle
+from tests.support.networks import picture_of
 
 pytestmark = pytest.mark.integration
 
@@ -27,7 +28,7 @@ Way = Callable[[ov.Model], bool]
 def made(model: ov.Model, frame: Image, precision: str) -> Image:
     options = {"INFERENCE_NUM_THREADS": 1} | ({"INFERENCE_PRECISION_HINT": precision} if precision else {})
     compiled = openvino_engine.core().compile_model(model, "CPU", options)
-    return np.array(compiled(frame[None])[0])
+    return picture_of(compiled, frame)
 
 
 def both(path: Path, way: Way, *, precision: str = "") -> tuple[Image, Image, bool, Counter[str]]:

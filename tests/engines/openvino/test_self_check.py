@@ -19,6 +19,7 @@ from engines.openvino import self_check, self_check_cache
 from engines.openvino.engine import Rewriting
 from engines.openvino.self_check_cache import Key, SelfCheckCache
 from engines.request import EngineRequest
+from tests.support.networks import picture_of
 
 SIZE = (40, 24)
 QUANTISED = [model for model in catalog.shipped() if model.precision == "int8"]
@@ -62,7 +63,7 @@ def of_the_file(name: str = "fast-x3-int8") -> Image:
     network = openvino.read(path)
     openvino.fit(network, path, SIZE)
     compiled = openvino.core().compile_model(network, "CPU", openvino.compile_options(None))
-    return np.array(compiled(self_check.check_frame(SIZE)[None])[0][0])
+    return picture_of(compiled, self_check.check_frame(SIZE))[0]
 
 
 def warnings(caplog: pytest.LogCaptureFixture) -> list[str]:
@@ -220,5 +221,5 @@ def test_a_file_of_one_size_is_checked_in_that_size() -> None:
     path = catalog.find("fast-x2-int8")
     network = openvino.read(path)
     assert openvino.check_size(network, SIZE) == self_check.SIZE
-    network.reshape([1, SIZE[1], SIZE[0], 3])
+    network.reshape({network.input(0): [1, SIZE[1], SIZE[0], 3]})
     assert openvino.check_size(network, SIZE) == SIZE

@@ -22,6 +22,7 @@ from engines.base import Image
 from engines.catalog import shipped as catalog
 from engines.openvino import engine as openvino_engine
 from engines.openvino import row_shuffle, uint8_activations
+from tests.support.networks import picture_of
 
 pytestmark = pytest.mark.integration
 
@@ -37,7 +38,7 @@ def network(path: Path) -> ov.Model:
 
 def made(model: ov.Model, frame: Image) -> Image:
     compiled = openvino_engine.core().compile_model(model, "CPU", {"INFERENCE_NUM_THREADS": 1})
-    return np.array(compiled(frame[None])[0])
+    return picture_of(compiled, frame)
 
 
 @pytest.mark.parametrize("exact", [True, False], ids=["exact", "not exact"])

@@ -134,7 +134,7 @@ def test_the_kind_of_memory(monkeypatch: pytest.MonkeyPatch, memory: Memory, int
     install(monkeypatch, machine)
     with engines.load(EngineRequest("tensorrt", MODEL, SIZE, tensorrt=TensorRtOptions(memory=memory))) as engine:
         on_device = [one for one in machine.memories.values() if not one.host]
-        assert len(on_device) == (2 if mapped else 6)  # scratch; and input and output, of two slots
+        assert len(on_device) == (2 if mapped else 8)  # scratch; and picture, strength and output, of two slots
         assert ("mapped" in engine.spec.device) == mapped
         one_frame(engine)
     check_clean(machine)

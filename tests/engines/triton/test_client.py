@@ -17,6 +17,7 @@ import pytest
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
 import engines
+from engines.base import Strength
 from engines.errors import EngineError
 from engines.request import EngineRequest, Transport, TritonOptions
 from engines.triton.address import parse
@@ -39,8 +40,16 @@ def test_the_next_engine_stands_in_for_a_server_that_is_away() -> None:
 class Other(service_pb2_grpc.GRPCInferenceServiceServicer):  # type: ignore[misc]
     """What may answer at that port, in Triton's own protocol, and is not what it should be."""
 
-    def __init__(self, version: str = "2.51.0", kind: str = "UINT8", answer: tuple[int, ...] = (1, 32, 32, 3)) -> None:
-        self._version, self._kind, self._answer = version, kind, answer
+    def __init__(
+        self,
+        version: str = "2.51.0",
+        kind: str = "UINT8",
+        answer: tuple[int, ...] = (1, 32, 32, 3),
+        strength: tuple[int, ...] = (),
+    ) -> None:
+        self._version, self._kind, self._answer, self._strength = version, kind, answer, strength
+        self.inputs: list[dict[str, bytes]] = []
+        """Of each request."""
 
     def ServerMetadata(self, request: Any, context: Any) -> Any:
         return service_pb2.ServerMetadataResponse(name="other", version=self._version)
@@ -51,10 +60,15 @@ class Other(service_pb2_grpc.GRPCInferenceServiceServicer):  # type: ignore[misc
     def ModelMetadata(self, request: Any, context: Any) -> Any:
         told = service_pb2.ModelMetadataResponse(name=request.name)
         told.inputs.add(name="frame", datatype=self._kind, shape=[-1, -1, -1, 3])
+        if self._strength:
+            told.inputs.add(name="strength", datatype="FP32", shape=self._strength)
         told.outputs.add(name="sr", datatype="UINT8", shape=[-1, -1, -1, 3])
         return told
 
     def ModelInfer(self, request: Any, context: Any) -> Any:
+        if request is not None:
+            names = [f"{port.name} {list(port.shape)}" for port in request.inputs]
+            self.inputs.append(dict(zip(names, request.raw_input_contents, strict=True)))
         told = service_pb2.ModelInferResponse(raw_output_contents=[bytes(int(np.prod(self._answer)))])
         told.outputs.add(name="sr", datatype="UINT8", shape=self._answer)
         return told
@@ -86,6 +100,24 @@ def test_servers_that_are_not_what_they_should_be(other: Other, problem: str, fa
     with serving(other) as address, pytest.raises(EngineError) as told:
         engines.load(EngineRequest(address, "fast", SIZE))
     assert problem in told.value.problem and facts in told.value.facts and told.value.fix
+
+
+@pytest.mark.parametrize(("shape", "name"), [((1,), "strength [1]"), ((-1, 1), "strength [1, 1]"), ((), "")])
+def test_the_strength_is_sent_where_the_metadata_list_it(shape: tuple[int, ...], name: str) -> None:
+    other, strength = Other(strength=shape), Strength(0.25)
+    with (
+        serving(other) as address,
+        engines.load(
+            EngineRequest(address, "fast", SIZE, triton=TritonOptions(transport="raw")), strength=strength
+        ) as engine,
+    ):
+        assert engine.spec.takes_strength is bool(shape)
+        engine.reserve()
+        engine.submit(np.zeros((SIZE[1], SIZE[0], 3), np.uint8), None)
+        assert engine.collect(60) is not None
+    assert {len(inputs) for inputs in other.inputs} == {2 if shape else 1}
+    if shape:
+        assert np.frombuffer(other.inputs[-1][name], np.float32).tolist() == [0.25]
 
 
 def test_certificates_and_keys_that_cannot_be_used_are_named(tmp_path: Path) -> None:

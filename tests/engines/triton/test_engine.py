@@ -16,11 +16,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 import yaml
+from tritonclient import grpc
 
 import engines
+from app.sources.demo.camera import DemoCamera
+from engines.base import Strength
 from engines.bicubic import enlarge
 from engines.errors import EngineError
 from engines.request import EngineRequest, TritonOptions
@@ -76,6 +80,39 @@ def test_four_times_the_size(server: TritonServer) -> None:
         for made, wanted in zip(through(engine, pictures), local(pictures, "fast-x4"), strict=True):
             assert (made == wanted).all()
     assert scale.measure_service(f"triton://{server.address}/fast-x4", SIZE, "").scale == 4
+
+
+@pytest.mark.parametrize("transport", ["shm", "raw", "jpeg"])
+@pytest.mark.parametrize("model", ["fast-x2", "fast-x4"])
+def test_the_strength_goes_along_with_each_frame(server: TritonServer, model: str, transport: str) -> None:
+    strengths, frame = (1.0, 0.0, 1.7, 0.6), DemoCamera(size=SIZE).picture(0)
+    strength, mine = Strength(), Strength()
+    with (
+        load(server, model=model, scale=int(model[-1]), transport=transport, strength=strength) as engine,
+        engines.load(EngineRequest("openvino", f"{model}-fp32", SIZE), strength=mine) as here,
+    ):
+        assert engine.spec.takes_strength
+        for value in strengths:
+            strength.value = mine.value = value
+            made, wanted = (through(one, [frame])[0].astype(int) for one in (engine, here))
+            strength.value = mine.value = 1.0
+            usual = through(here, [frame])[0].astype(int)
+            if transport != "jpeg":
+                assert (made == wanted).all()
+            elif value != 1:  # JPEG costs less than the detail that is missing or too much
+                assert np.abs(made - wanted).mean() < np.abs(made - usual).mean()
+
+
+def test_who_sends_no_strength_gets_the_picture_as_trained(server: TritonServer) -> None:
+    frame = picture(1)
+    with contextlib.closing(grpc.InferenceServerClient(server.address)) as client:
+        tensor = grpc.InferInput("frame", [1, *frame.shape], "UINT8")
+        tensor.set_data_from_numpy(frame[None])
+        made = client.infer(MODEL, [tensor], client_timeout=60).as_numpy("sr")
+        assert (made[0] == local([frame])[0]).all()
+        file = grpc.InferInput("frame_jpeg", [1, 1], "BYTES")
+        file.set_data_from_numpy(np.array([[cv2.imencode(".jpg", frame)[1].tobytes()]], np.object_))
+        assert client.infer(f"{MODEL}-jpeg", [file], client_timeout=60).as_numpy("sr_jpeg").size == 1
 
 
 @pytest.mark.parametrize("fallback", [(), ("bicubic",)])

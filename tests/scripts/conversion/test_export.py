@@ -125,7 +125,7 @@ def test_the_file_keeps_to_what_tensorrt_reads() -> None:
     assert nodes[0].op_type == nodes[-1].op_type == "Cast"
     assert nodes[0].input[0] == "frame" and nodes[-1].output[0] == "sr"
     assert {node.op_type for node in nodes[1:-1]} <= {
-        "Transpose", "Pad", "Conv", "Relu", "Add", "Round", "Clip", "DepthToSpace"
+        "Transpose", "Pad", "Conv", "Relu", "Add", "Round", "Clip", "DepthToSpace", "Cast", "Unsqueeze", "Mul"
     }  # fmt: skip
     assert model.opset_import[0].version <= 17
     properties = {p.key: p.value for p in model.metadata_props}

@@ -13,6 +13,7 @@ from onnx.reference import ReferenceEvaluator
 
 from engines.catalog import shipped as catalog
 from engines.errors import ModelError
+from scripts.common.onnx_files import inputs_for
 from scripts.conversion.wrapper import wrap
 from scripts.halve import HalveError, convert_to_float16, main
 from tests.support.onnx_models import network
@@ -30,7 +31,8 @@ def test_float16_arithmetic_keeps_the_picture() -> None:
     """With every intermediate value rounded to float16, as the reference evaluator does: above 50 dB against fp32."""
     frame = np.random.default_rng(0).integers(0, 256, (1, 6, 8, 3), np.uint8).repeat(4, 1).repeat(4, 2)
     files = (catalog.find(f"fast-x2-{precision}") for precision in ("fp16", "fp32"))
-    half, full = (np.array(ReferenceEvaluator(onnx.load(path)).run(None, {"frame": frame})) for path in files)
+    models = [onnx.load(path) for path in files]
+    half, full = (np.array(ReferenceEvaluator(model).run(None, inputs_for(model, frame))) for model in models)
     error = float(((half.astype(float) - full.astype(float)) ** 2).mean())
     assert 10 * np.log10(255**2 / max(error, 1e-9)) > 50
 

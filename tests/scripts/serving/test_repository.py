@@ -25,6 +25,7 @@ from engines.openvino import engine as openvino_engine
 from scripts.serving.model_config import FLAVOURS, ServingConfig
 from scripts.serving.repository import with_free_batch
 from scripts.triton_repository import main
+from tests.support.networks import picture_of
 
 ROOT = Path(__file__).parents[3]
 
@@ -43,8 +44,11 @@ def test_configurations_of_all_flavours(tmp_path: Path, flavour: str) -> None:
         assert (config.name, config.max_batch_size) == (model.path.stem, 1 if flavour == "openvino" else 4)
         assert [(port.name, port.data_type, list(port.dims)) for port in (*config.input, *config.output)] == [
             ("frame", pb.TYPE_UINT8, [-1, -1, 3]),
+            ("strength", pb.TYPE_FP32, [1]),
             ("sr", pb.TYPE_UINT8, [-1, -1, 3]),
         ]
+        # Our own code alone can do without; where the network's own input is that of the batch, an axis is taken off.
+        assert config.input[1].optional == (flavour == "python") == (not config.input[1].HasField("reshape"))
         assert config.parameters["scale"].string_value == str(model.scale)
         assert config.instance_group[0].count == 3 and config.version_policy.latest.num_versions == 1
         assert list(config.model_warmup[0].inputs["frame"].dims) == [360, 640, 3]
@@ -76,12 +80,12 @@ def test_the_accelerator_of_onnx_runtime(tmp_path: Path) -> None:
     assert main([str(tmp_path), "--flavour", "onnxruntime", "--largest", "1280x720"]) == 0
     (accelerator,) = read(tmp_path, "fast-x2").optimization.execution_accelerators.gpu_execution_accelerator
     assert accelerator.name == "tensorrt"
-    assert accelerator.parameters["trt_profile_max_shapes"] == "frame:8x720x1280x3"
+    assert accelerator.parameters["trt_profile_max_shapes"] == "frame:8x720x1280x3,strength:8"
     cache = Path(accelerator.parameters["trt_engine_cache_path"])  # kept when the container is made anew
     assert (tmp_path / cache.relative_to("/models")).is_dir()
     assert main([str(tmp_path), "--flavour", "onnxruntime", "--size", "320x240"]) == 0
     (accelerator,) = read(tmp_path, "fast-x2").optimization.execution_accelerators.gpu_execution_accelerator
-    assert accelerator.parameters["trt_profile_max_shapes"] == "frame:8x240x320x3"
+    assert accelerator.parameters["trt_profile_max_shapes"] == "frame:8x240x320x3,strength:8"
     for model in catalog.shipped():  # it may do what is in the file
         (accelerator,) = read(tmp_path, model.path.stem).optimization.execution_accelerators.gpu_execution_accelerator
         precision = model.path.stem.partition(f"x{model.scale}")[2].lstrip("-") or "fp32"
@@ -95,10 +99,11 @@ def test_a_batch_is_its_pictures_to_the_bit(model: catalog.ShippedModel) -> None
     core, plain = openvino_engine.core(), onnx.load(model.path)
     batched = core.compile_model(core.read_model(with_free_batch(plain).SerializeToString()), "CPU")
     single = core.compile_model(core.read_model(plain.SerializeToString()), "CPU")
-    together = batched(frames)[0]
+    strengths = (0.5, 1.0, 2.0)
+    together = batched([frames, np.array(strengths, np.float32)])[0]
     assert together.shape == (3, 24 * model.scale, 32 * model.scale, 3)
-    for frame, result in zip(frames, together, strict=True):
-        assert (single(frame[None])[0][0] == result).all()
+    for frame, strength, result in zip(frames, strengths, together, strict=True):
+        assert (picture_of(single, frame, strength)[0] == result).all()
 
 
 def test_a_model_with_the_batch_built_in_is_refused() -> None:
@@ -140,8 +145,8 @@ def test_plans_are_built_where_they_run(tmp_path: Path) -> None:
     for model, call in itertools.zip_longest(catalog.shipped(), made):
         name = model.path.stem
         assert f"--onnx={name}/model.onnx" in call and "--stronglyTyped" in call
-        assert "--minShapes=frame:1x16x16x3" in call
-        assert "--optShapes=frame:2x360x640x3 --maxShapes=frame:4x720x1280x3" in call
+        assert "--minShapes=frame:1x16x16x3,strength:1 " in call
+        assert "--optShapes=frame:2x360x640x3,strength:2 --maxShapes=frame:4x720x1280x3,strength:4 " in call
         assert "--skipInference" not in call  # this one does not know it
         assert (folder / name / "1" / "model.plan").read_text() == "plan\n"
     (folder / "build.lock").unlink()

@@ -24,6 +24,7 @@ from app.errors import SinkError
 from app.overlays.view_state import ViewState
 from app.pipeline.frame import letterbox
 from app.sinks.window.opencv_window import OpenCvWindow, find_display, older_toolkit
+from app.sinks.window.worker import ACTIONS
 from app.sinks.window.x11 import MapEvent, connection, tell_mapped
 from scripts.kiosk.x_server import screenshot
 
@@ -46,6 +47,7 @@ narrow = image[:, width // 4 : -width // 4].copy()
 image[0, 0] = image[-1, -1] = (255, 0, 0)
 view, told, done = ViewState(), [], []
 actions = {"quit": lambda: done.append(1), "record": lambda: told.append("r"), "snapshot": lambda: told.append("s")}
+actions |= {"stronger": lambda: told.append("+"), "weaker": lambda: told.append("-")}
 window = OpenCvWindow("tested window", view, actions)
 window.obey(view, actions, locked=sys.argv[3] == "locked")
 screen = Screen(window, view, [])
@@ -364,11 +366,28 @@ CODES = [
 ]
 
 
+def test_plus_and_minus_of_both_keyboards(display: str) -> None:
+    with showing(display) as shown:
+        told = ""
+        for key, turned in (("plus", "+"), ("equal", "+"), ("KP_Add", "+"), ("minus", "-"), ("KP_Subtract", "-")):
+            told += turned
+            assert shown.key(key)[-1] == told
+
+
+def test_codes_of_plus_and_minus(display: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DISPLAY", display)
+    told = list[str]()
+    window = OpenCvWindow("", ViewState(), {name: partial(told.append, name) for name in ACTIONS})
+    for code in (ord("+"), ord("="), 0x10FFAB, ord("-"), 0x10FFAD):  # the keypad's with NumLock, in GTK
+        window._key(code)
+    assert told == ["stronger"] * 3 + ["weaker"] * 2
+
+
 @pytest.mark.parametrize(("code", "divider"), CODES)
 def test_key_codes_of_all_systems(display: str, monkeypatch: pytest.MonkeyPatch, code: int, divider: float) -> None:
     monkeypatch.setenv("DISPLAY", display)
     view, told = ViewState(), list[str]()
-    actions = {name: partial(told.append, name) for name in ("quit", "record", "snapshot")}
+    actions = {name: partial(told.append, name) for name in ACTIONS}
     window = OpenCvWindow("", view, actions)
     window._key(code)
     assert view.divider == pytest.approx(divider)

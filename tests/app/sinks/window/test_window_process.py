@@ -19,6 +19,7 @@ from app.overlays.view_state import ViewState
 from app.pipeline.frame import Frame, OutputFrame
 from app.sinks.window import window_process
 from app.sinks.window.window_process import WindowProcess
+from app.sinks.window.worker import ACTIONS
 from scripts.kiosk.fake_camera import read_code, scene
 from scripts.kiosk.x_server import DEFAULT_SCREEN_SIZE, XServer
 from tests.conftest import Crowded
@@ -41,7 +42,7 @@ class Shown:
 
     def __init__(self, screen: XServer, hang_timeout_s: float = window_process.WINDOW_HANG_TIMEOUT_S) -> None:
         self.screen, self.view, self.told = screen, ViewState(fullscreen=True), list[str]()
-        actions = {name: partial(self.told.append, name) for name in ("quit", "record", "snapshot")}
+        actions = {name: partial(self.told.append, name) for name in ACTIONS}
         self.display = WindowProcess("tested window", self.view, actions, hang_timeout_s=hang_timeout_s)
         self.count = 0
 
@@ -189,5 +190,9 @@ def test_no_display_is_an_error_in_words(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setenv("DISPLAY", ":99999")
     monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
     with pytest.raises(SinkError, match="no display") as told:
-        WindowProcess("tested window", ViewState(), {name: lambda: None for name in ("quit", "record", "snapshot")})
+        WindowProcess(
+            "tested window",
+            ViewState(),
+            {name: lambda: None for name in ACTIONS},
+        )
     assert ":99999" in told.value.facts and "--headless" in told.value.fix
