@@ -52,7 +52,8 @@ def test_the_file_computes_what_it_did(name: str, tmp_path: Path) -> None:
 
     def made(model: onnx.ModelProto, strength: float = 1) -> Image:
         outputs = ReferenceEvaluator(model).run(None, inputs_for(model, FRAME[None, ::2, ::2], strength))
-        return np.array(outputs)[0]
+        image: Image = np.array(outputs)[0]
+        return image
 
     assert (made(new) == made(old)).all() and (made(new, 0) == made(base)).all()
     assert not (made(new, 2) == made(new)).all()
