@@ -61,9 +61,9 @@ def test_an_exported_network_has_it() -> None:
     import torch
     from onnx.reference import ReferenceEvaluator
 
+    from scripts.common.network import Contract, UpscalingNetwork
     from scripts.common.onnx_files import inputs_for
     from scripts.conversion.exporter import build
-    from scripts.training.network import Contract, UpscalingNetwork
 
     torch.manual_seed(0)
     network = UpscalingNetwork(scale=2, channels=4, depth=1, expand=8).collapsed().eval()
