@@ -22,6 +22,7 @@ from scripts.evaluation.measure import Evaluation, PictureSet, evaluate, sets
 from scripts.evaluation.upscalers import FILE_PRECISIONS
 from scripts.reporting.goals import PSNR_TARGETS_DB
 from scripts.reporting.published_figures import PUBLISHED_NETWORKS, PUBLISHED_SETS, SECONDARY_SET, place
+from scripts.training.degradation import Degradation
 
 MODEL_USES = {"fast": "the fastest", "balanced": "a board with time to spare", "quality": "the best picture"}
 ORIGIN_HEADING = "## How it was made"
@@ -35,6 +36,10 @@ WEBCAM_WEAKNESS = (
     "It was trained to remove noise, blur and compression blocks, and cannot always tell fine texture from noise: "
     "grass, hair and cloth come out smoother than they were. For clean pictures the model without `webcam` in its name "
     "is better. It looks at one picture at a time. It invents no detail."
+)
+SHARPENING_WEAKNESS = (
+    "It sharpens: a picture that is sharp already is sharpened too much, and in the dark it shows more noise than "
+    "a network that only cleans."
 )
 
 
@@ -200,19 +205,21 @@ def to_degrade(folder: Path) -> PictureSet:
 
 
 def cleaning(model: CardModel, pictures: PictureSet) -> Iterator[str]:
-    """Yield the table of what the model makes of a degraded set."""
+    """Yield the tables of what the model makes of a degraded set: noisy as in the dark, and soft as in good light."""
     clean = model.name.replace(webcam_set.WEBCAM_SUFFIX, "").rsplit("-", 1)[0]
     names = [clean, model.name.rsplit("-", 1)[0]]
-    yield (
-        f"{pictures.name} degraded by scripts/training/degradation.py, seeds from {webcam_set.DEGRADATION_SEED} on, "
-        "PSNR in dB / SSIM:\n"
-    )
-    yield f"| degraded {pictures.name} | |"
-    yield "|---|---:|"
-    for found in webcam_set.measure(webcam_set.degraded(pictures), names):
-        label = f"{found.name}, {found.precision}" if found.precision else found.name
-        yield f"| {label} | {found.score.psnr:.2f} / {found.score.ssim:.4f} |"
-    yield ""
+    soft = Degradation.soft_webcam().low
+    for light, low in (("noisy", None), ("soft", soft)):
+        yield (
+            f"{pictures.name} degraded by scripts/training/degradation.py, {light}, seeds from "
+            f"{webcam_set.DEGRADATION_SEED} on, PSNR in dB / SSIM:\n"
+        )
+        yield f"| degraded {pictures.name}, {light} | |"
+        yield "|---|---:|"
+        for found in webcam_set.measure(webcam_set.degraded(pictures, low), names):
+            label = f"{found.name}, {found.precision}" if found.precision else found.name
+            yield f"| {label} | {found.score.psnr:.2f} / {found.score.ssim:.4f} |"
+        yield ""
 
 
 def kept(file: Path) -> str:
@@ -276,6 +283,8 @@ def origin(model: CardModel, hardware: str, data: Sequence[str]) -> Iterator[str
     yield f"- Data and terms of use: docs/training-data.md. In short: {in_short}.\n"
     yield "## What it is bad at\n"
     yield WEBCAM_WEAKNESS if model.webcam else CLEAN_WEAKNESS
+    if recipe.get("sharpened_targets"):
+        yield SHARPENING_WEAKNESS
 
 
 def amount(count: int, what: str) -> str:

@@ -61,6 +61,11 @@ class Degradation:
         """Return the pipeline that the shipped webcam models learn from and are measured on."""
         return cls()
 
+    @classmethod
+    def soft_webcam(cls) -> Degradation:
+        """Return what real webcams do in good light: little noise, more blur. The webcam models are measured on it."""
+        return cls(blur=(0.7, 2.0), gain=(1, 10), jpeg=(50, 95), crf=(18, 30), film=0.5, mild=0)
+
     def low(self, high: Image, seed: int | list[int], scale: int) -> Image:
         """Return what a webcam makes of `high`, uint8 [H/scale, W/scale, 3] BGR.
 

@@ -37,7 +37,8 @@ def through(engine: Engine[Any], frame: Image = FRAME) -> Image:
     engine.submit(frame, None)
     done = engine.collect(60)
     assert done is not None
-    return done[0].copy()
+    image: Image = done[0].copy()
+    return image
 
 
 def request_for(model: str | Path, **more: Any) -> EngineRequest:
@@ -50,7 +51,9 @@ def test_the_file_computes_what_it_did(name: str, tmp_path: Path) -> None:
     new, old, base = (onnx.load(one) for one in (path, old_file(path, tmp_path), base_file(path, tmp_path)))
 
     def made(model: onnx.ModelProto, strength: float = 1) -> Image:
-        return np.array(ReferenceEvaluator(model).run(None, inputs_for(model, FRAME[None, ::2, ::2], strength))[0])
+        outputs = ReferenceEvaluator(model).run(None, inputs_for(model, FRAME[None, ::2, ::2], strength))
+        image: Image = np.array(outputs)[0]
+        return image
 
     assert (made(new) == made(old)).all() and (made(new, 0) == made(base)).all()
     assert not (made(new, 2) == made(new)).all()

@@ -192,5 +192,6 @@ def test_cards_and_the_page_of_quality_tell_the_same(models: list[ShippedModel],
         told = card.psnr[precision]["Set5"], card.psnr[precision]["Set14"]
         assert (float(first), float(second)) == pytest.approx(told, abs=0.0101)  # processors round differently
     text = (catalog.MODELS_FOLDER / f"{name_of(models)}.md").read_text(encoding="utf-8")
-    for other, precision, psnr in re.findall(r"^\| (\S+), (\S+) \| ([\d.]+) / [\d.]+ \|$", text, re.MULTILINE):
+    noisy = text.partition("degradation.py, soft,")[0]  # the page has the soft set in words alone
+    for other, precision, psnr in re.findall(r"^\| (\S+), (\S+) \| ([\d.]+) / [\d.]+ \|$", noisy, re.MULTILINE):
         assert float(webcams[other, precision][0]) == pytest.approx(float(psnr), abs=0.0101)

@@ -63,7 +63,8 @@ def of_the_file(name: str = "fast-x3-int8") -> Image:
     network = openvino.read(path)
     openvino.fit(network, path, SIZE)
     compiled = openvino.core().compile_model(network, "CPU", openvino.compile_options(None))
-    return picture_of(compiled, self_check.check_frame(SIZE))[0]
+    image: Image = picture_of(compiled, self_check.check_frame(SIZE))[0]
+    return image
 
 
 def warnings(caplog: pytest.LogCaptureFixture) -> list[str]:

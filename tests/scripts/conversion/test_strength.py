@@ -71,7 +71,7 @@ def test_an_exported_network_has_it() -> None:
     frame = np.random.default_rng(0).integers(0, 256, (1, 9, 11, 3), np.uint8)
     model = build(network, {})
     for strength in (0.0, 0.3, 1.0, 2.0):
-        given = ReferenceEvaluator(model).run(None, inputs_for(model, frame, strength))[0]
+        given = np.array(ReferenceEvaluator(model).run(None, inputs_for(model, frame, strength)))[0]
         with torch.no_grad():
             assert isinstance(network.head, torch.nn.Conv2d) and network.head.bias is not None
             weight, bias = network.head.weight.clone(), network.head.bias.clone()
