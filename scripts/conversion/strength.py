@@ -76,7 +76,7 @@ def upgrade(source: Path, target: Path) -> str:
     weights = [numpy_helper.to_array(constant) for constant in model.graph.initializer]
     result = add_strength(model)
     kept = [numpy_helper.to_array(constant) for constant in result.graph.initializer[: len(weights)]]
-    assert all(np.array_equal(one, other) for one, other in zip(weights, kept, strict=True))
+    assert all(np.array_equal(before, after) for before, after in zip(weights, kept, strict=True))
     try:
         onnx_files.save(result, target)
     except OSError as error:

@@ -25,7 +25,7 @@ from engines.errors import EngineError, one_line
 from engines.failover.engine import FailoverEngine
 from engines.isolation import engine as isolation
 from engines.isolation.engine import IsolatedEngine
-from engines.isolation.protocol import ANSWER
+from engines.isolation.protocol import ANSWER, LAUNCH_MESSAGE
 from engines.request import EngineRequest
 from engines.slot_engine import SlotEngine
 from engines.support.child_process import ChildProcess
@@ -161,7 +161,7 @@ def test_a_slot_that_does_not_answer_is_told_with_what_to_do() -> None:
     ours, theirs = Pipe()
     worker = threading.Thread(target=EngineWorker(theirs, [Late()], [(FRAMES[0], FRAMES[0])]).run)  # type: ignore[list-item]
     worker.start()
-    ours.send_bytes((0).to_bytes(4, "little"))
+    ours.send_bytes(LAUNCH_MESSAGE.pack(0, 1.0))
     assert ours.poll(20)
     told = json.loads(ours.recv_bytes()[ANSWER.size :])
     ours.close()
@@ -229,11 +229,11 @@ import sys, time
 sys.path.insert(0, {root!r})
 import engines
 real = engines.load
-def load(request, *, progress):
+def load(request, *, progress, strength):
     with progress.work("building the engine"):
         progress.stage("timing kernels")
         time.sleep(3)
-    return real(request, progress=progress)
+    return real(request, progress=progress, strength=strength)
 if "engines.worker" in sys.orig_argv:
     engines.load = load
 """
