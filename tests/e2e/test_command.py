@@ -240,7 +240,7 @@ def test_stages_have_ranges_where_nvtx_is_there(tmp_path: Path, source: list[str
             inside.setdefault(thread, []).append(name)
         else:
             assert inside[thread].pop() == name
-    overlays = ("DetailTracker", "SplitView", "SplitMarks", "Magnifier", "BicubicMark", "StatsPanel")
+    overlays = ("StrengthKnob", "DetailTracker", "SplitView", "SplitMarks", "Magnifier", "BicubicMark", "StatsPanel")
     sinks = ("Snapshot", *overlays, "OnDemandRecorder", "Report", "Watchdog")
     once = {"recorder: encode", *(f"MainThread: {name}" for name in sinks)}
     often = {"capture: capture", "MainThread: collect"}
