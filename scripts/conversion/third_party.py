@@ -12,7 +12,7 @@ import openvino as ov
 from numpy.typing import NDArray
 from onnx import TensorProto, inliner
 
-from engines.catalog.contract import MAX_SCALE
+from engines.catalog.contract import MAX_SCALE, STRENGTH_INPUT
 from engines.errors import UserError, one_line
 from engines.openvino.engine import core, first_line
 
@@ -69,18 +69,19 @@ class ThirdPartyNetwork:
         graph = self.model.graph
         constants = {constant.name for constant in graph.initializer}
         inputs = [port for port in graph.input if port.name not in constants]  # old exporters list weights too
+        byte_ports = [port for port in inputs if port.name != STRENGTH_INPUT] + list(graph.output)
+        if len(byte_ports) == 2 and all(port.type.tensor_type.elem_type == TensorProto.UINT8 for port in byte_ports):
+            raise WrapError(
+                f"{path} takes and returns bytes already, as the contract requires",
+                f"its input {byte_ports[0].name} is uint8 {dimensions(byte_ports[0])}",
+                f"It needs no wrapping: python -m app.run --model {path}",
+            )
         for kind, ports in (("input", inputs), ("output", list(graph.output))):
             if len(ports) != 1:
                 names = ", ".join(port.name for port in ports)
                 raise self._refused(f"it has {len(ports)} {kind}s: {names}", "Export it with one.")
         self.input, self.output = inputs[0].name, graph.output[0].name
         shape, kind = dimensions(inputs[0]), inputs[0].type.tensor_type.elem_type
-        if kind == TensorProto.UINT8 and graph.output[0].type.tensor_type.elem_type == TensorProto.UINT8:
-            raise WrapError(
-                f"{path} takes and returns bytes already, as the contract requires",
-                f"its input {self.input} is uint8 {shape}",
-                f"It needs no wrapping: python -m app.run --model {path}",
-            )
         if kind not in FLOAT_TYPES:
             raise self._refused(f"its input is {TensorProto.DataType.Name(kind)}", "Export it in float32 or float16.")
         self.kind: int = kind
