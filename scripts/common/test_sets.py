@@ -18,6 +18,8 @@ Image = NDArray[np.uint8]
 
 LUMA_WEIGHTS = (24.966, 128.553, 65.481)
 """Of blue, green and red in luma, for 1.0 each (ITU-R BT.601-7, 2.5)."""
+LUMA_OF_BGR = np.array([0.114, 0.587, 0.299], np.float32)
+"""The same for luma that uses the full range, 0..255 (ITU-R BT.601-7, 2.5.1)."""
 
 
 class TestSetError(UserError):

@@ -16,6 +16,7 @@ import numpy as np
 
 from app.sources.demo.poster import draw_poster
 from engines.base import Image
+from scripts.common.test_sets import LUMA_OF_BGR
 from scripts.conversion.third_party import Floats, Geometry, ThirdPartyNetwork, WrapError
 
 SAME_PICTURE_DB = 50.0
@@ -31,8 +32,6 @@ PROBE_SIZE = (96, 128)
 PROBE_BLUR_SIGMA = 0.5
 """Standard deviation of the blur of what it is tried on, in its pixels. Enlarging that is no art, so that what is wrong
 stands out from what is hard: unblurred, a wrong range cost 1.4 dB only."""
-LUMA_OF_BGR = np.array([0.114, 0.587, 0.299], np.float32)
-"""Of blue, green and red (ITU-R BT.601-7, 2.5.1)."""
 
 
 @dataclass(frozen=True)

@@ -19,8 +19,8 @@ from engines.errors import one_line
 from engines.openvino import engine as openvino_engine
 from scripts.common.onnx_files import save
 from scripts.common.onnx_graph import EXPORT_OPSET, OnnxGraph
+from scripts.common.test_sets import LUMA_OF_BGR
 from scripts.conversion.colour_probe import (
-    LUMA_OF_BGR,
     PROBE_SIZE,
     SAME_PICTURE_DB,
     ColourFormat,

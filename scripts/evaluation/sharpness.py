@@ -14,6 +14,7 @@ import engines
 from engines.base import Image
 from engines.errors import UserError
 from engines.request import EngineRequest
+from scripts.common.test_sets import LUMA_OF_BGR
 from scripts.evaluation.flicker import read
 from scripts.evaluation.upscalers import upscale_one
 
@@ -132,7 +133,7 @@ class SharpnessFilm:
 
 def luma(image: Image) -> Plane:
     """Return BT.601 luma, full range, of a BGR picture."""
-    return np.asarray(cv2.transform(image.astype(np.float32), np.array([[0.114, 0.587, 0.299]], np.float32)))
+    return np.asarray(cv2.transform(image.astype(np.float32), LUMA_OF_BGR[None]))
 
 
 def gradient(plane: Plane) -> Plane:

@@ -14,10 +14,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from scripts.common.test_sets import LUMA_OF_BGR
+
 Image = NDArray[np.uint8]
 
-LUMA_BGR = np.array([[0.114, 0.587, 0.299]], np.float32)
-"""BT.601, full range."""
 FEATHER_SIGMA_PX = 1.0
 """By how much the border between sharpened and untouched areas is blurred, in pixels of the large picture."""
 
@@ -44,7 +44,7 @@ class TargetSharpening:
     def __call__(self, picture: Image) -> Image:
         """Return `picture`, uint8 [H, W, 3] BGR, sharpened; its chroma is the same but where a value is clipped."""
         colours = picture.astype(np.float32)
-        luma = cv2.transform(colours, LUMA_BGR)
+        luma = cv2.transform(colours, LUMA_OF_BGR[None])
         mask = luma - cv2.GaussianBlur(luma, (0, 0), self.sigma)
         where = cv2.GaussianBlur((np.abs(mask) > self.threshold).astype(np.float32), (0, 0), FEATHER_SIGMA_PX)
         window = np.ones((2 * self.reach + 1, 2 * self.reach + 1), np.uint8)

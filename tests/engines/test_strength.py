@@ -24,6 +24,7 @@ from engines.openvino import engine as openvino_engine
 from engines.openvino import self_check, uint8_activations
 from engines.request import EngineRequest
 from scripts.common.onnx_files import inputs_for
+from tests.support import upscaling
 from tests.support.networks import base_file, old_file, psnr_db
 from tests.support.onnx_models import FLOATS, port, same, save
 
@@ -33,12 +34,7 @@ SHIPPED = catalog.shipped()
 
 
 def through(engine: Engine[Any], frame: Image = FRAME) -> Image:
-    engine.reserve()
-    engine.submit(frame, None)
-    done = engine.collect(60)
-    assert done is not None
-    image: Image = done[0].copy()
-    return image
+    return upscaling.through(engine, frame)
 
 
 def request_for(model: str | Path, **more: Any) -> EngineRequest:

@@ -20,6 +20,7 @@ from engines.openvino.engine import Rewriting
 from engines.openvino.self_check_cache import Key, SelfCheckCache
 from engines.request import EngineRequest
 from tests.support.networks import picture_of
+from tests.support.upscaling import through
 
 SIZE = (40, 24)
 QUANTISED = [model for model in catalog.shipped() if model.precision == "int8"]
@@ -50,12 +51,7 @@ class Rewrite:
 def upscaled(rewriting: Rewriting | None = None, name: str = "fast-x3-int8") -> Image:
     frame = self_check.check_frame(SIZE)
     with openvino.load(EngineRequest("openvino", name, SIZE, depth=1), rewriting=rewriting) as engine:
-        engine.reserve()
-        engine.submit(frame, None)
-        done = engine.collect(60)
-        assert done is not None
-        image: Image = done[0].copy()
-    return image
+        return through(engine, frame)
 
 
 def of_the_file(name: str = "fast-x3-int8") -> Image:

@@ -6,7 +6,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from scripts.training.target_sharpening import LUMA_BGR, TargetSharpening
+from scripts.common.test_sets import LUMA_OF_BGR
+from scripts.training.target_sharpening import TargetSharpening
 
 Image = NDArray[np.uint8]
 
@@ -48,5 +49,7 @@ def test_colours_are_not_sharpened() -> None:
     soft[..., 2] = 90
     sharp = TargetSharpening(amount=1.5)(soft)
     assert (sharp != soft).any()
-    chroma, before = (p.astype(int) - cv2.transform(p.astype(np.float32), LUMA_BGR)[..., None] for p in (sharp, soft))
+    chroma, before = (
+        p.astype(int) - cv2.transform(p.astype(np.float32), LUMA_OF_BGR[None])[..., None] for p in (sharp, soft)
+    )
     assert np.abs(chroma - before).max() <= 1  # bytes are rounded
